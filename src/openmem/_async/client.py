@@ -1,0 +1,114 @@
+"""The life of an instance: built without I/O, opened on first use, bound to where it is used, closed once."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from types import TracebackType
+from typing import Any, ClassVar, Self, TypeVar
+
+from openmem._async.embedders import AsyncEmbedder, resolve_embedder
+from openmem._async.provider import AsyncProvider
+from openmem._io.call import Call, Deadline, labelled
+from openmem._io.concurrency import AsyncBinding, AsyncLock, AsyncWork
+from openmem.checks import check_app, check_timeout
+from openmem.registry import load_async_provider
+from openmem.settings import check_options, resolve_settings
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """What every verb relies on.
+
+    The constructor does no I/O. The provider is opened by the first verb or on entering the context.
+    """
+
+    _opened: bool = False
+    _touched: bool = False  # opened, or at least tried
+    _closed: bool = False
+    _shown_name: ClassVar[str] = "AsyncMemory"
+
+    def __init__(
+        self,
+        provider: str | None = None,
+        *,
+        url: str | os.PathLike[str] | None = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        embedder: Any = None,
+        app: str | None = None,
+        timeout: float | None = 30.0,
+        **options: Any,
+    ) -> None:
+        settings = resolve_settings(provider, url, base_url, api_key, embedder, options, os.environ)
+        self._app = check_app(app)
+        self._timeout = check_timeout(timeout)
+        kind: type[AsyncProvider] = load_async_provider(settings.provider)
+        check_options(settings.provider, settings.options, kind.options)
+        self._embedder: AsyncEmbedder | None = resolve_embedder(settings.embedder) if kind.embeds else None
+        self._provider: AsyncProvider = kind(settings, self._embedder)
+        self._binding = AsyncBinding(self._shown_name)
+        self._opening = AsyncLock()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._use(self._call(None), _nothing)
+        except BaseException:
+            await self.close()  # nobody else does: the block is never entered
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Release everything. Calling it again does nothing; every other verb then raises `RuntimeError`."""
+        if self._closed:
+            return
+        if self._touched:
+            self._binding.check()
+        self._closed = True
+        if self._touched:
+            await self._provider.aclose()
+        if self._embedder is not None:
+            await self._embedder.aclose()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._opened else "unused"
+        return f"<{self._shown_name} provider={self._provider.name!r} {state}>"
+
+    def __del__(self) -> None:
+        if self._opened and not self._closed:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+
+    def _call(self, timeout: float | None, *, limited: bool = True) -> Call:
+        if self._closed:
+            raise RuntimeError(self._shown_name + " is closed")
+        if self._binding.check():
+            self._opening = AsyncLock()
+            self._provider.forked()
+        own = self._timeout if limited else None
+        return Call(app=self._app, deadline=Deadline.after(check_timeout(timeout) or own))
+
+    async def _use(self, call: Call, action: AsyncWork[AsyncProvider, T]) -> T:
+        with labelled(call, self._provider.name):
+            if not self._opened:
+                await self._open(call)
+            return await action(self._provider)
+
+    async def _open(self, call: Call) -> None:
+        async with self._opening:
+            if not self._opened:
+                self._touched = True
+                await self._provider.open(call)
+                self._opened = True
+
+
+async def _nothing(provider: AsyncProvider) -> None:
+    return None

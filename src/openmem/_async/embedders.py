@@ -1,0 +1,231 @@
+"""Embedders as providers use them: one interface over a local model, an endpoint, or a user's object."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openmem import embedding
+from openmem._io.call import Deadline
+from openmem._io.concurrency import async_gather, async_to_thread
+from openmem._io.local_model import NOT_INSTALLED, is_loaded, load_local_model
+from openmem._io.worker import AsyncWorker
+from openmem.embedding_batches import batches, vectors_of_reply
+from openmem.embedding_vectors import join_rows, unit_rows
+from openmem.errors import DeadlineExceededError, InvalidRequestError, OMPError, ProviderError
+
+_OWN_BATCH = 256
+_SMALL = 8
+
+
+def resolve_embedder(
+    spec: embedding.EmbedderSpec, *, api_key: str | None = None, base_url: str | None = None
+) -> AsyncEmbedder | None:
+    """Return the embedder that `embedder=` asks for, without loading or calling anything.
+
+    Args:
+        spec: `None` for the local model if it is installed; `"none"`, `"fastembed"`, `"fastembed:MODEL"`,
+            `"openai:MODEL"`; a `FastEmbed` or an `OpenAIEmbedder`; or the user's own object.
+        api_key: Key of the endpoint, for `"openai:MODEL"`.
+        base_url: Address of the endpoint, for `"openai:MODEL"`.
+
+    Returns:
+        The embedder, or `None` when there is none and only words can be searched.
+
+    Raises:
+        InvalidRequestError: The choice is unknown, incomplete or not installed; the message says what to do.
+    """
+    if spec is None:
+        return AsyncLocalEmbedder(embedding.FastEmbed()) if _fastembed_installed() else None
+    choice = embedding.parse_embedder(spec) if isinstance(spec, str) else spec
+    if choice is None:
+        return None
+    if isinstance(choice, embedding.FastEmbed):
+        if not _fastembed_installed():
+            raise InvalidRequestError(NOT_INSTALLED)
+        return AsyncLocalEmbedder(choice)
+    if isinstance(choice, embedding.OpenAIEmbedder):
+        return AsyncRemoteEmbedder(choice, api_key=api_key, base_url=base_url)
+    embedding.check_embedder(choice)
+    return AsyncCustomEmbedder(choice)
+
+
+def _fastembed_installed() -> bool:
+    return importlib.util.find_spec("fastembed") is not None
+
+
+class AsyncEmbedder:
+    """Turns texts into unit vectors.
+
+    Attributes:
+        model: Name recorded beside every vector.
+        dim: How many numbers a vector has; `None` until a first use has told.
+    """
+
+    def __init__(self, model: str, dim: int | None) -> None:
+        self.model = model
+        self.dim = dim
+
+    async def embed(self, texts: Sequence[str], deadline: Deadline) -> NDArray[np.float32]:
+        """Return the vectors of texts to store.
+
+        Args:
+            texts: The texts; none gives an empty matrix.
+            deadline: Bounds the whole call.
+
+        Returns:
+            A matrix of shape (len(texts), dim) whose rows have length 1, or are all zero.
+
+        Raises:
+            ProviderError: The embedder failed or returned something unusable.
+            DeadlineExceededError: The time is used up.
+        """
+        if not texts:
+            return join_rows([], dim=self.dim, model=self.model)
+        return await self._rows(list(texts), False, deadline)
+
+    async def embed_query(self, text: str, deadline: Deadline) -> NDArray[np.float32]:
+        """Return the vector of a search query, of shape (dim,).
+
+        Args:
+            text: The query.
+            deadline: Bounds the whole call.
+
+        Raises:
+            ProviderError: The embedder failed or returned something unusable.
+            DeadlineExceededError: The time is used up.
+        """
+        row: NDArray[np.float32] = (await self._rows([text], True, deadline))[0]
+        return row
+
+    async def find_dim(self, deadline: Deadline) -> int:
+        """Return how many numbers a vector has, embedding a word to find out if need be.
+
+        Raises:
+            ProviderError: The embedder failed.
+            DeadlineExceededError: The time is used up.
+        """
+        if self.dim is None:
+            await self.embed(["dimension"], deadline)
+        assert self.dim is not None
+        return self.dim
+
+    async def aclose(self) -> None:
+        """Free connections, if there are any."""
+
+    async def _rows(self, texts: list[str], query: bool, deadline: Deadline) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+    async def _checked(self, raw: Any, count: int) -> NDArray[np.float32]:
+        check = partial(unit_rows, raw, count=count, dim=self.dim, model=self.model)
+        rows = await async_to_thread(check) if count > _SMALL else check()
+        self.dim = self.dim or rows.shape[1]
+        return rows
+
+
+class AsyncLocalEmbedder(AsyncEmbedder):
+    """A model on this machine. The first use loads it, and downloads it where needed."""
+
+    def __init__(self, choice: embedding.FastEmbed) -> None:
+        super().__init__(choice.model, choice.known_dim)
+        self._choice = choice
+        self._worker = AsyncWorker(self._compute, "the local embedder")
+
+    async def _rows(self, texts: list[str], query: bool, deadline: Deadline) -> NDArray[np.float32]:
+        deadline.check()
+        loaded = is_loaded(self._choice)
+        try:
+            raw = await self._worker.run(deadline, texts, query, deadline)
+        except DeadlineExceededError as exc:
+            if loaded:
+                raise
+            message = f"the embedding model {self.model!r} was still being loaded: {exc.message}; try again later"
+            raise DeadlineExceededError(message, provider="fastembed") from None
+        return await self._checked(raw, len(texts))
+
+    def _compute(self, texts: list[str], query: bool, deadline: Deadline) -> Any:
+        model = load_local_model(self._choice)
+        return model.embed(texts, query=query, batch_size=self._choice.batch_size, deadline=deadline)
+
+
+class AsyncRemoteEmbedder(AsyncEmbedder):
+    """A model behind an endpoint that speaks OpenAI's `/embeddings`."""
+
+    def __init__(
+        self, choice: embedding.OpenAIEmbedder, *, api_key: str | None = None, base_url: str | None = None
+    ) -> None:
+        super().__init__(choice.model, choice.known_dim)
+        key = choice.api_key or api_key or os.environ.get("OPENAI_API_KEY")
+        url = choice.base_url or base_url or os.environ.get("OPENAI_BASE_URL") or embedding.OPENAI_URL
+        if not key and url == embedding.OPENAI_URL:
+            raise InvalidRequestError(
+                f"embedder openai:{choice.model} needs a key: set OPENAI_API_KEY or give "
+                "OpenAIEmbedder(model, api_key=…); for another endpoint set OPENAI_BASE_URL or base_url="
+            )
+        self._choice = choice
+        from openmem._io.http import AsyncHttp  # here: most programs never need an HTTP client
+
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = AsyncHttp(url, headers=headers, provider="openai")
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def _rows(self, texts: list[str], query: bool, deadline: Deadline) -> NDArray[np.float32]:
+        choice = self._choice
+        prefix = choice.query_prefix if query else choice.document_prefix
+        prepared = [(prefix + text)[: choice.max_text_chars] for text in texts]
+        runs = list(batches(prepared, max_count=choice.batch_size, max_chars=choice.max_batch_chars))
+        parts: list[NDArray[np.float32]] = []
+        for start in range(0, len(runs), choice.concurrency):
+            group = runs[start : start + choice.concurrency]
+            parts += await async_gather(*(partial(self._request, run, deadline) for run in group))
+        return join_rows(parts, dim=self.dim, model=self.model)
+
+    async def _request(self, texts: Sequence[str], deadline: Deadline) -> NDArray[np.float32]:
+        body: dict[str, Any] = {"model": self.model, "input": list(texts), "encoding_format": "float"}
+        if self._choice.dim is not None:
+            body["dimensions"] = self._choice.dim
+        reply = await self._http.request_json(
+            "POST",
+            "/embeddings",
+            json=body,
+            deadline=deadline,
+            retries=self._choice.retries,
+            retry_safe=True,
+        )
+        return await self._checked(vectors_of_reply(reply, len(texts), "openai"), len(texts))
+
+
+class AsyncCustomEmbedder(AsyncEmbedder):
+    """The user's own object."""
+
+    def __init__(self, own: embedding.Embedder) -> None:
+        super().__init__(own.model, own.dim)
+        query = getattr(own, "embed_query", None)
+        self._documents = AsyncWorker(own.embed, f"embed of the embedder {self.model!r}")
+        self._queries = AsyncWorker(query, f"embed_query of the embedder {self.model!r}") if query else None
+
+    async def _rows(self, texts: list[str], query: bool, deadline: Deadline) -> NDArray[np.float32]:
+        worker = self._queries if query and self._queries else self._documents
+        parts = []
+        for start in range(0, len(texts), _OWN_BATCH):
+            some = texts[start : start + _OWN_BATCH]
+            parts.append(await self._checked(await self._run(worker, some, deadline), len(some)))
+        return join_rows(parts, dim=self.dim, model=self.model)
+
+    async def _run(self, worker: AsyncWorker, texts: list[str], deadline: Deadline) -> Any:
+        try:
+            return await worker.run(deadline, texts)
+        except OMPError:
+            raise
+        except Exception as exc:
+            message = f"the embedder {self.model!r} failed: {type(exc).__name__}"
+            raise ProviderError(message, provider=self.model) from exc

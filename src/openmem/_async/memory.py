@@ -1,0 +1,497 @@
+"""The facade: every verb of the protocol, checked here and done by a provider."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Iterable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from openmem._async import transfer
+from openmem._async.client import AsyncClient
+from openmem._io.concurrency import AsyncBatches, async_to_thread
+from openmem.checks import check_callable
+from openmem.context import TokenCounter, build_context
+from openmem.drafting import make_change, make_draft, make_drafts
+from openmem.scopes import parse_pattern
+from openmem.types import (
+    UNSET,
+    AuditEntry,
+    Capabilities,
+    ContextBlock,
+    ErasureReceipt,
+    ExportPage,
+    Health,
+    ImportConflict,
+    ImportReport,
+    MemoryInput,
+    MemoryPage,
+    MemoryRecord,
+    MemorySource,
+    ReembedReport,
+    SearchMode,
+    SearchResult,
+    Unset,
+)
+from openmem.validation import (
+    MAX_LIST,
+    check_conflict,
+    check_id,
+    check_ids,
+    check_limit,
+    check_token_budget,
+    check_user_id,
+    make_audit_query,
+    make_list_query,
+    make_search_query,
+)
+
+Progress = Callable[[int, int], object]
+
+CONTEXT_CANDIDATES = 100
+_TAKEN_AT_ONCE = 1_000
+
+
+class AsyncMemory(AsyncClient):
+    """One stable set of verbs over every memory backend.
+
+    Every verb takes `timeout`, in seconds, instead of the instance's own, and raises an `OMPError`:
+    `InvalidRequestError` before the backend is touched when an argument breaks the contract,
+    `UnsupportedCapabilityError` for what the provider cannot do, `DeadlineExceededError` when the time is up, and
+    `ProviderError` when the backend fails. After `close` every verb raises `RuntimeError`.
+
+    Args:
+        provider: Name of a provider. Without it, the scheme of `url`, then `base_url`, then the environment
+            decides; with none of them, memories go to one SQLite file in the user's data folder.
+        url: Where the store is: `sqlite:///FILE`, a path, `postgresql://…`, or `http(s)://…` of an OMP server.
+        base_url: Address of a service.
+        api_key: Key for the service.
+        embedder: `None` for the local model if the extra `local` is installed, `"none"`, `"fastembed[:model]"`,
+            `"openai:model"`, or an object with `dim`, `model` and `embed(texts)`.
+        app: Who uses this instance, for the journal.
+        timeout: Seconds that a verb may take, `None` for no limit.
+        **options: What only the provider knows.
+
+    Raises:
+        InvalidRequestError: An argument is wrong, or something is missing; the message says what to give or install.
+        UnsupportedProviderError: There is no such provider.
+    """
+
+    async def add(
+        self,
+        *,
+        content: str,
+        user_id: str,
+        scope: str | None = None,
+        tags: list[str] | None = None,
+        source: MemorySource | dict[str, Any] | None = None,
+        confidence: float | None = None,
+        valid_from: datetime | None = None,
+        valid_to: datetime | None = None,
+        supersedes: list[str] | None = None,
+        key: str | None = None,
+        timeout: float | None = None,
+        **extensions: Any,
+    ) -> MemoryRecord:
+        """Store a memory and return it as stored.
+
+        Args:
+            content: The text, not blank, at most `features.max_content_length` characters.
+            user_id: Whose memory it is.
+            scope: A path such as `coding/preferences`.
+            tags: Up to 100 labels.
+            source: Where it came from: `app`, `type` (extracted, explicit, imported), `ref`.
+            confidence: From 0 to 1.
+            valid_from: From when on it holds; timezone-aware.
+            valid_to: Until when it holds, later than `valid_from`.
+            supersedes: Ids of the user's memories that this one replaces: they are hidden from then on.
+            key: The caller's own name for it; adding the same key again replaces the memory, version + 1.
+            timeout: Seconds this call may take.
+            **extensions: Values that JSON can hold, under names that start with `x-`.
+        """
+        call = self._call(timeout)
+        draft = make_draft(
+            content,
+            user_id,
+            scope,
+            tags,
+            source,
+            confidence,
+            valid_from,
+            valid_to,
+            supersedes,
+            key,
+            extensions,
+        )
+        records = await self._use(call, lambda provider: provider.add([draft], None, call))
+        return records[0]
+
+    async def add_many(
+        self,
+        items: Iterable[MemoryInput | dict[str, Any]] | AsyncIterable[MemoryInput | dict[str, Any]],
+        *,
+        user_id: str | None = None,
+        on_progress: Progress | None = None,
+        timeout: float | None = None,
+    ) -> list[MemoryRecord]:
+        """Store many memories of a user, all of them or none, and return them in order.
+
+        Items of several users are stored user by user where the provider keeps users apart (Postgres).
+
+        Args:
+            items: Mappings with the arguments of `add`, or `MemoryInput` objects.
+            user_id: Whose memories they are, for items that do not say so.
+            on_progress: Called with how many are ready and how many there are.
+            timeout: Seconds this call may take.
+
+        Raises:
+            InvalidRequestError: An item is wrong; `details["index"]` says which. Nothing was stored.
+        """
+        call = self._call(timeout)
+        check_callable(on_progress, "on_progress")
+        source: AsyncBatches[MemoryInput | dict[str, Any]] = AsyncBatches(items, "items")
+        drafts = make_drafts([], user_id)
+        while given := await source.take(_TAKEN_AT_ONCE):
+            drafts += await async_to_thread(make_drafts, given, user_id, len(drafts))
+        if not drafts:
+            return []
+        return await self._use(call, lambda provider: provider.add(drafts, on_progress, call))
+
+    async def get(self, id: str, *, user_id: str | None = None, timeout: float | None = None) -> MemoryRecord:
+        """Return one memory, hidden or not.
+
+        Args:
+            id: Its id.
+            user_id: Whose it must be; another user's memory is then not found.
+            timeout: Seconds this call may take.
+
+        Raises:
+            NotFoundError: There is no such memory.
+        """
+        call = self._call(timeout)
+        known, owner = check_id(id), _owner(user_id)
+        return await self._use(call, lambda provider: provider.get(known, owner, call))
+
+    async def update(
+        self,
+        id: str,
+        *,
+        content: str | Unset = UNSET,
+        scope: str | Unset | None = UNSET,
+        tags: list[str] | Unset | None = UNSET,
+        confidence: float | Unset | None = UNSET,
+        valid_to: datetime | Unset | None = UNSET,
+        supersedes: list[str] | Unset | None = UNSET,
+        user_id: str | None = None,
+        if_version: int | None = None,
+        timeout: float | None = None,
+    ) -> MemoryRecord:
+        """Change a memory and return it. What is not given stays; `None` clears. The old version stays in `history`.
+
+        Args:
+            id: Its id.
+            content: The new text; it cannot be cleared.
+            scope: The new scope.
+            tags: The new tags, instead of the old ones.
+            confidence: The new confidence.
+            valid_to: The new end of its validity.
+            supersedes: The new list of ids it replaces, instead of the old one.
+            user_id: Whose it must be.
+            if_version: Change it only if this is still its version.
+            timeout: Seconds this call may take.
+
+        Raises:
+            NotFoundError: There is no such memory.
+            VersionConflictError: It has another version than `if_version`; nothing was changed.
+        """
+        call = self._call(timeout)
+        known, owner = check_id(id), _owner(user_id)
+        change = make_change(content, scope, tags, confidence, valid_to, supersedes, if_version)
+        return await self._use(call, lambda provider: provider.update(known, owner, change, call))
+
+    async def delete(self, id: str, *, user_id: str | None = None, timeout: float | None = None) -> None:
+        """Erase a memory with its earlier versions.
+
+        Args:
+            id: Its id.
+            user_id: Whose it must be.
+            timeout: Seconds this call may take.
+
+        Raises:
+            NotFoundError: There is no such memory.
+        """
+        call = self._call(timeout)
+        known, owner = check_id(id), _owner(user_id)
+        await self._use(call, lambda provider: provider.delete(known, owner, call))
+
+    async def delete_all(
+        self, user_id: str, *, scope: str | None = None, timeout: float | None = None
+    ) -> ErasureReceipt:
+        """Erase all memories of a user, or those of a scope, and prove that nothing is left.
+
+        Args:
+            user_id: Whose memories.
+            scope: A scope, or a scope followed by `/*`; `None` for all.
+            timeout: Seconds this call may take.
+        """
+        call = self._call(timeout)
+        owner, pattern = check_user_id(user_id), None if scope is None else parse_pattern(scope)
+        return await self._use(call, lambda provider: provider.delete_all(owner, pattern, call))
+
+    async def search(
+        self,
+        query: str,
+        user_id: str,
+        *,
+        scope: str | None = None,
+        limit: int = 10,
+        min_score: float | None = None,
+        tags: list[str] | None = None,
+        mode: SearchMode = "hybrid",
+        as_of: datetime | None = None,
+        include_superseded: bool = False,
+        include_expired: bool = False,
+        explain: bool = False,
+        timeout: float | None = None,
+    ) -> list[SearchResult]:
+        """Return the memories that fit a query best, best first, with scores in [0, 1].
+
+        Args:
+            query: What is looked for, at most 10,000 characters.
+            user_id: Whose memories.
+            scope: A scope, or a scope followed by `/*`.
+            limit: How many at most, 1 to 100.
+            min_score: Leave out what scores lower.
+            tags: Tags that a memory must have, all of them.
+            mode: `vector` scores by cosine, `keyword` by words in common, `hybrid` by both.
+            as_of: Judge validity and supersession at this time instead of now.
+            include_superseded: Show memories that others replace.
+            include_expired: Show memories outside their time of validity.
+            explain: Fill in `explain` with the parts of each score.
+            timeout: Seconds this call may take.
+
+        Raises:
+            InvalidRequestError: The memories were embedded with another model than this instance uses.
+            UnsupportedCapabilityError: `mode="vector"` without an embedder.
+        """
+        call = self._call(timeout)
+        request = make_search_query(
+            query,
+            user_id,
+            scope=scope,
+            limit=limit,
+            min_score=min_score,
+            tags=tags,
+            mode=mode,
+            as_of=as_of,
+            include_superseded=include_superseded,
+            include_expired=include_expired,
+            explain=explain,
+        )
+        return [*await self._use(call, lambda provider: provider.search(request, call))]
+
+    async def context(
+        self,
+        query: str,
+        user_id: str,
+        *,
+        scope: str | None = None,
+        token_budget: int = 500,
+        tags: list[str] | None = None,
+        as_of: datetime | None = None,
+        token_counter: TokenCounter | None = None,
+        timeout: float | None = None,
+    ) -> ContextBlock:
+        """Return a block of text for a prompt: the best memories as numbered lines, within a budget of tokens.
+
+        Args:
+            query: What the prompt is about.
+            user_id: Whose memories.
+            scope: A scope, or a scope followed by `/*`.
+            token_budget: Tokens that the whole text may have, never exceeded.
+            tags: Tags that a memory must have, all of them.
+            as_of: Judge validity and supersession at this time instead of now.
+            token_counter: Counts the tokens of a text; the default is an estimate that errs upwards.
+            timeout: Seconds this call may take.
+        """
+        call = self._call(timeout)
+        check_callable(token_counter, "token_counter")
+        budget = check_token_budget(token_budget)
+        request = make_search_query(
+            query, user_id, scope=scope, limit=CONTEXT_CANDIDATES, tags=tags, as_of=as_of, action="context"
+        )
+        results = await self._use(call, lambda provider: provider.search(request, call))
+        pack = partial(build_context, results, token_budget=budget, token_counter=token_counter)
+        return await async_to_thread(pack)
+
+    async def history(self, id: str, *, user_id: str | None = None, timeout: float | None = None) -> list[MemoryRecord]:
+        """Return a memory's earlier versions and the memories that it supersedes, newest first.
+
+        Args:
+            id: Its id.
+            user_id: Whose it must be.
+            timeout: Seconds this call may take.
+
+        Raises:
+            NotFoundError: There is no such memory.
+        """
+        call = self._call(timeout)
+        known, owner = check_id(id), _owner(user_id)
+        return [*await self._use(call, lambda provider: provider.history(known, owner, call))]
+
+    async def audit(
+        self,
+        user_id: str,
+        *,
+        app: str | None = None,
+        since: datetime | None = None,
+        limit: int = 100,
+        timeout: float | None = None,
+    ) -> list[AuditEntry]:
+        """Return who did what to a user's memories, newest first. Entries never hold content.
+
+        Args:
+            user_id: Whose journal.
+            app: Only what this app did.
+            since: Only what happened at this time or later.
+            limit: How many at most, 1 to 1,000.
+            timeout: Seconds this call may take.
+        """
+        call = self._call(timeout)
+        request = make_audit_query(user_id, app=app, since=since, limit=limit)
+        return [*await self._use(call, lambda provider: provider.audit(request, call))]
+
+    async def capabilities(self, *, timeout: float | None = None) -> Capabilities:
+        """Return what the provider can do."""
+        call = self._call(timeout)
+        return await self._use(call, lambda provider: provider.capabilities(call))
+
+    async def wait_for_ingest(self, ids: list[str], user_id: str, *, timeout: float | None = None) -> None:
+        """Return once the memories can be found; at once where storing makes them so.
+
+        Args:
+            ids: What `add` returned.
+            user_id: Whose memories.
+            timeout: Seconds this call may take.
+
+        Raises:
+            NotFoundError: There is no memory of one of the ids.
+            IngestionTimeoutError: A memory was not ready in time.
+        """
+        call = self._call(timeout)
+        known, owner = check_ids(ids), check_user_id(user_id)
+        await self._use(call, lambda provider: provider.wait_for_ingest(known, owner, call))
+
+    async def export(
+        self,
+        user_id: str | None = None,
+        *,
+        cursor: str | None = None,
+        limit: int = MAX_LIST,
+        timeout: float | None = None,
+    ) -> ExportPage:
+        """Return a page of memories as lines of JSON, hidden ones too; the first page begins with a header.
+
+        Args:
+            user_id: Whose memories, `None` for those of all users.
+            cursor: `next_cursor` of the page before.
+            limit: Memories per page, 1 to 500.
+            timeout: Seconds this call may take.
+        """
+        call = self._call(timeout)
+        owner, size = _owner(user_id), check_limit(limit, MAX_LIST)
+        return await self._use(call, lambda provider: transfer.export(provider, owner, cursor, size, call))
+
+    async def import_(
+        self,
+        lines: Iterable[str] | AsyncIterable[str],
+        *,
+        conflict: ImportConflict = "skip",
+        timeout: float | None = None,
+    ) -> ImportReport:
+        """Store the memories of an export under their own ids, times and versions.
+
+        Lines are read and stored in batches of 500, each in one piece, so an export of any size takes little memory.
+
+        Args:
+            lines: Lines that `export` made.
+            conflict: What to do with a memory that the user has already, by id or key: `skip`, `overwrite` or
+                `duplicate` (store it under a new id).
+            timeout: Seconds that each batch may take.
+
+        Raises:
+            InvalidRequestError: A line is wrong; `details` holds its number and how many records were stored
+                before its batch, of which nothing was stored.
+        """
+        call = self._call(timeout)
+        policy, source = check_conflict(conflict), AsyncBatches(lines, "lines")
+        return await self._use(
+            call, lambda provider: transfer.import_(provider, source, policy, lambda: self._call(timeout))
+        )
+
+    async def reembed(self, *, on_progress: Progress | None = None, timeout: float | None = None) -> ReembedReport:
+        """Move every memory to the model of this instance's embedder.
+
+        The store can be read with the old model meanwhile. A move that was interrupted goes on where it stopped.
+
+        Args:
+            on_progress: Called with how many memories are done and how many there are.
+            timeout: Seconds this call may take; there is no limit unless given.
+        """
+        call = self._call(timeout, limited=False)
+        check_callable(on_progress, "on_progress")
+        return await self._use(call, lambda provider: provider.reembed(on_progress, call))
+
+    async def health(self, *, timeout: float | None = None) -> Health:
+        """Ask the backend something small and return how it went."""
+        call = self._call(timeout)
+        return await self._use(call, lambda provider: transfer.timed_health(provider, call))
+
+    async def list(
+        self,
+        user_id: str,
+        *,
+        scope: str | None = None,
+        tag: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        as_of: datetime | None = None,
+        include_superseded: bool = False,
+        include_expired: bool = False,
+        timeout: float | None = None,
+    ) -> MemoryPage:
+        """Return a page of a user's memories, newest first.
+
+        Args:
+            user_id: Whose memories.
+            scope: A scope, or a scope followed by `/*`.
+            tag: A tag that a memory must have.
+            since: Only memories made at this time or later.
+            until: Only memories made before this time.
+            limit: How many at most, 1 to 500.
+            cursor: `next_cursor` of the page before.
+            as_of: Judge validity and supersession at this time instead of now.
+            include_superseded: Show memories that others replace.
+            include_expired: Show memories outside their time of validity.
+            timeout: Seconds this call may take.
+        """
+        call = self._call(timeout)
+        request = make_list_query(
+            user_id,
+            scope=scope,
+            tag=tag,
+            since=since,
+            until=until,
+            limit=limit,
+            cursor=cursor,
+            as_of=as_of,
+            include_superseded=include_superseded,
+            include_expired=include_expired,
+        )
+        return await self._use(call, lambda provider: provider.list(request, call))
+
+
+def _owner(user_id: str | None) -> str | None:
+    return None if user_id is None else check_user_id(user_id)

@@ -1,0 +1,129 @@
+"""What a provider must offer. It is a subclass; a verb that it lacks raises `UnsupportedCapabilityError`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from openmem._async.embedders import AsyncEmbedder
+from openmem._io.call import Call
+from openmem.errors import UnsupportedCapabilityError
+from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
+from openmem.scopes import ScopePattern
+from openmem.settings import Settings
+from openmem.types import (
+    AuditEntry,
+    Capabilities,
+    ErasureReceipt,
+    Health,
+    ImportConflict,
+    ImportReport,
+    MemoryPage,
+    MemoryRecord,
+    ReembedReport,
+    SearchResult,
+)
+
+
+class AsyncProvider:
+    """Base of every provider.
+
+    Requests arrive validated. A provider must put the user, the scope, the tags and the time of a `View` into its
+    query, must treat a foreign memory exactly as a missing one, and must raise errors of `openmem.errors` only.
+
+    Args:
+        settings: What the provider is built from. The constructor does no I/O.
+        embedder: Turns texts into vectors, or `None`.
+    """
+
+    name: ClassVar[str] = "provider"
+    options: ClassVar[frozenset[str]] = frozenset()
+    """The keyword arguments of the facade that only this provider knows."""
+    embeds: ClassVar[bool] = False
+    """Whether the provider uses an embedder of this side; if not, none is made for it."""
+
+    def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
+        self.settings = settings
+        self.embedder = embedder
+
+    def forked(self) -> None:
+        """Drop what must not cross a fork; called in the child, before its first verb."""
+
+    async def open(self, call: Call) -> None:
+        """Make ready; called once, before the first verb."""
+
+    async def aclose(self) -> None:
+        """Release everything. Called once, after the last verb."""
+
+    async def capabilities(self, call: Call) -> Capabilities:
+        """Say what this provider can do, and nothing that it cannot."""
+        raise self.cannot("capabilities")
+
+    async def add(
+        self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
+    ) -> list[MemoryRecord]:
+        """Store all drafts or none, and return the records in order."""
+        raise self.cannot("add")
+
+    async def get(self, id: str, user_id: str | None, call: Call) -> MemoryRecord:
+        """Return one memory."""
+        raise self.cannot("get")
+
+    async def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+        """Change one memory and return it."""
+        raise self.cannot("update")
+
+    async def delete(self, id: str, user_id: str | None, call: Call) -> None:
+        """Erase one memory."""
+        raise self.cannot("delete")
+
+    async def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
+        """Erase all memories of a user, or those of a part of the scopes."""
+        raise self.cannot("delete_all")
+
+    async def list(self, query: ListQuery, call: Call) -> MemoryPage:
+        """Return a page of memories, newest first."""
+        raise self.cannot("list")
+
+    async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
+        """Return the best matches, best first."""
+        raise self.cannot("search")
+
+    async def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
+        """Return earlier versions and what the memory supersedes, newest first."""
+        raise self.cannot("history")
+
+    async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
+        """Return the newest entries of the journal."""
+        raise self.cannot("audit")
+
+    async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
+        """Return once the memories can be found."""
+        raise self.cannot("wait_for_ingest")
+
+    async def export(
+        self, user_id: str | None, cursor: str | None, limit: int, call: Call
+    ) -> tuple[Sequence[MemoryRecord], str | None]:
+        """Return the next records, hidden ones too, and the cursor of the page after them."""
+        raise self.cannot("export")
+
+    async def import_(self, drafts: Sequence[Draft], conflict: ImportConflict, call: Call) -> ImportReport:
+        """Store records of another store under their own ids: all or none."""
+        raise self.cannot("import")
+
+    async def reembed(self, on_progress: Callable[[int, int], object] | None, call: Call) -> ReembedReport:
+        """Move every memory to the embedder's model."""
+        raise self.cannot("reembed")
+
+    async def health(self, call: Call) -> Health:
+        """Do something small and real, and say how it went."""
+        raise self.cannot("health")
+
+    def cannot(self, what: str) -> UnsupportedCapabilityError:
+        """Return the error for something this provider cannot do."""
+        return UnsupportedCapabilityError(f"{what} is not supported by this provider", provider=self.name)
+
+    def needs_embedder(self, what: str) -> UnsupportedCapabilityError:
+        """Return the error for something that takes vectors, when there is nothing to make them."""
+        message = f"{what} needs an embedder: give embedder=, or pip install 'openmem[local]'"
+        return UnsupportedCapabilityError(message, provider=self.name)

@@ -1,0 +1,343 @@
+"""The Postgres provider: memories in a database of the user's own, with vectors kept by the extension pgvector.
+
+The verbs are short: the statements stand in `openmem.sql.postgres`, and most verbs are one of them, one round trip,
+their journal entry included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar, Final
+
+from openmem._async.embedders import AsyncEmbedder
+from openmem._async.provider import AsyncProvider
+from openmem._io.call import Call, entropy
+from openmem._io.postgres import AsyncPg
+from openmem.checks import check_flag
+from openmem.errors import InvalidRequestError, NotFoundError, ProviderError
+from openmem.ids import bucket_of, new_memory_ids
+from openmem.native import by_user, native_capabilities
+from openmem.ranking import clean_query
+from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
+from openmem.scopes import ScopePattern
+from openmem.settings import Settings
+from openmem.sql.postgres import erase, health, hnsw, journal, migrate, portable, read, reembed, search, write
+from openmem.sql.postgres.names import DEFAULT_CONFIG, DEFAULT_SCHEMA, Names
+from openmem.sql.postgres.rows import Model, Stamp
+from openmem.sql.postgres.write import Incoming
+from openmem.types import (
+    AuditEntry,
+    Capabilities,
+    ErasureReceipt,
+    Health,
+    ImportConflict,
+    ImportReport,
+    MemoryPage,
+    MemoryRecord,
+    ReembedReport,
+    SearchResult,
+)
+
+_EMBED_AT_ONCE: Final = 256
+_NO_RIGHTS: Final = "42501"
+_NO_EXTENSION: Final = {
+    _NO_RIGHTS: "the extension pgvector is missing and this role may not create it: ask a superuser to run "
+    "CREATE EXTENSION vector;",
+    "0A000": "the extension pgvector is not installed on the database server",
+}
+_KEY_INDEX: Final = "memories_key"
+
+
+class AsyncPostgresProvider(AsyncProvider):
+    """Memories in Postgres with pgvector.
+
+    Options:
+        schema: Name of the schema that holds the tables ("openmem").
+        text_search: Text search configuration that stems words ("english").
+        migrate: Bring the schema up to date on first use (True).
+        pool_min_size, pool_max_size: Connections to keep and to have at most (0, 10).
+        pool_timeout: Seconds to wait for a connection (30.0).
+        statement_cache: False behind a pooler in transaction mode (True).
+        hnsw: Keep an approximate index for each model, for users with very many memories (False).
+        hnsw_from: Number of memories from which on a user is searched by that index (20,000).
+    """
+
+    name: ClassVar[str] = "postgres"
+    options: ClassVar[frozenset[str]] = frozenset(
+        {"schema", "text_search", "migrate", "pool_min_size", "pool_max_size", "pool_timeout", "statement_cache"}
+        | hnsw.OPTIONS.keys()
+    )
+    embeds: ClassVar[bool] = True
+
+    def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
+        super().__init__(settings, embedder)
+        if not settings.url:
+            raise InvalidRequestError(
+                'provider "postgres" requires url="postgresql://user:password@host/database"', provider=self.name
+            )
+        given = dict(settings.options)
+        self._names = Names(given.pop("schema", DEFAULT_SCHEMA), given.pop("text_search", DEFAULT_CONFIG))
+        self._migrates = check_flag(given.pop("migrate", True), "migrate")
+        chosen = {field: given.pop(name) for name, field in hnsw.OPTIONS.items() if name in given}
+        self._hnsw = hnsw.Approximation(**chosen)
+        self._db = AsyncPg(settings.url, **given)
+
+    async def open(self, call: Call) -> None:
+        """Bring the schema up to date, if that is needed and allowed."""
+        fact = ("schema", self._names)
+        if fact in self._db.facts:
+            return
+        version = await self._db.run(partial(migrate.current_version, self._names), call.deadline, retry=True)
+        if version is not None:
+            migrate.refuse_newer(version, self._names)
+        if version != migrate.newest(self._names):
+            await self._migrate(call)
+        self._db.facts[fact] = True
+
+    async def _migrate(self, call: Call) -> None:
+        if not self._migrates:
+            raise ProviderError("the schema is not up to date: run omp migrate", provider=self.name)
+        try:
+            await self._make_schema(call)
+        except ProviderError as error:
+            if (error.details or {}).get("sqlstate") != _NO_RIGHTS:
+                raise
+            raise ProviderError(
+                "this role may not make the schema: give it the right (GRANT CREATE ON DATABASE … TO …;), or have "
+                "somebody run what `omp migrate --sql` prints",
+                provider=self.name,
+            ) from error
+
+    async def _make_schema(self, call: Call) -> None:
+        await self._make_extension(call)
+        await self._db.bare(partial(migrate.apply, self._names), call.deadline, transaction=True)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._db.aclose()
+
+    async def capabilities(self, call: Call) -> Capabilities:
+        """Say what this provider can do; vectors depend on the embedder."""
+        return native_capabilities(self.name, self.embedder.model if self.embedder else None)
+
+    async def add(
+        self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
+    ) -> list[MemoryRecord]:
+        """Store drafts in one transaction per user; those of several users are stored user by user."""
+        model, items = await self._incoming(drafts, on_progress, call)
+        stamp = _stamp(call)
+        only = items[0].draft
+        if len(items) == 1 and only.key is None and not only.supersedes:
+            return [await self._db.run(partial(write.add_one, self._names, items[0], model, stamp), call.deadline)]
+        records: dict[int, MemoryRecord] = {}
+        for number, positions in enumerate(by_user([draft.user_id for draft in drafts]).values()):
+            mine = [items[position] for position in positions]
+            made = await self._add(mine, model, _stamp(call, number), call)
+            records.update(zip(positions, made, strict=True))
+        return [records[position] for position in range(len(drafts))]
+
+    async def get(self, id: str, user_id: str | None, call: Call) -> MemoryRecord:
+        """Return one memory."""
+        owner = await self._owner(id, user_id, call)
+        make = partial(read.get, self._names, id, owner, _stamp(call))
+        return await self._db.run(make, call.deadline, retry=True)
+
+    async def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+        """Change one memory; only a new content is embedded."""
+        model, vector = None, None
+        if "content" in change.fields and self.embedder is not None:
+            vectors = await self.embedder.embed([change.fields["content"]], call.deadline)
+            model, vector = Model(self.embedder.model, vectors.shape[1]), vectors[0]
+        owner = await self._owner(id, user_id, call)
+        make = partial(write.update, self._names, id, owner, change, vector, model, _stamp(call))
+        return await self._db.transact(make, call.deadline)
+
+    async def delete(self, id: str, user_id: str | None, call: Call) -> None:
+        """Erase one memory."""
+        owner = await self._owner(id, user_id, call)
+        await self._db.transact(partial(write.delete, self._names, id, owner, _stamp(call)), call.deadline)
+
+    async def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
+        """Erase all memories of a user, or those of a part of the scopes."""
+        make = partial(erase.erase, self._names, user_id, scope, _stamp(call))
+        return await self._db.transact(make, call.deadline)
+
+    async def list(self, query: ListQuery, call: Call) -> MemoryPage:
+        """Return a page of memories, newest first."""
+        make = partial(read.page, self._names, query, _stamp(call))
+        return await self._db.run(make, call.deadline, retry=True)
+
+    async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
+        """Return the best matches, best first."""
+        stamp = _stamp(call)
+        if query.mode == "vector" and self.embedder is None:
+            raise self.needs_embedder('mode="vector"')
+        if query.mode == "keyword" or self.embedder is None:
+            make = partial(search.by_parts, self._names, query, None, None, stamp)
+            return await self._db.run(make, call.deadline, retry=True)
+        text = query.text if query.mode == "vector" else clean_query(query.text, frozenset(), frozenset())
+        vector = await self.embedder.embed_query(text, call.deadline)
+        model = Model(self.embedder.model, len(vector))
+        if query.mode == "vector":
+            if self._hnsw.fits(query.view, model) and await self._has_index(model, call):
+                make = partial(hnsw.by_vector, self._names, query, vector, model, self._hnsw.from_rows, stamp)
+                return await self._db.transact(make, call.deadline, retry=True)
+            make = partial(search.by_vector, self._names, query, vector, model, stamp)
+        else:
+            make = partial(search.by_parts, self._names, query, vector, model, stamp)
+        return await self._db.run(make, call.deadline, retry=True)
+
+    async def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
+        """Return earlier versions and what the memory supersedes, newest first."""
+        owner = await self._owner(id, user_id, call)
+        return await self._db.transact(partial(read.history, self._names, id, owner, _stamp(call)), call.deadline)
+
+    async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
+        """Return the newest entries of the journal."""
+        return await self._db.run(partial(journal.entries, self._names, query), call.deadline, retry=True)
+
+    async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
+        """Check that the memories are there: what `add` returned can be found at once."""
+        await self._db.run(partial(read.check_all, self._names, ids, user_id), call.deadline, retry=True)
+
+    async def export(
+        self, user_id: str | None, cursor: str | None, limit: int, call: Call
+    ) -> tuple[Sequence[MemoryRecord], str | None]:
+        """Return the next records, ordered by bucket and id."""
+        make = partial(portable.export_page, self._names, user_id, cursor, limit)
+        records, following = await self._db.run(make, call.deadline, retry=True)
+        owners = dict.fromkeys([record.user_id for record in records] or ([user_id] if user_id else []))
+        for number, owner in enumerate(owners):
+            note = partial(journal.note, self._names, owner, "list", _stamp(call, number))
+            await self._db.run(note, call.deadline)
+        return records, following
+
+    async def import_(self, drafts: Sequence[Draft], conflict: ImportConflict, call: Call) -> ImportReport:
+        """Store records of another store, in one transaction per user; what will be skipped is not embedded."""
+        report = ImportReport()
+        for number, (owner, positions) in enumerate(by_user([draft.user_id for draft in drafts]).items()):
+            mine = [drafts[position] for position in positions]
+            if conflict == "skip":
+                make = partial(portable.known, self._names, owner, [draft.id or "" for draft in mine])
+                known = await self._db.run(make, call.deadline, retry=True)
+                report.skipped += sum(draft.id in known for draft in mine)
+                mine = [draft for draft in mine if draft.id not in known]
+            if mine:
+                report.include(await self._import(mine, conflict, _stamp(call, number), call))
+        return report
+
+    async def reembed(self, on_progress: Callable[[int, int], object] | None, call: Call) -> ReembedReport:
+        """Give every memory a vector of the embedder's model, user by user."""
+        if self.embedder is None:
+            raise self.needs_embedder("reembed")
+        model = Model(self.embedder.model, await self.embedder.find_dim(call.deadline))
+        await self._has_index(model, call)
+        done, total = await self._db.run(partial(reembed.progress, self._names, model), call.deadline)
+        place = (-1, "")
+        while found := await self._db.run(partial(reembed.next_user, self._names, model, *place), call.deadline):
+            done = await self._reembed_user(found[1], model, done, total, on_progress, call)
+            place = found
+        done, total = await self._db.run(partial(reembed.progress, self._names, model), call.deadline)
+        return ReembedReport(model=model.name, done=done, total=total)
+
+    async def health(self, call: Call) -> Health:
+        """Ask the server for its version, its schema and the extension."""
+        detail = await self._db.run(partial(health.check, self._names), call.deadline, retry=True)
+        return Health(ok=True, provider=self.name, detail={**detail, "pool": self._db.stats()})
+
+    async def _owner(self, id: str, user_id: str | None, call: Call) -> str:
+        if user_id is not None:
+            return user_id
+        found = await self._db.run(partial(write.owners, self._names, id, bucket_of(id)), call.deadline, retry=True)
+        if not found:
+            raise NotFoundError(f"no memory has the id {id!r}", provider=self.name)
+        if len(found) > 1:
+            raise InvalidRequestError("id: several users have a memory of this id; give user_id")
+        return found[0]
+
+    async def _make_extension(self, call: Call) -> None:
+        if await self._db.bare(migrate.has_extension, call.deadline):
+            return
+        try:
+            await self._db.bare(migrate.create_extension, call.deadline, transaction=True)
+        except ProviderError as error:
+            advice = _NO_EXTENSION.get((error.details or {}).get("sqlstate", ""))
+            if advice is None:
+                raise
+            raise ProviderError(advice, provider=self.name) from error
+
+    async def _has_index(self, model: Model, call: Call) -> bool:
+        fact = ("hnsw", self._names, model)
+        if self._hnsw.wants(model) and not self._db.facts.get(fact):
+            make = partial(hnsw.make_index, self._names, model, self._migrates)
+            self._db.facts[fact] = await self._db.transact(make, call.deadline)
+        return bool(self._db.facts.get(fact))
+
+    async def _incoming(
+        self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
+    ) -> tuple[Model | None, Sequence[Incoming]]:
+        ids = new_memory_ids([draft.user_id for draft in drafts], call.now, entropy())
+        vectors: list[Any] = []
+        if self.embedder is None:
+            vectors = [None] * len(drafts)
+        while len(vectors) < len(drafts):
+            some = [draft.content for draft in drafts[len(vectors) : len(vectors) + _EMBED_AT_ONCE]]
+            vectors += [*await self.embedder.embed(some, call.deadline)] if self.embedder else []
+            if on_progress is not None:
+                on_progress(len(vectors), len(drafts))
+        model = Model(self.embedder.model, len(vectors[0])) if self.embedder else None
+        if model is not None:
+            await self._has_index(model, call)
+        items = zip(drafts, ids, vectors, strict=True)
+        return model, [Incoming(draft, draft.id or id_, vector) for draft, id_, vector in items]
+
+    async def _add(
+        self, items: Sequence[Incoming], model: Model | None, stamp: Stamp, call: Call
+    ) -> Sequence[MemoryRecord]:
+        make = partial(write.add, self._names, items, model, stamp)
+        while True:
+            try:
+                return await self._db.transact(make, call.deadline)
+            except ProviderError as error:
+                # Somebody else added the same key at the same moment: now it is there to be updated.
+                # An index of a partition has a name of its own, but that of a primary key ends in "_pkey".
+                constraint = (error.details or {}).get("constraint", "")
+                if constraint != _KEY_INDEX and "_key_" not in constraint:
+                    raise
+                call.deadline.check()
+
+    async def _import(
+        self, drafts: Sequence[Draft], conflict: ImportConflict, stamp: Stamp, call: Call
+    ) -> ImportReport:
+        model, items = await self._incoming(drafts, None, call)
+        spare = new_memory_ids([draft.user_id for draft in drafts], call.now, entropy())
+        make = partial(portable.take_in, self._names, items, spare, conflict, model, stamp)
+        return await self._db.transact(make, call.deadline)
+
+    async def _reembed_user(
+        self,
+        user_id: str,
+        model: Model,
+        done: int,
+        total: int,
+        on_progress: Callable[[int, int], object] | None,
+        call: Call,
+    ) -> int:
+        assert self.embedder is not None
+        ask = partial(reembed.pending, self._names, user_id, model, _EMBED_AT_ONCE)
+        while batch := await self._db.run(ask, call.deadline):
+            vectors = await self.embedder.embed([item.content for item in batch], call.deadline)
+            keep = partial(reembed.store, self._names, user_id, model, batch, [*vectors])
+            await self._db.transact(keep, call.deadline)
+            done += len(batch)
+            if on_progress is not None:
+                on_progress(min(done, total), total)
+        await self._db.transact(partial(reembed.switch, self._names, user_id, model), call.deadline)
+        return done
+
+
+def _stamp(call: Call, number: int = 0) -> Stamp:
+    # Users of one call may share a bucket, in which the ids of entries must differ.
+    entry_id = f"{int(call.now.timestamp() * 1_000_000):014x}{call.request_id[:10]}{number:06d}"
+    return Stamp(call.now, call.app, call.request_id, entry_id)

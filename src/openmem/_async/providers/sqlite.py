@@ -1,0 +1,278 @@
+"""The embedded provider: one SQLite file, keyword and vector search, several processes at once.
+
+The verbs are short: what happens inside a transaction stands in `openmem.sql.sqlite`, and each transaction is
+one trip to the database.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from openmem._async.embedders import AsyncEmbedder
+from openmem._async.provider import AsyncProvider
+from openmem._io.call import Call, entropy
+from openmem._io.concurrency import ThreadLock
+from openmem._io.sqlite import AsyncSqlite
+from openmem.columns import UserCache
+from openmem.errors import DeadlineExceededError, InvalidRequestError
+from openmem.ids import new_memory_ids
+from openmem.native import native_capabilities
+from openmem.paths import user_data_dir
+from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
+from openmem.scopes import ScopePattern
+from openmem.settings import Settings, sqlite_path
+from openmem.sql.sqlite import erase, health, journal, portable, read, reembed, search, write
+from openmem.sql.sqlite.rows import Model, Stamp, micros
+from openmem.sql.sqlite.writer import Blob, Incoming
+from openmem.types import (
+    Action,
+    AuditEntry,
+    Capabilities,
+    ErasureReceipt,
+    Health,
+    ImportConflict,
+    ImportReport,
+    MemoryPage,
+    MemoryRecord,
+    ReembedReport,
+    SearchResult,
+)
+
+_EMBED_AT_ONCE: Final = 256
+_MERGE_PAGES: Final = 500
+_SYNCHRONOUS: Final = ("normal", "full")
+
+
+class AsyncSqliteProvider(AsyncProvider):
+    """Memories in one SQLite file.
+
+    Options:
+        synchronous: "normal" (the default) loses nothing when a process dies; "full" nothing at a power cut either.
+        cache_mb: Megabytes for the arrays of the users who searched last (256).
+    """
+
+    name: ClassVar[str] = "sqlite"
+    options: ClassVar[frozenset[str]] = frozenset({"synchronous", "cache_mb"})
+    embeds: ClassVar[bool] = True
+
+    def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
+        super().__init__(settings, embedder)
+        synchronous = settings.options.get("synchronous", "normal")
+        if synchronous not in _SYNCHRONOUS:
+            raise InvalidRequestError('synchronous must be "normal" or "full"', provider=self.name)
+        cache_mb = settings.options.get("cache_mb", 256)
+        if not isinstance(cache_mb, int) or isinstance(cache_mb, bool) or cache_mb < 1:
+            raise InvalidRequestError("cache_mb must be a whole number from 1", provider=self.name)
+        self.path = sqlite_path(settings.url) if settings.url else _default_path()
+        self._db = AsyncSqlite(self.path, synchronous=synchronous, make_folder=settings.url is None)
+        self._cache_bytes = cache_mb * 1_000_000
+        self.forked()
+
+    def forked(self) -> None:
+        """Start with an empty cache: locks of the old one may be held by threads that did not come along."""
+        self._cache = UserCache(self._cache_bytes, ThreadLock)
+
+    async def open(self, call: Call) -> None:
+        """Open the file, make or migrate it, and refuse what is not ours."""
+        await self._db.read(health.touch(), call.deadline)
+
+    async def aclose(self) -> None:
+        """Write what is left of the journal and close the file."""
+        await self._db.aclose()
+
+    async def capabilities(self, call: Call) -> Capabilities:
+        """Say what this provider can do; vectors depend on the embedder."""
+        return native_capabilities(self.name, self.embedder.model if self.embedder else None)
+
+    async def add(
+        self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
+    ) -> list[MemoryRecord]:
+        """Store drafts in one transaction."""
+        model, blobs = await self._embed([draft.content for draft in drafts], on_progress, call)
+        ids = new_memory_ids([draft.user_id for draft in drafts], call.now, entropy())
+        items = [Incoming(*item) for item in zip(drafts, ids, blobs, strict=True)]
+        return await self._db.write(write.add(items, model, _stamp(call)), call.deadline)
+
+    async def get(self, id: str, user_id: str | None, call: Call) -> MemoryRecord:
+        """Return one memory."""
+        record = await self._db.read(read.get(id, user_id), call.deadline)
+        self._note(record.user_id, "get", id, record.scope, call)
+        return record
+
+    async def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+        """Change one memory; only a new content is embedded."""
+        model: Model | None = None
+        blob: Blob | None = None
+        if "content" in change.fields:
+            model, blobs = await self._embed([change.fields["content"]], None, call)
+            blob = next(iter(blobs))
+        return await self._db.write(write.update(id, user_id, change, blob, model, _stamp(call)), call.deadline)
+
+    async def delete(self, id: str, user_id: str | None, call: Call) -> None:
+        """Erase one memory."""
+        await self._db.write(write.delete(id, user_id, _stamp(call)), call.deadline)
+
+    async def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
+        """Erase all memories of a user, or those of a part of the scopes."""
+        receipt = await self._db.write(erase.erase(user_id, scope, _stamp(call)), call.deadline)
+        receipt.purged = await self._purge(call)
+        return receipt
+
+    async def list(self, query: ListQuery, call: Call) -> MemoryPage:
+        """Return a page of memories, newest first."""
+        page = await self._db.read(read.page(query, _now(call)), call.deadline)
+        self._note(query.view.user_id, "list", None, _scope(query), call)
+        return page
+
+    async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
+        """Return the best matches, best first."""
+        results = await self._search(query, call)
+        self._note(query.view.user_id, query.action, None, _scope(query), call)
+        return results
+
+    async def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
+        """Return earlier versions and what the memory supersedes, newest first."""
+        owner, records = await self._db.read(read.history(id, user_id), call.deadline)
+        self._note(owner.user_id, "get", id, owner.scope, call)
+        return records
+
+    async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
+        """Return the newest entries of the journal."""
+        await self._db.flush(call.deadline)
+        return await self._db.read(journal.entries(query), call.deadline)
+
+    async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
+        """Check that the memories are there: what `add` returned can be found at once."""
+        await self._db.read(read.check_all(ids, user_id), call.deadline)
+
+    async def export(
+        self, user_id: str | None, cursor: str | None, limit: int, call: Call
+    ) -> tuple[Sequence[MemoryRecord], str | None]:
+        """Return the next records in the order in which they were stored."""
+        records, following = await self._db.read(portable.export_page(user_id, cursor, limit), call.deadline)
+        for owner in dict.fromkeys([record.user_id for record in records] or ([user_id] if user_id else [])):
+            self._note(owner, "list", None, None, call)
+        return records, following
+
+    async def import_(self, drafts: Sequence[Draft], conflict: ImportConflict, call: Call) -> ImportReport:
+        """Store records of another store in one transaction; what will be skipped is not embedded."""
+        wanted, skipped = list(drafts), 0
+        if conflict == "skip":
+            users: dict[str, list[str]] = {}
+            for draft in drafts:
+                users.setdefault(draft.user_id, []).append(draft.id or "")
+            known = await self._db.read(portable.known(users), call.deadline)
+            wanted = [draft for draft in drafts if (draft.user_id, draft.id) not in known]
+            skipped = len(drafts) - len(wanted)
+        model, blobs = await self._embed([draft.content for draft in wanted], None, call)
+        spare = new_memory_ids([draft.user_id for draft in wanted], call.now, entropy())
+        items = [Incoming(draft, draft.id or id_, blob) for draft, id_, blob in zip(wanted, spare, blobs, strict=True)]
+        steps = portable.take_in(items, spare, conflict, model, _stamp(call))
+        report = await self._db.write(steps, call.deadline)
+        report.skipped += skipped
+        return report
+
+    async def reembed(self, on_progress: Callable[[int, int], object] | None, call: Call) -> ReembedReport:
+        """Give every memory a vector of the embedder's model, then drop the vectors of other models."""
+        if self.embedder is None:
+            raise self.needs_embedder("reembed")
+        model = Model(self.embedder.model, await self.embedder.find_dim(call.deadline))
+        model_no, done, total = await self._db.write(reembed.begin(model), call.deadline)
+        after = 0
+        while True:
+            batch = await self._db.read(reembed.pending(model_no, after, _EMBED_AT_ONCE), call.deadline)
+            if not batch and not after:
+                break
+            after = batch[-1].rid if batch else 0
+            if batch:
+                _, blobs = await self._embed([item.content for item in batch], None, call)
+                steps = reembed.store(model_no, batch, [blob or b"" for blob in blobs], _stamp(call))
+                done += await self._db.write(steps, call.deadline)
+                total = max(total, done)
+            if batch and on_progress is not None:
+                on_progress(done, total)
+        await self._db.write(reembed.finish(model_no, _stamp(call)), call.deadline)
+        return ReembedReport(model=model.name, done=done, total=total)
+
+    async def health(self, call: Call) -> Health:
+        """Read a page of the file and count."""
+        detail = await self._db.read(health.check(), call.deadline)
+        return Health(ok=True, provider=self.name, detail={"path": self.path, **detail})
+
+    async def _search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
+        now = _now(call)
+        if query.mode == "vector" and self.embedder is None:
+            raise self.needs_embedder('mode="vector"')
+        if query.mode == "keyword" or self.embedder is None:
+            return await self._db.read(search.by_keyword(query, now, self._cache), call.deadline)
+        if query.mode == "vector":
+            vector = await self.embedder.embed_query(query.text, call.deadline)
+            model = Model(self.embedder.model, len(vector))
+            steps = search.by_vector(query, now, self._cache, vector, model)
+            return await self._db.read(steps, call.deadline)
+        prepared = await self._db.read(search.prepare(query, now, self._cache), call.deadline)
+        if prepared is None:
+            return []
+        vector = await self.embedder.embed_query(prepared.text, call.deadline)
+        model = Model(self.embedder.model, len(vector))
+        fused = search.by_both(query, now, self._cache, vector, model, prepared)
+        return await self._db.read(fused, call.deadline)
+
+    async def _embed(
+        self, texts: Sequence[str], on_progress: Callable[[int, int], object] | None, call: Call
+    ) -> tuple[Model | None, Sequence[Blob | None]]:
+        if self.embedder is None or not texts:
+            if on_progress is not None:
+                on_progress(len(texts), len(texts))
+            return None, [None] * len(texts)
+        blobs: list[Blob | None] = []
+        step = len(texts) if on_progress is None else _EMBED_AT_ONCE
+        dim = 0
+        for start in range(0, len(texts), step):
+            vectors = await self.embedder.embed(texts[start : start + step], call.deadline)
+            dim = vectors.shape[1]
+            blobs += _blobs_of(vectors)
+            if on_progress is not None:
+                on_progress(len(blobs), len(texts))
+        return Model(self.embedder.model, dim), blobs
+
+    async def _purge(self, call: Call) -> bool:
+        pages = -_MERGE_PAGES  # in short transactions, so that other writers need not wait for a large index
+        try:
+            while await self._db.write(erase.merge_index(pages), call.deadline):
+                pages = _MERGE_PAGES
+            await self._db.write(erase.scrub(), call.deadline)
+            return await self._db.checkpoint(call.deadline)
+        except DeadlineExceededError:
+            return False
+
+    def _note(self, user_id: str, action: Action, memory_id: str | None, scope: str | None, call: Call) -> None:
+        for statement in journal.read_entry(user_id, action, memory_id, scope, _stamp(call)):
+            self._db.defer(statement)
+
+
+def _blobs_of(vectors: Any) -> Iterator[Blob]:
+    data = memoryview(vectors.astype("<f4", copy=False).tobytes())
+    width = vectors.shape[1] * 4
+    return (data[start : start + width] for start in range(0, len(data), width))
+
+
+def _now(call: Call) -> int:
+    return micros(call.now) or 0
+
+
+def _stamp(call: Call) -> Stamp:
+    return Stamp(_now(call), call.app, call.request_id)
+
+
+def _scope(query: ListQuery | SearchQuery) -> str | None:
+    return None if query.view.scope is None else str(query.view.scope)
+
+
+def _default_path() -> str:
+    folder = user_data_dir(os.environ, sys.platform, str(Path.home()))
+    return os.path.join(folder, "memories.db")

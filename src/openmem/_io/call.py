@@ -1,0 +1,88 @@
+"""What travels beside every request: who asks, under which id, at what time, and how long it may take."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from openmem.errors import DeadlineExceededError, OMPError
+from openmem.types import UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point on the monotonic clock by which a call must be done; `None` means no limit."""
+
+    at: float | None = None
+    timeout: float | None = None
+
+    @classmethod
+    def after(cls, timeout: float | None) -> Deadline:
+        """Return the deadline `timeout` seconds from now."""
+        return cls() if timeout is None else cls(time.monotonic() + timeout, timeout)
+
+    def remaining(self) -> float | None:
+        """Return the seconds left, or `None` without a limit.
+
+        Raises:
+            DeadlineExceededError: The time is used up.
+        """
+        if self.at is None:
+            return None
+        left = self.at - time.monotonic()
+        if left <= 0:
+            raise self.exceeded()
+        return left
+
+    def check(self) -> None:
+        """Raise `DeadlineExceededError` if the time is used up."""
+        self.remaining()
+
+    def passed(self) -> bool:
+        """Return whether the time is used up."""
+        return self.at is not None and time.monotonic() >= self.at
+
+    def exceeded(self) -> DeadlineExceededError:
+        """Return the error for this deadline."""
+        return DeadlineExceededError(f"the call did not finish within {self.timeout:g} s")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One use of one verb."""
+
+    app: str | None = None
+    deadline: Deadline = field(default_factory=Deadline)
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    request_id: str = field(default_factory=lambda: secrets.token_hex(16))
+
+
+@contextmanager
+def labelled(call: Call, provider: str) -> Iterator[None]:
+    """Put the provider and the call's request id on errors that pass."""
+    try:
+        yield
+    except OMPError as error:
+        error.provider = error.provider or provider
+        error.request_id = error.request_id or call.request_id
+        raise
+
+
+def entropy() -> int:
+    """Return 71 random bits: room is left to count upwards from them within 72."""
+    return secrets.randbits(71)
+
+
+class Stopwatch:
+    """Measures time from its making."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def milliseconds(self) -> float:
+        """Return the milliseconds since then."""
+        return round((time.perf_counter() - self._start) * 1000, 3)

@@ -1,0 +1,200 @@
+"""Waiting, in both forms: locks, gathering, sleeping, threads, and the binding of an instance to its loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import os
+import threading
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import anyio
+import anyio.to_thread
+from pydantic import BaseModel
+
+from openmem.errors import InvalidRequestError
+
+T = TypeVar("T")
+A = TypeVar("A")
+
+AsyncWork: TypeAlias = Callable[[A], Awaitable[T]]
+Work: TypeAlias = Callable[[A], T]
+"""What is to be done with an object: a function whose result comes later, or at once."""
+
+ThreadLock = threading.Lock
+
+
+class AsyncLock:
+    """Mutual exclusion among the tasks of one event loop."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def __aenter__(self) -> None:
+        await self._lock.acquire()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._lock.release()
+
+
+class Lock:
+    """Mutual exclusion among threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._lock.release()
+
+
+class AsyncBinding:
+    """Ties an object to the event loop of its first use.
+
+    The loop itself is kept, not its `id`: an id is used again once its loop is gone.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def check(self) -> bool:
+        """Bind on the first call; afterwards raise `RuntimeError` on any other loop.
+
+        Returns:
+            False: a loop does not outlive a fork, so neither does what is bound to it.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise RuntimeError(f"{self._owner} is bound to a different event loop")
+        return False
+
+
+class Binding:
+    """The sync form belongs to no loop; it only notices that the process was forked."""
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._pid = os.getpid()
+
+    def check(self) -> bool:
+        """Return whether the process was forked since the last call. Threads may share the object."""
+        pid, self._pid = self._pid, os.getpid()
+        return pid != self._pid
+
+
+class AsyncBatches(Generic[T]):
+    """Takes items in batches from a plain or an asynchronous iterable.
+
+    Args:
+        items: The items.
+        name: What to call them in an error.
+    """
+
+    def __init__(self, items: Iterable[T] | AsyncIterable[T], name: str) -> None:
+        self._later: AsyncIterator[T] | None = None
+        _check_many(items, (Iterable, AsyncIterable), name)
+        if isinstance(items, AsyncIterable):
+            self._later = aiter(items)
+        else:
+            self._now: Iterator[T] = iter(items)
+
+    async def take(self, count: int) -> list[T]:
+        """Return the next `count` items, fewer at the end, none after it."""
+        if self._later is None:
+            return list(itertools.islice(self._now, count))
+        batch: list[T] = []
+        while len(batch) < count:
+            try:
+                batch.append(await anext(self._later))
+            except StopAsyncIteration:
+                break
+        return batch
+
+
+class Batches(Generic[T]):
+    """Takes items in batches from an iterable.
+
+    Args:
+        items: The items.
+        name: What to call them in an error.
+    """
+
+    def __init__(self, items: Iterable[T], name: str) -> None:
+        _check_many(items, (Iterable,), name)
+        self._now = iter(items)
+
+    def take(self, count: int) -> list[T]:
+        """Return the next `count` items, fewer at the end, none after it."""
+        return list(itertools.islice(self._now, count))
+
+
+async def async_gather(*thunks: Callable[[], Awaitable[T]]) -> list[T]:
+    """Run all at once and return their results in order; the first error cancels the rest."""
+    tasks = [asyncio.ensure_future(thunk()) for thunk in thunks]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+def gather(*thunks: Callable[[], T]) -> list[T]:
+    """Run one after the other and return their results in order."""
+    return [thunk() for thunk in thunks]
+
+
+async def async_sleep(seconds: float) -> None:
+    """Wait, letting others run."""
+    await asyncio.sleep(seconds)
+
+
+def sleep(seconds: float) -> None:
+    """Wait."""
+    time.sleep(seconds)
+
+
+async def async_to_thread(function: Callable[..., T], *args: Any) -> T:
+    """Run a plain function in a worker thread; a cancelled caller returns at once, the worker finishes."""
+    return await anyio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
+
+
+def to_thread(function: Callable[..., T], *args: Any) -> T:
+    """Call the function."""
+    return function(*args)
+
+
+async def async_call(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function of the user's: await it if it is a coroutine function, else run it in a worker."""
+    if is_coroutine_function(function):
+        return await function(*args)
+    result = await async_to_thread(function, *args)
+    return await result if inspect.isawaitable(result) else result
+
+
+def call(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function of the user's, which is a plain one."""
+    return function(*args)
+
+
+def _check_many(items: object, kinds: tuple[type, ...], name: str) -> None:
+    # Each of these can be iterated over, but is one item at most.
+    if isinstance(items, (str, bytes, Mapping, BaseModel)) or not isinstance(items, kinds):
+        hint = "; an asynchronous one needs AsyncMemory" if isinstance(items, AsyncIterable) else ""
+        raise InvalidRequestError(f"{name} must be an iterable{hint}")
+
+
+def is_coroutine_function(function: Callable[..., Any]) -> bool:
+    """Return whether calling the function, or the object, gives a coroutine."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - an object may define it as a coroutine
+    )

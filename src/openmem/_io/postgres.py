@@ -1,0 +1,281 @@
+"""Postgres in both forms: `AsyncPg` on asyncpg, `Pg` on psycopg. One text of SQL serves both.
+
+One connection serves one operation. What fails because a connection was dead, as after a restart of the server,
+is done once more on another where that can do no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from openmem._io.call import Deadline
+from openmem._io.postgres_drive import (
+    AsyncManner,
+    Manner,
+    async_in_transaction,
+    async_one_by_one,
+    in_transaction,
+    one_by_one,
+)
+from openmem._io.postgres_failure import Failure
+from openmem._io.postgres_options import PoolOptions
+from openmem.errors import InvalidRequestError
+from openmem.postgres_errors import PROVIDER, closed
+from openmem.sql.steps import Steps
+
+if TYPE_CHECKING:
+    from openmem._io.postgres_async_pool import AsyncPool
+    from openmem._io.postgres_asyncpg import AsyncSession
+    from openmem._io.postgres_lease import Lease
+    from openmem._io.postgres_psycopg import Session
+
+T = TypeVar("T")
+Make: TypeAlias = Callable[[], Steps[T]]
+
+
+class AsyncPg:
+    """One Postgres database. Nothing is opened before the first use.
+
+    Instances with the same options on one event loop share their connections.
+
+    Args:
+        dsn: `postgresql://user:password@host:port/database?sslmode=…`.
+        pool_min_size: Connections that are kept however long they are idle.
+        pool_max_size: The most connections at a time.
+        pool_timeout: Seconds to wait for a free connection.
+        statement_cache: False behind a pooler that does not track prepared statements.
+        application_name: Name on the server, unless the dsn has one.
+        setup: Statements for each new connection. None behind a pooler: they would reach other clients.
+
+    Raises:
+        InvalidRequestError: The dsn cannot be read, or the driver is not installed.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        pool_min_size: int = 0,
+        pool_max_size: int = 10,
+        pool_timeout: float = 30.0,
+        statement_cache: bool = True,
+        application_name: str = "openmem",
+        setup: tuple[str, ...] = (),
+    ) -> None:
+        try:
+            from openmem._io.postgres_async_pool import Running
+            from openmem._io.postgres_lease import lease
+        except ImportError as error:
+            raise _not_installed(error) from None
+        self._options = PoolOptions(
+            dsn, pool_min_size, pool_max_size, pool_timeout, statement_cache, application_name, setup
+        )
+        self._find_lease = lease
+        self._running = Running()
+        self._lease: Lease | None = None
+        self._finalizer: weakref.finalize[[], AsyncPg] | None = None
+
+    async def run(self, make: Make[T], deadline: Deadline, *, retry: bool = False) -> T:
+        """Run steps whose every statement commits by itself: one round trip for each.
+
+        Args:
+            make: Makes the steps; called again for another attempt.
+            deadline: When to give up.
+            retry: Running the steps twice does no harm.
+
+        Raises:
+            OMPError: What a step raised, or what the server's error means; `details` may hold `sqlstate` and
+                `constraint`.
+        """
+        return await self._perform(async_one_by_one, make, deadline, retry)
+
+    async def transact(self, make: Make[T], deadline: Deadline, *, retry: bool = False) -> T:
+        """Run the steps in one transaction; arguments and errors as in `run`."""
+        return await self._perform(async_in_transaction, make, deadline, retry)
+
+    async def bare(self, make: Make[T], deadline: Deadline, *, transaction: bool = False) -> T:
+        """Run the steps on a connection of their own, which knows no types of extensions.
+
+        Args:
+            make: Makes the steps.
+            deadline: When to give up.
+            transaction: Run them in one transaction; else every statement commits by itself.
+        """
+        manner: AsyncManner[T] = async_in_transaction if transaction else async_one_by_one
+        pool = self._pool()
+        try:
+            session = await pool.open_bare(deadline, self._running)
+            return await self._work(pool, session, manner, make, deadline)
+        except Failure as failure:
+            raise failure.error from failure.cause
+
+    async def aclose(self) -> None:
+        """Close what is open, within some seconds; calls in progress fail. Calling it again does nothing."""
+        if self._running.closed:
+            return
+        await self._running.end()
+        if self._lease is not None and self._finalizer is not None and self._finalizer.detach():
+            await self._lease.end()
+
+    def stats(self) -> dict[str, int]:
+        """Return `size`, `idle` and `waiting`: connections, those at rest, and calls that wait for one."""
+        return self._lease.pool.stats() if self._lease else {"size": 0, "idle": 0, "waiting": 0}
+
+    @property
+    def facts(self) -> dict[Any, Any]:
+        """What was found out about the server, for all who share the connections; forgotten when they are lost."""
+        return self._pool().facts
+
+    def _pool(self) -> AsyncPool:
+        if self._running.closed:
+            raise closed()
+        if self._lease is None:
+            self._lease = self._find_lease(self._options)
+            self._finalizer = weakref.finalize(self, self._lease.abandon)
+        return self._lease.pool
+
+    async def _perform(self, manner: AsyncManner[T], make: Make[T], deadline: Deadline, retry: bool) -> T:
+        pool = self._pool()
+        try:
+            session = await pool.take(deadline, self._running)
+            return await self._work(pool, session, manner, make, deadline)
+        except Failure as failure:
+            if not failure.may_repeat(retry):
+                raise failure.error from failure.cause
+        try:
+            session = await pool.take(deadline, self._running)
+            return await self._work(pool, session, manner, make, deadline)
+        except Failure as failure:
+            raise failure.error from failure.cause
+
+    async def _work(
+        self, pool: AsyncPool, session: AsyncSession, manner: AsyncManner[T], make: Make[T], deadline: Deadline
+    ) -> T:
+        limit = asyncio.timeout(_seconds(deadline))
+        self._running.add(limit)
+        try:
+            async with limit:
+                result = await manner(session, make())
+        except BaseException as error:
+            late = limit.expired() and isinstance(error, TimeoutError)
+            failure = session.failure(error) if isinstance(error, session.errors) else None
+            # Not when late: that would lose the request to cancel the statement.
+            if failure is not None and failure.lost and not late:
+                session.abort()
+            pool.take_back(session, interrupted=late or not isinstance(error, Exception))
+            if late:
+                raise (closed() if self._running.closed else deadline.exceeded()) from None
+            if failure is not None:
+                raise failure from None
+            raise
+        finally:
+            self._running.discard(limit)
+        pool.put(session)
+        return result
+
+
+class Pg:
+    """One Postgres database, for threads. Nothing is opened before the first use; the arguments are as above."""
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        pool_min_size: int = 0,
+        pool_max_size: int = 10,
+        pool_timeout: float = 30.0,
+        statement_cache: bool = True,
+        application_name: str = "openmem",
+        setup: tuple[str, ...] = (),
+    ) -> None:
+        try:
+            from openmem._io.postgres_pool import Pool
+        except ImportError as error:
+            raise _not_installed(error) from None
+        options = PoolOptions(dsn, pool_min_size, pool_max_size, pool_timeout, statement_cache, application_name, setup)
+        self._pool = Pool(options)
+        self._finalizer = weakref.finalize(self, Pool.close, self._pool)
+
+    def run(self, make: Make[T], deadline: Deadline, *, retry: bool = False) -> T:
+        """Run steps whose every statement commits by itself: one round trip for each.
+
+        Args:
+            make: Makes the steps; called again for another attempt.
+            deadline: When to give up.
+            retry: Running the steps twice does no harm.
+
+        Raises:
+            OMPError: What a step raised, or what the server's error means; `details` may hold `sqlstate` and
+                `constraint`.
+        """
+        return self._perform(one_by_one, make, deadline, retry)
+
+    def transact(self, make: Make[T], deadline: Deadline, *, retry: bool = False) -> T:
+        """Run the steps in one transaction; arguments and errors as in `run`."""
+        return self._perform(in_transaction, make, deadline, retry)
+
+    def bare(self, make: Make[T], deadline: Deadline, *, transaction: bool = False) -> T:
+        """Run the steps on a connection of their own, which knows no types of extensions.
+
+        Args:
+            make: Makes the steps.
+            deadline: When to give up.
+            transaction: Run them in one transaction; else every statement commits by itself.
+        """
+        try:
+            session = self._pool.open_bare(deadline)
+            return self._work(session, in_transaction if transaction else one_by_one, make)
+        except Failure as failure:
+            raise failure.error from failure.cause
+
+    def close(self) -> None:
+        """Close what is open, within some seconds; calls in progress fail. Calling it again does nothing."""
+        self._finalizer()
+
+    def stats(self) -> dict[str, int]:
+        """Return `size`, `idle` and `waiting`: connections, those at rest, and calls that wait for one."""
+        return self._pool.stats()
+
+    @property
+    def facts(self) -> dict[Any, Any]:
+        """What was found out about the server; forgotten when connections are lost."""
+        return self._pool.facts
+
+    def _perform(self, manner: Manner[T], make: Make[T], deadline: Deadline, retry: bool) -> T:
+        try:
+            return self._work(self._pool.take(deadline), manner, make)
+        except Failure as failure:
+            if not failure.may_repeat(retry):
+                raise failure.error from failure.cause
+        try:
+            return self._work(self._pool.take(deadline), manner, make)
+        except Failure as failure:
+            raise failure.error from failure.cause
+
+    def _work(self, session: Session, manner: Manner[T], make: Make[T]) -> T:
+        try:
+            result = manner(session, make())
+        except BaseException as error:
+            failure = session.failure(error) if isinstance(error, session.errors) else None
+            if failure is not None and failure.lost:
+                session.abort()
+            self._pool.take_back(session)
+            if failure is not None:
+                raise (closed() if self._pool.closed else failure) from None
+            raise
+        self._pool.put(session)
+        return result
+
+
+def _seconds(deadline: Deadline) -> float | None:
+    # Unlike `remaining` it never raises: whoever holds a connection must come to the end.
+    return None if deadline.at is None else deadline.at - time.monotonic()
+
+
+def _not_installed(error: ImportError) -> InvalidRequestError:
+    message = f"Postgres needs drivers that are not installed ({error.name}): pip install 'openmem[postgres]'"
+    return InvalidRequestError(message, provider=PROVIDER)

@@ -1,0 +1,80 @@
+"""Running steps on a connection: one by one, or as one transaction."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from openmem.sql.steps import Many, Row, Statement, Steps
+
+if TYPE_CHECKING:
+    from openmem._io.postgres_asyncpg import AsyncSession
+    from openmem._io.postgres_psycopg import Session
+
+T = TypeVar("T")
+AsyncManner: TypeAlias = Callable[["AsyncSession", Steps[T]], Awaitable[T]]
+Manner: TypeAlias = Callable[["Session", Steps[T]], T]
+
+
+async def async_one_by_one(session: AsyncSession, steps: Steps[T]) -> T:
+    connection = session.connection
+    rows: list[Row] = []
+    try:
+        statement: Statement = next(steps)
+        while True:
+            if isinstance(statement, Many):
+                await session.execute_many(statement.sql, statement.rows)
+                rows = []
+            else:
+                rows = await connection.fetch(statement.sql, *statement.params)
+            statement = steps.send(rows)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        steps.close()  # at once, not when an exception that refers to them is forgotten
+
+
+async def async_in_transaction(session: AsyncSession, steps: Steps[T]) -> T:
+    connection = session.connection
+    try:
+        await connection.execute("begin")
+    except session.errors as error:
+        raise session.failure(error, harmless=True) from None
+    try:
+        result = await async_one_by_one(session, steps)
+    except Exception:
+        with contextlib.suppress(*session.errors):
+            await connection.execute("rollback")
+        raise
+    await connection.execute("commit")
+    return result
+
+
+def one_by_one(session: Session, steps: Steps[T]) -> T:
+    rows: list[Row] = []
+    try:
+        statement: Statement = next(steps)
+        while True:
+            if isinstance(statement, Many):
+                session.execute_many(statement.sql, statement.rows)
+                rows = []
+            else:
+                rows = session.fetch(statement.sql, statement.params)
+            statement = steps.send(rows)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        steps.close()  # at once, not when an exception that refers to them is forgotten
+
+
+def in_transaction(session: Session, steps: Steps[T]) -> T:
+    try:
+        session.command("begin")
+    except session.errors as error:
+        raise session.failure(error, harmless=True) from None
+    result = one_by_one(session, steps)  # what fails is rolled back when the connection is taken back
+    session.command("commit")
+    return result

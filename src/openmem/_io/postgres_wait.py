@@ -1,0 +1,43 @@
+"""Waiting on the socket of a database connection, and seeing whether one at rest has stirred."""
+
+from __future__ import annotations
+
+import select
+import time
+from typing import Final
+
+READ: Final = 1
+WRITE: Final = 2
+
+if hasattr(select, "poll"):
+    _MASKS: Final = {
+        READ: select.POLLIN,
+        WRITE: select.POLLOUT,
+        READ | WRITE: select.POLLIN | select.POLLOUT,
+    }
+
+    def wait_ready(fileno: int, wanted: int, until: float | None) -> int:
+        """Return what the socket is ready for; nothing if the time `until` on the monotonic clock comes first."""
+        poll = select.poll()
+        poll.register(fileno, _MASKS[wanted])
+        events = poll.poll(None if until is None else max(0.0, until - time.monotonic()) * 1000)
+        if not events:
+            return 0
+        seen = events[0][1]
+        # An error is news to be read, and to a writer it is a reason to find out by writing.
+        return (READ if seen & ~select.POLLOUT else 0) | (WRITE if seen & ~select.POLLIN else 0)
+
+else:  # Windows
+
+    def wait_ready(fileno: int, wanted: int, until: float | None) -> int:
+        """Return what the socket is ready for; nothing if the time `until` on the monotonic clock comes first."""
+        left = None if until is None else max(0.0, until - time.monotonic())
+        reading = [fileno] if wanted & READ else []
+        writing = [fileno] if wanted & WRITE else []
+        read, write, failed = select.select(reading, writing, [fileno], left)
+        return (READ if read or failed else 0) | (WRITE if write else 0)
+
+
+def has_news(fileno: int) -> bool:
+    """Return whether there is something to read. A connection at rest expects nothing, so it is the end of it."""
+    return bool(wait_ready(fileno, READ, 0.0))

@@ -1,0 +1,55 @@
+"""What can stop a statement, and the errors of this SDK that SQLite's own become."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from openmem._io.call import Deadline
+from openmem.errors import OMPError, ProviderError, ProviderUnavailableError
+
+_MESSAGES: dict[int, tuple[type[ProviderError], str]] = {
+    sqlite3.SQLITE_BUSY: (ProviderUnavailableError, "another process kept the database locked"),
+    sqlite3.SQLITE_LOCKED: (ProviderUnavailableError, "another process kept the database locked"),
+    sqlite3.SQLITE_FULL: (ProviderUnavailableError, "the disk is full; nothing was stored"),
+    sqlite3.SQLITE_READONLY: (ProviderUnavailableError, "the database file is read-only"),
+    sqlite3.SQLITE_CANTOPEN: (
+        ProviderUnavailableError,
+        "the database file cannot be opened: its folder is missing, it is a folder itself, or it may not be read",
+    ),
+    sqlite3.SQLITE_IOERR: (ProviderUnavailableError, "the disk failed; nothing was stored"),
+    sqlite3.SQLITE_CORRUPT: (ProviderError, "the database file is damaged"),
+    sqlite3.SQLITE_NOTADB: (ProviderError, "the file is not a database"),
+}
+
+
+class Job:
+    """One run of some statements, which a deadline or its caller may stop."""
+
+    __slots__ = ("cancelled", "deadline")
+
+    def __init__(self, deadline: Deadline) -> None:
+        self.deadline = deadline
+        self.cancelled = False
+
+    def must_stop(self) -> bool:
+        """Return whether SQLite is to interrupt the statement; called every few thousand operations."""
+        return self.cancelled or self.deadline.passed()
+
+    def check(self) -> None:
+        """Raise if the job was stopped before its last statement."""
+        if self.cancelled:
+            raise ProviderError("the call was cancelled", provider="sqlite")
+        self.deadline.check()
+
+
+def translate(error: sqlite3.Error, job: Job) -> OMPError | KeyboardInterrupt:
+    """Return the error to raise instead of one of SQLite's."""
+    primary = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    if job.deadline.passed():
+        return job.deadline.exceeded()
+    if primary == sqlite3.SQLITE_INTERRUPT:
+        if not job.cancelled:
+            return KeyboardInterrupt()  # Ctrl-C came while SQLite asked the job, and SQLite kept it to itself
+        return ProviderError("the call was cancelled", provider="sqlite")
+    kind, message = _MESSAGES.get(primary, (ProviderError, f"SQLite failed: {type(error).__name__}"))
+    return kind(message, provider="sqlite")

@@ -1,0 +1,286 @@
+"""One SQLite file: its connections, its transactions, and the writes that may wait a moment.
+
+Traps this file is about: every write transaction begins IMMEDIATE (a deferred one that reads first fails with
+"database is locked" whatever the busy timeout); a connection must not cross a fork; a process that only reads
+must not take the write lock for each journal entry, so those are deferred and written together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from openmem._io.call import Deadline
+from openmem._io.sqlite_errors import Job, translate
+from openmem._io.sqlite_forks import watch
+from openmem._io.sqlite_open import begin_immediate, open_connection
+from openmem.errors import ProviderUnavailableError
+from openmem.sql.steps import Many, Query, Statement, Steps
+
+T = TypeVar("T")
+
+MAX_READERS = 4
+FLUSH_AFTER_SECONDS = 0.1
+FLUSH_AT_COUNT = 256
+PAUSE_SECONDS = 10.0
+MAX_DEFERRED = 20_000  # a file that can be read but not written must not fill the memory
+_OPERATIONS_PER_CHECK = 10_000
+
+_log = logging.getLogger("openmem.sqlite")
+_left_by_fork: list[object] = []  # never closed: the parent goes on with the same files and locks
+
+
+class SqliteStore:
+    """A thread-safe pool over one file: one writer, up to `MAX_READERS` readers, one flusher.
+
+    Args:
+        path: The database file.
+        synchronous: "normal" survives the death of the process; "full" survives a power cut too.
+        make_folder: Make the file's folder if it is missing, for its owner only.
+    """
+
+    def __init__(self, path: str, *, synchronous: str = "normal", make_folder: bool = False) -> None:
+        self._path = path
+        self._make_folder = make_folder
+        self._synchronous = synchronous
+        self._reset()
+        watch(self)
+
+    def _reset(self) -> None:
+        self._readers: list[sqlite3.Connection] = []
+        self._writer: sqlite3.Connection | None = None
+        self._slots = threading.BoundedSemaphore(MAX_READERS)
+        self._write_lock = threading.Lock()
+        self._state_lock = threading.Lock()
+        self._deferred: deque[Query] = deque(maxlen=MAX_DEFERRED)
+        self._flusher: threading.Thread | None = None
+        self._wake = threading.Event()  # something was deferred
+        self._hurry = threading.Event()  # much was deferred, or the store closes
+        self._stopped = False  # no flusher and no idle readers any more
+        self._closed = False
+
+    def read(self, steps: Steps[T], job: Job) -> T:
+        """Run the steps on one snapshot."""
+        with self._reader(job) as connection, self._running(connection, job):
+            if self._flusher is None:
+                self._start_flusher()  # here, as a journal entry follows, and the caller of `defer` must not wait
+            connection.execute("begin")
+            try:
+                return _drive(connection, steps)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("rollback")
+
+    def write(self, steps: Steps[T], job: Job) -> T:
+        """Run the steps in one transaction, with the deferred writes before them."""
+        with self._exclusive(job) as connection, self._running(connection, job):
+            taken = self._take_deferred()
+            try:
+                begin_immediate(connection, job)
+                for statement in taken:
+                    connection.execute(statement.sql, statement.params)
+                result = _drive(connection, steps)
+                job.check()
+                connection.execute("commit")
+            except BaseException:
+                self._deferred.extendleft(reversed(taken))
+                if connection.in_transaction:
+                    connection.execute("rollback")
+                raise
+            return result
+
+    def defer(self, statement: Query) -> None:
+        """Keep a write for the next transaction, which comes within `FLUSH_AFTER_SECONDS` or at `close`."""
+        if self._closed:
+            self._write_late(statement)
+            return
+        if len(self._deferred) == MAX_DEFERRED:
+            _log.warning("the journal of %s cannot be written: its oldest entries are dropped", self._path)
+        self._deferred.append(statement)
+        self._wake.set()
+        if len(self._deferred) >= FLUSH_AT_COUNT:
+            self._hurry.set()
+
+    def flush(self, job: Job) -> None:
+        """Write what was deferred."""
+        if self._deferred:
+            self.write(nothing(), job)
+
+    def checkpoint(self, job: Job) -> bool:
+        """Empty the write-ahead log; return whether readers of old snapshots allowed that."""
+        with self._exclusive(job) as connection, self._running(connection, job):
+            busy: int = connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
+            return not busy
+
+    @property
+    def pending(self) -> bool:
+        """Whether a deferred write has not been made yet."""
+        return bool(self._deferred)
+
+    def close(self) -> None:
+        """Write what was deferred and close every connection."""
+        self._stop_flusher()
+        with contextlib.suppress(Exception):
+            self.flush(Job(Deadline.after(5.0)))
+        with self._write_lock:
+            self._closed = True
+            self._close_connections()
+
+    def _close_connections(self) -> None:
+        with self._state_lock:
+            connections = [*self._readers, *([self._writer] if self._writer else [])]
+            self._readers, self._writer = [], None
+        for connection in connections:
+            connection.close()
+
+    @contextlib.contextmanager
+    def _reader(self, job: Job) -> Iterator[sqlite3.Connection]:
+        if not self._slots.acquire(timeout=_seconds(job.deadline)):
+            raise job.deadline.exceeded()
+        try:
+            with self._state_lock:
+                connection = self._readers.pop() if self._readers else None
+            connection = connection or self._open(job)
+            try:
+                yield connection
+            finally:
+                with self._state_lock:
+                    if not self._stopped:
+                        self._readers.append(connection)
+                if self._stopped:
+                    connection.close()
+        finally:
+            self._slots.release()
+
+    @contextlib.contextmanager
+    def _exclusive(self, job: Job) -> Iterator[sqlite3.Connection]:
+        if not self._write_lock.acquire(timeout=_seconds(job.deadline)):
+            raise job.deadline.exceeded()
+        try:
+            if self._writer is None:
+                self._writer = self._open(job)
+            yield self._writer
+        finally:
+            self._write_lock.release()
+
+    @contextlib.contextmanager
+    def _running(self, connection: sqlite3.Connection, job: Job) -> Iterator[None]:
+        connection.set_progress_handler(job.must_stop, _OPERATIONS_PER_CHECK)
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise translate(error, job) from error
+        finally:
+            connection.set_progress_handler(None, 0)
+
+    def _open(self, job: Job) -> sqlite3.Connection:
+        if self._closed:
+            raise ProviderUnavailableError("the database was closed meanwhile", provider="sqlite")
+        if self._make_folder:
+            Path(self._path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            return open_connection(self._path, self._synchronous, job)
+        except sqlite3.Error as error:
+            raise translate(error, job) from error
+
+    def pause(self) -> None:
+        """Wait until nothing runs, let nothing begin, and close every connection."""
+        end = time.monotonic() + PAUSE_SECONDS
+        self._paused = self._write_lock.acquire(timeout=PAUSE_SECONDS)
+        self._paused_slots = 0
+        while self._paused_slots < MAX_READERS and self._slots.acquire(timeout=max(0.0, end - time.monotonic())):
+            self._paused_slots += 1
+        if self._paused and self._paused_slots == MAX_READERS:
+            self._close_connections()
+
+    def resume(self) -> None:
+        """Let calls begin again."""
+        for _ in range(self._paused_slots):
+            self._slots.release()
+        if self._paused:
+            self._write_lock.release()
+
+    def forked(self) -> None:
+        """Start anew in a child process. What could not be closed in time is the parent's and left alone."""
+        _left_by_fork.append((self._readers, self._writer, self._deferred))
+        self._reset()
+
+    def _write_late(self, statement: Query) -> None:
+        # A read that was under way when another thread closed the store still enters the journal.
+        job = Job(Deadline.after(1.0))
+        connection = open_connection(self._path, self._synchronous, job)
+        try:
+            begin_immediate(connection, job)
+            connection.execute(statement.sql, statement.params)
+            connection.execute("commit")
+        finally:
+            connection.close()
+
+    def _take_deferred(self) -> list[Query]:
+        taken = []
+        with contextlib.suppress(IndexError):
+            while True:
+                taken.append(self._deferred.popleft())
+        return taken
+
+    def _start_flusher(self) -> None:
+        with self._state_lock:
+            if self._flusher is None and not self._stopped:
+                self._flusher = threading.Thread(target=self._flush_now_and_then, daemon=True)
+                self._flusher.name = "openmem-journal"
+                self._flusher.start()
+
+    def _flush_now_and_then(self) -> None:
+        while not self._stopped:
+            self._wake.wait()
+            self._hurry.wait(FLUSH_AFTER_SECONDS)
+            self._wake.clear()
+            self._hurry.clear()
+            try:
+                self.flush(Job(Deadline.after(1.0)))
+            except Exception:  # noqa: BLE001 - nothing is lost: the next transaction writes them
+                self._wake.set()
+
+    def _stop_flusher(self) -> None:
+        with self._state_lock:
+            thread, self._flusher, self._stopped = self._flusher, None, True
+        self._wake.set()
+        self._hurry.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=5.0)
+
+
+def _drive(connection: sqlite3.Connection, steps: Steps[T]) -> T:
+    rows: list[tuple[object, ...]] = []
+    send = steps.send
+    try:
+        statement: Statement = next(steps)
+        while True:
+            if isinstance(statement, Many):
+                connection.executemany(statement.sql, statement.rows)
+                rows = []
+            else:
+                rows = connection.execute(statement.sql, statement.params).fetchall()
+            statement = send(rows)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        steps.close()  # at once, not when an exception that refers to them is forgotten: they may hold a lock
+
+
+def nothing() -> Steps[None]:
+    """Return steps that do nothing."""
+    yield from ()
+
+
+def _seconds(deadline: Deadline) -> float:
+    left = deadline.remaining()
+    return -1 if left is None else left

@@ -1,0 +1,75 @@
+"""Running the user's code: never in the way of others, and not past the deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from openmem._io.call import Deadline
+from openmem._io.concurrency import async_call, call, is_coroutine_function
+from openmem.errors import InvalidRequestError
+
+
+class AsyncWorker:
+    """Runs one function: a coroutine function is awaited, a plain one goes to a worker thread.
+
+    Args:
+        function: The function.
+        name: What the function is, for error messages.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        self._function = function
+
+    async def run(self, deadline: Deadline, *args: Any) -> Any:
+        """Return what the function returns.
+
+        Raises:
+            DeadlineExceededError: The deadline came first. A plain function runs on; its result is dropped.
+        """
+        try:
+            async with asyncio.timeout(deadline.remaining()) as limit:
+                return await async_call(self._function, *args)
+        except TimeoutError:
+            if limit.expired():
+                raise deadline.exceeded() from None
+            raise
+
+
+class Worker:
+    """Runs one plain function.
+
+    Args:
+        function: The function.
+        name: What the function is, for error messages.
+
+    Raises:
+        TypeError: It is a coroutine function.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        if is_coroutine_function(function):
+            raise TypeError(_only_awaited(name))
+        self._function = function
+        self._name = name
+
+    def run(self, deadline: Deadline, *args: Any) -> Any:
+        """Return what the function returns.
+
+        Raises:
+            DeadlineExceededError: The deadline is over before the start.
+            InvalidRequestError: The function gave something to be awaited.
+        """
+        deadline.check()
+        result = call(self._function, *args)
+        if inspect.isawaitable(result):
+            if inspect.iscoroutine(result):
+                result.close()
+            raise InvalidRequestError(_only_awaited(self._name))
+        return result
+
+
+def _only_awaited(name: str) -> str:
+    return f"{name} is a coroutine function: use it with AsyncMemory"

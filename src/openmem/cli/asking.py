@@ -1,0 +1,127 @@
+"""`omp recall`, `omp context`, `omp list`, `omp get`: commands that find memories."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from openmem.cli import output
+from openmem.cli.options import AsOf, Expired, Id, Mode, Query, Scope, Since, Superseded, Tags, Until
+from openmem.cli.session import Session
+
+
+def recall(
+    session: Session,
+    query: Query,
+    scope: Scope = None,
+    tags: Tags = None,
+    limit: Annotated[int, typer.Option(metavar="N", help="How many at most, 1 to 100.")] = 10,
+    min_score: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="Leave out what scores lower, from 0 to 1.")
+    ] = None,
+    mode: Annotated[
+        Mode, typer.Option(metavar="hybrid|vector|keyword", help="Search by meaning, by words, or by both.")
+    ] = "hybrid",
+    as_of: AsOf = None,
+    superseded: Superseded = False,
+    expired: Expired = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the parts of each score (with --json).")] = False,
+) -> None:
+    """Find the memories that fit best, best first."""
+    with session.open() as memory:
+        results = memory.search(
+            " ".join(query),
+            session.owner(),
+            scope=scope,
+            limit=limit,
+            min_score=min_score,
+            tags=tags or None,
+            mode=mode,
+            as_of=as_of,
+            include_superseded=superseded,
+            include_expired=expired,
+            explain=explain,
+        )
+    if session.as_json:
+        output.show_json({"results": [output.fields_of(result) for result in results]})
+        return
+    rows = []
+    for result in results:
+        id_, created, *rest = output.memory_row(result.memory)
+        rows.append([id_, f"{result.score:.2f}", created, *rest])
+    output.show_rows(["id", "score", "created", "memory", "scope", "tags"], rows)
+    if not results:
+        output.say("Nothing found.")
+
+
+def context(
+    session: Session,
+    query: Query,
+    scope: Scope = None,
+    tags: Tags = None,
+    token_budget: Annotated[
+        int, typer.Option("--token-budget", "--budget", metavar="N", help="Tokens that the text may have.")
+    ] = 500,
+    as_of: AsOf = None,
+) -> None:
+    """Print the memories that fit best as text for a prompt."""
+    with session.open() as memory:
+        block = memory.context(
+            " ".join(query), session.owner(), scope=scope, token_budget=token_budget, tags=tags or None, as_of=as_of
+        )
+    if session.as_json:
+        output.show_json(output.fields_of(block))
+    elif block.text:
+        output.show(output.printable(block.text))
+    else:
+        output.say("Nothing found.")
+
+
+def list_(
+    session: Session,
+    scope: Scope = None,
+    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Only memories with this tag.")] = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option(metavar="N", help="How many at most, 1 to 500.")] = 50,
+    cursor: Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on after the page before.")] = None,
+    as_of: AsOf = None,
+    superseded: Superseded = False,
+    expired: Expired = False,
+) -> None:
+    """List memories, newest first."""
+    with session.open() as memory:
+        page = memory.list(
+            session.owner(),
+            scope=scope,
+            tag=tag,
+            since=since,
+            until=until,
+            limit=limit,
+            cursor=cursor,
+            as_of=as_of,
+            include_superseded=superseded,
+            include_expired=expired,
+        )
+    if session.as_json:
+        output.show_json(output.fields_of(page))
+        return
+    output.show_memories(page.items)
+    if not page.items:
+        output.say("No memories.")
+    if page.next_cursor:
+        output.say(f"There are more: repeat with --cursor {output.one_line(page.next_cursor)}")
+
+
+def get(session: Session, id: Id) -> None:
+    """Show one memory with all its fields."""
+    with session.open() as memory:
+        record = memory.get(id, user_id=session.owner())
+    if session.as_json:
+        output.show_json(output.fields_of(record))
+        return
+    output.show_pairs(
+        (name, value if isinstance(value, str) else output.dump(value, indent=None))
+        for name, value in output.fields_of(record).items()
+    )

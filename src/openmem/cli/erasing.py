@@ -1,0 +1,84 @@
+"""`omp forget`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from openmem.cli import output
+from openmem.cli.session import FAILED, Session
+
+if TYPE_CHECKING:
+    from openmem import ErasureReceipt
+
+
+def forget(
+    session: Session,
+    id: Annotated[str | None, typer.Argument(metavar="ID", help="The id of the memory to erase.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Erase all memories of the user, or of a scope.")] = False,
+    scope: Annotated[
+        str | None, typer.Option(metavar="SCOPE", help="With --all: only this scope; coding/* takes in those below.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --all: do not ask.")] = False,
+) -> None:
+    """Erase a memory for good, or all of them.
+
+    --all asks first, and shows what was erased and that nothing is left.
+    """
+    if (id is None) == (not everything):
+        raise typer.BadParameter("give the id of a memory, or --all")
+    if scope is not None and not everything:
+        raise typer.BadParameter("--scope goes with --all")
+    if id is not None:
+        _forget_one(session, id)
+    else:
+        _forget_all(session, scope, yes)
+
+
+def _forget_one(session: Session, id: str) -> None:
+    with session.open() as memory:
+        memory.delete(id, user_id=session.owner())
+    if session.as_json:
+        output.show_json({"forgotten": id})
+    else:
+        output.show(f"Forgotten: {output.one_line(id)}" if output.on_terminal() else output.one_line(id))
+
+
+def _forget_all(session: Session, scope: str | None, yes: bool) -> None:
+    owner = session.owner()
+    part = f" in {output.one_line(scope)}" if scope is not None else ""
+    if not yes:
+        _confirm(f"Erase all memories of {output.one_line(owner)}{part}, with their history, for good? [y/N] ")
+    with session.open() as memory:
+        receipt = memory.delete_all(owner, scope=scope)
+    if session.as_json:
+        output.show_json({**output.fields_of(receipt), "complete": receipt.complete})
+    else:
+        _show_receipt(receipt)
+    if not receipt.complete:
+        output.say("Error: something is left; run the command again")
+        raise typer.Exit(FAILED)
+
+
+def _confirm(question: str) -> None:
+    # Not typer's, which writes to standard output, where only results belong.
+    while True:
+        typer.echo(question, err=True, nl=False)
+        answer = sys.stdin.readline()
+        if answer.strip().lower() in ("y", "yes"):
+            return
+        if not answer.endswith("\n"):
+            output.say("")
+        if answer.strip().lower() in ("", "n", "no"):
+            output.say("Nothing was erased.")
+            raise typer.Exit(FAILED)
+        output.say("Please answer y or n.")
+
+
+def _show_receipt(receipt: ErasureReceipt) -> None:
+    rows = [[name, str(count), str(receipt.remaining.get(name, 0))] for name, count in receipt.erased.items()]
+    output.show_rows(["store", "erased", "left"], rows)
+    if receipt.purged is False:
+        output.say("The bytes are still in the file, because others read it; they go when it is next tidied.")

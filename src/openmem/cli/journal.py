@@ -1,0 +1,44 @@
+"""`omp history` and `omp audit`: what was, and who did what."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from openmem.cli import output
+from openmem.cli.options import Id, Since
+from openmem.cli.session import Session
+
+
+def history(session: Session, id: Id) -> None:
+    """Show earlier versions of a memory, and what it replaces."""
+    with session.open() as memory:
+        records = memory.history(id, user_id=session.owner())
+    if session.as_json:
+        output.show_json({"items": [output.fields_of(record) for record in records]})
+        return
+    output.show_memories(records, versions=True)
+    if not records:
+        output.say("It was never changed and replaces nothing.")
+
+
+def audit(
+    session: Session,
+    by: Annotated[str | None, typer.Option(metavar="APP", help="Only what this app did.")] = None,
+    since: Since = None,
+    limit: Annotated[int, typer.Option(metavar="N", help="How many at most, 1 to 1,000.")] = 100,
+) -> None:
+    """Show who did what to a user's memories, newest first."""
+    with session.open() as memory:
+        entries = memory.audit(session.owner(), app=by, since=since, limit=limit)
+    if session.as_json:
+        output.show_json({"entries": [output.fields_of(entry) for entry in entries]})
+        return
+    rows = [
+        [output.at(entry.timestamp), entry.app or "", entry.action or "", entry.memory_id or "", entry.scope or ""]
+        for entry in entries
+    ]
+    output.show_rows(["when", "app", "action", "id", "scope"], rows)
+    if not entries:
+        output.say("The journal has no entry.")

@@ -1,0 +1,69 @@
+"""`omp remember`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from openmem.cli import output
+from openmem.cli.options import moment
+from openmem.cli.session import Session
+
+
+def remember(
+    session: Session,
+    text: Annotated[
+        list[str], typer.Argument(metavar="TEXT", help="What to remember, or - to read it from standard input.")
+    ],
+    scope: Annotated[str | None, typer.Option(metavar="SCOPE", help="A path, such as coding/preferences.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="A label; may be repeated.")] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Your own name for it; the same key again replaces the memory.")
+    ] = None,
+    confidence: Annotated[float | None, typer.Option(metavar="NUMBER", help="How sure it is, from 0 to 1.")] = None,
+    valid_from: Annotated[
+        datetime | None, typer.Option(metavar="WHEN", parser=moment, help="From when on it holds.")
+    ] = None,
+    valid_to: Annotated[
+        datetime | None, typer.Option(metavar="WHEN", parser=moment, help="Until when it holds.")
+    ] = None,
+    supersedes: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="A memory that this one replaces; may be repeated.")
+    ] = None,
+    ref: Annotated[str | None, typer.Option(metavar="TEXT", help="A pointer to where it comes from.")] = None,
+) -> None:
+    """Store a memory and print its id."""
+    content = _from_stdin() if text == ["-"] else " ".join(text)
+    source = {"app": session.app, "type": "explicit", "ref": ref}
+    with session.open() as memory:
+        record = memory.add(
+            content=content,
+            user_id=session.owner(),
+            scope=scope,
+            tags=tag or None,
+            source={name: value for name, value in source.items() if value is not None},
+            confidence=confidence,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            supersedes=supersedes or None,
+            key=key,
+        )
+    if session.as_json:
+        output.show_json(output.fields_of(record))
+    elif output.on_terminal():
+        what = "Remembered" if record.version == 1 else f"Replaced (now version {record.version})"
+        output.show(f"{what}: {output.one_line(record.id)}")
+    else:
+        output.show(output.one_line(record.id))
+
+
+def _from_stdin() -> str:
+    from openmem import InvalidRequestError
+
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise InvalidRequestError("standard input is not UTF-8") from None

@@ -1,0 +1,52 @@
+"""Options that several commands have in common."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, Literal, TypeAlias
+
+import typer
+
+_AGO: Final = re.compile(r"(\d{1,6})([mhdw])")
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+_WHEN: Final = "A date, a time in ISO 8601 (local unless it has an offset), or 30m, 12h, 7d, 2w ago."
+
+
+def moment(text: str) -> datetime:
+    """Return the time that a text names.
+
+    Args:
+        text: ISO 8601, of the local clock unless it has an offset, or how long ago: `30m`, `12h`, `7d`, `2w`.
+
+    Raises:
+        typer.BadParameter: It names no time.
+    """
+    try:
+        ago = _AGO.fullmatch(text)
+        if ago:
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise typer.BadParameter(f"{text!r} is no time. {_WHEN}") from None
+
+
+Mode: TypeAlias = Literal["hybrid", "vector", "keyword"]
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The memory's id.")]
+Query = Annotated[list[str], typer.Argument(metavar="QUERY", help="What is looked for; needs no quotes.")]
+Scope = Annotated[
+    str | None,
+    typer.Option(metavar="SCOPE", help="Only this scope, such as coding; coding/* takes in those below."),
+]
+Tags = Annotated[
+    list[str] | None, typer.Option("--tag", metavar="TAG", help="Only memories with this tag; may be repeated.")
+]
+AsOf = Annotated[datetime | None, typer.Option(metavar="WHEN", parser=moment, help=f"What held at that time. {_WHEN}")]
+Since = Annotated[
+    datetime | None, typer.Option(metavar="WHEN", parser=moment, help=f"Only what is as new as this. {_WHEN}")
+]
+Until = Annotated[datetime | None, typer.Option(metavar="WHEN", parser=moment, help="Only what is older than this.")]
+Superseded = Annotated[bool, typer.Option("--superseded", help="Show memories that others replace, too.")]
+Expired = Annotated[bool, typer.Option("--expired", help="Show memories that are no longer or not yet valid, too.")]

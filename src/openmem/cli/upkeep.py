@@ -1,0 +1,62 @@
+"""`omp reembed` and `omp migrate`: work on the store itself."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from openmem.cli import output
+from openmem.cli.progress import Progress
+from openmem.cli.session import Session
+
+
+def reembed(session: Session) -> None:
+    """Move all memories to the model of the embedder.
+
+    It moves those of all users. If it was interrupted, it goes on where it stopped.
+    """
+    with Progress("embedded", quiet=session.as_json) as progress, session.open(long=True) as memory:
+        report = memory.reembed(on_progress=progress, timeout=session.timeout)
+    if session.as_json:
+        output.show_json(output.fields_of(report))
+    else:
+        output.show(f"{report.done:,} of {output.plural(report.total)} have the model {output.one_line(report.model)}")
+
+
+def migrate(
+    session: Session,
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Print the SQL for Postgres instead, for someone who may run it.")
+    ] = False,
+    schema: Annotated[
+        str | None, typer.Option(metavar="SCHEMA", help="The schema on Postgres; openmem unless given.")
+    ] = None,
+) -> None:
+    """Bring the tables of the store up to date.
+
+    The embedded store does so by itself. --sql connects to nothing.
+    """
+    if sql:
+        _show_script(session, schema)
+        return
+    options = {} if schema is None else {"schema": schema}
+    with session.open(long=True, **options) as memory:
+        health = memory.health()
+    if session.as_json:
+        output.show_json(output.fields_of(health))
+    elif health.provider == "sqlite":
+        version = health.detail.get("schema")
+        output.show(f"Nothing to do: the embedded store migrates its file when it opens it (schema {version}).")
+    else:
+        output.show(f"The tables of {output.one_line(health.provider)} are up to date.")
+
+
+def _show_script(session: Session, schema: str | None) -> None:
+    from openmem import migration_script
+
+    script = migration_script() if schema is None else migration_script(schema)
+    if session.as_json:
+        output.show_json({"sql": script})
+    else:
+        output.show(script.rstrip("\n"))

@@ -1,0 +1,82 @@
+"""From what an embedder returned to rows that a store can keep: float32, finite, of length 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openmem.errors import ProviderError
+
+Rows = NDArray[np.float32]
+
+_SAFE = (1e-12, 1e12)
+
+
+def unit_rows(raw: Any, *, count: int, dim: int | None, model: str) -> Rows:
+    """Check the vectors of an embedder and scale each to length 1.
+
+    Args:
+        raw: A matrix, or a sequence of sequences of numbers. It is not changed.
+        count: How many vectors there must be.
+        dim: How many numbers each must have; `None` accepts any length, the same for all.
+        model: Name for the error message.
+
+    Returns:
+        A new matrix of shape (count, dim). A vector of zeros stays as it is.
+
+    Raises:
+        ProviderError: Number, length or values are wrong.
+    """
+    rows = raw if isinstance(raw, np.ndarray) else _stack(raw, model)
+    if rows.ndim != 2 or rows.dtype.kind not in "fiu":
+        raise _wrong(model, "did not return one list of numbers per text")
+    if rows.shape[0] != count:
+        raise _wrong(model, f"returned {rows.shape[0]} vectors for {count} texts")
+    if rows.shape[1] != (dim or rows.shape[1]) or rows.shape[1] == 0:
+        raise _wrong(model, f"returned vectors of {rows.shape[1]} numbers, but its dim is {dim}")
+    if rows.dtype == np.float32:
+        lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+        if ((lengths > _SAFE[0]) & (lengths < _SAFE[1])).all():
+            return np.ascontiguousarray(rows / lengths[:, None])
+    # In double precision, or the squares of very large or small numbers would be lost.
+    exact = rows.astype(np.float64, order="C")
+    if not np.isfinite(exact).all():
+        raise _wrong(model, "returned numbers that are not finite")
+    largest = np.abs(exact).max(axis=1, keepdims=True, initial=0.0)
+    exact /= np.where(largest > 0.0, largest, 1.0)
+    lengths = np.linalg.norm(exact, axis=1, keepdims=True)
+    exact /= np.where(lengths > 0.0, lengths, 1.0)
+    return exact.astype(np.float32)
+
+
+def join_rows(parts: Sequence[Rows], *, dim: int | None, model: str) -> Rows:
+    """Return the rows of all parts below each other; no parts give an empty matrix.
+
+    Raises:
+        ProviderError: The parts differ in length of their vectors.
+    """
+    if not parts:
+        return np.zeros((0, dim or 0), np.float32)
+    if len({part.shape[1] for part in parts}) > 1:
+        raise _wrong(model, "returned vectors of different lengths")
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _stack(raw: Any, model: str) -> NDArray[Any]:
+    if isinstance(raw, str | bytes) or not isinstance(raw, Sequence):
+        raise _wrong(model, "did not return one list of numbers per text")
+    try:
+        # Row by row, so that a thread converting thousands of rows lets others run in between.
+        rows = [np.asarray(row, dtype=np.float32) for row in raw]
+    except (TypeError, ValueError, OverflowError):
+        raise _wrong(model, "did not return one list of numbers per text") from None
+    if len({row.shape for row in rows}) > 1:
+        raise _wrong(model, "returned vectors of different lengths")
+    return np.stack(rows) if rows else np.zeros((0, 1), np.float32)
+
+
+def _wrong(model: str, what: str) -> ProviderError:
+    return ProviderError(f"the embedder {model!r} {what}", provider=model)

@@ -1,0 +1,230 @@
+"""What a reply over HTTP means: which error it is, whether to try again, and after how long. Pure."""
+
+from __future__ import annotations
+
+import email.utils
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from openmem.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    OMPError,
+    ProviderError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    ScopeDeniedError,
+    UnauthorizedError,
+    VersionConflictError,
+)
+
+BACKOFF_BASE: Final = 0.25
+BACKOFF_CAP: Final = 8.0
+LONGEST_PAUSE: Final = 60.0
+MESSAGE_LIMIT: Final = 200
+
+_ENVELOPE_TYPES: Final = frozenset({"auth", "not_found", "invalid", "rate_limited", "provider_error"})
+_RETRYABLE: Final = frozenset({408, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529})
+_CLASS_OF_STATUS: Final[dict[int, type[OMPError]]] = {
+    401: UnauthorizedError,
+    403: ScopeDeniedError,
+    404: NotFoundError,
+    408: ProviderUnavailableError,
+    412: VersionConflictError,
+    429: RateLimitedError,
+    503: ProviderUnavailableError,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A server and how to speak of it: `server` is host and port only, `secrets` never reach a message."""
+
+    base_url: str
+    server: str
+    provider: str | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def of(cls, base_url: str, headers: Mapping[str, str], provider: str | None) -> Endpoint:
+        """Check an address and the headers sent to it.
+
+        Raises:
+            InvalidRequestError: The address is not plain http or https, or a header cannot be sent.
+        """
+        server = _server_of(base_url)
+        for name, value in headers.items():
+            if not re.fullmatch(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", value):
+                raise InvalidRequestError(f"the {name} header or API key holds characters that cannot be sent")
+        return cls(base_url, server, provider, _secrets_of(headers))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One attempt that failed.
+
+    Attributes:
+        error: What to raise if there is no further attempt.
+        passing: The trouble may be gone a moment later.
+        refused: The server certainly did not act on the request.
+    """
+
+    error: OMPError
+    passing: bool
+    refused: bool
+
+    def pause(
+        self, attempt: int, *, retries: int, retry_safe: bool, remaining: float | None, jitter: float
+    ) -> float | None:
+        """Return the seconds to wait before the next attempt, or `None` to give up.
+
+        Args:
+            attempt: How many attempts were repeated so far, from 0.
+            retries: How many repeats are allowed.
+            retry_safe: The request may be sent twice without harm.
+            remaining: Seconds left for the call; `None` without a limit.
+            jitter: A random number in [0, 1).
+        """
+        if not self.passing or attempt >= retries or not (retry_safe or self.refused):
+            return None
+        pause = backoff(attempt, jitter, self.error.retry_after)
+        limit = LONGEST_PAUSE if remaining is None else remaining
+        return pause if pause < limit else None
+
+
+def backoff(attempt: int, jitter: float, retry_after: float | None = None) -> float:
+    """Return a pause in seconds: exponential with full jitter, and never less than the server asked for."""
+    spread = jitter * min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(attempt, 16))
+    return spread if retry_after is None else retry_after + jitter * BACKOFF_BASE
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Return the seconds that a `Retry-After` header asks for: a number or an HTTP date; junk is `None`."""
+    text = (value or "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
+        return float(text)
+    try:
+        at = email.utils.parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    seconds = (at - now).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def failure_of_reply(
+    endpoint: Endpoint, status: int, headers: Mapping[str, str], body: bytes, now: datetime
+) -> Failure:
+    """Return the failure that a reply outside 200-299 stands for.
+
+    Args:
+        endpoint: Who was asked.
+        status: The HTTP status.
+        headers: The reply's headers, names in lower case or in a case-insensitive mapping.
+        body: The reply's body; an OMP error envelope in it decides the class of the error.
+        now: The present time, for a `Retry-After` date.
+    """
+    retry_after = parse_retry_after(headers.get("retry-after"), now)
+    error = _from_envelope(endpoint, body, retry_after)
+    if error is None:
+        error = _from_status(endpoint, status, body, retry_after, headers.get("x-request-id"))
+    return Failure(error, passing=status in _RETRYABLE, refused=status == 429)
+
+
+def decode_json(endpoint: Endpoint, body: bytes) -> Any:
+    """Return what a successful reply says; an empty body is `None`.
+
+    Raises:
+        ProviderError: The body is not JSON.
+    """
+    if not body.strip():
+        return None
+    try:
+        return _parse(body)
+    except ValueError:
+        message = f"{endpoint.server} answered something that is not JSON"
+        raise ProviderError(message, provider=endpoint.provider) from None
+
+
+def _parse(body: bytes) -> Any:
+    # Several times as fast as the json module on long lists of numbers, which hold up everything else.
+    from pydantic_core import from_json
+
+    return from_json(body)
+
+
+def _from_envelope(endpoint: Endpoint, body: bytes, retry_after: float | None) -> OMPError | None:
+    inner = _inner_error(body)
+    # Other APIs use the same outer shape; only the protocol's own categories make it an envelope.
+    if not isinstance(inner, Mapping) or inner.get("type") not in _ENVELOPE_TYPES or not inner.get("code"):
+        return None
+    payload = {**inner, "message": _clean(endpoint, inner.get("message"))}
+    return OMPError.from_response_dict(payload, endpoint.provider, retry_after=retry_after)
+
+
+def _from_status(
+    endpoint: Endpoint, status: int, body: bytes, retry_after: float | None, request_id: str | None
+) -> OMPError:
+    cls = _CLASS_OF_STATUS.get(status) or (InvalidRequestError if 400 <= status < 500 else ProviderError)
+    return cls(
+        f"{endpoint.server} answered {status}{_explain(endpoint, status, body)}",
+        provider=endpoint.provider,
+        request_id=request_id,
+        retry_after=retry_after,
+    )
+
+
+def _explain(endpoint: Endpoint, status: int, body: bytes) -> str:
+    if status in (401, 403):
+        # Such messages like to quote the key, sometimes shortened so that it cannot be recognised.
+        return ": the API key is missing, wrong, or not allowed to do this"
+    if 300 <= status < 400:
+        return ": redirects are not followed; check the base_url"
+    inner = _inner_error(body)
+    text = _clean(endpoint, inner.get("message") if isinstance(inner, Mapping) else inner)
+    return f": {text}" if text else ""
+
+
+def _inner_error(body: bytes) -> Any:
+    try:
+        payload = _parse(body)
+    except ValueError:
+        return None
+    if not isinstance(payload, Mapping):
+        return None
+    return payload.get("error") or payload.get("message") or payload.get("detail")
+
+
+def _clean(endpoint: Endpoint, text: Any) -> str:
+    if not isinstance(text, str):
+        return ""
+    for secret in endpoint.secrets:
+        text = text.replace(secret, "***")
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MESSAGE_LIMIT]
+
+
+def _server_of(base_url: str) -> str:
+    try:
+        parts = urlsplit(base_url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise InvalidRequestError("base_url is not a web address") from None
+    if parts.scheme not in ("http", "https") or not host or re.search(r"[\x00-\x20\x7f]", base_url):
+        raise InvalidRequestError("base_url must be an address that starts with http:// or https://")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidRequestError("base_url must hold no user name or password; give api_key instead")
+    if parts.query or parts.fragment:
+        raise InvalidRequestError("base_url must hold no query and no fragment")
+    return host if port is None else f"{host}:{port}"
+
+
+def _secrets_of(headers: Mapping[str, str]) -> tuple[str, ...]:
+    values = [v for name, v in headers.items() if re.search(r"auth|key|token|cookie", name, re.I)]
+    parts = {part for value in values for part in (value, value.rpartition(" ")[2])}
+    return tuple(sorted((part for part in parts if len(part) >= 4), key=len, reverse=True))

@@ -1,0 +1,89 @@
+"""What the providers that keep memories themselves, without a service behind them, have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from openmem.checks import MAX_CONTENT
+from openmem.requests import Draft
+from openmem.types import Capabilities, CapabilityFeatures, CapabilityLimits, MemoryRecord
+from openmem.validation import MAX_SEARCH
+
+OMP_VERSION: Final = "0.1"
+VERBS: Final = (
+    "add",
+    "add_many",
+    "get",
+    "update",
+    "delete",
+    "delete_all",
+    "list",
+    "search",
+    "context",
+    "history",
+    "audit",
+    "export",
+    "import",
+    "wait_for_ingest",
+    "reembed",
+    "health",
+)
+
+
+def native_capabilities(provider: str, model: str | None) -> Capabilities:
+    """Return what such a provider can do; vectors depend on the embedder, whose model is given."""
+    features: dict[str, Any] = {
+        "vector_search": model is not None,
+        "keyword_search": True,
+        "graph_queries": False,
+        "temporal": True,
+        "scopes": "native",
+        "max_content_length": MAX_CONTENT,
+        "supports_e2e": False,
+        "supports_audit": True,
+        "supports_supersession": True,
+        "status_field": False,
+        "async_ingestion": False,
+        "auto_chunking": False,
+        "embedding_model": model,
+    }
+    return Capabilities(
+        omp_version=OMP_VERSION,
+        provider=provider,
+        verbs=[*VERBS],
+        features=CapabilityFeatures(**features),
+        limits=CapabilityLimits(max_search_results=MAX_SEARCH),
+    )
+
+
+def changed_draft(record: MemoryRecord, changes: Mapping[str, Any]) -> Draft:
+    """Return the draft of a stored record with some fields changed."""
+    fields: dict[str, Any] = {
+        "content": record.content,
+        "scope": record.scope,
+        "tags": _frozen(record.tags),
+        "confidence": record.confidence,
+        "valid_to": record.valid_to,
+        "supersedes": _frozen(record.supersedes),
+    } | dict(changes)
+    return Draft(
+        user_id=record.user_id,
+        source=record.source.model_dump(exclude_none=True) if record.source else None,
+        valid_from=record.valid_from,
+        key=record.key,
+        extensions=record.model_extra or {},
+        **fields,
+    )
+
+
+def by_user(user_ids: Sequence[str]) -> dict[str, list[int]]:
+    """Return the positions of each user, users in the order in which they come."""
+    groups: dict[str, list[int]] = {}
+    for position, user_id in enumerate(user_ids):
+        groups.setdefault(user_id, []).append(position)
+    return groups
+
+
+def _frozen(values: list[str] | None) -> tuple[str, ...] | None:
+    return None if values is None else tuple(values)

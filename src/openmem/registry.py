@@ -1,0 +1,102 @@
+"""Provider names and where their classes are. A reference is text: nothing is imported before the first use.
+
+Built-in and third-party providers take the same road. A third party's package announces a `ProviderSpec` as an
+entry point of the group `openmem.providers`; its name is what users pass as `provider=`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, Final
+
+from openmem.errors import InvalidRequestError, UnsupportedProviderError
+
+ENTRY_POINT_GROUP: Final = "openmem.providers"
+PLANNED: Final = ("passthrough", "mem0", "supermemory", "letta")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """Where a provider's two classes are.
+
+    Args:
+        name: What users pass as `provider=`.
+        async_provider: `package.module:Class`, a subclass of `AsyncProvider`.
+        provider: The same for `Provider`; `None` if there is no such form.
+        extra: What to install when a module of the provider is missing, such as `openmem[postgres]`.
+    """
+
+    name: str
+    async_provider: str
+    provider: str | None
+    extra: str | None = None
+
+
+BUILT_IN: Final[dict[str, ProviderSpec]] = {
+    "sqlite": ProviderSpec(
+        "sqlite",
+        "openmem._async.providers.sqlite:AsyncSqliteProvider",
+        "openmem._sync.providers.sqlite:SqliteProvider",
+    ),
+    "postgres": ProviderSpec(
+        "postgres",
+        "openmem._async.providers.postgres:AsyncPostgresProvider",
+        "openmem._sync.providers.postgres:PostgresProvider",
+        "openmem[postgres]",
+    ),
+}
+
+
+def find_spec(name: str) -> ProviderSpec:
+    """Return the spec of a provider.
+
+    Raises:
+        UnsupportedProviderError: None of that name is built in or installed.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    for entry in entry_points(group=ENTRY_POINT_GROUP, name=name):
+        found = entry.load()
+        if isinstance(found, ProviderSpec):
+            return found
+        raise UnsupportedProviderError(f"provider {name!r}: its entry point is no ProviderSpec", provider=name)
+    if name in PLANNED:
+        raise UnsupportedProviderError(
+            f"provider {name!r} is not part of this version of openmem; it has: {_names()}", provider=name
+        )
+    hint = f"; for a place give url={name!r}" if "/" in name or "." in name else ""
+    raise UnsupportedProviderError(f"there is no provider {name!r}{hint}; installed are: {_names()}", provider=name)
+
+
+def load_async_provider(name: str) -> Any:
+    """Return the class of a provider for `AsyncMemory`."""
+    spec = find_spec(name)
+    return _load(spec, spec.async_provider)
+
+
+def load_provider(name: str) -> Any:
+    """Return the class of a provider for `Memory`."""
+    spec = find_spec(name)
+    if spec.provider is None:
+        raise UnsupportedProviderError(f"provider {name!r} works with AsyncMemory only", provider=name)
+    return _load(spec, spec.provider)
+
+
+def _load(spec: ProviderSpec, reference: str) -> Any:
+    module, _, attribute = reference.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if spec.extra is None:
+            raise
+        raise InvalidRequestError(
+            f"provider {spec.name!r} needs the module {error.name!r}: pip install '{spec.extra}'",
+            provider=spec.name,
+        ) from error
+
+
+def _names() -> str:
+    names = {*BUILT_IN, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))}
+    return ", ".join(sorted(names))

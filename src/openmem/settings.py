@@ -1,0 +1,142 @@
+"""Which provider is meant: by argument, by the scheme of a URL, by the environment, or the embedded one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from openmem.errors import InvalidRequestError
+
+_SCHEMES: Final = {
+    "postgresql": "postgres",
+    "postgres": "postgres",
+    "sqlite": "sqlite",
+    "http": "passthrough",
+    "https": "passthrough",
+}
+_KEY_OF: Final = {"mem0": "MEM0_API_KEY", "supermemory": "SUPERMEMORY_API_KEY", "letta": "LETTA_API_KEY"}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a provider is built from. `options` are the arguments that only the provider knows."""
+
+    provider: str
+    url: str | None = field(default=None, repr=False)  # it may hold a password
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    embedder: Any = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def resolve_settings(
+    provider: str | None,
+    url: str | os.PathLike[str] | None,
+    base_url: str | None,
+    api_key: str | None,
+    embedder: Any,
+    options: Mapping[str, Any],
+    environ: Mapping[str, str],
+) -> Settings:
+    """Choose the provider; the first of these that is given wins.
+
+    `provider=`, the scheme of `url=`, `base_url=`, `OMP_PROVIDER`, `OMP_URL`, `OMP_POSTGRES_URL`, `OMP_DB_PATH`,
+    `OMP_BASE_URL`, else `sqlite` on its default file.
+
+    Raises:
+        InvalidRequestError: An argument is no string, is blank, or a URL has an unknown scheme.
+    """
+    url = os.fspath(url) if isinstance(url, os.PathLike) else url
+    for name, value in (("provider", provider), ("url", url), ("base_url", base_url), ("api_key", api_key)):
+        _check_text(name, value)
+    chosen = provider
+    if chosen is None and url is None and base_url is None:
+        chosen, url, base_url = _from_environment(environ)
+    if chosen is None and url is not None:
+        chosen = provider_of_url(url)
+    chosen = chosen or ("passthrough" if base_url is not None else "sqlite")
+    if url is None and provider is not None:
+        url = _url_for(chosen, environ)
+    return Settings(
+        provider=chosen,
+        url=url,
+        base_url=base_url,
+        api_key=api_key or environ.get(_KEY_OF.get(chosen, "OMP_API_KEY")) or None,
+        embedder=embedder if embedder is not None else (environ.get("OMP_EMBEDDER") or None),
+        options=dict(options),
+    )
+
+
+def provider_of_url(url: str) -> str:
+    """Return the provider that a URL's scheme names; a path is a file of the embedded store.
+
+    Raises:
+        InvalidRequestError: No provider has that scheme.
+    """
+    scheme = urlsplit(url).scheme.lower() if "://" in url else ""
+    if not scheme:
+        return "sqlite"
+    if scheme not in _SCHEMES:
+        raise InvalidRequestError(
+            f"url: the scheme {scheme!r} is unknown; use postgresql://, sqlite:///FILE, http(s):// or a path"
+        )
+    return _SCHEMES[scheme]
+
+
+def sqlite_path(url: str) -> str:
+    """Return the file that `sqlite:///FILE` or a path names.
+
+    `sqlite:///notes.db` is relative to the working folder, `sqlite:////var/notes.db` is absolute.
+
+    Raises:
+        InvalidRequestError: There is no file in it, or it asks for a database in memory.
+    """
+    path = url
+    if "://" in url:
+        parts = urlsplit(url)
+        if parts.scheme.lower() != "sqlite" or parts.netloc or parts.query or parts.fragment:
+            raise InvalidRequestError("url: the embedded store takes sqlite:///FILE, with three slashes, or a path")
+        path = unquote(parts.path[1:])
+    if not path or "\0" in path or path == ":memory:":
+        raise InvalidRequestError("url: the embedded store needs the name of a file, such as sqlite:///notes.db")
+    return path
+
+
+def check_options(provider: str, options: Mapping[str, Any], known: frozenset[str]) -> None:
+    """Refuse options that the provider does not know.
+
+    Raises:
+        InvalidRequestError: Names the option and those there are.
+    """
+    for name in options:
+        if name not in known:
+            raise InvalidRequestError(
+                f"provider {provider!r} has no option {name!r}; it knows: {', '.join(sorted(known)) or 'none'}",
+                provider=provider,
+            )
+
+
+def _check_text(name: str, value: object) -> None:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise InvalidRequestError(f"{name} must be a non-blank string")
+
+
+def _from_environment(environ: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
+    name = environ.get("OMP_PROVIDER") or None
+    if name is not None:
+        return name, _url_for(name, environ), environ.get("OMP_BASE_URL") or None
+    for variable, implied in (("OMP_URL", None), ("OMP_POSTGRES_URL", "postgres"), ("OMP_DB_PATH", "sqlite")):
+        if environ.get(variable):
+            return implied, environ[variable], None
+    return None, None, environ.get("OMP_BASE_URL") or None
+
+
+def _url_for(name: str, environ: Mapping[str, str]) -> str | None:
+    own = {"postgres": "OMP_POSTGRES_URL", "sqlite": "OMP_DB_PATH"}.get(name)
+    url = environ.get("OMP_URL")
+    if url and provider_of_url(url) == name:
+        return url
+    return (environ.get(own) if own else None) or None

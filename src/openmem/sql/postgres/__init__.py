@@ -1,0 +1,1 @@
+"""The text and the transactions of the Postgres provider. Pure."""

@@ -1,0 +1,220 @@
+"""The approximate index (HNSW) on Postgres, for those who ask for it, and the search that may use it.
+
+Such an index holds the vectors of all users and is filtered afterwards, so by itself it finds too little: measured,
+as few as none of ten. Hence the rails. It serves only users with many memories and searches without a further
+filter; it is scanned on until several times the wanted number is found, of which the best are taken; and where
+it ends before that, the exact search answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from openmem.checks import check_flag
+from openmem.errors import InvalidRequestError, ProviderError
+from openmem.ids import routing_bucket
+from openmem.requests import SearchQuery, View
+from openmem.sql.postgres import journal, search
+from openmem.sql.postgres.names import Names
+from openmem.sql.postgres.read import visible
+from openmem.sql.postgres.rows import RECORD_NAMES, Model, Stamp, columns
+from openmem.sql.postgres.schema import LOCK_KEY, vector_column
+from openmem.sql.postgres.search import Floats
+from openmem.sql.postgres.write import as_vector
+from openmem.sql.steps import Query, Steps
+from openmem.types import SearchResult
+
+MAX_BUILD_BYTES: Final = 32 << 20
+"""Size of the table above which the index is not made during a call: that takes seconds, and writers wait."""
+
+OPTIONS: Final = {"hnsw": "on", "hnsw_from": "from_rows"}
+"""What the user calls the fields of `Approximation`."""
+
+MAX_SCAN: Final = 20_000
+"""Entries of the index after which a scan gives up: by then the exact search is quicker."""
+
+_TYPES: Final = {"embedding": "vector", "embedding_half": "halfvec"}
+_MAX_EF: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Approximation:
+    """Whether and for whom a search may use an approximate index.
+
+    Args:
+        on: There is to be an index for each model that is used.
+        from_rows: Users with fewer memories are searched exactly, which is quick enough and misses nothing.
+    """
+
+    on: bool = False
+    from_rows: int = 20_000
+
+    def __post_init__(self) -> None:
+        check_flag(self.on, "hnsw")
+        if type(self.from_rows) is not int or self.from_rows < 1:
+            raise InvalidRequestError("hnsw_from must be a number of memories, 1 or more")
+
+    def fits(self, view: View, model: Model) -> bool:
+        """Return whether the index can help: no filter but the user, and vectors short enough for one."""
+        unfiltered = view.scope is None or view.scope.matches(None)
+        return self.wants(model) and unfiltered and not view.tags and view.as_of is None
+
+    def wants(self, model: Model) -> bool:
+        """Return whether there is to be an index for this model."""
+        return self.on and vector_column(model.dim) in _TYPES
+
+
+def index_name(model: Model) -> str:
+    """Return the name of a model's index; a model's own name may hold any character, so its hash stands there."""
+    return f"memories_hnsw_{hashlib.sha256(f'{model.dim} {model.name}'.encode()).hexdigest()[:16]}"
+
+
+def index_statement(db: Names, model: Model, *, concurrently: bool = False) -> str:
+    """Return the statement that makes a model's index.
+
+    Args:
+        db: The names.
+        model: The model and the length of its vectors.
+        concurrently: Let writers go on meanwhile; not for partitioned tables.
+    """
+    column = vector_column(model.dim)
+    kind = _TYPES[column]
+    return (
+        f"create index {'concurrently ' if concurrently else ''}if not exists {index_name(model)} on {db.memories} "
+        f"using hnsw (({column}::{kind}({model.dim})) {kind}_cosine_ops) where model = {_literal(model.name)}"
+    )
+
+
+def make_index(db: Names, model: Model, allowed: bool) -> Steps[bool]:
+    """Make a model's index unless it is there. For a transaction.
+
+    Args:
+        db: The names.
+        model: The model and the length of its vectors.
+        allowed: The schema may be changed.
+
+    Returns:
+        Whether it can be used: one that is still being built cannot.
+
+    Raises:
+        ProviderError: It is missing, and the table is too large to make it now, or may not be changed.
+    """
+    found = yield from _state(db, model)
+    if found is not None:
+        return found
+    if not allowed:
+        raise _missing(db, model, "the schema may not be changed (migrate=False)")
+    # Also keeps it apart from migrations.
+    yield Query("select pg_advisory_xact_lock($1::bigint)", (LOCK_KEY,))
+    rows = yield Query(
+        """
+        select coalesce(sum(pg_relation_size(relid)), pg_relation_size($1::text::regclass)) > $2::bigint
+        from pg_partition_tree($1::text::regclass)
+        """,
+        (db.memories, MAX_BUILD_BYTES),
+    )
+    if rows[0][0]:
+        raise _missing(db, model, "the table is too large to be indexed during a call")
+    yield Query(index_statement(db, model))
+    return True
+
+
+def by_vector(
+    db: Names, query: SearchQuery, vector: Floats, model: Model, from_rows: int, stamp: Stamp
+) -> Steps[list[SearchResult]]:
+    """Find the memories with the highest cosine, best first, by the index where it helps. For a transaction.
+
+    Raises:
+        InvalidRequestError: Some visible memory has no vector of this model, so the answer would be incomplete.
+    """
+    wanted = 4 * query.limit + 60
+    user_id = query.view.user_id
+    rows = yield Query(
+        f"""
+        select case when mine.n >= $4 then {_settings(wanted)} end from (
+          select count(*) as n from (
+            select 1 from {db.memories} where bucket = $1 and user_id = $2 and model = $3 limit $4
+          ) as up_to_that
+        ) as mine
+        """,
+        (routing_bucket(user_id), user_id, model.name, from_rows),
+    )
+    if rows[0][0] is None:
+        return (yield from search.by_vector(db, query, vector, model, stamp))
+    rows = yield _nearest(db, query, vector, model, wanted, stamp)
+    if not rows[0][0] and rows[0][-1] < wanted:
+        return (yield from search.by_vector(db, query, vector, model, stamp))
+    return search.answer_of(query, model, [row[:-1] for row in rows])
+
+
+def _nearest(db: Names, query: SearchQuery, vector: Floats, model: Model, wanted: int, stamp: Stamp) -> Query:
+    """Return the statement that asks the index; the last column says how many it found.
+
+    The order of the index is only roughly that of the distance, so what it found is sorted once more. The journal
+    is written only if this is the answer.
+    """
+    given = search.start(query, stamp)
+    conditions = " and ".join(visible(query.view, stamp.now, given))
+    column, name = vector_column(model.dim), given.add(model.name)
+    kind = _TYPES[column]
+    distance = f"m.{column}::{kind}({model.dim}) <=> {given.add(as_vector(vector))}::{kind}({model.dim})"
+    source = f"{db.memories} m where m.bucket = $1 and m.user_id = $2 and {conditions}"
+    return Query(
+        f"""
+        with near as materialized (
+          select {columns("m")}, {distance} as distance from {source} and m.model = {name}
+          order by {distance} limit {given.add(wanted)}
+        ),
+        size as materialized (select count(*) as n from near),
+        {journal.read_entry(db, 3, f"(select n from size) >= {given.add(wanted)}")}
+        select exists(select 1 from {source} and (m.model is null or m.model < {name} or m.model > {name})),
+          {", ".join(f"found.{name}" for name in RECORD_NAMES)}, 1 - found.distance, size.n
+        from size left join lateral (
+          select * from near order by distance, created_at desc, id desc limit {given.add(query.limit)}
+        ) as found on true
+        """,
+        given.values,
+    )
+
+
+def _settings(wanted: int) -> str:
+    # All of them end with the transaction. With sorting discouraged, and the model known to the planner, the index
+    # is the plan; before version 18 that looks so expensive that the server would compile it.
+    values = {
+        "hnsw.iterative_scan": "relaxed_order",
+        "hnsw.max_scan_tuples": f"{MAX_SCAN}",
+        "hnsw.ef_search": f"{min(4 * wanted, _MAX_EF)}",
+        "plan_cache_mode": "force_custom_plan",
+        "enable_sort": "off",
+        "jit": "off",
+    }
+    return " || ".join(f"set_config('{name}', '{value}', true)" for name, value in values.items())
+
+
+def _state(db: Names, model: Model) -> Steps[bool | None]:
+    rows = yield Query(
+        """
+        select i.indisvalid from pg_catalog.pg_index i
+        join pg_catalog.pg_class c on c.oid = i.indexrelid
+        join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = $1::text and c.relname = $2::text
+        """,
+        (db.schema, index_name(model)),
+    )
+    return bool(rows[0][0]) if rows else None
+
+
+def _literal(text: str) -> str:
+    # Read the same whatever `standard_conforming_strings` says. The server refuses a NUL by itself.
+    escaped = text.replace("\\", "\\\\").replace("'", "''")
+    return f"E'{escaped}'"
+
+
+def _missing(db: Names, model: Model, reason: str) -> ProviderError:
+    return ProviderError(
+        f"hnsw=True: the model {model.name!r} has no index yet, and {reason}: run\n"
+        f"{index_statement(db, model, concurrently=True)};\n(without concurrently if the table is partitioned)",
+        provider="postgres",
+    )

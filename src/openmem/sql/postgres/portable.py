@@ -1,0 +1,127 @@
+"""Steps that read everything out of Postgres, page by page, and take records of other stores in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from openmem.cursors import decode_cursor, encode_cursor
+from openmem.ids import routing_bucket
+from openmem.sql.postgres.names import Names
+from openmem.sql.postgres.rows import Model, Stamp, columns, record_of_row, select_where
+from openmem.sql.postgres.write import Incoming, insert, put
+from openmem.sql.steps import Query, Steps
+from openmem.types import ImportConflict, ImportReport, MemoryRecord
+
+
+def export_page(
+    db: Names, user_id: str | None, cursor: str | None, limit: int
+) -> Steps[tuple[list[MemoryRecord], str | None]]:
+    """Read the next records by bucket and id, hidden ones too."""
+    bucket, id_ = decode_cursor(cursor, "export", (int, str), [user_id]) if cursor is not None else (-1, "")
+    condition, params = "(m.bucket, m.id) > ($1, $2)", [bucket, id_]
+    if user_id is not None:
+        condition += " and m.bucket = $4 and m.user_id = $5"
+        params += [limit + 1, routing_bucket(user_id), user_id]
+    else:
+        params.append(limit + 1)
+    rows = yield Query(
+        f"select {columns('m')} from {db.memories} m where {condition} order by m.bucket, m.id limit $3", params
+    )
+    following = None
+    if len(rows) > limit:
+        last = rows[limit - 1]
+        following = encode_cursor("export", [int(last[0]), last[1]], [user_id])
+    return [record_of_row(row) for row in rows[:limit]], following
+
+
+def known(db: Names, user_id: str, ids: Sequence[str]) -> Steps[set[str]]:
+    """Return which ids a user has stored already."""
+    rows = yield Query(
+        f"select id from {db.memories} where bucket = $1 and user_id = $2 and id = any($3::text[])",
+        (routing_bucket(user_id), user_id, list(ids)),
+    )
+    return {row[0] for row in rows}
+
+
+def take_in(
+    db: Names,
+    items: Sequence[Incoming],
+    spare_ids: Sequence[str],
+    conflict: ImportConflict,
+    model: Model | None,
+    stamp: Stamp,
+) -> Steps[ImportReport]:
+    """Store records of one user under their own ids: all of them, or none.
+
+    A record conflicts when the user has a memory of the same id or key. An id that another user of the same bucket
+    has is replaced by a spare one, which tells nobody anything.
+    """
+    report = ImportReport()
+    user_id = items[0].draft.user_id
+    fresh, conflicting = yield from _split(db, user_id, list(zip(items, spare_ids, strict=True)))
+    yield from insert(db, fresh, model, stamp)
+    report.imported += len(fresh)
+    for number, (item, spare) in enumerate(conflicting):
+        entry = replace(stamp, entry_id=f"{stamp.entry_id}c{number:05d}")
+        yield from _settle(db, item, spare, conflict, model, entry, report)
+    return report
+
+
+def _split(
+    db: Names, user_id: str, items: Sequence[tuple[Incoming, str]]
+) -> Steps[tuple[list[Incoming], list[tuple[Incoming, str]]]]:
+    keys = [item.draft.key for item, _ in items if item.draft.key is not None]
+    rows = yield Query(
+        f"""
+        select user_id, id, key from {db.memories}
+        where bucket = $1 and (id = any($3::text[]) or (user_id = $2 and key = any($4::text[])))
+        """,
+        (routing_bucket(user_id), user_id, [item.id for item, _ in items], keys),
+    )
+    taken = {row[1] for row in rows if row[0] != user_id}
+    seen_ids = {row[1] for row in rows if row[0] == user_id}
+    seen_keys = {row[2] for row in rows if row[0] == user_id and row[2] is not None}
+    fresh: list[Incoming] = []
+    conflicting: list[tuple[Incoming, str]] = []
+    for item, spare in items:
+        if item.id in seen_ids or item.draft.key in seen_keys:
+            conflicting.append((item, spare))
+        else:
+            fresh.append(replace(item, id=spare) if item.id in taken else item)
+        seen_ids.add(item.id)
+        if item.draft.key is not None:
+            seen_keys.add(item.draft.key)
+    return fresh, conflicting
+
+
+def _settle(
+    db: Names,
+    item: Incoming,
+    spare_id: str,
+    conflict: ImportConflict,
+    model: Model | None,
+    stamp: Stamp,
+    report: ImportReport,
+) -> Steps[None]:
+    user_id = item.draft.user_id
+    if conflict == "skip":
+        report.skipped += 1
+    elif conflict == "duplicate":
+        copy = replace(item, id=spare_id, draft=replace(item.draft, key=None))
+        yield from insert(db, [copy], model, stamp)
+        report.duplicated += 1
+    else:
+        found = yield from select_where(
+            db,
+            user_id,
+            "(m.id = $3 or m.key = $4::text) order by (m.id = $3) desc limit 1",
+            (item.id, item.draft.key),
+            "for update",
+        )
+        yield Query(
+            f"update {db.memories} set key = null where bucket = $1 and user_id = $2 and key = $3::text and id <> $4",
+            (routing_bucket(user_id), user_id, item.draft.key, found[0].id),
+        )
+        yield from put(db, found[0], item, model, stamp, "update")
+        report.overwritten += 1

@@ -1,0 +1,143 @@
+"""Steps that read memories on Postgres: one by id, pages, and the history of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from openmem.cursors import decode_cursor, encode_cursor
+from openmem.errors import NotFoundError
+from openmem.ids import routing_bucket
+from openmem.requests import ListQuery, View
+from openmem.sql.postgres import journal
+from openmem.sql.postgres.names import Names
+from openmem.sql.postgres.rows import Stamp, columns, record_of_row, select_where
+from openmem.sql.postgres.write import find
+from openmem.sql.steps import Query, Steps
+from openmem.types import MemoryPage, MemoryRecord
+
+
+class Parameters:
+    """Numbers the parameters of a statement as its text is put together."""
+
+    def __init__(self, *values: Any) -> None:
+        self.values: list[Any] = list(values)
+
+    def add(self, value: Any) -> str:
+        """Take a value and return the placeholder that stands for it."""
+        self.values.append(value)
+        return f"${len(self.values)}"
+
+
+def get(db: Names, id_: str, user_id: str, stamp: Stamp) -> Steps[MemoryRecord]:
+    """Read one memory, hidden or not, and enter that in the journal, in one statement."""
+    given = Parameters(routing_bucket(user_id), user_id)
+    start = len(given.values) + 1
+    given.values += journal.entry_values(stamp, "get", id_, None)
+    rows = yield Query(
+        f"""
+        with found as materialized (
+          select {columns("m")} from {db.memories} m
+          where m.bucket = $1 and m.user_id = $2 and m.id = {given.add(id_)}
+        ),
+        {journal.read_entry(db, start, "exists(select 1 from found)")}
+        select * from found
+        """,
+        given.values,
+    )
+    if not rows:
+        raise NotFoundError(f"no memory has the id {id_!r}", provider="postgres")
+    return record_of_row(rows[0])
+
+
+def page(db: Names, query: ListQuery, stamp: Stamp) -> Steps[MemoryPage]:
+    """Read a page of what the view allows, newest first; the cursor is the place of the last row."""
+    view = query.view
+    given = Parameters(routing_bucket(view.user_id), view.user_id)
+    given.values += journal.entry_values(stamp, "list", None, None if view.scope is None else str(view.scope))
+    conditions = visible(view, stamp.now, given)
+    if query.cursor is not None:
+        created_at, id_ = decode_cursor(query.cursor, "list", (str, str), query.binding)
+        place = f"({given.add(_time(created_at))}::timestamptz, {given.add(id_)}::text)"
+        conditions.append(f"(m.created_at, m.id) < {place}")
+    for operator, moment in ((">=", query.since), ("<", query.until)):
+        if moment is not None:
+            conditions.append(f"m.created_at {operator} {given.add(moment)}")
+    rows = yield Query(
+        f"""
+        with {journal.read_entry(db, 3)}
+        select {columns("m")} from {db.memories} m
+        where m.bucket = $1 and m.user_id = $2 {"".join(f" and {condition}" for condition in conditions)}
+        order by m.created_at desc, m.id desc limit {given.add(query.limit + 1)}
+        """,
+        given.values,
+    )
+    records = [record_of_row(row) for row in rows[: query.limit]]
+    cursor = None
+    if len(rows) > query.limit:
+        cursor = encode_cursor("list", [records[-1].created_at.isoformat(), records[-1].id], query.binding)
+    return MemoryPage.model_construct(items=records, next_cursor=cursor)
+
+
+def history(db: Names, id_: str, user_id: str, stamp: Stamp) -> Steps[list[MemoryRecord]]:
+    """Read a memory's earlier versions and what it supersedes, transitively, newest first."""
+    start = yield from find(db, id_, user_id)
+    states: list[tuple[datetime, int, MemoryRecord]] = []
+    seen, wave = {start.id}, [start]
+    while wave:
+        ids = [record.id for record in wave]
+        rows = yield Query(
+            f"select record from {db.versions} where bucket = $1 and user_id = $2 and id = any($3::text[])",
+            (routing_bucket(user_id), user_id, ids),
+        )
+        earlier = [MemoryRecord.model_validate(row[0]) for row in rows]
+        states += [_state(record) for record in (*(r for r in wave if r.id != start.id), *earlier)]
+        older = {old_id for record in wave for old_id in record.supersedes or ()} - seen
+        seen |= older
+        wave = (yield from select_where(db, user_id, "m.id = any($3::text[])", (list(older),))) if older else []
+    states.sort(key=lambda state: state[:2], reverse=True)
+    yield journal.write(db, user_id, "get", [(id_, start.scope, None)], stamp)
+    return [record for _, _, record in states]
+
+
+def check_all(db: Names, ids: Sequence[str], user_id: str) -> Steps[None]:
+    """Raise `NotFoundError` unless the user has a memory of each id."""
+    rows = yield Query(
+        f"select id from {db.memories} where bucket = $1 and user_id = $2 and id = any($3::text[])",
+        (routing_bucket(user_id), user_id, list(ids)),
+    )
+    known = {row[0] for row in rows}
+    for id_ in ids:
+        if id_ not in known:
+            raise NotFoundError(f"no memory has the id {id_!r}", provider="postgres")
+
+
+def visible(view: View, now: datetime, given: Parameters) -> list[str]:
+    """Return the conditions on `m` under which a view allows a memory; their values go to the parameters."""
+    conditions: list[str] = []
+    at = f"{given.add(view.as_of or now)}::timestamptz"
+    if view.as_of is not None:
+        conditions.append(f"coalesce(m.valid_from, m.created_at) <= {at}")
+    if not view.include_expired:
+        conditions.append(f"(m.valid_from is null or m.valid_from <= {at})")
+        conditions.append(f"(m.valid_to is null or m.valid_to > {at})")
+    if not view.include_superseded:
+        conditions.append(f"(m.superseded_at is null or m.superseded_at > {at})")
+    if not conditions:
+        conditions.append(f"{at} is not null")
+    if view.scope is not None and not view.scope.matches(None):
+        path = given.add(view.scope.path)
+        below = f" or starts_with(m.scope, {path}::text || '/')" if view.scope.subtree else ""
+        conditions.append(f"(m.scope = {path}{below})")
+    if view.tags:
+        conditions.append(f"m.tags @> {given.add(list(view.tags))}::text[]")
+    return conditions
+
+
+def _state(record: MemoryRecord) -> tuple[datetime, int, MemoryRecord]:
+    return record.updated_at or record.created_at, record.version, record
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,129 @@
+"""Rows to records and back, on Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from openmem.ids import routing_bucket
+from openmem.requests import Draft
+from openmem.sql.postgres.names import Names
+from openmem.sql.postgres.values import Json
+from openmem.sql.steps import Query, Row, Steps
+from openmem.types import MemoryRecord, MemorySource, stored_record
+
+RECORD_NAMES: Final = [
+    "bucket",
+    "id",
+    "user_id",
+    "key",
+    "content",
+    "scope",
+    "tags",
+    "source",
+    "confidence",
+    "valid_from",
+    "valid_to",
+    "supersedes",
+    "extensions",
+    "model",
+    "created_at",
+    "updated_at",
+    "version",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who writes, when and under which request. `entry_id` is the id of the journal's first entry."""
+
+    now: datetime
+    app: str | None
+    request_id: str
+    entry_id: str
+
+
+class Model(NamedTuple):
+    """An embedding model and the length of its vectors."""
+
+    name: str
+    dim: int
+
+
+def columns(prefix: str) -> str:
+    """Return the columns that `record_of_row` reads."""
+    return ", ".join(f"{prefix}.{name}" for name in RECORD_NAMES)
+
+
+def record_of_row(row: Sequence[Any]) -> MemoryRecord:
+    """Return the record that a row of `columns` holds."""
+    (_, id_, user_id, key, content, scope, tags, source, confidence) = row[:9]
+    (valid_from, valid_to, supersedes, extensions, model, created_at, updated_at, version) = row[9:17]
+    return stored_record(
+        {
+            "id": id_,
+            "content": content,
+            "user_id": user_id,
+            "created_at": created_at,
+            "scope": scope,
+            "tags": None if tags is None else list(tags),
+            "source": None if source is None else MemorySource.model_validate(source),
+            "confidence": confidence,
+            "valid_from": valid_from,
+            "valid_to": valid_to,
+            "supersedes": None if supersedes is None else list(supersedes),
+            "embedding_model": model,
+            "updated_at": updated_at,
+            "version": version,
+            "key": key,
+        },
+        extensions,
+    )
+
+
+def record_of_draft(draft: Draft, id_: str, created_at: datetime, model: str | None) -> MemoryRecord:
+    """Return the record that storing a draft makes."""
+    return record_of_row(
+        (
+            0,
+            id_,
+            draft.user_id,
+            draft.key,
+            draft.content,
+            draft.scope,
+            draft.tags,
+            draft.source,
+            draft.confidence,
+            draft.valid_from,
+            draft.valid_to,
+            draft.supersedes,
+            draft.extensions,
+            model,
+            created_at,
+            draft.updated_at,
+            draft.version,
+        )
+    )
+
+
+def select_where(
+    db: Names, user_id: str, condition: str, params: Sequence[Any], lock: str = ""
+) -> Steps[list[MemoryRecord]]:
+    """Read the records of a user that fulfil a condition on `m`; its parameters begin with `$3`."""
+    rows = yield Query(
+        f"select {columns('m')} from {db.memories} m where m.bucket = $1 and m.user_id = $2 and {condition} {lock}",
+        (routing_bucket(user_id), user_id, *params),
+    )
+    return [record_of_row(row) for row in rows]
+
+
+def optional_json(value: Any) -> Json | None:
+    """Return a value to be stored as JSON, or `None` for nothing."""
+    return None if value is None or value == {} else Json(value)
+
+
+def first(rows: Sequence[Row]) -> Any:
+    """Return the first value of the first row."""
+    return rows[0][0]

@@ -1,0 +1,175 @@
+"""The schema on Postgres, as numbered migrations. Append to `migrations`; never edit what was released.
+
+Every key begins with the user's routing bucket and every statement names it, so the tables can be hash-partitioned,
+or distributed by `bucket` (Citus), without a change in the code. Only the extension `vector` is needed.
+
+Vectors of up to 1,800 numbers are kept in the row, uncompressed (`STORAGE PLAIN`), which makes a scan several times
+faster than the default; longer ones as half precision, and only beyond that out of line.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from openmem.sql.postgres.names import DEFAULT_CONFIG, DEFAULT_SCHEMA, Names
+
+LOCK_KEY: Final = 0x6F6D656D  # "omem", for the advisory lock of migrations
+MAX_PLAIN: Final = 1_800
+MAX_HALF: Final = 3_600
+
+NEEDS_EXTENSION: Final = "create extension if not exists vector"
+
+
+def migrations(db: Names) -> tuple[tuple[str, ...], ...]:
+    """Return the statements of each version, from 1 on."""
+    return (_first(db),)
+
+
+def migration_script(schema: str = DEFAULT_SCHEMA, text_search: str = DEFAULT_CONFIG) -> str:
+    """Return all migrations as one script for `psql`, to be run by somebody who may.
+
+    Args:
+        schema: Name of the schema that will hold the tables.
+        text_search: Text search configuration that stems words.
+
+    Raises:
+        InvalidRequestError: One of them is no plain lower-case identifier.
+    """
+    db = Names(schema, text_search)
+    parts = [f"{NEEDS_EXTENSION};", "begin;", f"select pg_advisory_xact_lock({LOCK_KEY});", *map(_trimmed, ledger(db))]
+    for number, statements in enumerate(migrations(db), 1):
+        parts += [f"{_trimmed(statement)};" for statement in statements]
+        parts.append(f"insert into {db.table('migrations')}(version) values({number}) on conflict do nothing;")
+    return "\n".join([*(part if part.endswith(";") else f"{part};" for part in parts), "commit;", ""])
+
+
+def vector_column(dim: int) -> str:
+    """Return the column in which vectors of this length are kept."""
+    if dim <= MAX_PLAIN:
+        return "embedding"
+    return "embedding_half" if dim <= MAX_HALF else "embedding_far"
+
+
+def ledger(db: Names) -> tuple[str, ...]:
+    """Return the statements that make the table of applied migrations."""
+    return (
+        f"create schema if not exists {db.schema}",
+        f"""
+        create table if not exists {db.table("migrations")}(
+          version integer primary key,
+          applied_at timestamptz not null default now()
+        )
+        """,
+    )
+
+
+def _first(db: Names) -> tuple[str, ...]:
+    return (
+        f"""
+        create table if not exists {db.memories}(
+          bucket smallint not null,
+          id text not null,
+          user_id text not null,
+          key text,
+          content text not null,
+          scope text,
+          tags text[],
+          source jsonb,
+          confidence double precision,
+          valid_from timestamptz,
+          valid_to timestamptz,
+          supersedes text[],
+          extensions jsonb,
+          model text,
+          embedding vector,
+          embedding_half halfvec,
+          embedding_far vector,
+          created_at timestamptz not null,
+          updated_at timestamptz,
+          version integer not null,
+          superseded_at timestamptz,
+          words tsvector not null,
+          primary key (bucket, id)
+        )
+        """,
+        # A row of usual size is just above the limit at which its words would go out of line, and every search
+        # reads them. A partitioned table takes the setting on its partitions only.
+        f"""
+        do $$ declare part regclass; begin
+          for part in select '{db.memories}'::regclass
+            where not exists (select from pg_partitioned_table where partrelid = '{db.memories}'::regclass)
+            union all select inhrelid from pg_inherits where inhparent = '{db.memories}'::regclass
+          loop execute format('alter table %s set (toast_tuple_target = 8160)', part); end loop;
+        end $$
+        """,
+        f"alter table {db.memories} alter embedding set storage plain",
+        f"alter table {db.memories} alter embedding_half set storage plain",
+        f"alter table {db.memories} alter embedding_far set storage external",
+        f"create unique index if not exists memories_key on {db.memories}(bucket, user_id, key) where key is not null",
+        f"create index if not exists memories_created on {db.memories}(bucket, user_id, created_at desc, id desc)",
+        f"create index if not exists memories_model on {db.memories}(bucket, user_id, model)",
+        f"""
+        create table if not exists {db.versions}(
+          bucket smallint not null,
+          id text not null,
+          user_id text not null,
+          version integer not null,
+          replaced_at timestamptz not null,
+          record jsonb not null,
+          primary key (bucket, id, version)
+        )
+        """,
+        f"""
+        create table if not exists {db.supersessions}(
+          bucket smallint not null,
+          user_id text not null,
+          old_id text not null,
+          new_id text not null,
+          since timestamptz not null,
+          primary key (bucket, user_id, old_id, new_id)
+        )
+        """,
+        f"create index if not exists supersessions_new on {db.supersessions}(bucket, user_id, new_id)",
+        f"""
+        create table if not exists {db.vectors}(
+          bucket smallint not null,
+          id text not null,
+          user_id text not null,
+          model text not null,
+          embedding vector,
+          embedding_half halfvec,
+          embedding_far vector,
+          primary key (bucket, id, model)
+        )
+        """,
+        f"""
+        create table if not exists {db.audit}(
+          bucket smallint not null,
+          id text not null,
+          user_id text not null,
+          at timestamptz not null,
+          app text,
+          action text not null,
+          memory_id text,
+          scope text,
+          request_id text,
+          primary key (bucket, id)
+        )
+        """,
+        # A bucket says nothing that the user does not: without this the planner takes them for independent and
+        # expects two rows of a user who has ten thousand.
+        f"""
+        create statistics if not exists {db.schema}.memories_users (dependencies, ndistinct)
+          on bucket, user_id from {db.memories}
+        """,
+        f"""
+        create statistics if not exists {db.schema}.audit_users (dependencies, ndistinct)
+          on bucket, user_id from {db.audit}
+        """,
+        f"create index if not exists audit_user on {db.audit}(bucket, user_id, at desc, id desc)",
+    )
+
+
+def _trimmed(statement: str) -> str:
+    lines = [line.rstrip() for line in statement.strip().splitlines()]
+    return "\n".join(line.removeprefix("        ") for line in lines)

@@ -1,0 +1,228 @@
+"""Statements of a search on Postgres: one pass over the user's visible rows, exact, then the best of them.
+
+An exact scan of one user's rows finds everything that an index over all users would miss under filters. The `+ 0`
+in the order keeps the planner from an approximate index where there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from openmem.analysis import STOP_WORDS, words_of
+from openmem.dates import date_match, dates_named
+from openmem.errors import InvalidRequestError
+from openmem.ids import routing_bucket
+from openmem.ranking import K1, B, Parts, Weights, top
+from openmem.requests import SearchQuery
+from openmem.sql.postgres import journal
+from openmem.sql.postgres.names import Names
+from openmem.sql.postgres.read import Parameters, visible
+from openmem.sql.postgres.rows import RECORD_NAMES, Model, Stamp, columns, record_of_row
+from openmem.sql.postgres.schema import vector_column
+from openmem.sql.postgres.write import as_vector
+from openmem.sql.steps import Query, Row, Steps
+from openmem.types import MemoryRecord, SearchResult
+
+Floats = npt.NDArray[np.float32]
+
+MOST_CANDIDATES: Final = 100
+MAX_TERMS: Final = 16
+MAX_TAG_WORDS: Final = 4
+WEIGHTS: Final = Weights()
+_VALID_FROM: Final = RECORD_NAMES.index("valid_from")
+_CREATED_AT: Final = RECORD_NAMES.index("created_at")
+
+
+def by_vector(db: Names, query: SearchQuery, vector: Floats, model: Model, stamp: Stamp) -> Steps[list[SearchResult]]:
+    """Find the memories with the highest cosine, best first.
+
+    Raises:
+        InvalidRequestError: Some visible memory has no vector of this model, so the answer would be incomplete.
+    """
+    given = start(query, stamp)
+    conditions = " and ".join(visible(query.view, stamp.now, given))
+    column, name = vector_column(model.dim), given.add(model.name)
+    wanted = f"{given.add(as_vector(vector))}::{'halfvec' if column == 'embedding_half' else 'vector'}"
+    source = f"{db.memories} m where m.bucket = $1 and m.user_id = $2 and {conditions}"
+    rows = yield Query(
+        f"""
+        with {journal.read_entry(db, 3)}
+        select exists(select 1 from {source} and m.model is null) or exists(select 1 from {source} and m.model < {name})
+          or exists(select 1 from {source} and m.model > {name}), {columns("found")}, 1 - found.distance
+        from (select 1) as always left join lateral (
+          select {columns("m")}, (m.{column} <=> {wanted}) + 0 as distance from {source} and m.model = {name}
+          order by distance, m.created_at desc, m.id desc limit {given.add(query.limit)}
+        ) as found on true
+        """,
+        given.values,
+    )
+    return answer_of(query, model, rows)
+
+
+def answer_of(query: SearchQuery, model: Model, rows: Sequence[Row]) -> list[SearchResult]:
+    """Return the results in rows that hold: memories of other models exist, the columns of a record, its cosine.
+
+    Raises:
+        InvalidRequestError: Memories of other models exist.
+    """
+    if rows[0][0]:
+        raise InvalidRequestError(_not_indexed(model))
+    results = []
+    for row in rows:
+        score = min(1.0, max(0.0, row[-1])) if row[1] is not None else None
+        if score is None or (query.min_score is not None and score < query.min_score):
+            break
+        parts = {"vector": {"value": score, "weight": 1.0}}
+        results.append(_result(record_of_row(row[1:-1]), score, "vector", parts if query.explain else None))
+    return results
+
+
+def by_parts(
+    db: Names, query: SearchQuery, vector: Floats | None, model: Model | None, stamp: Stamp
+) -> Steps[list[SearchResult]]:
+    """Find the best memories by cosine and by words in common, fused by the same rules as everywhere.
+
+    Without a vector, only memories that share a word are found.
+
+    Raises:
+        InvalidRequestError: None of the visible memories has a vector of this model, but some have another's.
+    """
+    terms = _terms(query.text)
+    given = start(query, stamp)
+    text = _parts_text(db, query, terms, vector, model, given, stamp)
+    rows = yield Query(text, given.values)
+    if vector is not None and model is not None and rows and rows[0][3]:
+        raise InvalidRequestError(_not_indexed(model))
+    found = [row for row in rows if row[4] is not None]
+    values = {"keyword": np.array([row[1] or 0.0 for row in found], dtype=np.float32)}
+    weights = {"keyword": WEIGHTS.keyword}
+    if vector is not None:
+        values = {"vector": np.array([row[0] or 0.0 for row in found], dtype=np.float32).clip(0.0, 1.0)} | values
+        weights = {"vector": WEIGHTS.vector} | weights
+    tagged = np.array([bool(row[2]) for row in found], dtype=np.float32)
+    if tagged.any() and not tagged.all():
+        values["tag"], weights["tag"] = tagged, WEIGHTS.tag
+    records = [row[4:] for row in found]
+    dates = dates_named(query.text)
+    if dates:
+        values["date"], weights["date"] = date_match(dates, _times(records)), WEIGHTS.date
+    return _results(query, records, Parts(values, weights), "hybrid" if vector is not None else "keyword")
+
+
+def start(query: SearchQuery, stamp: Stamp) -> Parameters:
+    """Return the first parameters of a search: bucket, user and those of its journal entry, from `$3` on."""
+    view = query.view
+    scope = None if view.scope is None else str(view.scope)
+    values = journal.entry_values(stamp, query.action, None, scope)
+    return Parameters(routing_bucket(view.user_id), view.user_id, *values)
+
+
+def _parts_text(
+    db: Names,
+    query: SearchQuery,
+    terms: Sequence[str],
+    vector: Floats | None,
+    model: Model | None,
+    given: Parameters,
+    stamp: Stamp,
+) -> str:
+    conditions = " and ".join(visible(query.view, stamp.now, given))
+    # Each query text is parsed once: in a sub-select of its own, not for every row.
+    hits = [f"m.words @@ (select plainto_tsquery('{db.config}', {given.add(term)}))" for term in terms]
+    cosine, other = "null::float8", "false"
+    if vector is not None and model is not None:
+        column, name = vector_column(model.dim), given.add(model.name)
+        cast = "halfvec" if column == "embedding_half" else "vector"
+        cosine = f"case when m.model = {name} then 1 - (m.{column} <=> {given.add(as_vector(vector))}::{cast}) end"
+        other = f"m.model is not null and m.model <> {name}"
+    marks = "".join(f", {hit} as h{number}" for number, hit in enumerate(hits))
+    shown = [f"(count(*) filter (where h{number}))::float8 as n{number}" for number in range(len(hits))]
+    tags = f"{given.add(_tag_names(query.text))}::text[]"
+    return f"""
+        with {journal.read_entry(db, 3)},
+        seen as materialized (
+          select m.id, {cosine} as cosine, {other} as foreign_model, length(m.words) as size{marks}
+          from {db.memories} m where m.bucket = $1 and m.user_id = $2 and {conditions}
+        ),
+        known as (
+          select {", ".join(["count(*)::float8 as n", "greatest(avg(size), 1)::float8 as mean", *shown])},
+            count(cosine) = 0 and bool_or(foreign_model) as unknown_model
+          from seen
+        ),
+        rare as (select {", ".join(["n", "mean", "unknown_model", *_idfs(len(hits))])} from known),
+        scored as materialized (select seen.id, seen.cosine, {_bm25(len(hits))} as keyword from seen, rare),
+        best as (
+          select id, cosine, keyword from scored where cosine is not null or keyword > 0
+          order by {WEIGHTS.vector} * greatest(coalesce(cosine, 0), 0) + {WEIGHTS.keyword} * coalesce(keyword, 0) desc,
+            id desc limit {_candidates(query)}
+        )
+        select best.cosine, best.keyword,
+          exists(select 1 from unnest(m.tags) as tag where lower(tag) = any({tags})), rare.unknown_model,
+          {columns("m")}
+        from rare left join best on true left join {db.memories} m on m.bucket = $1 and m.id = best.id
+    """
+
+
+def _candidates(query: SearchQuery) -> int:
+    # Ordered by what cosine and words give, so that only the hints of tags and dates can still move a row up.
+    return MOST_CANDIDATES if dates_named(query.text) else min(MOST_CANDIDATES, max(40, 4 * query.limit))
+
+
+def _bm25(count: int) -> str:
+    # As `openmem.ranking.bm25` has it, with every frequency taken as one.
+    if not count:
+        return "0::float8"
+    hit = " + ".join(f"case when h{number} then i{number} else 0 end" for number in range(count))
+    norm = f"((1 + {K1} * (1 - {B} + {B} * size / mean)) / (1 + {K1}))"
+    return f"(({hit}) / {norm} / nullif({' + '.join(f'i{number}' for number in range(count))}, 0))"
+
+
+def _idfs(count: int) -> list[str]:
+    # Computed once, not for every row. A word that occurs nowhere counts for nothing.
+    idf = "case when n{0} > 0 then ln(1 + (n - n{0} + 0.5) / (n{0} + 0.5)) else 0 end as i{0}"
+    return [idf.format(number) for number in range(count)]
+
+
+def _terms(text: str) -> list[str]:
+    words = list(dict.fromkeys(words_of(text)))
+    return ([word for word in words if word not in STOP_WORDS] or words)[:MAX_TERMS]
+
+
+def _tag_names(text: str) -> list[str]:
+    words = text.lower().replace("?", " ").replace(",", " ").replace("'s", " ").split()
+    spans = range(1, MAX_TAG_WORDS + 1)
+    return list(dict.fromkeys(" ".join(words[i : i + n]) for n in spans for i in range(len(words) - n + 1)))[:200]
+
+
+def _results(query: SearchQuery, records: Sequence[Row], parts: Parts, mode: str) -> list[SearchResult]:
+    if not records:
+        return []
+    scores = parts.total()
+    everything = np.ones(len(records), dtype=np.bool_)
+    chosen = top(scores, everything, _times(records), query.limit, query.min_score)
+    results = []
+    for position in chosen.tolist():
+        why = parts.explain(position) if query.explain else None
+        results.append(_result(record_of_row(records[position]), min(1.0, float(scores[position])), mode, why))
+    return results
+
+
+def _result(record: MemoryRecord, score: float, mode: str, parts: dict[str, Any] | None) -> SearchResult:
+    explain = None if parts is None else {"mode": mode, "parts": parts}
+    return SearchResult.model_construct(memory=record, score=score, explain=explain)
+
+
+def _times(records: Sequence[Row]) -> npt.NDArray[np.int64]:
+    times = [(row[_VALID_FROM] or row[_CREATED_AT]).timestamp() for row in records]
+    return (np.array(times, dtype=np.float64) * 1_000_000).astype(np.int64)
+
+
+def _not_indexed(model: Model) -> str:
+    return (
+        f"some of the memories asked have no vector of the model {model.name!r}: move the store to it with "
+        "reembed(), search with the embedder it was filled with, or use mode='keyword'"
+    )

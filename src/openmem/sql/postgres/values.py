@@ -1,0 +1,72 @@
+"""Parameters whose Python type does not say which Postgres type they have: JSON and vectors. Pure.
+
+The wire forms stand here too, so that both drivers send and read the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+_HEADER: Final = struct.Struct(">HH")  # number of dimensions, zero
+_JSONB_VERSION: Final = b"\x01"
+
+
+@dataclass(frozen=True, slots=True)
+class Json:
+    """A value for a `jsonb` parameter."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vector:
+    """An array of one dimension for a `vector` parameter."""
+
+    array: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HalfVector:
+    """An array of one dimension for a `halfvec` parameter; it is rounded to half precision on the way."""
+
+    array: NDArray[np.float32]
+
+
+def encode_json(value: Json) -> bytes:
+    """Return the binary form of `jsonb`."""
+    return _JSONB_VERSION + json.dumps(value.value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def decode_json(data: bytes) -> Any:
+    """Return what the binary form of `jsonb` says."""
+    return json.loads(bytes(data)[1:])
+
+
+def encode_vector(value: Vector) -> bytes:
+    """Return the binary form of `vector`."""
+    return _encode(value.array, ">f4")
+
+
+def decode_vector(data: bytes) -> NDArray[np.float32]:
+    """Return the array that the binary form of `vector` holds."""
+    return np.frombuffer(data, ">f4", offset=_HEADER.size).astype(np.float32)
+
+
+def encode_half_vector(value: HalfVector) -> bytes:
+    """Return the binary form of `halfvec`."""
+    return _encode(value.array, ">f2")
+
+
+def decode_half_vector(data: bytes) -> NDArray[np.float32]:
+    """Return the array that the binary form of `halfvec` holds, in single precision."""
+    return np.frombuffer(data, ">f2", offset=_HEADER.size).astype(np.float32)
+
+
+def _encode(array: NDArray[np.float32], form: str) -> bytes:
+    return _HEADER.pack(array.shape[0], 0) + array.astype(form).tobytes()

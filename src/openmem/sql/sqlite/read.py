@@ -1,0 +1,111 @@
+"""Steps that read memories: one by id, pages, and the history of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from openmem.cursors import decode_cursor, encode_cursor
+from openmem.requests import ListQuery, View
+from openmem.sql.sqlite.rows import Stored, dumps, micros, select_where
+from openmem.sql.sqlite.write import find
+from openmem.sql.steps import Query, Steps
+from openmem.types import MemoryPage, MemoryRecord
+
+
+def get(id_: str, user_id: str | None) -> Steps[MemoryRecord]:
+    """Read one memory, hidden or not."""
+    return (yield from find(id_, user_id)).record
+
+
+def page(query: ListQuery, now: int) -> Steps[MemoryPage]:
+    """Read a page of what the view allows, newest first.
+
+    The cursor is the place of the last row, so rows that come or go meanwhile make no other row skip or repeat.
+    """
+    view = query.view
+    users = yield Query("select user_no, clock from users where user_id = ?", (view.user_id,))
+    conditions: list[str] = ["1"]
+    params: list[Any] = []
+    if query.cursor is not None:
+        params += decode_cursor(query.cursor, "list", (int, str), query.binding)
+        conditions.append("(m.created_at, m.id) < (?, ?)")
+    if not users:
+        return MemoryPage(items=[], next_cursor=None)
+    user_no, clock = users[0]
+    for condition, value in (("m.created_at >= ?", query.since), ("m.created_at < ?", query.until)):
+        if value is not None:
+            conditions.append(condition)
+            params.append(micros(value))
+    allowed, values = yield from _view(view, user_no, max(now, clock))
+    found = yield from select_where(
+        f"m.user_no = ? and {' and '.join(conditions + allowed)} order by m.created_at desc, m.id desc limit ?",
+        [user_no, *params, *values, query.limit + 1],
+    )
+    records = [stored.record for stored in found[: query.limit]]
+    cursor = None
+    if len(found) > query.limit:
+        last = records[-1]
+        cursor = encode_cursor("list", [micros(last.created_at) or 0, last.id], query.binding)
+    return MemoryPage.model_construct(items=records, next_cursor=cursor)
+
+
+def check_all(ids: Sequence[str], user_id: str) -> Steps[None]:
+    """Raise `NotFoundError` unless the user has a memory of each id."""
+    for id_ in ids:
+        yield from find(id_, user_id)
+
+
+def history(id_: str, user_id: str | None) -> Steps[tuple[MemoryRecord, list[MemoryRecord]]]:
+    """Read a memory, and its earlier versions and what it supersedes, transitively, newest first."""
+    start = yield from find(id_, user_id)
+    states: list[tuple[int, int, MemoryRecord]] = []
+    seen, queue = {start.rid}, [start]
+    while queue:
+        stored = queue.pop()
+        if stored.rid != start.rid:
+            states.append((_changed_at(stored), stored.record.version, stored.record))
+        rows = yield Query("select record from versions where rid = ?", (stored.rid,))
+        for (text,) in rows:
+            record = MemoryRecord.model_validate_json(text)
+            states.append((micros(record.updated_at or record.created_at) or 0, record.version, record))
+        for older in (yield from _superseded(stored)):
+            if older.rid not in seen:
+                seen.add(older.rid)
+                queue.append(older)
+    states.sort(key=lambda state: state[:2], reverse=True)
+    return start.record, [record for _, _, record in states]
+
+
+def _changed_at(stored: Stored) -> int:
+    return micros(stored.record.updated_at or stored.record.created_at) or 0
+
+
+def _superseded(stored: Stored) -> Steps[list[Stored]]:
+    if not stored.record.supersedes:
+        return []
+    condition = "m.user_no = ? and m.id in (select value from json_each(?))"
+    return (yield from select_where(condition, (stored.user_no, dumps(stored.record.supersedes))))
+
+
+def _view(view: View, user_no: int, now: int) -> Steps[tuple[list[str], list[Any]]]:
+    at = now if view.as_of is None else (micros(view.as_of) or 0)
+    conditions: list[str] = []
+    params: list[Any] = []
+    if view.as_of is not None:
+        conditions.append("coalesce(m.valid_from, m.created_at) <= ?")
+        params.append(at)
+    if not view.include_expired:
+        conditions.append("(m.valid_from is null or m.valid_from <= ?) and (m.valid_to is null or m.valid_to > ?)")
+        params += [at, at]
+    if not view.include_superseded:
+        conditions.append("(m.superseded_at is null or m.superseded_at > ?)")
+        params.append(at)
+    if view.scope is not None and not view.scope.matches(None):
+        rows = yield Query("select scope_no, path from scopes where user_no = ?", (user_no,))
+        conditions.append("m.scope_no in (select value from json_each(?))")
+        params.append(dumps([number for number, path in rows if view.scope.matches(path)]))
+    for tag in view.tags:
+        conditions.append("exists (select 1 from tags t where t.user_no = ? and t.tag = ? and t.rid = m.rid)")
+        params += [user_no, tag]
+    return conditions, params

@@ -1,0 +1,140 @@
+"""Rows to records and back, and what is known about a write besides its content."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from openmem.requests import Draft
+from openmem.sql.steps import Query, Row, Steps
+from openmem.types import UTC, MemoryRecord, MemorySource, stored_record
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+SELECT: Final = """
+    select m.rid, m.user_no, m.id, m.content, u.user_id, m.created_at, s.path, m.tags, m.source, m.confidence,
+           m.valid_from, m.valid_to, m.supersedes, mo.name, m.updated_at, m.version, m.key, m.extensions
+    from memories m
+    join users u on u.user_no = m.user_no
+    left join scopes s on s.scope_no = m.scope_no
+    left join models mo on mo.model_no = m.model_no
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who writes, when (microseconds) and under which request."""
+
+    now: int
+    app: str | None
+    request_id: str
+
+
+class Model(NamedTuple):
+    """An embedding model as the store knows it."""
+
+    name: str
+    dim: int
+
+
+class Stored(NamedTuple):
+    """A record and where it lies."""
+
+    rid: int
+    user_no: int
+    record: MemoryRecord
+
+
+def micros(time: datetime | None) -> int | None:
+    """Return a time as microseconds since 1970."""
+    return None if time is None else (time - _EPOCH) // _MICROSECOND
+
+
+def time_of(value: int) -> datetime:
+    """Return microseconds since 1970 as a time in UTC."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def moment(value: int | None) -> datetime | None:
+    """Return the same for a value that may be missing."""
+    return None if value is None else time_of(value)
+
+
+def stored_of(row: Row) -> Stored:
+    """Return the record that a row of `SELECT` holds."""
+    (rid, user_no, id_, content, user_id, created_at, scope, tags, source, confidence) = row[:10]
+    (valid_from, valid_to, supersedes, model, updated_at, version, key, extensions) = row[10:]
+    record = stored_record(
+        {
+            "id": id_,
+            "content": content,
+            "user_id": user_id,
+            "created_at": time_of(created_at),
+            "scope": scope,
+            "tags": _loads(tags),
+            "source": MemorySource.model_validate(_loads(source)) if source else None,
+            "confidence": confidence,
+            "valid_from": moment(valid_from),
+            "valid_to": moment(valid_to),
+            "supersedes": _loads(supersedes),
+            "embedding_model": model,
+            "updated_at": moment(updated_at),
+            "version": version,
+            "key": key,
+        },
+        _loads(extensions),
+    )
+    return Stored(rid, user_no, record)
+
+
+def record_of(draft: Draft, id_: str, created_at: datetime, model: str | None) -> MemoryRecord:
+    """Return the record that storing a draft makes."""
+    source = MemorySource.model_validate(draft.source) if draft.source is not None else None
+    return stored_record(
+        {
+            "id": id_,
+            "content": draft.content,
+            "user_id": draft.user_id,
+            "created_at": created_at,
+            "scope": draft.scope,
+            "tags": list(draft.tags) if draft.tags is not None else None,
+            "source": source,
+            "confidence": draft.confidence,
+            "valid_from": draft.valid_from,
+            "valid_to": draft.valid_to,
+            "supersedes": list(draft.supersedes) if draft.supersedes is not None else None,
+            "embedding_model": model,
+            "updated_at": draft.updated_at,
+            "version": draft.version,
+            "key": draft.key,
+        },
+        draft.extensions,
+    )
+
+
+def dumps(value: Any) -> str | None:
+    """Return a JSON text, or `None` for nothing."""
+    if value is None:
+        return None
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def select_where(condition: str, params: Sequence[Any]) -> Steps[list[Stored]]:
+    """Read the records that fulfil a condition on `m`."""
+    rows = yield Query(f"{SELECT} where {condition}", params)
+    return [stored_of(row) for row in rows]
+
+
+def select_rids(rids: Iterable[int]) -> Steps[dict[int, MemoryRecord]]:
+    """Read records by where they lie."""
+    wanted = dumps([int(rid) for rid in rids])
+    found = yield from select_where("m.rid in (select value from json_each(?))", (wanted,))
+    return {stored.rid: stored.record for stored in found}
+
+
+def _loads(text: str | None) -> Any:
+    return None if text is None else json.loads(text)

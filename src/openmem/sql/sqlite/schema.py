@@ -1,0 +1,127 @@
+"""The schema of the embedded store, as numbered migrations. Append to `MIGRATIONS`; never edit what was released.
+
+Why so: vectors live in a table of their own per model (`vectors_<n>`), so a scan touches nothing but them and
+several models can stand side by side. The index `terms` holds each stemmed word prefixed with its user's number
+(`12qpnpm`), so a posting list holds one user's rows only and its statistics are that user's own. An `add` touches as
+few pages as can be, since the pages are what a commit costs: no counter of the user's is bumped by it, the newest
+`rid` says enough.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+APPLICATION_ID: Final = 0x4F4D454D  # "OMEM"
+PAGE_SIZE: Final = 16_384
+USER_RANGE: Final = "between users.user_no << 32 and users.user_no << 32 | 4294967295"
+
+_FIRST: Final = (
+    """
+    create table users(
+      user_no integer primary key,
+      user_id text not null unique,
+      epoch integer not null default 0,           -- bumped when a row that was there changed or went
+      vector_epoch integer not null default 0,    -- bumped when a vector that was there changed or went
+      clock integer not null default 0            -- time of the newest such change: it never runs backwards
+    )
+    """,
+    """
+    create table scopes(
+      scope_no integer primary key,
+      user_no integer not null,
+      path text not null,
+      unique(user_no, path)
+    )
+    """,
+    "create table models(model_no integer primary key, name text not null unique, dim integer not null)",
+    """
+    create table memories(
+      rid integer primary key,
+      id text not null,
+      user_no integer not null,
+      key text,
+      content text not null,
+      scope_no integer,
+      tags text,
+      source text,
+      confidence real,
+      valid_from integer,
+      valid_to integer,
+      supersedes text,
+      extensions text,
+      model_no integer,
+      created_at integer not null,
+      updated_at integer,
+      version integer not null,
+      superseded_at integer,                      -- when the first memory that names this one takes effect
+      terms integer not null,                     -- number of indexed words, for BM25
+      words text not null                         -- those words: the index can only forget what it is told again
+    )
+    """,
+    "create unique index memories_id on memories(id, user_no)",
+    "create unique index memories_key on memories(user_no, key) where key is not null",
+    "create index memories_created on memories(user_no, created_at, id)",
+    """
+    create table tags(
+      user_no integer not null,
+      tag text not null,
+      rid integer not null,
+      primary key(user_no, tag, rid)
+    ) without rowid
+    """,
+    "create index tags_rid on tags(rid)",
+    """
+    create table supersessions(
+      user_no integer not null,
+      old_id text not null,
+      new_rid integer not null,
+      since integer not null,
+      primary key(user_no, old_id, new_rid)
+    ) without rowid
+    """,
+    "create index supersessions_new on supersessions(new_rid)",
+    """
+    create table versions(
+      rid integer not null,
+      version integer not null,
+      replaced_at integer not null,
+      record text not null,
+      primary key(rid, version)
+    )
+    """,
+    """
+    create table audit(
+      entry integer primary key,                  -- user_no << 32 | number, so a user's journal is one range
+      at integer not null,
+      app text,
+      action text not null,
+      memory_id text,
+      scope text,
+      request_id text
+    )
+    """,
+    "create virtual table terms using fts5(words, content='', columnsize=0, tokenize='ascii')",
+    "create virtual table postings using fts5vocab(terms, instance)",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+
+
+def create_vectors(model_no: int) -> str:
+    """Return the statement that makes the table of one model's vectors (float32, little-endian, unit length)."""
+    return f"create table if not exists vectors_{model_no:d}(rid integer primary key, vector blob not null)"
+
+
+def first_rid(user_no: int) -> int:
+    """Return the lowest `rid` a user's row can have."""
+    return user_no << 32
+
+
+def last_rid(user_no: int) -> int:
+    """Return the highest `rid` a user's row can have."""
+    return user_no << 32 | 0xFFFFFFFF
+
+
+def index_token(user_no: int, term: str) -> str:
+    """Return the word under which the index knows a user's term."""
+    return f"{user_no}q{term}"

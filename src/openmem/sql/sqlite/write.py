@@ -1,0 +1,260 @@
+"""Steps that store, change and delete memories. Each runs inside one transaction, its journal entry included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from openmem.analysis import terms_of
+from openmem.checks import check_window
+from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictError
+from openmem.native import by_user, changed_draft
+from openmem.requests import Change, Draft
+from openmem.sql.sqlite import journal
+from openmem.sql.sqlite.links import link, unlink
+from openmem.sql.sqlite.rows import (
+    Model,
+    Stamp,
+    Stored,
+    dumps,
+    micros,
+    record_of,
+    select_where,
+    time_of,
+)
+from openmem.sql.sqlite.schema import index_token
+from openmem.sql.sqlite.writer import (
+    Blob,
+    Incoming,
+    Writer,
+    close_user,
+    ensure_scopes,
+    model_numbers,
+    open_user,
+)
+from openmem.sql.steps import Many, Query, Steps
+from openmem.types import MemoryRecord
+
+_INSERT: Final = f"insert into memories values({','.join('?' * 20)})"
+
+
+def add(items: Sequence[Incoming], model: Model | None, stamp: Stamp) -> Steps[list[MemoryRecord]]:
+    """Store drafts: all or none. A draft whose key the user has already updates that memory."""
+    records: list[MemoryRecord | None] = [None] * len(items)
+    for user_id, positions in by_user([item.draft.user_id for item in items]).items():
+        writer = yield from open_user(user_id, stamp, model, items[positions[0]].draft.scope)
+        fresh, known = yield from _split_by_key(writer, items, positions)
+        made = yield from insert(writer, [items[i] for i in fresh], model)
+        for position, record in zip(fresh, made, strict=True):
+            records[position] = record
+        for position in known:
+            records[position] = yield from _put_by_key(writer, items[position], model)
+        yield from close_user(writer)
+    return [record for record in records if record is not None]
+
+
+def update(
+    id_: str, user_id: str | None, change: Change, blob: Blob | None, model: Model | None, stamp: Stamp
+) -> Steps[MemoryRecord]:
+    """Change a memory, keeping its earlier version."""
+    stored = yield from find(id_, user_id)
+    record = stored.record
+    if change.if_version is not None and change.if_version != record.version:
+        raise VersionConflictError(
+            f"the memory is at version {record.version}, not {change.if_version}",
+            details={"version": record.version},
+        )
+    if id_ in (change.fields.get("supersedes") or ()):
+        raise InvalidRequestError("supersedes: a memory cannot supersede itself")
+    writer = yield from open_user(record.user_id, stamp, model)
+    if change.fields:
+        draft = changed_draft(record, change.fields)
+        check_window(draft.valid_from, draft.valid_to)
+        record = yield from put(writer, stored, Incoming(draft, id_, blob), model)
+    else:
+        yield journal.write(writer, "update", [(id_, record.scope, None)])
+    yield from close_user(writer)
+    return record
+
+
+def delete(id_: str, user_id: str | None, stamp: Stamp) -> Steps[None]:
+    """Erase a memory, its earlier versions and its index entries."""
+    stored = yield from find(id_, user_id)
+    writer = yield from open_user(stored.record.user_id, stamp, None)
+    yield from erase_rows(writer, [stored.rid])
+    yield journal.write(writer, "delete", [(id_, stored.record.scope, None)])
+    yield from close_user(writer)
+
+
+def find(id_: str, user_id: str | None) -> Steps[Stored]:
+    """Read one memory by id.
+
+    Raises:
+        NotFoundError: There is none, or it belongs to another user.
+        InvalidRequestError: No user was named and several have a memory of that id.
+    """
+    found = yield from select_where("m.id = ? and (? is null or u.user_id = ?)", (id_, user_id, user_id))
+    if not found:
+        raise NotFoundError(f"no memory has the id {id_!r}", provider="sqlite")
+    if len(found) > 1:
+        raise InvalidRequestError("id: several users have a memory of this id; give user_id")
+    return found[0]
+
+
+def insert(writer: Writer, items: Sequence[Incoming], model: Model | None) -> Steps[list[MemoryRecord]]:
+    """Store memories that are new to the user."""
+    if not items:
+        return []
+    yield from ensure_scopes(writer, (item.draft.scope for item in items))
+    now = writer.stamp.now
+    first = writer.next_rid
+    writer.next_rid += len(items)
+    rows, words, records = [], [], []
+    for rid, item in enumerate(items, first):
+        terms = terms_of(item.draft.content, item.draft.tags or ())
+        created_at = now if item.draft.created_at is None else micros(item.draft.created_at)
+        rows.append(_row(writer, rid, item, created_at or 0, terms))
+        words.append((rid, _tokens(writer.user_no, terms)))
+        name = model.name if model is not None and item.blob is not None else None
+        records.append(record_of(item.draft, item.id, item.draft.created_at or time_of(now), name))
+    yield Many(_INSERT, rows)
+    yield Many("insert into terms(rowid, words) values(?, ?)", words)
+    yield from _insert_vectors(writer, [(rid, item.blob) for rid, item in enumerate(items, first)])
+    yield from link(writer, list(enumerate(items, first)))
+    scopes = [(item.id, item.draft.scope, (item.draft.source or {}).get("app")) for item in items]
+    yield journal.write(writer, "add", scopes)
+    return records
+
+
+def put(
+    writer: Writer, stored: Stored, item: Incoming, model: Model | None, action: Any = "update"
+) -> Steps[MemoryRecord]:
+    """Replace a memory's fields by a draft's; the earlier version goes to the history."""
+    old, draft, rid = stored.record, item.draft, stored.rid
+    yield Query(
+        "insert or replace into versions(rid, version, replaced_at, record) values(?, ?, ?, ?)",
+        (rid, old.version, writer.stamp.now, old.model_dump_json(exclude_none=True)),
+    )
+    yield from ensure_scopes(writer, [draft.scope])
+    terms = terms_of(draft.content, draft.tags or ())
+    same_text = draft.content == old.content and (item.blob is None or model is None)
+    if not same_text:
+        yield from _replace_vector(writer, rid, item.blob)
+    if not same_text or draft.tags != (tuple(old.tags) if old.tags is not None else None):
+        yield from _unindex(writer.user_no, [rid])
+        yield Many("insert into terms(rowid, words) values(?, ?)", [(rid, _tokens(writer.user_no, terms))])
+    model_name = old.embedding_model if same_text else (model.name if model and item.blob else None)
+    row = _row(writer, rid, item, micros(old.created_at) or 0, terms)
+    yield Query(
+        """
+        update memories set key = ?, content = ?, scope_no = ?, tags = ?, source = ?, confidence = ?,
+          valid_from = ?, valid_to = ?, supersedes = ?, extensions = ?, updated_at = ?, version = version + 1,
+          terms = ?, words = ?, model_no = (select model_no from models where name = ?)
+        where rid = ?
+        """,
+        (*row[3:13], writer.stamp.now, *row[18:20], model_name, rid),
+    )
+    yield from unlink(writer, [rid])
+    yield from link(writer, [(rid, replace(item, draft=_at(draft, old)))])
+    yield journal.write(writer, action, [(old.id, draft.scope, None)])
+    writer.rows_changed = True
+    again = yield from select_where("m.rid = ?", (rid,))
+    return again[0].record
+
+
+def erase_rows(writer: Writer, rids: Sequence[int]) -> Steps[None]:
+    """Erase memories and everything that hangs on them."""
+    params = (dumps(list(rids)),)
+    where = "in (select value from json_each(?))"
+    yield from unlink(writer, rids)
+    for model_no in (yield from model_numbers()):
+        yield Query(f"delete from vectors_{model_no} where rid {where}", params)
+    yield from _unindex(writer.user_no, rids)
+    yield Query(f"delete from versions where rid {where}", params)
+    yield Query(f"delete from memories where rid {where}", params)
+    writer.rows_changed = writer.vectors_changed = True
+
+
+def _split_by_key(
+    writer: Writer, items: Sequence[Incoming], positions: Sequence[int]
+) -> Steps[tuple[list[int], list[int]]]:
+    keys = [items[i].draft.key for i in positions if items[i].draft.key is not None]
+    if not keys:
+        return list(positions), []
+    rows = yield Query(
+        "select key from memories where user_no = ? and key in (select value from json_each(?))",
+        (writer.user_no, dumps(keys)),
+    )
+    seen: set[str] = {row[0] for row in rows}
+    fresh: list[int] = []
+    known: list[int] = []
+    for position in positions:
+        key = items[position].draft.key
+        (known if key in seen else fresh).append(position)
+        if key is not None:
+            seen.add(key)
+    return fresh, known
+
+
+def _put_by_key(writer: Writer, item: Incoming, model: Model | None) -> Steps[MemoryRecord]:
+    found = yield from select_where("m.user_no = ? and m.key = ?", (writer.user_no, item.draft.key))
+    if found[0].record.id in (item.draft.supersedes or ()):
+        raise InvalidRequestError("supersedes: a memory cannot supersede itself")
+    record = yield from put(writer, found[0], item, model, action="add")
+    return record
+
+
+def _row(writer: Writer, rid: int, item: Incoming, created_at: int, terms: Sequence[str]) -> tuple[Any, ...]:
+    draft = item.draft
+    return (
+        rid,
+        item.id,
+        writer.user_no,
+        draft.key,
+        draft.content,
+        None if draft.scope is None else writer.scopes[draft.scope],
+        dumps(draft.tags),
+        dumps(draft.source),
+        draft.confidence,
+        micros(draft.valid_from),
+        micros(draft.valid_to),
+        dumps(draft.supersedes),
+        dumps(draft.extensions) if draft.extensions else None,
+        writer.model_no if item.blob is not None else None,
+        created_at,
+        micros(draft.updated_at),
+        draft.version,
+        None,
+        len(terms),
+        " ".join(terms),
+    )
+
+
+def _unindex(user_no: int, rids: Sequence[int]) -> Steps[None]:
+    rows = yield Query(
+        "select rid, words from memories where rid in (select value from json_each(?))", (dumps(list(rids)),)
+    )
+    tokens = [(rid, _tokens(user_no, words.split())) for rid, words in rows]
+    yield Many("insert into terms(terms, rowid, words) values('delete', ?, ?)", tokens)
+
+
+def _tokens(user_no: int, terms: Iterable[str]) -> str:
+    return " ".join([index_token(user_no, term) for term in terms])
+
+
+def _at(draft: Draft, old: MemoryRecord) -> Draft:
+    return replace(draft, created_at=old.created_at)
+
+
+def _insert_vectors(writer: Writer, blobs: Sequence[tuple[int, Blob | None]]) -> Steps[None]:
+    rows = [(rid, blob) for rid, blob in blobs if blob is not None]
+    if rows and writer.model_no is not None:
+        yield Many(f"insert into vectors_{writer.model_no}(rid, vector) values(?, ?)", rows)
+
+
+def _replace_vector(writer: Writer, rid: int, blob: Blob | None) -> Steps[None]:
+    for model_no in (yield from model_numbers()):
+        yield Query(f"delete from vectors_{model_no} where rid = ?", (rid,))
+    yield from _insert_vectors(writer, [(rid, blob)])
+    writer.vectors_changed = True

@@ -1,0 +1,33 @@
+"""Transactions as generators: they yield statements and are sent rows, and never touch a connection.
+
+A pipe drives them (`openmem._io.sqlite`), so one text serves both forms and every step is testable without I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+T = TypeVar("T")
+Row: TypeAlias = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One statement; its rows are sent back."""
+
+    sql: str
+    params: Sequence[Any] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """One statement run for many rows of parameters; nothing is sent back."""
+
+    sql: str
+    rows: Iterable[Sequence[Any]]
+
+
+Statement: TypeAlias = Query | Many
+Steps: TypeAlias = Generator[Statement, list[Row], T]

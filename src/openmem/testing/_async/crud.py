@@ -1,0 +1,217 @@
+"""Rules about one memory: what was added comes back, an update changes what it names and nothing else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
+from typing import Any
+
+import pytest
+
+from openmem import AsyncMemory
+from openmem._io.concurrency import async_gather
+from openmem.errors import InvalidRequestError, NotFoundError
+from openmem.testing._async.rules import Rules, ids_of, needs
+from openmem.testing.moments import days
+from openmem.types import MemorySource
+
+TEXTS = [
+    "naïve café in Zürich",
+    "喜欢绿茶",
+    "👩‍🔬 works nights",
+    "שלום and مرحبا",
+    'a "quoted" \\ back\\slash; -- DROP TABLE memories',
+    "first line\nsecond line\twith a tab",
+    "<b>not</b> &amp; markup {{ nor }} ${this} %s",
+]
+
+
+class CrudRules(Rules):
+    """add, get, update."""
+
+    async def test_memory_added_then_got_is_the_same_in_every_field(self, memory: AsyncMemory) -> None:
+        """`get` returns what `add` returned, field for field.
+
+        If this fails, check what the insert stores, above all tags, source, confidence and time resolution.
+        """
+        added = await self.remember(
+            memory,
+            "ann",
+            "prefers tea",
+            tags=["drink", "warm"],
+            source=MemorySource(app="chat", type="explicit", ref="session-7"),
+            confidence=0.75,
+        )
+        got = await memory.get(added.id, user_id="ann")
+        assert got.model_dump(exclude={"status"}) == added.model_dump(exclude={"status"})
+        assert (got.content, got.user_id, got.tags) == ("prefers tea", "ann", ["drink", "warm"])
+        assert got.source == MemorySource(app="chat", type="explicit", ref="session-7")
+        assert got.confidence == pytest.approx(0.75)
+
+    async def test_new_memory_has_version_one_and_a_time_in_utc(self, memory: AsyncMemory) -> None:
+        """A new memory is version 1, was created now, in UTC, and is never reported as failed.
+
+        If this fails, check the defaults of the insert and that times carry their zone.
+        """
+        record = await self.remember(memory, "ann", "prefers tea")
+        assert record.version == 1
+        assert record.created_at.utcoffset() == timedelta(0)
+        assert days(-1) < record.created_at < days(1)
+        assert record.status in ({None, "done"} if self.synchronous_ingestion else {None, "queued", "indexing", "done"})
+
+    async def test_same_text_added_twice_makes_two_memories(self, memory: AsyncMemory) -> None:
+        """Without a key every `add` makes a memory of its own, with an id of its own.
+
+        If this fails, check that ids are not derived from the text and that the backend does not deduplicate.
+        """
+        first = await self.remember(memory, "ann", "prefers tea")
+        second = await self.remember(memory, "ann", "prefers tea")
+        assert first.id != second.id
+        assert await self.contents(memory, "ann") == ["prefers tea", "prefers tea"]
+
+    @pytest.mark.parametrize("text", TEXTS)
+    async def test_text_in_any_writing_comes_back_unchanged(self, memory: AsyncMemory, text: str) -> None:
+        """Text is kept character by character, whatever its language or signs.
+
+        If this fails, check encodings, normalisation, and that values are never pasted into a statement.
+        """
+        record = await self.remember(memory, "ann", text, tags=[text])
+        got = await memory.get(record.id)
+        assert (got.content, got.tags) == (text, [text])
+
+    async def test_longest_allowed_text_is_kept_and_a_longer_one_refused(self, memory: AsyncMemory) -> None:
+        """`features.max_content_length` is the true limit: that long is stored whole, one more is refused.
+
+        If this fails, check the declared limit against the backend's own.
+        """
+        limit = (await memory.capabilities()).features.max_content_length or 100_000
+        longest = ("tea " * limit)[: limit - 1] + "x"
+        record = await self.remember(memory, "ann", longest)
+        assert (await memory.get(record.id)).content == longest
+        with pytest.raises(InvalidRequestError, match="content"):
+            await memory.add(content=longest + "x", user_id="ann")
+
+    async def test_tags_given_twice_are_folded_in_order(self, memory: AsyncMemory) -> None:
+        """Repeated tags are kept once, in the order of their first mention.
+
+        If this fails, check that tags are stored as a list, not as a set.
+        """
+        record = await self.remember(memory, "ann", "prefers tea", tags=["warm", "drink", "warm"])
+        assert (await memory.get(record.id)).tags == ["warm", "drink"]
+
+    async def test_extension_fields_round_trip(self, memory: AsyncMemory) -> None:
+        """Fields named `x-…` come back as they were given.
+
+        If this fails, check that extensions are stored as JSON and merged into the record when it is read.
+        """
+        extension = {"ids": [1, 2], "deep": {"none": None, "yes": True, "text": "é"}}
+        record = await self.remember(memory, "ann", "prefers tea", **{"x-kit": extension})
+        assert ((await memory.get(record.id)).model_extra or {}).get("x-kit") == extension
+
+    @needs("temporal")
+    async def test_times_of_other_zones_are_the_same_instants(self, memory: AsyncMemory) -> None:
+        """A time may carry any offset, or be ISO-8601 text; the instant is what counts.
+
+        If this fails, check the conversion to UTC and that at least microseconds are kept.
+        """
+        begin = datetime(2020, 2, 29, 23, 30, 1, 234567, timezone(timedelta(hours=5, minutes=45)))
+        record = await self.remember(
+            memory, "ann", "moves house", valid_from=begin, valid_to="2199-12-31T23:59:59-11:00"
+        )
+        got = await memory.get(record.id)
+        assert got.valid_from == begin
+        assert got.valid_to == datetime(2200, 1, 1, 10, 59, 59, tzinfo=UTC)
+
+    async def test_unknown_id_is_not_found(self, memory: AsyncMemory) -> None:
+        """`get` and `delete` of an id that nobody has raise `NotFoundError`.
+
+        If this fails, check how the provider tells that no row was read or removed.
+        """
+        with pytest.raises(NotFoundError):
+            await memory.get("nobody-has-this")
+        with pytest.raises(NotFoundError):
+            await memory.delete("nobody-has-this")
+
+    @needs("updates")
+    async def test_update_of_an_unknown_id_is_not_found(self, memory: AsyncMemory) -> None:
+        """`update` of an id that nobody has raises `NotFoundError` and stores nothing.
+
+        If this fails, check that update does not insert.
+        """
+        with pytest.raises(NotFoundError):
+            await memory.update("nobody-has-this", content="prefers coffee")
+        assert await self.contents(memory, "ann") == []
+
+    @needs("updates")
+    async def test_update_changes_only_what_it_names(self, memory: AsyncMemory) -> None:
+        """`update` replaces the named fields, raises the version by one, and leaves the rest alone.
+
+        If this fails, check that fields which were not given are left out of the statement.
+        """
+        before = await self.remember(memory, "ann", "prefers tea", tags=["drink"], confidence=0.5)
+        after = await memory.update(before.id, content="prefers coffee")
+        await self.settle(memory, [after.id], "ann")
+        assert (after.id, after.content, after.version) == (before.id, "prefers coffee", 2)
+        assert (after.tags, after.confidence, after.created_at) == (["drink"], 0.5, before.created_at)
+        assert after.updated_at is not None
+        assert after.updated_at >= before.created_at
+        assert (await memory.get(before.id)).model_dump(exclude={"status"}) == after.model_dump(exclude={"status"})
+
+    @needs("updates")
+    async def test_update_with_none_clears_the_field(self, memory: AsyncMemory) -> None:
+        """`None` empties a field; it does not mean "leave it".
+
+        If this fails, check that a given None and an absent argument are told apart all the way down.
+        """
+        record = await self.remember(memory, "ann", "prefers tea", tags=["drink"], confidence=0.5)
+        cleared = await memory.update(record.id, tags=None, confidence=None)
+        assert (cleared.tags or [], cleared.confidence) == ([], None)
+        assert (await memory.get(record.id)).confidence is None
+        nothing: Any = None
+        with pytest.raises(InvalidRequestError, match="content"):
+            await memory.update(record.id, content=nothing)
+
+    @needs("updates")
+    async def test_update_with_nothing_given_changes_nothing(self, memory: AsyncMemory) -> None:
+        """`update` without a field returns the memory as it is: same version, same time.
+
+        If this fails, check that an empty change does not reach the write.
+        """
+        before = await self.remember(memory, "ann", "prefers tea")
+        same = await memory.update(before.id)
+        assert (same.version, same.updated_at, same.content) == (1, before.updated_at, "prefers tea")
+
+    @needs("updates", "keyword_search")
+    async def test_updated_text_is_found_and_the_old_one_is_not(self, memory: AsyncMemory) -> None:
+        """The keyword index follows an update.
+
+        If this fails, check that the old index entry is removed in the transaction of the update.
+        """
+        record = await self.remember(memory, "ann", "prefers tea")
+        await memory.update(record.id, content="prefers coffee")
+        await self.settle(memory, [record.id], "ann")
+        assert await self.found(memory, "tea", "ann", mode="keyword") == []
+        assert await self.found(memory, "coffee", "ann", mode="keyword") == ["prefers coffee"]
+
+    async def test_many_adds_at_once_are_all_stored(self, memory: AsyncMemory) -> None:
+        """One client may be used many times at once; nothing is lost and every memory has its own id.
+
+        If this fails, check locking around the connection, and retries of a busy backend.
+        """
+        thunks = [partial(memory.add, content=f"fact {n}", user_id="ann") for n in range(30)]
+        records = await async_gather(*thunks)
+        await self.settle(memory, ids_of(records), "ann")
+        assert len(set(ids_of(records))) == 30
+        assert await self.contents(memory, "ann") == sorted(f"fact {n}" for n in range(30))
+
+    async def test_waiting_for_an_unknown_memory_is_not_found(self, memory: AsyncMemory) -> None:
+        """`wait_for_ingest` returns for memories that are there, and raises `NotFoundError` for unknown ids.
+
+        If this fails, check that waiting looks the ids up for that user.
+        """
+        record = await self.remember(memory, "ann", "prefers tea")
+        await memory.wait_for_ingest([record.id], "ann", timeout=10)
+        with pytest.raises(NotFoundError):
+            await memory.wait_for_ingest([record.id, "nobody-has-this"], "ann", timeout=1)
+        with pytest.raises(NotFoundError):
+            await memory.wait_for_ingest([record.id], "bob", timeout=1)

@@ -1,0 +1,260 @@
+"""Rules about search: what is found, in which order, with which scores."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from openmem import AsyncMemory
+from openmem.errors import InvalidRequestError, UnsupportedCapabilityError
+from openmem.testing._async.rules import OpenMemory, Rules, needs, scores_of
+from openmem.testing.embedder import HashEmbedder
+from openmem.types import SearchMode
+
+FACTS = [
+    "prefers green tea in the morning",
+    "prefers black coffee after lunch",
+    "plays the violin on Sundays",
+    "runs along the river before work",
+    "grows tomatoes and tea roses in the garden",
+]
+ODD_QUERIES = [
+    'tea "',
+    "tea AND OR NOT NEAR(",
+    "tea* OR ^coffee",
+    "content:tea -coffee",
+    "(tea",
+    "tea'; DROP TABLE memories; --",
+    "???",
+    "🍵",
+    "茶",
+    "the of and",
+    "%",
+    "_",
+    "\\",
+    "{tea}",
+    "tea " * 2_000,
+]
+
+
+class SearchRules(Rules):
+    """search."""
+
+    async def _store_facts(self, memory: AsyncMemory, user_id: str = "ann") -> None:
+        for fact in FACTS:
+            await self.remember(memory, user_id, fact)
+
+    async def test_best_match_comes_first(self, memory: AsyncMemory) -> None:
+        """A memory that shares the query's words comes before those that do not.
+
+        If this fails, check the direction of the order: distances rise where scores fall.
+        """
+        await self._store_facts(memory)
+        results = await memory.search("playing the violin", "ann")
+        assert results[0].memory.content == "plays the violin on Sundays"
+
+    @pytest.mark.parametrize("mode", get_args(SearchMode))
+    async def test_scores_lie_between_zero_and_one_and_fall(self, memory: AsyncMemory, mode: SearchMode) -> None:
+        """In every mode scores lie in [0, 1] and never rise down the list.
+
+        If this fails, check that raw scores (BM25, distances) are normalised, and sorted after that.
+        """
+        if not self.declares(*_needed_by(mode)):
+            with pytest.raises(UnsupportedCapabilityError):
+                await memory.search("green tea", "ann", mode=mode)
+            return
+        await self._store_facts(memory)
+        scores = scores_of(await memory.search("green tea this morning", "ann", mode=mode))
+        assert scores
+        assert all(0.0 <= score <= 1.0 for score in scores)
+        assert scores == sorted(scores, reverse=True)
+
+    async def test_limit_bounds_the_results_to_the_best(self, memory: AsyncMemory) -> None:
+        """`limit` keeps the head of the list, and there never is more.
+
+        If this fails, check that the limit is applied after the final order is known.
+        """
+        await self._store_facts(memory)
+        everything = await memory.search("tea", "ann", limit=100)
+        for limit in (1, 2):
+            some = await memory.search("tea", "ann", limit=limit)
+            assert [r.memory.id for r in some] == [r.memory.id for r in everything[:limit]]
+
+    async def test_min_score_cuts_off_the_tail(self, memory: AsyncMemory) -> None:
+        """`min_score` keeps exactly the results whose score reaches it, and is applied before the limit.
+
+        If this fails, check that the final score is compared, not one of its parts.
+        """
+        await self._store_facts(memory)
+        everything = await memory.search("green tea garden", "ann")
+        bar = (max(scores_of(everything)) + min(scores_of(everything))) / 2
+        kept = await memory.search("green tea garden", "ann", min_score=bar)
+        expected = [r.memory.id for r in everything if r.score >= bar]
+        assert [r.memory.id for r in kept] == expected
+        assert expected
+
+    async def test_same_search_twice_gives_the_same_answer(self, memory: AsyncMemory) -> None:
+        """Equal scores have a fixed order: the same search gives the same list.
+
+        If this fails, check that ties are broken by something that does not change, such as the id.
+        """
+        for _ in range(12):
+            await self.remember(memory, "ann", "prefers green tea")
+        first = [r.memory.id for r in await memory.search("green tea", "ann", limit=5)]
+        second = [r.memory.id for r in await memory.search("green tea", "ann", limit=5)]
+        assert first == second
+        assert len(set(first)) == 5
+
+    async def test_result_holds_the_whole_record(self, memory: AsyncMemory) -> None:
+        """A result's memory is the record that `get` returns.
+
+        If this fails, check that search reads every column.
+        """
+        record = await self.remember(
+            memory, "ann", "prefers green tea", tags=["drink"], confidence=0.5, **{"x-kit": {"a": 1}}
+        )
+        [result] = await memory.search("green tea", "ann")
+        assert result.memory.model_dump(exclude={"status"}) == record.model_dump(exclude={"status"})
+
+    async def test_parts_of_the_score_are_shown_on_request_only(self, memory: AsyncMemory) -> None:
+        """`explain=True` fills `explain`; without it the field is empty.
+
+        If this fails, check that the flag reaches the provider.
+        """
+        await self._store_facts(memory)
+        assert all(r.explain for r in await memory.search("green tea", "ann", explain=True))
+        assert all(r.explain is None for r in await memory.search("green tea", "ann"))
+
+    async def test_tags_keep_only_memories_that_carry_them(self, memory: AsyncMemory) -> None:
+        """`tags=` limits a search to memories that carry all of the tags, even if better matches do not.
+
+        If this fails, check that tags are part of the search and compared whole, not as parts of words.
+        """
+        for _ in range(20):
+            await self.remember(memory, "ann", "green tea", tags=["teapot"])
+        await self.remember(memory, "ann", "green tea", tags=["tea%"])
+        await self.remember(memory, "ann", "tea among words about gardens", tags=["Tea", "tea"])
+        results = await memory.search("green tea", "ann", tags=["tea"], limit=1)
+        assert [r.memory.content for r in results] == ["tea among words about gardens"]
+        assert await memory.search("green tea", "ann", tags=["te"]) == []
+        assert len(await memory.search("green tea", "ann", tags=["Tea", "tea"])) == 1
+        assert await memory.search("green tea", "ann", tags=["teapot", "tea"]) == []
+
+    @pytest.mark.parametrize("query", ODD_QUERIES)
+    async def test_odd_query_is_answered(self, memory: AsyncMemory, query: str) -> None:
+        """No sign in a query means anything to the backend: every text is answered without an error.
+
+        If this fails, check how the query is turned into the index's own language.
+        """
+        await self.remember(memory, "ann", "prefers green tea")
+        for result in await memory.search(query, "ann"):
+            assert 0.0 <= result.score <= 1.0
+        block = await memory.context(query, "ann")
+        assert len(block.citations) <= 1
+
+    async def test_search_in_an_empty_store_finds_nothing(self, memory: AsyncMemory) -> None:
+        """A user without memories gets an empty list.
+
+        If this fails, check the case of no vectors and no index entries.
+        """
+        assert await memory.search("green tea", "ann") == []
+
+    @needs("keyword_search")
+    async def test_keyword_search_finds_any_shared_word(self, memory: AsyncMemory) -> None:
+        """One common content word is enough; memories without one are not found.
+
+        If this fails, check that the words of the query are joined by OR.
+        """
+        await self._store_facts(memory)
+        found = await self.found(memory, "coffee or violin tonight", "ann", mode="keyword")
+        assert found == ["plays the violin on Sundays", "prefers black coffee after lunch"]
+
+    @needs("keyword_search")
+    async def test_keyword_search_knows_forms_of_a_word(self, memory: AsyncMemory) -> None:
+        """Case and endings do not matter: `Running` finds `runs`, `tomato` finds `tomatoes`.
+
+        If this fails, check that text and query are stemmed in the same way.
+        """
+        await self._store_facts(memory)
+        assert await self.found(memory, "Running", "ann", mode="keyword") == [FACTS[3]]
+        assert await self.found(memory, "tomato?", "ann", mode="keyword") == [FACTS[4]]
+
+    @needs("keyword_search")
+    async def test_keyword_search_ignores_stop_words(self, memory: AsyncMemory) -> None:
+        """Sharing nothing but words like `the` and `is` is no match.
+
+        If this fails, check that stop words are dropped from the query.
+        """
+        await self.remember(memory, "ann", "the cat is on the mat")
+        assert await self.found(memory, "is the dog on the sofa", "ann", mode="keyword") == []
+
+    @needs("keyword_search")
+    async def test_keyword_search_reads_tags(self, memory: AsyncMemory) -> None:
+        """The words of a tag count as words of the memory.
+
+        If this fails, check that tags are put into the index, and updated there.
+        """
+        await self.remember(memory, "ann", "drinks oolong", tags=["favourite beverage"])
+        assert await self.found(memory, "beverages", "ann", mode="keyword") == ["drinks oolong"]
+
+    @needs("vector_search")
+    async def test_vector_score_is_the_cosine(self, memory: AsyncMemory) -> None:
+        """In vector mode a score is the cosine of query and memory, with negative values shown as 0.
+
+        If this fails, check normalisation, and that the query went through the same model as the memories.
+        """
+        await self._store_facts(memory)
+        results = await memory.search("green tea in the garden", "ann", mode="vector", limit=100)
+        assert {r.memory.content for r in results} == set(FACTS)
+        if self.client_embeddings:
+            cosine = HashEmbedder().similarity
+            for result in results:
+                expected = max(0.0, cosine("green tea in the garden", result.memory.content))
+                assert result.score == pytest.approx(expected, abs=1e-4)
+
+    @needs("vector_search", "updates")
+    async def test_vector_follows_the_text_of_an_update(self, memory: AsyncMemory) -> None:
+        """After an update of the text its vector is that of the new text.
+
+        If this fails, check that an update embeds again and that cached vectors are dropped.
+        """
+        record = await self.remember(memory, "ann", "plays the violin")
+        before = await memory.search("green tea", "ann", mode="vector")
+        await memory.update(record.id, content="green tea")
+        await self.settle(memory, [record.id], "ann")
+        after = await memory.search("green tea", "ann", mode="vector")
+        assert after[0].score > max(before[0].score, 0.9)
+
+    async def test_vectors_of_another_model_are_not_compared(self, connect: OpenMemory) -> None:
+        """A record names the model of its vector; a vector search with another model is refused, not guessed.
+
+        If this fails, check that the model's name is stored beside the vector and compared before a search.
+        """
+        record = await self.remember(connect(), "ann", "prefers green tea")
+        if not self.declares("vector_search", "client_embeddings"):
+            return
+        assert record.embedding_model == HashEmbedder().model
+        other = connect(embedder=HashEmbedder(model="another"))
+        with pytest.raises(InvalidRequestError, match="another"):
+            await other.search("green tea", "ann", mode="vector")
+
+    @needs("keyword_search")
+    async def test_hybrid_without_an_embedder_is_keyword_search(self, connect: OpenMemory) -> None:
+        """Without an embedder hybrid is keyword search, vector search is refused, and capabilities say so.
+
+        If this fails, check what the provider does when it is opened with `embedder="none"`.
+        """
+        memory = connect(embedder="none")
+        await self._store_facts(memory)
+        hybrid = await memory.search("tea or violin", "ann")
+        keyword = await memory.search("tea or violin", "ann", mode="keyword")
+        assert [r.memory.id for r in hybrid] == [r.memory.id for r in keyword]
+        if self.client_embeddings:
+            with pytest.raises(UnsupportedCapabilityError):
+                await memory.search("tea", "ann", mode="vector")
+            assert (await memory.capabilities()).features.vector_search is False
+
+
+def _needed_by(mode: SearchMode) -> tuple[str, ...]:
+    return {"hybrid": (), "vector": ("vector_search",), "keyword": ("keyword_search",)}[mode]

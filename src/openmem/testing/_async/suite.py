@@ -1,0 +1,43 @@
+"""The whole kit as one class."""
+
+from __future__ import annotations
+
+from openmem.testing._async.audit import AuditRules
+from openmem.testing._async.batches import BatchRules
+from openmem.testing._async.context import ContextRules
+from openmem.testing._async.crud import CrudRules
+from openmem.testing._async.deletion import DeletionRules
+from openmem.testing._async.isolation import IsolationRules
+from openmem.testing._async.keys_and_versions import KeyAndVersionRules
+from openmem.testing._async.lifecycle import LifecycleRules
+from openmem.testing._async.listing import ListingRules
+from openmem.testing._async.portability import PortabilityRules
+from openmem.testing._async.scopes import ScopeRules
+from openmem.testing._async.search import SearchRules
+from openmem.testing._async.stateful import StatefulRules
+from openmem.testing._async.time import TimeRules
+from openmem.testing._async.validation import ValidationRules
+
+
+class AsyncProviderSuite(
+    CrudRules,
+    BatchRules,
+    KeyAndVersionRules,
+    ScopeRules,
+    SearchRules,
+    ContextRules,
+    TimeRules,
+    ListingRules,
+    DeletionRules,
+    AuditRules,
+    PortabilityRules,
+    IsolationRules,
+    LifecycleRules,
+    ValidationRules,
+    StatefulRules,
+):
+    """Every rule of the contract. Subclass it, override the fixture `open_memory`, and declare what differs.
+
+    The rules use the public client only. They assume nothing about the form of an id, and after a write they
+    wait until the memory can be found. `Declared` lists what may be declared absent.
+    """

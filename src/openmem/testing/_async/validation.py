@@ -1,0 +1,45 @@
+"""Rules about bad input: the promised error, naming the argument, and a store that did not notice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from openmem import AsyncMemory
+from openmem.errors import InvalidRequestError, OMPError, UnsupportedCapabilityError
+from openmem.testing._async.rules import Rules
+from openmem.testing.bad_input import BAD_INPUT, Bad
+
+
+class ValidationRules(Rules):
+    """Every argument of every verb."""
+
+    @pytest.mark.parametrize("bad", [pytest.param(bad, id=bad.name) for bad in BAD_INPUT])
+    async def test_bad_input_is_refused_by_name_and_changes_nothing(self, memory: AsyncMemory, bad: Bad) -> None:
+        """A value outside the contract raises `InvalidRequestError` whose message names the argument.
+
+        If this fails, check the validation of that argument, and that it comes before the backend.
+        """
+        record = await self.remember(memory, "ann", "prefers tea", tags=["drink"])
+        refusals: tuple[type[OMPError], ...] = (InvalidRequestError,)
+        if not self.declares(*bad.needs):
+            refusals = (InvalidRequestError, UnsupportedCapabilityError)
+        for arguments in bad.calls(record.id):
+            error = await self._refusal(memory, bad.verb, arguments)
+            assert isinstance(error, refusals), f"{_shown(arguments)} gave {error!r}"
+            if isinstance(error, InvalidRequestError):
+                assert bad.argument in str(error), f"{_shown(arguments)} gave {error!r}"
+        [kept] = await self.listed(memory, "ann")
+        assert kept.model_dump(exclude={"status"}) == record.model_dump(exclude={"status"})
+
+    async def _refusal(self, memory: AsyncMemory, verb: str, arguments: dict[str, Any]) -> BaseException | None:
+        try:
+            await getattr(memory, verb)(**arguments)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the rule judges it
+            return error
+        return None
+
+
+def _shown(arguments: dict[str, Any]) -> str:
+    return ascii(arguments)[:300]

@@ -1,0 +1,192 @@
+"""Several embedding models over the life of a store: said clearly, moved step by step, readable all the while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from openmem import AsyncMemory, InvalidRequestError, MemoryRecord, ProviderError
+from openmem.testing import HashEmbedder
+from tests.outsider import change_from_outside
+
+COUNT = 600
+"""More than twice what a move embeds at once."""
+
+
+class Counting(HashEmbedder):
+    """Counts the texts it has embedded, and may fail or do something on the way."""
+
+    def __init__(self, model: str, *, before: Callable[[int], None] | None = None) -> None:
+        super().__init__(model=model)
+        self.count = 0
+        self.before = before
+
+    def embed(self, texts: Any) -> Any:
+        if self.before is not None:
+            self.before(self.count)
+        self.count += len(texts)
+        return super().embed(texts)
+
+
+def fail_after(count: int) -> Callable[[int], None]:
+    def before(done: int) -> None:
+        if done >= count:
+            raise RuntimeError("no more")
+
+    return before
+
+
+async def fill(url: str, count: int = COUNT) -> list[MemoryRecord]:
+    """Fill a store with the model "old"."""
+    async with AsyncMemory(url=url, embedder=HashEmbedder(model="old")) as memory:
+        items = [{"content": f"note word{number}", "user_id": f"user{number % 3}"} for number in range(count)]
+        return await memory.add_many(items)
+
+
+async def finds(memory: AsyncMemory, number: int, mode: Any = "vector") -> bool:
+    """Return whether a search for a memory's own word finds it first."""
+    results = await memory.search(f"word{number}", f"user{number % 3}", limit=1, mode=mode)
+    return [result.memory.content for result in results] == [f"note word{number}"]
+
+
+async def models(memory: AsyncMemory) -> set[str | None]:
+    """Return the models that the records name."""
+    found: set[str | None] = set()
+    for user in range(3):
+        page = await memory.list(f"user{user}", limit=500)
+        found |= {record.embedding_model for record in page.items}
+    return found
+
+
+@pytest.mark.parametrize("mode", ["vector", "hybrid"])
+async def test_search_with_another_model_says_what_to_do(store_url: str, mode: Any) -> None:
+    await fill(store_url, 9)
+    async with AsyncMemory(url=store_url, embedder=HashEmbedder(model="new")) as memory:
+        with pytest.raises(InvalidRequestError, match=r"3 of the 3 memories .* 'new'.*reembed\(\).*keyword"):
+            await memory.search("word1", "user1", mode=mode)
+        assert await finds(memory, 1, "keyword")
+
+
+async def test_context_with_another_model_says_so_too(store_url: str) -> None:
+    await fill(store_url, 9)
+    async with AsyncMemory(url=store_url, embedder=HashEmbedder(model="new")) as memory:
+        with pytest.raises(InvalidRequestError, match=r"reembed\(\)"):
+            await memory.context("word1", "user1")
+
+
+async def test_memories_of_two_models_are_not_compared_by_vector(store_url: str) -> None:
+    await fill(store_url, 9)
+    async with AsyncMemory(url=store_url, embedder=HashEmbedder(model="new")) as memory:
+        await memory.add(content="note word99", user_id="user0")
+        with pytest.raises(InvalidRequestError, match="3 of the 4 memories"):
+            await memory.search("word99", "user0", mode="vector")
+        assert await finds(memory, 99, "hybrid")
+        assert await finds(memory, 3, "hybrid")
+
+
+async def test_same_model_with_other_dimensions_is_refused(store_url: str) -> None:
+    await fill(store_url, 9)
+    async with AsyncMemory(url=store_url, embedder=HashEmbedder(16, model="old")) as memory:
+        with pytest.raises(InvalidRequestError, match="gave 16 dimensions, but this store's vectors have 64"):
+            await memory.search("word1", "user1")
+        with pytest.raises(InvalidRequestError, match="16 dimensions, but this store's vectors have 64"):
+            await memory.add(content="note", user_id="user1")
+        with pytest.raises(InvalidRequestError, match="16 dimensions, but this store's vectors have 64"):
+            await memory.reembed()
+        assert await finds(memory, 1, "keyword")
+
+
+async def test_move_gives_every_memory_a_vector_and_reports_progress(store_url: str) -> None:
+    records = await fill(store_url)
+    embedder, seen = Counting("new"), []
+    async with AsyncMemory(url=store_url, embedder=embedder) as memory:
+        report = await memory.reembed(on_progress=lambda done, total: seen.append((done, total)))
+        assert (report.model, report.done, report.total) == ("new", COUNT, COUNT)
+        assert embedder.count == COUNT
+        assert len(seen) >= 3
+        assert seen == sorted(seen)
+        assert seen[-1] == (COUNT, COUNT)
+        assert await models(memory) == {"new"}
+        assert all([await finds(memory, number) for number in range(0, COUNT, 37)])
+        kept = await memory.get(records[5].id)
+        assert kept == records[5].model_copy(update={"embedding_model": "new"})
+        assert (await memory.health()).detail["models"] == ["new"]
+
+
+async def test_move_of_a_moved_store_does_nothing(store_url: str) -> None:
+    await fill(store_url, 9)
+    embedder = Counting("new")
+    async with AsyncMemory(url=store_url, embedder=embedder) as memory:
+        await memory.reembed()
+        report = await memory.reembed()
+        assert (report.done, report.total, embedder.count) == (9, 9, 9)
+
+
+async def test_move_of_an_empty_store_is_no_error(store_url: str) -> None:
+    async with AsyncMemory(url=store_url, embedder=HashEmbedder()) as memory:
+        report = await memory.reembed()
+        assert (report.done, report.total) == (0, 0)
+
+
+async def test_interrupted_move_goes_on_and_the_old_model_reads_meanwhile(store_url: str) -> None:
+    await fill(store_url)
+    async with AsyncMemory(url=store_url, embedder=HashEmbedder(model="old")) as old:
+        assert await finds(old, 7)
+        async with AsyncMemory(url=store_url, embedder=Counting("new", before=fail_after(256))) as broken:
+            with pytest.raises(ProviderError, match="'new' failed: RuntimeError"):
+                await broken.reembed()
+        assert all([await finds(old, number) for number in range(0, COUNT, 37)])
+        assert all([await finds(old, number, "hybrid") for number in range(0, COUNT, 37)])
+        embedder, seen = Counting("new"), []
+        async with AsyncMemory(url=store_url, embedder=embedder) as new:
+            report = await new.reembed(on_progress=lambda done, total: seen.append(done))
+            assert 0 < embedder.count < COUNT
+            assert (report.done, report.total) == (COUNT, COUNT)
+            assert seen[0] > COUNT - embedder.count
+            assert all([await finds(new, number) for number in range(0, COUNT, 37)])
+        with pytest.raises(InvalidRequestError, match=r"'old'.*reembed\(\)"):
+            await finds(old, 7)
+
+
+async def test_exception_of_the_progress_callback_interrupts_the_move(store_url: str) -> None:
+    await fill(store_url)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyError("of the caller")
+
+    async with AsyncMemory(url=store_url, embedder=HashEmbedder(model="new")) as memory:
+        with pytest.raises(KeyError, match="of the caller"):
+            await memory.reembed(on_progress=stop)
+        assert (await memory.reembed()).done == COUNT
+        assert await finds(memory, 7)
+
+
+async def test_memories_without_vectors_get_theirs(store_url: str) -> None:
+    async with AsyncMemory(url=store_url, embedder="none") as memory:
+        await memory.add_many([{"content": f"note word{n}", "user_id": f"user{n % 3}"} for n in range(9)])
+        assert await models(memory) == {None}
+    async with AsyncMemory(url=store_url, embedder=HashEmbedder(model="new")) as memory:
+        with pytest.raises(InvalidRequestError, match="3 of the 3 memories"):
+            await finds(memory, 1)
+        assert await finds(memory, 1, "hybrid")  # by its words
+        assert (await memory.reembed()).done == 9
+        assert all([await finds(memory, number) for number in range(9)])
+
+
+async def test_memories_that_change_during_the_move_end_up_right(store_url: str) -> None:
+    records = await fill(store_url, 300)
+
+    def interfere(done: int) -> None:
+        if not done:  # the first memories have been read and are about to be embedded
+            change_from_outside(store_url, changed=records[0].id, deleted=records[1].id, added="note word1002")
+
+    async with AsyncMemory(url=store_url, embedder=Counting("new", before=interfere)) as memory:
+        report = await memory.reembed()
+        assert (report.done, report.total) == (300, 300)
+        results = await memory.search("note word1000", "user0", limit=1, mode="vector")
+        assert [result.memory.id for result in results] == [records[0].id]
+        assert results[0].score > 0.99
+        assert await finds(memory, 1002)
+        assert await models(memory) == {"new"}

@@ -1,0 +1,56 @@
+"""What every test gets: an environment of its own, a place for a store, and a guard over the event loop."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blockbuster import blockbuster_ctx
+
+from tests.postgres_fixtures import (  # noqa: F401 - fixtures
+    _own_postgres,
+    empty_postgres_url,
+    own_postgres,
+    postgres,
+    postgres_template,
+    postgres_url,
+)
+
+# A run in the background may ignore Ctrl-C, and the programs that the tests interrupt would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the settings and the default store of whoever runs the tests out of them."""
+    for name in [*os.environ]:
+        if name.startswith("OMP_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture(autouse=True)
+def loop_guard(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a coroutine test in which openmem blocks the event loop; pytest itself and the kit may."""
+    if not inspect.iscoroutinefunction(getattr(request.node, "function", None)):
+        yield
+        return
+    with blockbuster_ctx("openmem", excluded_modules=["openmem.testing"]):
+        yield
+
+
+@pytest.fixture
+def store_path(tmp_path: Path) -> Path:
+    """The file of a store that does not exist yet."""
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+def store_url(store_path: Path) -> str:
+    """The address of that store."""
+    return f"sqlite:///{store_path}"

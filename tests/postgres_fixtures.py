@@ -1,0 +1,55 @@
+"""Fixtures over a real Postgres: one server for the whole run, a fresh database for every test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from openmem.testing.postgres import PostgresServer, postgres_server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The server of the run, shared by all its workers; nobody may stop it."""
+    with postgres_server(fsync=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: PostgresServer) -> str | None:
+    """The database that `postgres_url` copies; None is an empty one.
+
+    To have the schema in every test, override this and return `postgres.template(fingerprint, migrate)`.
+    """
+    return None
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer, postgres_template: str | None) -> Iterator[str]:
+    """The address of a database that nobody has used yet."""
+    url = postgres.new_database(template=postgres_template)
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture
+def empty_postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """The address of a database without a schema."""
+    url = postgres.new_database()
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def _own_postgres() -> Iterator[PostgresServer]:
+    with postgres_server(private=True, fsync=False) as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres(_own_postgres: PostgresServer) -> PostgresServer:
+    """A running server that belongs to this test process alone: a test may stop and kill it."""
+    if not _own_postgres.answers():
+        _own_postgres.restart()
+    return _own_postgres

@@ -1,0 +1,89 @@
+"""Writes down every statement that the provider sends, and which steps sent it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pytest
+
+from openmem._io.call import Deadline
+from openmem._io.postgres import Pg
+from openmem.sql.steps import Many, Query, Steps
+
+T = TypeVar("T")
+Make = Callable[[], Steps[T]]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A statement, its parameters, and the innermost of the steps that sent it, such as `write.put`."""
+
+    place: str
+    sql: str
+    params: Sequence[Any]
+
+
+@dataclass
+class Record:
+    """What was sent, and all steps that took part."""
+
+    sent: list[Sent] = field(default_factory=list)
+    places: set[str] = field(default_factory=set)
+
+    def follow(self, steps: Steps[T]) -> Steps[T]:
+        """Do the steps' work and write down what they send."""
+        try:
+            statement = next(steps)
+            while True:
+                chain = [*_chain(steps)]
+                self.places.update(chain)
+                if isinstance(statement, Many):
+                    statement = Many(statement.sql, [*statement.rows])
+                    self.sent += [Sent(chain[-1], statement.sql, row) for row in [*statement.rows][:1]]
+                else:
+                    self.sent.append(Sent(chain[-1], statement.sql, statement.params))
+                statement = steps.send((yield statement))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+
+@contextmanager
+def recorded() -> Iterator[Record]:
+    """Record what every `Memory` on Postgres sends that is opened in the block."""
+    record = Record()
+
+    class Recording(Pg):
+        def run(self, make: Make[T], deadline: Deadline, *, retry: bool = False) -> T:
+            return super().run(lambda: record.follow(make()), deadline, retry=retry)
+
+        def transact(self, make: Make[T], deadline: Deadline, *, retry: bool = False) -> T:
+            return super().transact(lambda: record.follow(make()), deadline, retry=retry)
+
+        def bare(self, make: Make[T], deadline: Deadline, *, transaction: bool = False) -> T:
+            return super().bare(lambda: record.follow(make()), deadline, transaction=transaction)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("openmem._sync.providers.postgres.Pg", Recording)
+        yield record
+
+
+def explain(db: Pg, sent: Sent) -> str:
+    """Return the plan that the server makes for a statement with its parameters."""
+
+    def steps() -> Steps[str]:
+        rows = yield Query(f"explain (costs off) {sent.sql}", sent.params)
+        return "\n".join(row[0] for row in rows)
+
+    return db.run(steps, Deadline.after(10.0))
+
+
+def _chain(steps: Steps[Any]) -> Iterator[str]:
+    inner: Any = steps
+    while inner is not None:
+        module = inner.gi_frame.f_globals["__name__"].rpartition(".")[2]
+        yield f"{module}.{inner.gi_code.co_name}"
+        inner = inner.gi_yieldfrom

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openmem.columns import ALWAYS, NEVER, Columns, UserCache, Vectors, numbers_of, runs_of, table_of, words_of_tag
+from openmem.scopes import parse_pattern
+
+
+def _columns(
+    *rows: tuple[int, ...], scopes: dict[int, str] | None = None, tags: dict[str, list[int]] | None = None
+) -> Columns:
+    arrays = {tag: np.array(rids, dtype=np.int64) for tag, rids in (tags or {}).items()}
+    words = {tag: words_of_tag(tag) for tag in arrays}
+    return Columns((0, 1), table_of(rows), scopes or {}, arrays, words)
+
+
+def _row(
+    rid: int, created: int = 0, start: int = NEVER, end: int = ALWAYS, gone: int = ALWAYS, scope: int = 0
+) -> tuple[int, ...]:
+    return (rid, created, start, end, gone, scope, 0, 5)
+
+
+def _visible(columns: Columns, **given: Any) -> list[bool]:
+    defaults: dict[str, Any] = {
+        "now": 100,
+        "as_of": None,
+        "scope": None,
+        "tags": (),
+        "include_superseded": False,
+        "include_expired": False,
+    }
+    return [bool(flag) for flag in columns.visible(**(defaults | given))]
+
+
+def test_a_window_is_open_at_its_start_and_closed_at_its_end() -> None:
+    columns = _columns(_row(1, start=100), _row(2, start=101), _row(3, end=100), _row(4, end=101))
+    assert _visible(columns) == [True, False, False, True]
+    assert _visible(columns, include_expired=True) == [True] * 4
+
+
+def test_a_superseded_row_is_hidden_from_the_moment_its_successor_counts() -> None:
+    columns = _columns(_row(1, gone=100), _row(2, gone=101), _row(3))
+    assert _visible(columns) == [False, True, True]
+    assert _visible(columns, include_superseded=True) == [True] * 3
+
+
+def test_the_past_shows_what_was_there_and_held_then() -> None:
+    columns = _columns(
+        _row(1, created=50), _row(2, created=90), _row(3, created=90, start=10), _row(4, created=5, gone=60)
+    )
+    assert _visible(columns, as_of=59) == [True, False, True, True]
+    assert _visible(columns, as_of=60) == [True, False, True, False]
+
+
+def test_scopes_and_tags_are_part_of_the_mask() -> None:
+    columns = _columns(
+        _row(1, scope=7), _row(2, scope=8), _row(3), scopes={7: "a/b", 8: "a%b"}, tags={"x": [1, 3], "y": [3]}
+    )
+    assert _visible(columns, scope=parse_pattern("a/*")) == [True, False, False]
+    assert _visible(columns, scope=parse_pattern("a%b")) == [False, True, False]
+    assert _visible(columns, scope=parse_pattern("*")) == [True, True, True]
+    assert _visible(columns, tags=("x",)) == [True, False, True]
+    assert _visible(columns, tags=("x", "y")) == [False, False, True]
+    assert _visible(columns, tags=("unknown",)) == [False] * 3
+
+
+def test_rows_that_are_not_there_are_left_out_when_located() -> None:
+    columns = _columns(_row(10), _row(20), _row(30))
+    positions, known = columns.locate(np.array([5, 20, 25, 30, 99], dtype=np.int64))
+    assert positions.tolist() == [1, 2]
+    assert known.tolist() == [False, True, False, True, False]
+    empty, none = _columns().locate(np.array([1], dtype=np.int64))
+    assert (empty.tolist(), none.tolist()) == ([], [False])
+
+
+def test_a_tag_is_named_when_all_its_words_are() -> None:
+    columns = _columns(_row(1), tags={"New York": [1], "tea": [1], "?!": [1]})
+    assert columns.tags_named(words_of_tag("flights to new york")) == ["New York"]
+    assert columns.tags_named(words_of_tag("york teas")) == ["tea"]
+
+
+@given(st.lists(st.integers(0, 2**62)))
+def test_numbers_come_out_of_a_json_array_in_order(values: list[int]) -> None:
+    assert numbers_of(json.dumps(values)).tolist() == sorted(values)
+
+
+@given(st.lists(st.integers(0, 5)))
+def test_runs_are_the_distinct_values_and_their_counts(values: list[int]) -> None:
+    values.sort()
+    found, counts = runs_of(np.array(values, dtype=np.int64))
+    assert dict(zip(found.tolist(), counts.tolist(), strict=True)) == {value: values.count(value) for value in values}
+
+
+def test_growing_vectors_leaves_an_older_snapshot_as_it_was() -> None:
+    first = Vectors((0, 1), np.array([1]), np.ones((1, 2), dtype=np.float32), 1)
+    second = first.grown((0, 2), np.array([2, 3]), np.zeros((2, 2), dtype=np.float32))
+    same = second.grown((0, 3), np.empty(0, dtype=np.int64), np.empty((0, 2), dtype=np.float32))
+    third = second.grown((0, 3), np.array([4]), np.full((1, 2), 5, dtype=np.float32))
+    assert same.matrix.tolist() == second.matrix.tolist()
+    assert first.matrix.tolist() == [[1, 1]]
+    assert second.matrix.tolist() == [[1, 1], [0, 0], [0, 0]]
+    assert third.matrix.tolist() == [[1, 1], [0, 0], [0, 0], [5, 5]]
+
+
+def test_the_cache_forgets_the_user_who_searched_longest_ago() -> None:
+    cache = UserCache(1_000, nullcontext)
+    for user_no in (1, 2, 3):
+        cache.entry(user_no).columns = _columns(*(_row(rid) for rid in range(10)))
+        cache.trim()
+    kept = cache.entry(3).columns
+    assert kept is not None
+    assert cache.entry(1).columns is None

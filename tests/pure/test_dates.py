@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from openmem.dates import NamedDate, date_match, dates_named
+from openmem.sql.sqlite.rows import micros
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("what happened on 2023-05-08?", [NamedDate(5, 8, 2023)]),
+        ("in 2023-05", [NamedDate(5, None, 2023)]),
+        ("on 8 May", [NamedDate(5, 8, None)]),
+        ("on the 3rd of July 2022", [NamedDate(7, 3, 2022)]),
+        ("on july 4th, 2021", [NamedDate(7, 4, 2021)]),
+        ("in December 2022", [NamedDate(12, None, 2022)]),
+        ("in Sept. 2022", [NamedDate(9, None, 2022)]),
+        ("in May", [NamedDate(5, None, None)]),
+        ("may I ask", []),
+        ("she will march on", []),
+        ("2023-13-40", []),
+        ("between 1 June and 3 June", [NamedDate(6, 1, None), NamedDate(6, 3, None)]),
+        ("no date at all", []),
+    ],
+)
+def test_dates_are_found_as_people_write_them(text: str, found: list[NamedDate]) -> None:
+    assert dates_named(text) == found
+
+
+def test_a_day_fits_better_than_its_month_and_another_year_does_not_fit() -> None:
+    moments = [
+        datetime(2023, 5, 8, 23, 59, tzinfo=UTC),
+        datetime(2023, 5, 9, tzinfo=UTC),
+        datetime(2022, 5, 8, tzinfo=UTC),
+        datetime(2023, 6, 8, tzinfo=UTC),
+    ]
+    times = np.array([micros(moment) for moment in moments], dtype=np.int64)
+    assert date_match([NamedDate(5, 8, 2023)], times).tolist() == [1.0, 0.5, 0.0, 0.0]
+    assert date_match([NamedDate(5, 8, None)], times).tolist() == [1.0, 0.5, 1.0, 0.0]
+    assert date_match([NamedDate(6, None, None), NamedDate(5, 9, None)], times).tolist() == [0.5, 1.0, 0.5, 0.5]
+
+
+def test_times_before_1970_have_the_right_month() -> None:
+    times = np.array([micros(datetime(1969, 12, 31, tzinfo=UTC))], dtype=np.int64)
+    assert date_match([NamedDate(12, 31, 1969)], times).tolist() == [1.0]

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from openmem.embedding_vectors import join_rows, unit_rows
+from openmem.errors import ProviderError
+
+
+def rows(raw: Any, count: int = 2, dim: int | None = 2) -> Any:
+    return unit_rows(raw, count=count, dim=dim, model="m")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        [[3.0, 4.0], [0.0, -2.0]],
+        ((3, 4), (0, -2)),
+        [np.array([3.0, 4.0]), np.array([0.0, -2.0])],
+        np.array([[3.0, 4.0], [0.0, -2.0]], np.float32),
+        np.array([[3.0, 4.0], [0.0, -2.0]], np.float16),
+        np.array([[3, 4], [0, -2]]),
+        np.array([[3.0, 0.0], [4.0, -2.0]]).T,
+    ],
+)
+def test_every_accepted_form_becomes_float32_rows_of_length_one(raw: Any) -> None:
+    made = rows(raw)
+    assert made.dtype == np.float32
+    assert made.flags.c_contiguous
+    np.testing.assert_allclose(made, [[0.6, 0.8], [0.0, -1.0]], rtol=1e-6)
+
+
+def test_zero_vector_stays_zero() -> None:
+    np.testing.assert_array_equal(rows([[0.0, 0.0], [0.0, 5.0]]), [[0.0, 0.0], [0.0, 1.0]])
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_very_small_and_very_large_vectors_get_length_one(size: float) -> None:
+    made = rows(np.array([[size, size], [size, 0.0]], np.float32))
+    np.testing.assert_allclose(made, [[math.sqrt(0.5)] * 2, [1.0, 0.0]], rtol=1e-6)
+
+
+def test_matrix_of_the_embedder_is_not_changed() -> None:
+    own = np.array([[3.0, 4.0], [0.0, 1.0]], np.float32)
+    made = rows(own)
+    made[:] = 9.0
+    np.testing.assert_array_equal(own, np.array([[3.0, 4.0], [0.0, 1.0]], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("raw", "complaint"),
+    [
+        (None, "one list of numbers"),
+        ("ab", "one list of numbers"),
+        (3, "one list of numbers"),
+        ([1.0, 2.0], "one list of numbers"),
+        ([["a", "b"], ["c", "d"]], "one list of numbers"),
+        ([[None, 1.0], [1.0, 1.0]], "finite"),
+        (np.zeros(2), "one list of numbers"),
+        (np.zeros((2, 2, 2)), "one list of numbers"),
+        (np.array([["a", "b"], ["c", "d"]]), "one list of numbers"),
+        (np.array([[None, 1], [1, 1]], dtype=object), "one list of numbers"),
+        ([[1.0, 2.0]], "1 vectors for 2 texts"),
+        (np.ones((3, 2)), "3 vectors for 2 texts"),
+        ([], "0 vectors for 2 texts"),
+        ([[1.0], [2.0]], "vectors of 1 numbers, but its dim is 2"),
+        (np.ones((2, 3)), "vectors of 3 numbers, but its dim is 2"),
+        ([[1.0, 2.0], [1.0]], "different lengths"),
+        ([[1.0, math.nan], [1.0, 1.0]], "finite"),
+        (np.array([[1.0, math.inf], [1.0, 1.0]]), "finite"),
+    ],
+)
+def test_unusable_vectors_are_a_clear_error(raw: Any, complaint: str) -> None:
+    with pytest.raises(ProviderError, match=complaint) as caught:
+        rows(raw)
+    assert "the embedder 'm'" in caught.value.message
+
+
+def test_unknown_dim_takes_what_comes_but_not_nothing() -> None:
+    assert rows([[1.0, 0.0, 0.0]] * 2, dim=None).shape == (2, 3)
+    with pytest.raises(ProviderError):
+        rows([[], []], dim=None)
+
+
+def test_parts_are_joined_in_order() -> None:
+    one, two = rows([[1, 0], [0, 1]]), rows([[0, -1], [-1, 0]])
+    assert join_rows([one, two], dim=2, model="m").tolist() == [[1, 0], [0, 1], [0, -1], [-1, 0]]
+    assert join_rows([], dim=7, model="m").shape == (0, 7)
+    with pytest.raises(ProviderError, match="different lengths"):
+        join_rows([one, rows([[1, 0, 0]] * 2, dim=3)], dim=None, model="m")

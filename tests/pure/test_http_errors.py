@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import json
+import pickle
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from openmem.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    OMPError,
+    ProviderError,
+    ProviderUnavailableError,
+    RateLimitedError,
+    ScopeDeniedError,
+    UnauthorizedError,
+    VersionConflictError,
+)
+from openmem.http_errors import (
+    BACKOFF_BASE,
+    BACKOFF_CAP,
+    LONGEST_PAUSE,
+    Endpoint,
+    Failure,
+    backoff,
+    decode_json,
+    failure_of_reply,
+    parse_retry_after,
+)
+
+NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
+KEY = "sk-secret-4711"
+ENDPOINT = Endpoint.of("https://api.example.com/v1", {"Authorization": f"Bearer {KEY}"}, "openai")
+
+
+def reply(status: int, body: Any = None, **headers: str) -> Failure:
+    raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return failure_of_reply(ENDPOINT, status, named, raw, NOW)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (301, ProviderError),
+        (400, InvalidRequestError),
+        (401, UnauthorizedError),
+        (403, ScopeDeniedError),
+        (404, NotFoundError),
+        (405, InvalidRequestError),
+        (408, ProviderUnavailableError),
+        (409, InvalidRequestError),
+        (412, VersionConflictError),
+        (413, InvalidRequestError),
+        (422, InvalidRequestError),
+        (429, RateLimitedError),
+        (500, ProviderError),
+        (502, ProviderError),
+        (503, ProviderUnavailableError),
+        (504, ProviderError),
+    ],
+)
+def test_status_without_a_readable_body_decides_the_class(status: int, expected: type[OMPError]) -> None:
+    error = reply(status, b"<html>").error
+    assert type(error) is expected
+    assert error.provider == "openai"
+    assert f"api.example.com answered {status}" in error.message
+
+
+def test_message_of_another_api_is_quoted_in_one_short_line() -> None:
+    error = reply(400, {"error": {"message": "too\nlong " + "x" * 500, "type": "invalid_request_error"}}).error
+    assert error.message.startswith("api.example.com answered 400: too long xxx")
+    assert len(error.message) < 260
+
+
+@pytest.mark.parametrize("body", [{"error": "no such model"}, {"detail": "no such model"}])
+def test_message_in_other_places_is_found(body: dict[str, str]) -> None:
+    assert reply(404, body).error.message == "api.example.com answered 404: no such model"
+
+
+@pytest.mark.parametrize("body", [[], "text", {"error": ["x"]}, {"error": {"message": 3}}, {"detail": [{}]}])
+def test_strange_json_body_gives_the_bare_status(body: Any) -> None:
+    assert reply(500, body).error.message == "api.example.com answered 500"
+
+
+def test_envelope_of_the_protocol_decides_over_the_status() -> None:
+    body = {
+        "error": {
+            "code": "unsupported_capability",
+            "message": "no search",
+            "type": "invalid",
+            "request_id": "r1",
+            "provider": "letta",
+        }
+    }
+    error = reply(405, body, retry_after="3").error
+    assert (error.code, error.message, error.request_id, error.provider, error.retry_after) == (
+        "unsupported_capability",
+        "no search",
+        "r1",
+        "letta",
+        3.0,
+    )
+
+
+def test_body_of_the_same_shape_but_foreign_type_is_not_taken_for_an_envelope() -> None:
+    body = {"error": {"code": "invalid_api_key", "message": "no", "type": "invalid_request_error"}}
+    assert type(reply(401, body).error) is UnauthorizedError
+
+
+def test_server_that_quotes_the_key_does_not_get_it_into_any_message() -> None:
+    text = f"Incorrect API key provided: {KEY}, sent as Bearer {KEY}"
+    foreign = {"error": {"message": text, "type": "invalid_request_error"}}
+    envelope = {"error": {"message": text, "code": "unauthorized", "type": "auth"}}
+    for status in (400, 401, 403, 429, 500):
+        for body in (foreign, envelope):
+            error = reply(status, body).error
+            assert KEY not in str(error)
+            assert KEY not in repr(error)
+            assert KEY.encode() not in pickle.dumps(error)
+    assert KEY not in repr(ENDPOINT)
+
+
+def test_request_id_of_the_reply_is_kept() -> None:
+    assert reply(500, x_request_id="abc").error.request_id == "abc"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        (" 1.5 ", 1.5),
+        ("Fri, 20 Nov 2026 12:00:30 GMT", 30.0),
+        ("Fri, 20 Nov 2026 12:00:30 -0000", 30.0),
+        ("Fri, 20 Nov 2026 11:00:00 GMT", 0.0),
+        (None, None),
+        ("", None),
+        ("-5", None),
+        ("soon", None),
+        ("inf", None),
+        ("nan", None),
+        ("9" * 40, None),
+        ("Fri, 99 Nov 2026 12:00:30 GMT", None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_date_and_junk_ignored(value: str | None, seconds: float | None) -> None:
+    assert parse_retry_after(value, NOW) == seconds
+
+
+def test_backoff_grows_to_a_cap_and_spreads_from_zero() -> None:
+    assert backoff(0, 0.0) == 0.0
+    assert [backoff(n, 1.0) for n in range(3)] == [BACKOFF_BASE, BACKOFF_BASE * 2, BACKOFF_BASE * 4]
+    assert backoff(5000, 1.0) == BACKOFF_CAP
+
+
+def test_backoff_waits_at_least_as_long_as_the_server_asks() -> None:
+    assert backoff(0, 0.0, 4.0) == 4.0
+    assert 4.0 < backoff(9, 1.0, 4.0) <= 4.0 + BACKOFF_BASE
+
+
+def pause(failure: Failure, attempt: int = 0, **changes: Any) -> float | None:
+    arguments: dict[str, Any] = {
+        "retries": 2,
+        "retry_safe": True,
+        "remaining": 10.0,
+        "jitter": 0.5,
+        **changes,
+    }
+    return failure.pause(attempt, **arguments)
+
+
+def test_passing_failure_is_repeated_as_often_as_allowed() -> None:
+    for status in (408, 429, 500, 502, 503, 504):
+        assert pause(reply(status)) is not None
+        assert pause(reply(status), 2) is None
+        assert pause(reply(status), retries=0) is None
+
+
+def test_lasting_failure_is_not_repeated() -> None:
+    for status in (301, 400, 401, 403, 404, 409, 412, 422, 501):
+        assert pause(reply(status)) is None
+
+
+def test_request_that_may_not_run_twice_is_repeated_only_when_refused() -> None:
+    assert pause(reply(429), retry_safe=False) is not None
+    assert pause(reply(500), retry_safe=False) is None
+    assert pause(reply(503), retry_safe=False) is None
+
+
+def test_pause_beyond_the_time_left_is_not_begun() -> None:
+    assert pause(reply(429, retry_after="9")) is not None
+    assert pause(reply(429, retry_after="11")) is None
+    assert pause(reply(500), remaining=0.0) is None
+
+
+def test_long_pause_is_not_begun_even_without_a_deadline() -> None:
+    assert pause(reply(429, retry_after=str(LONGEST_PAUSE + 1)), remaining=None) is None
+    assert pause(reply(429, retry_after="5"), remaining=None) is not None
+
+
+def test_empty_success_is_none_and_text_is_an_error() -> None:
+    assert decode_json(ENDPOINT, b" ") is None
+    assert decode_json(ENDPOINT, b'{"a": [1, 2.5]}') == {"a": [1, 2.5]}
+    with pytest.raises(ProviderError, match=r"api\.example\.com answered something that is not JSON"):
+        decode_json(ENDPOINT, b"<html>")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "example.com",
+        "ftp://example.com",
+        "http://",
+        "http://user:hunter2@example.com",
+        "http://example.com?key=1",
+        "http://example.com#x",
+        "http://exa mple.com",
+        "http://example.com:99999",
+        "http://[::1",
+    ],
+)
+def test_address_that_is_no_plain_web_address_is_refused_without_quoting_it(url: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        Endpoint.of(url, {}, None)
+    assert "hunter2" not in caught.value.message
+
+
+@pytest.mark.parametrize("value", ["", "Bearer a\nb", "Bearer ä", "Bearer x\r\nX-Evil: 1", "Bearer x "])
+def test_header_that_cannot_be_sent_is_refused_without_quoting_it(value: str) -> None:
+    with pytest.raises(InvalidRequestError, match="Authorization") as caught:
+        Endpoint.of("https://example.com", {"Authorization": value}, None)
+    assert "Bearer" not in caught.value.message
+
+
+def test_server_name_holds_host_and_port_only() -> None:
+    assert Endpoint.of("http://localhost:8080/deep/path", {}, None).server == "localhost:8080"

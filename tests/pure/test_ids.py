@@ -1,0 +1,90 @@
+"""Memory ids carry the time and the user's bucket."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openmem.ids import BUCKETS, bucket_of, is_own_id, new_memory_id, new_memory_ids, routing_bucket
+
+USER = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+MILLIS = st.integers(0, 2**48 - 1)
+ENTROPY = st.binary(min_size=9, max_size=9)
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+@given(USER, MILLIS, ENTROPY)
+def test_new_id_is_a_ulid_of_time_bucket_and_entropy(user_id: str, millis: int, entropy: bytes) -> None:
+    memory_id = new_memory_id(user_id, millis=millis, entropy=entropy)
+    assert len(memory_id) == 30
+    value = 0
+    for sign in memory_id.removeprefix("mem_"):
+        value = value * 32 + ALPHABET.index(sign)
+    assert value >> 80 == millis
+    assert value >> 68 & 0xFFF == routing_bucket(user_id)
+    assert value & (1 << 68) - 1 == int.from_bytes(entropy, "big") >> 4
+
+
+@given(USER, MILLIS, ENTROPY)
+def test_bucket_of_a_new_id_is_that_of_its_user(user_id: str, millis: int, entropy: bytes) -> None:
+    memory_id = new_memory_id(user_id, millis=millis, entropy=entropy)
+    assert is_own_id(memory_id)
+    assert bucket_of(memory_id) == routing_bucket(user_id)
+
+
+@given(USER)
+def test_bucket_is_the_start_of_the_hash(user_id: str) -> None:
+    assert routing_bucket(user_id) == int(hashlib.sha256(user_id.encode()).hexdigest()[:3], 16) < BUCKETS
+
+
+def test_bucket_stays_the_same_for_ever() -> None:
+    assert [routing_bucket(user) for user in ("alice", "bob", "é")] == [0x2BD, 0x81B, 0x4A9]
+
+
+@given(MILLIS, MILLIS, ENTROPY, ENTROPY)
+def test_ids_of_one_user_sort_by_time(one: int, two: int, first: bytes, second: bytes) -> None:
+    older = new_memory_id("u", millis=min(one, two), entropy=first)
+    newer = new_memory_id("u", millis=max(one, two), entropy=second)
+    assert one == two or older < newer
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "",
+        "mem_",
+        "mem_abc123",
+        "01HF7YAT00SA9MYY9F90SBGGBH",
+        "mem_01HF7YAT00SA9MYY9F90SBGGB",
+        "mem_01HF7YAT00SA9MYY9F90SBGGBHH",
+        "mem_01hf7yat00sa9myy9f90sbggbh",
+        "mem_81HF7YAT00SA9MYY9F90SBGGBH",
+        "mem_01HF7YAT00SA9MYY9F90SBGGBI",
+        "mem_01HF7YAT00SA9MYY9F90SBGGBH\n",
+        "mem_01HF7YAT00SA9MYY9F90SBGGB٣",
+    ],
+)
+def test_foreign_id_has_no_bucket(foreign: str) -> None:
+    assert not is_own_id(foreign)
+    assert bucket_of(foreign) is None
+
+
+@given(st.text())
+def test_any_text_is_judged_without_an_error(text: str) -> None:
+    assert is_own_id(text) is (bucket_of(text) is not None)
+
+
+@pytest.mark.parametrize(("millis", "size"), [(-1, 9), (2**48, 9), (0, 8), (0, 10)])
+def test_impossible_parts_are_refused(millis: int, size: int) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        new_memory_id("u", millis=millis, entropy=bytes(size))
+
+
+def test_ids_of_one_batch_are_distinct_and_in_order() -> None:
+    ids = new_memory_ids(["ann"] * 1000, datetime(2026, 1, 2, tzinfo=UTC), 2**71 - 1)
+    assert ids == sorted(set(ids))
+    assert all(is_own_id(one) and bucket_of(one) == routing_bucket("ann") for one in ids)

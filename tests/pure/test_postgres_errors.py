@@ -1,0 +1,104 @@
+"""Every failure of Postgres becomes one of our errors, by its SQLSTATE."""
+
+from __future__ import annotations
+
+import pytest
+
+from openmem.errors import OMPError, ProviderError, ProviderUnavailableError, UnauthorizedError
+from openmem.postgres_errors import (
+    error_of_state,
+    exhausted,
+    is_collision,
+    is_lost,
+    quotes_values,
+    state_in_words,
+)
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "kind", "words"),
+    [
+        (None, ProviderUnavailableError, "connection to the database server was lost"),
+        ("08003", ProviderUnavailableError, "connection to the database server was lost"),
+        ("25006", ProviderUnavailableError, "read-only"),
+        ("28P01", UnauthorizedError, "refused the user name or the password"),
+        ("28000", UnauthorizedError, "refused the user name or the password"),
+        ("3D000", ProviderError, "does not exist"),
+        ("40001", ProviderUnavailableError, "try again"),
+        ("40P01", ProviderUnavailableError, "try again"),
+        ("42P01", ProviderError, "run the migrations"),
+        ("42501", ProviderError, "not allowed"),
+        ("53100", ProviderUnavailableError, "disk of the database server is full"),
+        ("53300", ProviderUnavailableError, "too many connections"),
+        ("53400", ProviderUnavailableError, "out of resources"),
+        ("57014", ProviderError, "cancelled"),
+        ("57P01", ProviderUnavailableError, "shutting down"),
+        ("57P03", ProviderUnavailableError, "starting"),
+        ("23505", ProviderError, "constraint"),
+        ("22021", ProviderError, "refused a value"),
+        ("XX001", ProviderError, "damaged"),
+        ("ZZ999", ProviderError, "failed"),
+    ],
+)
+def test_sqlstate_gives_its_error(sqlstate: str | None, kind: type[OMPError], words: str) -> None:
+    error = error_of_state(sqlstate)
+    assert type(error) is kind
+    assert words in error.message
+    assert error.provider == "postgres"
+
+
+def test_details_hold_what_is_known() -> None:
+    assert error_of_state("23505", "memories_key").details == {"sqlstate": "23505", "constraint": "memories_key"}
+    assert error_of_state("42P01").details == {"sqlstate": "42P01"}
+    assert error_of_state(None).details is None
+
+
+def test_exhausted_pool_says_so() -> None:
+    error = exhausted(10, 0.25)
+    assert type(error) is ProviderUnavailableError
+    assert "pool exhausted" in error.message
+    assert "0.25 s" in error.message
+
+
+@pytest.mark.parametrize("sqlstate", [None, "08006", "08P01", "25006", "57P01", "57P02", "57P03", "57P05"])
+def test_connection_of_no_further_use_is_lost(sqlstate: str | None) -> None:
+    assert is_lost(sqlstate)
+
+
+@pytest.mark.parametrize("sqlstate", ["23505", "40001", "57014", "53300", "42P01", "XX000"])
+def test_failed_statement_leaves_the_connection(sqlstate: str) -> None:
+    assert not is_lost(sqlstate)
+
+
+def test_only_collisions_may_just_be_run_again() -> None:
+    assert is_collision("40001")
+    assert is_collision("40P01")
+    assert not is_collision("23505")
+    assert not is_collision(None)
+
+
+def test_texts_about_values_are_told_from_others() -> None:
+    assert quotes_values("23514")
+    assert quotes_values("22P02")
+    assert not quotes_values("57P01")
+    assert not quotes_values(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "sqlstate"),
+    [
+        ('connection to server at "x" failed: FATAL:  password authentication failed for user "u"', "28P01"),
+        ('FATAL:  role "u" does not exist', "28P01"),
+        ("fe_sendauth: no password supplied", "28P01"),
+        ('FATAL:  no pg_hba.conf entry for host "::1", user "u", database "d", no encryption', "28000"),
+        ('FATAL:  database "d" does not exist', "3D000"),
+        ("FATAL:  sorry, too many clients already", "53300"),
+        ("FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute", "53300"),
+        ("FATAL:  the database system is starting up", "57P03"),
+        ("FATAL:  the database system is not yet accepting connections", "57P03"),
+        ("Connection refused\n\tIs the server running on that host?", None),
+        ('could not translate host name "nowhere.invalid" to address', None),
+    ],
+)
+def test_words_of_a_failed_connection_are_understood(text: str, sqlstate: str | None) -> None:
+    assert state_in_words(text) == sqlstate

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from openmem.errors import InvalidRequestError
+from openmem.settings import Settings, check_options, resolve_settings, sqlite_path
+
+
+def _resolve(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
+    arguments: dict[str, Any] = dict.fromkeys(("provider", "url", "base_url", "api_key", "embedder"))
+    return resolve_settings(**(arguments | {"options": {}} | given), environ=environ or {})
+
+
+@pytest.mark.parametrize(
+    ("given", "provider"),
+    [
+        ({}, "sqlite"),
+        ({"provider": "mem0"}, "mem0"),
+        ({"url": "postgresql://db/x"}, "postgres"),
+        ({"url": "postgres://db/x"}, "postgres"),
+        ({"url": "sqlite:///x.db"}, "sqlite"),
+        ({"url": "some/where.db"}, "sqlite"),
+        ({"url": "https://memory.example"}, "passthrough"),
+        ({"base_url": "http://localhost:8080"}, "passthrough"),
+        ({"provider": "letta", "base_url": "http://localhost:8283"}, "letta"),
+    ],
+)
+def test_arguments_choose_the_provider(given: dict[str, Any], provider: str) -> None:
+    assert _resolve(**given).provider == provider
+    assert _resolve({"OMP_PROVIDER": "acme"}, **given).provider == (provider if given else "acme")
+
+
+@pytest.mark.parametrize(
+    ("environ", "provider", "url"),
+    [
+        ({"OMP_PROVIDER": "sqlite", "OMP_DB_PATH": "x.db"}, "sqlite", "x.db"),
+        ({"OMP_PROVIDER": "postgres", "OMP_POSTGRES_URL": "postgresql://a/b"}, "postgres", "postgresql://a/b"),
+        ({"OMP_URL": "sqlite:///y.db"}, "sqlite", "sqlite:///y.db"),
+        ({"OMP_URL": "postgresql://a/b"}, "postgres", "postgresql://a/b"),
+        ({"OMP_POSTGRES_URL": "postgresql://a/b"}, "postgres", "postgresql://a/b"),
+        ({"OMP_DB_PATH": "/data/omp.db"}, "sqlite", "/data/omp.db"),
+        ({"OMP_BASE_URL": "http://h"}, "passthrough", None),
+        ({"OMP_URL": ""}, "sqlite", None),
+    ],
+)
+def test_the_environment_chooses_when_no_argument_does(environ: dict[str, str], provider: str, url: str | None) -> None:
+    settings = _resolve(environ)
+    assert (settings.provider, settings.url) == (provider, url)
+
+
+def test_a_named_provider_still_takes_its_place_from_the_environment() -> None:
+    assert _resolve({"OMP_DB_PATH": "/data/omp.db"}, provider="sqlite").url == "/data/omp.db"
+    assert _resolve({"OMP_URL": "postgresql://a/b"}, provider="sqlite").url is None
+
+
+def test_keys_come_from_the_variable_of_the_provider_and_are_not_shown() -> None:
+    environ = {"MEM0_API_KEY": "m0-secret", "OMP_API_KEY": "omp-secret"}
+    assert _resolve(environ, provider="mem0").api_key == "m0-secret"
+    assert _resolve(environ, provider="mem0", api_key="given").api_key == "given"
+    assert _resolve(environ).api_key == "omp-secret"
+    assert "secret" not in repr(_resolve(environ))
+
+
+def test_the_embedder_comes_from_the_environment_unless_given() -> None:
+    assert _resolve({"OMP_EMBEDDER": "none"}).embedder == "none"
+    assert _resolve({"OMP_EMBEDDER": "none"}, embedder="fastembed").embedder == "fastembed"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"provider": " "}, {"provider": 3}, {"url": ""}, {"url": "ftp://x"}, {"base_url": 1}, {"api_key": ""}],
+)
+def test_wrong_arguments_are_refused_by_name(given: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError, match=next(iter(given))):
+        _resolve(**given)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///notes.db", "notes.db"),
+        ("sqlite:////var/notes.db", "/var/notes.db"),
+        ("sqlite:///with%20space.db", "with space.db"),
+        ("notes.db", "notes.db"),
+        ("/var/notes.db", "/var/notes.db"),
+    ],
+)
+def test_a_url_names_a_file(url: str, path: str) -> None:
+    assert sqlite_path(url) == path
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///", ":memory:", "sqlite:///:memory:", "sqlite://host/x.db", "a\0b", "http://x/y"]
+)
+def test_a_url_without_a_file_is_refused(url: str) -> None:
+    with pytest.raises(InvalidRequestError, match="url"):
+        sqlite_path(url)
+
+
+def test_unknown_options_are_refused_with_those_there_are() -> None:
+    with pytest.raises(InvalidRequestError, match=r"no option 'colour'.*cache_mb, synchronous"):
+        check_options("sqlite", {"colour": 1}, frozenset({"synchronous", "cache_mb"}))
+    check_options("sqlite", {"cache_mb": 1}, frozenset({"cache_mb"}))

@@ -1,0 +1,234 @@
+"""The documentation is part of the product: its code runs, its output is what is printed, nothing is left out.
+
+In README.md and docs/*.md, the ```python blocks of a page are run in order, in one namespace and one folder. A
+block may await at its top level. What it prints must stand in a ```text block right after it. In a ```console block the
+commands of TYPED behind a `$` are typed, and must print what follows them. ```sql blocks are run by psql as the
+administrator. A block that cannot run here is marked `no-run` after the language, with its reason in an
+HTML comment before it; Python is compiled all the same. docs/postgres.md has a server of its own.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import inspect
+import io
+import itertools
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import openmem
+from openmem import AsyncMemory, FastEmbed, OMPError, OpenAIEmbedder, registry, settings
+from openmem.testing.postgres import PostgresServer
+from openmem.testing.postgres_install import find_install
+from tests.terminal import Terminal
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+LINKED = [*PAGES, *(page for page in (ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md") if page.exists())]
+RUN = ("python", "sql", "console")
+TYPED = re.compile(r"\$ (omp|psql|pg_dump|pg_restore) ")
+OWN_SETTINGS = {"provider", "url", "base_url", "api_key", "embedder", "app", "timeout"}
+
+FENCE = re.compile(r"^(?P<ticks>```+)(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=ticks)[ ]*$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#{1,6} +(.+?)\s*$", re.MULTILINE)
+ERRORS = [value for name in openmem.__all__ if inspect.isclass(value := getattr(openmem, name))]
+VERBS = [name for name, value in inspect.getmembers(AsyncMemory, inspect.isfunction) if name[0] != "_"]
+
+
+@dataclass(frozen=True)
+class Block:
+    line: int
+    info: str
+    body: str
+    before: str  # the text since the block before it
+
+
+def blocks(page: Path) -> list[Block]:
+    text, found, end = page.read_text(encoding="utf-8"), [], 0
+    for match in FENCE.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        found.append(Block(line, match["info"].strip(), match["body"], text[end : match.start()]))
+        end = match.end()
+    return found
+
+
+def prose(page: Path) -> str:
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def section(page: Path, heading: str) -> str:
+    """Return what stands below a heading, up to the next one."""
+    found = re.search(rf"^#+ +{re.escape(heading)}\s*$(.*?)(?=^#|\Z)", prose(page), re.MULTILINE | re.DOTALL)
+    assert found, f"{page.name} has no heading {heading!r}"
+    return found[1]
+
+
+def name_of(page: Path) -> str:
+    return page.name
+
+
+def run(block: Block, page: Path, namespace: dict[str, Any], runner: asyncio.Runner) -> str:
+    """Run one block and return what it printed."""
+    # Line numbers of a traceback are those of the page.
+    source = "\n" * block.line + block.body
+    code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        result = eval(code, namespace)
+        if inspect.iscoroutine(result):
+            runner.run(result)
+    return printed.getvalue()
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.Runner]:
+    """What a reader has: an empty folder, no settings, and no model, so that the output is the same everywhere."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "LOCALAPPDATA", "XDG_DATA_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv("OMP_EMBEDDER", "none")
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture
+def programs(page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
+    """What the page on Postgres presupposes: empty databases, one of them for its reader, and the server's programs."""
+    if page.name != "postgres.md":
+        yield []
+        return
+    server: PostgresServer = request.getfixturevalue("own_postgres")  # of its own, for the roles that the page makes
+    ours, other = server.new_database(), server.new_database()
+    for name, url in (("ADMIN_URL", ours), ("OMP_URL", ours.replace("//postgres@", "//app@")), ("OTHER_URL", other)):
+        monkeypatch.setenv(name, url)
+    yield [find_install().binaries]
+    for url in (ours, other):
+        server.drop_database(url)
+
+
+def run_sql(text: str, programs: list[Path]) -> str:
+    command = [str(programs[0] / "psql"), os.environ["ADMIN_URL"], "--quiet", "--no-psqlrc", "-v", "ON_ERROR_STOP=1"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_code_runs_and_prints_what_is_shown(
+    page: Path, reader: asyncio.Runner, tmp_path: Path, programs: list[Path]
+) -> None:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    terminal = Terminal(tmp_path, *programs)
+    found = [*blocks(page), Block(0, "", "", "")]
+    for block, following in itertools.pairwise(found):
+        shows = following.info == "text" and not following.before.strip()
+        expected = following.body if shows else ""
+        if block.info == "python":
+            printed = run(block, page, namespace, reader)
+        elif block.info == "sql":
+            printed = run_sql(block.body, programs)
+        elif block.info == "console" and TYPED.match(block.body) and os.name != "nt":
+            expected, printed = block.body, terminal.follow(block.body)
+        else:
+            continue
+        assert printed == expected, f"{page.name}:{block.line} prints this"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_code_that_is_not_run_says_why_and_compiles(page: Path) -> None:
+    for block in blocks(page):
+        language, _, mark = block.info.partition(" ")
+        if language not in RUN or not mark:
+            continue
+        assert mark == "no-run", f"{page.name}:{block.line}: unknown mark {mark!r}"
+        assert block.before.rstrip().endswith("-->"), f"{page.name}:{block.line}: no reason for no-run"
+        if language == "python":
+            compile(block.body, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+@pytest.mark.parametrize("page", LINKED, ids=name_of)
+def test_relative_links_resolve(page: Path) -> None:
+    dead = []
+    for target in LINK.findall(prose(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            dead.append(target)
+    assert dead == []
+
+
+def anchors(page: Path) -> set[str]:
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(prose(page))}
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=name_of)
+def test_every_page_is_in_the_index(page: Path) -> None:
+    assert page.name == "index.md" or f"]({page.name})" in prose(DOCS / "index.md")
+
+
+@pytest.mark.parametrize("cls", [cls for cls in ERRORS if issubclass(cls, OMPError)], ids=lambda cls: cls.__name__)
+def test_every_error_has_its_heading_code_and_status(cls: type[OMPError]) -> None:
+    text = section(DOCS / "errors.md", cls.__name__)
+    assert f"`{cls.code}`" in text
+    assert f"HTTP {cls.http_status}" in text
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_a_heading_with_all_its_arguments(verb: str) -> None:
+    text = section(DOCS / "verbs.md", verb)
+    names = [
+        name for name in inspect.signature(getattr(AsyncMemory, verb)).parameters if name not in ("self", "timeout")
+    ]
+    shown = {name: f"`{'x-…' if name == 'extensions' else name}`" for name in names}
+    assert [name for name in names if shown[name] not in text] == []
+
+
+def test_every_setting_has_a_row() -> None:
+    text = section(DOCS / "verbs.md", "The constructor")
+    given = {name for name in inspect.signature(AsyncMemory).parameters if name != "options"}
+    assert given == OWN_SETTINGS
+    assert [name for name in sorted(given) if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("provider", sorted(registry.BUILT_IN))
+def test_every_option_of_a_provider_is_explained(provider: str) -> None:
+    options = registry.load_async_provider(provider).options
+    text = prose(DOCS / f"{provider}.md")
+    assert [name for name in sorted(options) if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("cls", [FastEmbed, OpenAIEmbedder], ids=lambda cls: cls.__name__)
+def test_every_option_of_an_embedder_is_explained(cls: type) -> None:
+    text = (DOCS / "embedders.md").read_text(encoding="utf-8")
+    assert [name for name in inspect.signature(cls).parameters if name not in text] == []
+
+
+@pytest.mark.parametrize("provider", [*registry.BUILT_IN, *registry.PLANNED])
+def test_every_provider_has_its_status_in_the_readme(provider: str) -> None:
+    status = "ready" if provider in registry.BUILT_IN else "planned"
+    assert re.search(rf"^\| `{provider}`.*\b{status}\b", prose(ROOT / "README.md"), re.MULTILINE)
+
+
+def test_every_environment_variable_is_explained() -> None:
+    source = inspect.getsource(settings)
+    named = set(re.findall(r"\b(?:OMP_[A-Z_]+|[A-Z0-9]+_API_KEY)\b", source))
+    assert named >= {"OMP_URL", "OMP_EMBEDDER"}
+    assert [name for name in sorted(named) if f"`{name}`" not in prose(DOCS / "verbs.md")] == []
+
+
+@pytest.mark.parametrize("name", sorted(openmem.__all__))
+def test_every_public_name_is_mentioned(name: str) -> None:
+    assert any(re.search(rf"\b{name}\b", page.read_text(encoding="utf-8")) for page in PAGES)

@@ -1,0 +1,175 @@
+"""The map of rooms: imports go downwards only, and only one room waits."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).resolve().parent.parent / "src"
+
+WORDS = "types errors checks scopes requests"
+THINKING = (
+    "analysis columns context copies cursors dates drafting embedding embedding_batches embedding_vectors "
+    "http_errors ids native paths portable postgres_errors quoting ranking settings sql validation"
+)
+
+# From the ground up. A room may import itself and those named after it.
+ROOMS = {
+    "words": {"words"},
+    "thinking": {"thinking", "words"},
+    "pipes": {"pipes", "thinking", "words"},
+    "plugs": {"plugs", "thinking", "words"},
+    "doing": {"doing", "plugs", "pipes", "thinking", "words"},
+    "face": {"face", "doing", "plugs", "pipes", "thinking", "words"},
+    "doors": {"doors", "face"},
+    "kit": {"kit", "face", "doing", "plugs", "pipes", "thinking", "words"},
+}
+HOMES = {
+    **dict.fromkeys(WORDS.split(), "words"),
+    **dict.fromkeys(THINKING.split(), "thinking"),
+    "_io": "pipes",
+    "registry": "plugs",
+    "_async": "doing",
+    "_sync": "doing",
+    "": "face",
+    "testing": "kit",
+    "cli": "doors",
+}
+
+FACE_FUNCTIONS = {"migration_script"}
+WAITING = {"asyncio", "anyio", "threading", "httpx", "asyncpg", "psycopg", "sqlite3", "time", "concurrent"}
+# The kit starts an event loop for rules that plain pytest runs.
+# And it starts a real server, and waits for it.
+MAY_WAIT = {
+    ("openmem.testing.runner", "asyncio"),
+    ("openmem.testing.postgres", "psycopg"),
+    ("openmem.testing.postgres_cluster", "psycopg"),
+    ("openmem.testing.postgres_cluster", "time"),
+    ("openmem.testing.postgres_process", "time"),
+    ("openmem.testing.postgres_sharing", "time"),
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    module: str  # what is imported, as a full dotted name, down to the imported name
+    line: int
+
+
+def imports(module: str, is_package: bool, source: str) -> Iterator[Import]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (Import(alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = module.split(".")
+                kept = parts[: len(parts) - node.level + is_package]
+                base = ".".join([*kept, base] if base else kept)
+            yield from (Import(f"{base}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def home(module: str) -> str:
+    """Return the room of a module, or an empty text if nobody gave it one."""
+    first = f"{module}.".split(".")[1]
+    if first[:1].isupper() or first.startswith("__") or first in FACE_FUNCTIONS:
+        first = ""  # `from openmem import Memory`: a name of the face, not a module
+    return HOMES.get(first, "")
+
+
+def branch(module: str) -> str:
+    found = re.search(r"\._(async|sync)\b", module)
+    return found[1] if found else ""
+
+
+def provider(module: str) -> str:
+    found = re.search(r"\._a?sync\.providers\.([a-z0-9]+)", module)
+    return found[1] if found else ""
+
+
+def violations(module: str, source: str, *, is_package: bool = False) -> Iterator[str]:
+    """Yield what the imports of a module break."""
+    own = home(module)
+    for found in imports(module, is_package, source):
+        where, name = f"{module}:{found.line}", found.module
+        top = name.split(".")[0]
+        if top == "openmem":
+            if home(name) not in ROOMS[own]:
+                yield f"{where}: {own} may not import {name}"
+            if branch(module) and branch(name) not in {"", branch(module)}:
+                yield f"{where}: one form imports the other: {name}"
+            if provider(module) and provider(name) not in {"", provider(module)}:
+                yield f"{where}: a provider imports another: {name}"
+        elif top == "pytest" and own != "kit":
+            yield f"{where}: only openmem.testing imports pytest"
+        elif top in WAITING and own != "pipes" and (module, top) not in MAY_WAIT:
+            yield f"{where}: only openmem._io imports {top}"
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(SRC).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = sorted((SRC / "openmem").rglob("*.py"))
+MIRRORED = [path for path in FILES if "_async" in path.parts]
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_module_imports_only_from_rooms_below(path: Path) -> None:
+    module = module_of(path)
+    source = path.read_text(encoding="utf-8")
+    assert home(module), f"{module} has no room: give it one in this file"
+    assert not list(violations(module, source, is_package=path.name == "__init__.py"))
+
+
+@pytest.mark.parametrize("path", MIRRORED, ids=module_of)
+def test_mirrored_module_never_asks_which_form_it_is(path: Path) -> None:
+    assert not re.search(r"\b_?is_a?sync\b", path.read_text(encoding="utf-8"), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("path", MIRRORED, ids=module_of)
+def test_mirrored_module_has_nothing_without_a_sync_meaning(path: Path) -> None:
+    names = {node.id for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Name)}
+    assert not names & {"StopAsyncIteration", "CancelledError", "AsyncGenerator"}
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "reason"),
+    [
+        ("openmem.ids", "from openmem._io.call import Call", "thinking may not import"),
+        ("openmem.ids", "from openmem import Memory", "thinking may not import"),
+        ("openmem.ids", "def f():\n    import openmem._async.memory", "thinking may not import"),
+        ("openmem.errors", "from .ids import new_id", "words may not import"),
+        ("openmem._io.sqlite", "from .. import registry", "pipes may not import"),
+        ("openmem._async.memory", "from openmem._sync.memory import Memory", "one form imports the other"),
+        ("openmem.testing._sync.a", "from openmem.testing._async import a", "one form imports the other"),
+        ("openmem._async.providers.mem0", "from openmem._async.providers import sqlite", "imports another"),
+        ("openmem._async.memory", "import pytest", "only openmem.testing imports pytest"),
+        ("openmem._async.memory", "from time import sleep", "only openmem._io imports time"),
+        ("openmem._async.memory", "import asyncio", "only openmem._io imports asyncio"),
+        ("openmem._sync.providers.sqlite", "import sqlite3", "only openmem._io imports sqlite3"),
+        ("openmem.testing.a", "import anyio.to_thread", "only openmem._io imports anyio"),
+        ("openmem.ids", "from openmem.nowhere import x", "thinking may not import"),
+    ],
+)
+def test_import_that_breaks_the_map_is_found(module: str, source: str, reason: str) -> None:
+    assert [reason in found for found in violations(module, source)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("openmem._async.memory", "from openmem._io.call import Call\nfrom openmem import errors"),
+        ("openmem._async.providers.sqlite", "from openmem._async.provider import AsyncProvider"),
+        ("openmem.testing._async.crud", "import pytest\nfrom openmem import AsyncMemory"),
+        ("openmem._io.http", "import httpx, asyncio, time"),
+    ],
+)
+def test_import_that_keeps_to_the_map_passes(module: str, source: str) -> None:
+    assert not list(violations(module, source))

@@ -1,0 +1,261 @@
+"""Every statement and every key on Postgres is routed by the user's bucket, so the tables can be spread over servers.
+
+What counts is what the provider really sends: all verbs run once on partitioned tables and every statement is
+recorded. Its text must name the bucket for every table, and its plan must touch one partition of each.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+import openmem.sql.postgres
+from openmem import Memory, NotFoundError
+from openmem._io.postgres import Pg
+from openmem.testing import HashEmbedder
+from openmem.testing.postgres import PostgresServer
+from tests.postgres_partitions import TABLES, make_partitions
+from tests.postgres_recorder import Record, Sent, explain, recorded
+
+UNROUTED = {
+    "write.owners": "an id whose form does not tell the bucket, without a user",
+    "portable.export_page": "export of all users",
+    "reembed.progress": "how far the move of all users to another model is",
+    "reembed.next_user": "the walk over all users",
+}
+"""Where one statement each may ask all partitions, and why. No verb of one user is among them."""
+
+DEFINES = {"migrate.apply", "migrate.create_extension", "hnsw.make_index"}
+"""Where statements define tables and indexes."""
+
+DATA = ("select", "insert", "update", "delete", "with")
+MENTION = re.compile(rf"(insert into|from|join|update|delete from) openmem\.({'|'.join(TABLES)})\b(\([^)]*\)| \w+)?")
+KEYWORDS = {"where", "set", "values", "order", "on", "limit", "for", "group"}
+
+
+def use_every_verb(url: str) -> None:
+    with Memory(url=url, embedder=HashEmbedder(), hnsw=True, hnsw_from=1) as memory:
+        write(memory)
+        read(memory)
+        move(memory)
+        memory.delete_all("ann", scope="work/*")
+        memory.delete_all("bob")
+    with Memory(url=url, embedder="none") as memory:
+        memory.add(content="without a vector", user_id="dan")
+        memory.search("vector", "dan")
+    with Memory(url=url, embedder=HashEmbedder(model="another")) as memory:
+        memory.reembed()
+
+
+def write(memory: Memory) -> None:
+    first = memory.add(content="tea is hot", user_id="ann", scope="work/tea", tags=["drink"])
+    for content in ("green tea", "black tea"):
+        memory.add(content=content, user_id="ann", key="tea")
+    newer = memory.add(content="tea is cold", user_id="ann", supersedes=[first.id])
+    memory.update(newer.id, user_id="ann", content="tea is lukewarm")
+    memory.update(newer.id, supersedes=[], if_version=2)
+    memory.update(newer.id)
+    memory.update(newer.id, supersedes=[first.id])
+    gone = memory.add_many([{"content": f"note {number}", "user_id": "bob"} for number in range(80)])[0]
+    memory.delete(gone.id)
+    memory.delete(memory.add(content="short", user_id="ann").id, user_id="ann")
+
+
+def read(memory: Memory) -> None:
+    page = memory.list("bob", limit=2)
+    memory.list("bob", limit=2, cursor=page.next_cursor)
+    memory.list("ann", scope="work/*", since=page.items[0].created_at, include_superseded=True)
+    memory.get(page.items[0].id)
+    memory.get(page.items[0].id, user_id="bob")
+    with pytest.raises(NotFoundError):
+        memory.get("foreign")
+    for mode in ("vector", "keyword", "hybrid"):
+        memory.search("note tea", "bob", mode=mode)
+        memory.search("tea", "ann", mode=mode, scope="work/*", tags=["drink"])
+        memory.search("tea", "ann", mode=mode, include_superseded=True, as_of=page.items[0].created_at)
+    memory.context("tea", "ann", token_budget=100)
+    memory.history(memory.list("ann").items[0].id)
+    memory.audit("ann", app="kit", since=page.items[0].created_at)
+    memory.wait_for_ingest([page.items[0].id], "bob")
+    memory.health()
+
+
+def move(memory: Memory) -> None:
+    whole = memory.export(limit=500)
+    memory.export(limit=1, cursor=memory.export(limit=1).next_cursor)
+    lines = memory.export("ann").lines
+    for conflict in ("skip", "overwrite", "duplicate"):
+        memory.import_(lines, conflict=conflict)
+    memory.import_([whole.lines[0], *(line.replace('"ann"', '"eve"') for line in whole.lines[1:])])
+    memory.capabilities()
+
+
+@pytest.fixture(scope="module")
+def partitioned_url(postgres: PostgresServer) -> Iterator[str]:
+    """The address of a database with partitioned tables."""
+    url = postgres.new_database()
+    make_partitions(url)
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture(scope="module")
+def record(partitioned_url: str) -> Record:
+    """What all verbs sent, on partitioned tables."""
+    with recorded() as record:
+        use_every_verb(partitioned_url)
+    return record
+
+
+@pytest.fixture(scope="module")
+def made_url(postgres: PostgresServer) -> Iterator[str]:
+    """The address of a database whose schema the provider made."""
+    url = postgres.new_database()
+    with Memory(url=url, embedder=HashEmbedder(), hnsw=True) as memory:
+        memory.add(content="tea", user_id="ann")
+    yield url
+    postgres.drop_database(url)
+
+
+def is_data(sent: Sent) -> bool:
+    return sent.sql.split(None, 1)[0].lower() in DATA
+
+
+def statements(record: Record) -> dict[str, list[Sent]]:
+    """Return the different statements on data, by who sent them."""
+    texts = {(sent.place, sent.sql): sent for sent in record.sent if is_data(sent)}
+    found = defaultdict(list)
+    for sent in texts.values():
+        found[sent.place].append(sent)
+    return found
+
+
+def unrouted_tables(sql: str) -> list[str]:
+    """Return which mentions of tables are without `bucket = $n`, or for an insert without the bucket in front."""
+    text = " ".join(sql.split())
+    wanted: Counter[str] = Counter()
+    missing = []
+    for mention in MENTION.finditer(text):
+        verb, table, follows = mention[1], mention[2], (mention[3] or "").strip()
+        if verb == "insert into":
+            if not re.match(r"\(bucket, .*?\) (values\(|select )\$1\b", text[mention.start(3) :]):
+                missing.append(table)
+        else:
+            wanted["" if follows in KEYWORDS or follows.startswith("(") else f"{follows}."] += 1
+    for alias, count in wanted.items():
+        conditions = re.findall(rf"(?<![\w.]){re.escape(alias)}bucket = \$\d+(?!\d| *[-+*/])", text)
+        missing += [alias or "a table"] * (count - len(conditions))
+    return missing
+
+
+def test_text_of_every_statement_names_the_bucket_for_every_table(record: Record) -> None:
+    unrouted = {
+        place: [sent.sql for sent in found if unrouted_tables(sent.sql)] for place, found in statements(record).items()
+    }
+    assert {place: len(texts) for place, texts in unrouted.items() if texts} == dict.fromkeys(UNROUTED, 1)
+
+
+def test_plan_of_every_statement_touches_one_partition_of_each_table(record: Record, partitioned_url: str) -> None:
+    wide: Counter[str] = Counter()
+    db = Pg(partitioned_url)
+    try:
+        for place, found in statements(record).items():
+            for sent in found:
+                touched = set(re.findall(rf"\b({'|'.join(TABLES)})_p(\d+)\b", explain(db, sent)))
+                wide[place] += len(touched) > len({table for table, _ in touched})
+    finally:
+        db.close()
+    assert +wide == Counter(dict.fromkeys(UNROUTED, 1))
+
+
+def test_statements_are_recorded_from_all_steps(record: Record) -> None:
+    package = openmem.sql.postgres
+    modules = [
+        importlib.import_module(f"{package.__name__}.{found.name}") for found in pkgutil.iter_modules(package.__path__)
+    ]
+    known = {
+        f"{module.__name__.rpartition('.')[2]}.{name}"
+        for module in modules
+        for name, function in inspect.getmembers(module, inspect.isgeneratorfunction)
+        if function.__module__ == module.__name__
+    }
+    # The tables were there before: other tests look at how they are made.
+    assert known - record.places == {"migrate.apply", "migrate.create_extension", "migrate.has_extension"}
+
+
+def test_only_migrations_and_the_approximate_index_define_anything(record: Record) -> None:
+    places = {sent.place for sent in record.sent if not is_data(sent)}
+    assert places <= DEFINES
+    assert places
+
+
+def test_conflicts_are_found_by_keys_that_begin_with_the_bucket(record: Record) -> None:
+    targets = [target for sent in record.sent for target in re.findall(r"on conflict\s*(\S.{8})", sent.sql)]
+    assert targets
+    assert {target[:8] for target in targets} == {"(bucket,"}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select 1 from openmem.memories m where m.user_id = $1",
+        "select 1 from openmem.memories m where bucket = $1 and exists(select 1 from openmem.vectors v where id = $2)",
+        "select 1 from openmem.memories m where m.bucket = $1 union select 1 from openmem.memories m where m.id = $2",
+        "with e as (select 1 from openmem.audit where id = $2) select 1 from openmem.memories m where m.bucket = $1",
+        "select 1 from openmem.memories m join openmem.vectors v on v.bucket = m.bucket where m.bucket = $1",
+        "update openmem.memories set key = null where bucket = any($1) and id = $2",
+        "delete from openmem.vectors where bucket = $1 + 1",
+        "insert into openmem.audit(id, bucket) values($1, $2)",
+        "insert into openmem.audit(bucket, id) select m.bucket, m.id from openmem.memories m where m.bucket = $1",
+    ],
+)
+def test_unrouted_text_is_noticed(sql: str) -> None:
+    assert unrouted_tables(sql)
+
+
+def test_every_key_and_index_begins_with_the_bucket(made_url: str) -> None:
+    rows = query(
+        made_url,
+        """
+        select c.relname::text, pg_get_indexdef(c.oid, 1, true), am.amname::text, i.indisunique
+        from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am am on am.oid = c.relam
+        join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'openmem'
+        """,
+    )
+    others = {(name, method, unique) for name, first, method, unique in rows if first != "bucket"}
+    ledger = {("migrations_pkey", "btree", True)}
+    # The approximate index is no key, and each partition has its own part of it.
+    approximate = {(name, "hnsw", False) for name, *_ in rows if str(name).startswith("memories_hnsw_")}
+    assert len(approximate) == 1
+    assert others == ledger | approximate
+
+
+@pytest.mark.parametrize(
+    ("what", "sql"),
+    [
+        ("sequences", "select 1 from pg_class where relkind = 'S' and relnamespace = 'openmem'::regnamespace"),
+        ("triggers", "select 1 from pg_trigger"),
+        ("foreign keys", "select 1 from pg_constraint where contype = 'f'"),
+        ("functions", "select 1 from pg_proc where pronamespace = 'openmem'::regnamespace"),
+        ("rules", "select 1 from pg_rules where schemaname = 'openmem'"),
+    ],
+)
+def test_schema_has_nothing_that_a_distributed_table_cannot_have(made_url: str, what: str, sql: str) -> None:
+    assert query(made_url, sql) == [], what
+
+
+def test_only_the_extension_vector_is_needed(made_url: str) -> None:
+    rows = query(made_url, "select extname::text from pg_extension")
+    assert {row[0] for row in rows} == {"plpgsql", "vector"}
+
+
+def query(url: str, sql: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(sql.encode()).fetchall()
