@@ -5,7 +5,6 @@ from __future__ import annotations
 import psycopg
 
 from openmem import migration_script
-from openmem.sql.postgres.partitions import partitioned_script
 
 PARTITIONS = 16
 TABLES = ("memories", "versions", "supersessions", "vectors", "audit")
@@ -15,7 +14,7 @@ TABLES = ("memories", "versions", "supersessions", "vectors", "audit")
 def make_partitions(url: str) -> None:
     """Make the tables of openmem in an empty database, in partitions."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(partitioned_script(migration_script(), PARTITIONS).encode())
+        connection.execute(migration_script(partitions=PARTITIONS).encode())
 
 
 def empty_tables(url: str) -> None:

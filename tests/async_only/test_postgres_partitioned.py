@@ -9,7 +9,6 @@ import psycopg
 import pytest
 
 from openmem import AsyncMemory, InvalidRequestError, migration_script
-from openmem.sql.postgres.partitions import partitioned_script
 from openmem.testing import AsyncProviderSuite
 from openmem.testing._async.rules import OpenMemory
 from openmem.testing.postgres import PostgresServer
@@ -79,12 +78,12 @@ def test_partitions_keep_vectors_in_the_row(partitioned_url: str) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 4_097])
 def test_number_of_partitions_that_makes_no_sense_is_refused(count: int) -> None:
-    with pytest.raises(InvalidRequestError, match="count must be from 2 to 4096"):
-        partitioned_script(migration_script(), count)
+    with pytest.raises(InvalidRequestError, match="partitions must be from 2 to 4096"):
+        migration_script(partitions=count)
 
 
 def test_script_for_partitions_differs_from_the_other_in_nothing_else() -> None:
-    lines, other = migration_script().splitlines(), partitioned_script(migration_script(), 2).splitlines()
+    lines, other = migration_script().splitlines(), migration_script(partitions=2).splitlines()
     added = [line for line in other if line not in lines]
     assert len(added) == len(TABLES) * 3
     assert all(line == ") partition by hash (bucket);" or " partition of openmem." in line for line in added)

@@ -229,6 +229,9 @@ def test_long_import_tells_how_far_it_is_on_stderr_and_where_it_failed(tmp_path:
         "import --conflict guess",
         "migrate --schema x",
         "migrate --sql --schema Not;OK",
+        "migrate --sql --partitions 1",
+        "migrate --partitions 16",
+        "list --schema x",
         "doctor extra",
     ],
 )

@@ -46,6 +46,9 @@ class Session:
             help="none, fastembed[:MODEL] or openai:MODEL.  [env var: OMP_EMBEDDER]",
         ),
     ] = None
+    schema: Annotated[
+        str | None, typer.Option(metavar="SCHEMA", help="The schema on Postgres; openmem unless given.")
+    ] = None
     timeout: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", help="How long a step may take; 30, and no limit for long work."),
@@ -73,6 +76,8 @@ class Session:
         from openmem import Memory
 
         limit = self.timeout if long or self.timeout is not None else DEFAULT_TIMEOUT
+        if self.schema is not None:
+            options["schema"] = self.schema
         return Memory(self.provider, url=self.url, embedder=self.embedder, app=self.app, timeout=limit, **options)
 
 

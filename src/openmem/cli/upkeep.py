@@ -29,8 +29,8 @@ def migrate(
     sql: Annotated[
         bool, typer.Option("--sql", help="Print the SQL for Postgres instead, for someone who may run it.")
     ] = False,
-    schema: Annotated[
-        str | None, typer.Option(metavar="SCHEMA", help="The schema on Postgres; openmem unless given.")
+    partitions: Annotated[
+        int | None, typer.Option(metavar="N", min=2, max=4096, help="With --sql: hash-partition the tables by bucket.")
     ] = None,
 ) -> None:
     """Bring the tables of the store up to date.
@@ -38,10 +38,11 @@ def migrate(
     The embedded store does so by itself. --sql connects to nothing.
     """
     if sql:
-        _show_script(session, schema)
+        _show_script(session, partitions)
         return
-    options = {} if schema is None else {"schema": schema}
-    with session.open(long=True, **options) as memory:
+    if partitions is not None:
+        raise typer.BadParameter("--partitions goes with --sql: the tables must be made partitioned")
+    with session.open(long=True) as memory:
         health = memory.health()
     if session.as_json:
         output.show_json(output.fields_of(health))
@@ -52,10 +53,11 @@ def migrate(
         output.show(f"The tables of {output.one_line(health.provider)} are up to date.")
 
 
-def _show_script(session: Session, schema: str | None) -> None:
+def _show_script(session: Session, partitions: int | None) -> None:
     from openmem import migration_script
 
-    script = migration_script() if schema is None else migration_script(schema)
+    options = {} if session.schema is None else {"schema": session.schema}
+    script = migration_script(**options, partitions=partitions)
     if session.as_json:
         output.show_json({"sql": script})
     else:

@@ -22,7 +22,7 @@ def partitioned_script(script: str, count: int) -> str:
         InvalidRequestError: `count` is out of range.
     """
     if not 2 <= count <= BUCKETS:
-        raise InvalidRequestError(f"count must be from 2 to {BUCKETS}")
+        raise InvalidRequestError(f"partitions must be from 2 to {BUCKETS}")
     return _TABLE.sub(lambda table: _partitioned(table["name"], table["columns"], count), script)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from openmem.sql.postgres.names import DEFAULT_CONFIG, DEFAULT_SCHEMA, Names
+from openmem.sql.postgres.partitions import partitioned_script
 
 LOCK_KEY: Final = 0x6F6D656D  # "omem", for the advisory lock of migrations
 MAX_PLAIN: Final = 1_800
@@ -25,22 +26,27 @@ def migrations(db: Names) -> tuple[tuple[str, ...], ...]:
     return (_first(db),)
 
 
-def migration_script(schema: str = DEFAULT_SCHEMA, text_search: str = DEFAULT_CONFIG) -> str:
+def migration_script(
+    schema: str = DEFAULT_SCHEMA, text_search: str = DEFAULT_CONFIG, *, partitions: int | None = None
+) -> str:
     """Return all migrations as one script for `psql`, to be run by somebody who may.
 
     Args:
         schema: Name of the schema that will hold the tables.
         text_search: Text search configuration that stems words.
+        partitions: Hash-partition the tables of memories by bucket, into 2 to 4096 partitions each. It can only be
+            chosen for a database without tables, and not changed later without copying them.
 
     Raises:
-        InvalidRequestError: One of them is no plain lower-case identifier.
+        InvalidRequestError: A name is no plain lower-case identifier, or the number is out of range.
     """
     db = Names(schema, text_search)
     parts = [f"{NEEDS_EXTENSION};", "begin;", f"select pg_advisory_xact_lock({LOCK_KEY});", *map(_trimmed, ledger(db))]
     for number, statements in enumerate(migrations(db), 1):
         parts += [f"{_trimmed(statement)};" for statement in statements]
         parts.append(f"insert into {db.table('migrations')}(version) values({number}) on conflict do nothing;")
-    return "\n".join([*(part if part.endswith(";") else f"{part};" for part in parts), "commit;", ""])
+    script = "\n".join([*(part if part.endswith(";") else f"{part};" for part in parts), "commit;", ""])
+    return script if partitions is None else partitioned_script(script, partitions)
 
 
 def vector_column(dim: int) -> str:
