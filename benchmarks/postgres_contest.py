@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.corpus import Batch, Corpus, Floats
 from benchmarks.measure import Line, Timing, note, race, ratio
 from benchmarks.postgres_bare import BareSync
+from benchmarks.postgres_goals import Share
 from benchmarks.postgres_rivals import POOL, Known, KnownAsync, LangGraph, Mem0, Rival
 from benchmarks.postgres_stores import LONG, USERS, user
 
@@ -29,6 +30,7 @@ INGESTED = 1_000
 FASTER = 1.0
 _FILLED_AT_ONCE = 1_000
 _RECALL_QUERIES = 50
+_RECALL_AT_LEAST = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,4 +231,4 @@ def _line(what: str, rival: Rival, mine: Timing, theirs: Timing, where: str) -> 
 def _recall_line(name: str, recalls: dict[str, float], count: int, where: str) -> Line:
     mine, theirs = recalls["openmem"], recalls[name]
     what = f"recall@10, against {name}, {where}"
-    return Line(what, f"{mine:.3f}", f"{theirs:.3f}", mine / max(theirs, 1e-9), count)
+    return Share(what, f"{mine:.3f}", f"{theirs:.3f}", mine, count, at_least=_RECALL_AT_LEAST)

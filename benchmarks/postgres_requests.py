@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import threading
 import time
 from dataclasses import astuple, dataclass
@@ -21,6 +22,7 @@ from fastapi import FastAPI
 from openmem import AsyncMemory
 
 AT_MOST = 1.5
+MEMORY_AT_MOST = 1.1
 _AT_ONCE = 8
 _PATIENCE = 15.0
 _APP = "requests"
@@ -55,16 +57,18 @@ async def request_lines(stores: Stores, queries: Batch, rounds: int, requests: i
     async with AsyncMemory(url=f"{stores.url}?application_name=shared", embedder=vectors) as memory:
         shared = shared_app(memory)
         timings = await race({"own": lambda n: ask(own, paths[n]), "shared": lambda n: ask(shared, paths[n])}, rounds)
+    await _ask_all(own, paths, len(paths))  # what grows once has grown: caches, the pools of the memory allocator
     await _lasting(url, None)
-    before = _held(url)
+    before, before_bytes = _held(url), _resident()
     note(f"requests: {requests:,} with an instance for each, {_AT_ONCE} at once")
     await _ask_all(own, paths, requests)
     leaked = await _lasting(url, before)
     what = f"left behind by {requests:,} requests"
-    return [
+    lines = [
         ratio("request, an instance for each, against a shared one", timings["own"], timings["shared"], AT_MOST),
         Line(what, str(leaked), "nothing", float(sum(astuple(leaked))), requests, at_most=1.0),
     ]
+    return lines + _memory_lines(before_bytes, _resident(), requests)
 
 
 def own_app(url: str, vectors: KnownAsync) -> FastAPI:
@@ -152,6 +156,21 @@ def _held(url: str) -> Held:
         # The event loop's own few threads come when they are first needed and stay.
         threads = sum(not thread.name.startswith("asyncio_") for thread in threading.enumerate())
         return Held(int(row[0]), len(asyncio.all_tasks()), threads, files)
+
+
+def _memory_lines(before: int, after: int, requests: int) -> list[Line]:
+    if not before:
+        return []  # this system does not say
+    what = f"memory of the process (RSS) after {requests:,} requests, against before"
+    now, then = (f"{size / 2**20:.1f} MB" for size in (after, before))
+    return [Line(what, now, then, after / before, requests, at_most=MEMORY_AT_MOST)]
+
+
+def _resident() -> int:
+    """Return how many bytes of memory the process has, or 0 where that is not known."""
+    gc.collect()
+    source = Path("/proc/self/statm")
+    return int(source.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if source.exists() else 0
 
 
 def _texts(results: list[Any]) -> dict[str, list[str]]:

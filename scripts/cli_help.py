@@ -36,7 +36,7 @@ def help_of(*command: str) -> str:
 def own_help(command: str) -> str:
     """Return the help of a command without the options that every command has."""
     text = _OPTION.sub(lambda found: "" if found[1] in SHARED_OPTIONS else found[0], help_of(command))
-    return re.sub(r"\nOptions:\n\Z", "", text)
+    return re.sub(r"\nOptions:\n(?=\n|\Z)", "", text)
 
 
 def shared_help() -> str:

@@ -40,6 +40,7 @@ RULES = {
     "__aexit__": "__exit__",
     "aclose": "close",
     "async_gather": "gather",
+    "async_sleep": "sleep",
     "async_to_thread": "to_thread",
     "load_async_provider": "load_provider",
 }

@@ -19,6 +19,7 @@ from tests.postgres_fixtures import (  # noqa: F401 - fixtures
     postgres_template,
     postgres_url,
 )
+from tests.server_stores import server_store_url_  # noqa: F401 - a fixture
 
 # A run in the background may ignore Ctrl-C, and the programs that the tests interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

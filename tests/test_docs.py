@@ -2,9 +2,10 @@
 
 In README.md and docs/*.md, the ```python blocks of a page are run in order, in one namespace and one folder. A
 block may await at its top level. What it prints must stand in a ```text block right after it. In a ```console block the
-commands of TYPED behind a `$` are typed, and must print what follows them. ```sql blocks are run by psql as the
-administrator. A block that cannot run here is marked `no-run` after the language, with its reason in an
-HTML comment before it; Python is compiled all the same. docs/postgres.md has a server of its own.
+commands of TYPED behind a `$` are typed, and must print what follows them; an `omp-server` runs on until the next one
+or the end of the page. ```sql blocks are run by psql as the administrator. A block that cannot run here is marked
+`no-run` after the language, with its reason in an HTML comment before it; Python is compiled all the same.
+docs/postgres.md has a Postgres of its own, docs/server.md a database.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import contextlib
 import inspect
 import io
 import itertools
+import json
 import os
 import re
 import subprocess
@@ -27,6 +29,7 @@ import pytest
 
 import openmem
 from openmem import AsyncMemory, FastEmbed, OMPError, OpenAIEmbedder, registry, settings
+from openmem.server.config import VARIABLES, ServerSettings
 from openmem.testing.postgres import PostgresServer
 from openmem.testing.postgres_install import find_install
 from tests.terminal import Terminal
@@ -36,7 +39,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 LINKED = [*PAGES, *(page for page in (ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md") if page.exists())]
 RUN = ("python", "sql", "console")
-TYPED = re.compile(r"\$ (omp|psql|pg_dump|pg_restore) ")
+TYPED = re.compile(r"\$ (\w+=\S+ )*(omp|omp-server|curl|echo|psql|pg_dump|pg_restore)\b")
 OWN_SETTINGS = {"provider", "url", "base_url", "api_key", "embedder", "app", "timeout"}
 
 FENCE = re.compile(r"^(?P<ticks>```+)(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=ticks)[ ]*$", re.MULTILINE | re.DOTALL)
@@ -78,17 +81,17 @@ def name_of(page: Path) -> str:
     return page.name
 
 
-def run(block: Block, page: Path, namespace: dict[str, Any], runner: asyncio.Runner) -> str:
+def run(block: Block, page: Path, namespace: dict[str, Any], runner: asyncio.Runner, terminal: Terminal) -> str:
     """Run one block and return what it printed."""
     # Line numbers of a traceback are those of the page.
-    source = "\n" * block.line + block.body
+    source = "\n" * block.line + terminal.typed(block.body)
     code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         result = eval(code, namespace)
         if inspect.iscoroutine(result):
             runner.run(result)
-    return printed.getvalue()
+    return terminal.shown(printed.getvalue())
 
 
 @pytest.fixture
@@ -104,7 +107,9 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.
 
 @pytest.fixture
 def programs(page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
-    """What the page on Postgres presupposes: empty databases, one of them for its reader, and the server's programs."""
+    """What a page on Postgres presupposes: empty databases, one of them for its reader, and the server's programs."""
+    if page.name == "server.md":
+        monkeypatch.setenv("POSTGRES_URL", request.getfixturevalue("empty_postgres_url"))
     if page.name != "postgres.md":
         yield []
         return
@@ -124,18 +129,23 @@ def run_sql(text: str, programs: list[Path]) -> str:
     return done.stdout
 
 
+@pytest.mark.timeout(60)  # a page may start several servers, one after the other
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_code_runs_and_prints_what_is_shown(
     page: Path, reader: asyncio.Runner, tmp_path: Path, programs: list[Path]
 ) -> None:
+    with contextlib.closing(Terminal(tmp_path, *programs)) as terminal:
+        follow(page, reader, terminal, programs)
+
+
+def follow(page: Path, reader: asyncio.Runner, terminal: Terminal, programs: list[Path]) -> None:
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    terminal = Terminal(tmp_path, *programs)
     found = [*blocks(page), Block(0, "", "", "")]
     for block, following in itertools.pairwise(found):
         shows = following.info == "text" and not following.before.strip()
         expected = following.body if shows else ""
         if block.info == "python":
-            printed = run(block, page, namespace, reader)
+            printed = run(block, page, namespace, reader, terminal)
         elif block.info == "sql":
             printed = run_sql(block.body, programs)
         elif block.info == "console" and TYPED.match(block.body) and os.name != "nt":
@@ -206,7 +216,7 @@ def test_every_setting_has_a_row() -> None:
 @pytest.mark.parametrize("provider", sorted(registry.BUILT_IN))
 def test_every_option_of_a_provider_is_explained(provider: str) -> None:
     options = registry.load_async_provider(provider).options
-    text = prose(DOCS / f"{provider}.md")
+    text = prose(DOCS / ("remote.md" if provider == "passthrough" else f"{provider}.md"))
     assert [name for name in sorted(options) if f"`{name}`" not in text] == []
 
 
@@ -220,6 +230,58 @@ def test_every_option_of_an_embedder_is_explained(cls: type) -> None:
 def test_every_provider_has_its_status_in_the_readme(provider: str) -> None:
     status = "ready" if provider in registry.BUILT_IN else "planned"
     assert re.search(rf"^\| `{provider}`.*\b{status}\b", prose(ROOT / "README.md"), re.MULTILINE)
+
+
+CONTRACT = json.loads((ROOT / "src" / "openmem" / "server" / "omp-0.1.json").read_text(encoding="utf-8"))
+ROUTED = [
+    f"{verb.upper()} {path}"
+    for path, verbs in CONTRACT["paths"].items()
+    for verb in verbs
+    if "operationId" in verbs[verb]
+]
+
+
+@pytest.mark.parametrize("route", ROUTED)
+def test_every_route_is_described_and_tried(route: str) -> None:
+    page, path = DOCS / "http.md", route.partition(" ")[2]
+    if f"### {route}" not in prose(page):
+        assert f"`{path}`" in prose(DOCS / "server.md") or path == "/openapi.json"
+        assert re.search(rf"`(GET )?{path}`", section(page, "The routes"))
+    else:
+        assert f"`{route}`" in section(page, "The routes")
+        assert "localhost:8080" in followed_by(page, route)
+
+
+def followed_by(page: Path, heading: str) -> str:
+    """Return what stands below a heading, blocks too, up to the next one."""
+    return re.split(r"^#+ ", page.read_text(encoding="utf-8").partition(f"\n### {heading}\n")[2], flags=re.MULTILINE)[0]
+
+
+@pytest.mark.parametrize("name", [*VARIABLES])
+def test_every_setting_of_the_server_has_a_row_with_its_default(name: str) -> None:
+    flag = "--" + name.removesuffix("_per_minute").replace("_", "-")
+    row = re.search(rf"^\| `{flag}` \| `{VARIABLES[name]}` \| ([^|]*) \|", prose(DOCS / "server.md"), re.MULTILINE)
+    assert row, name
+    default = getattr(ServerSettings(), name)
+    if isinstance(default, bool):
+        assert row[1] == ("yes" if default else "no")
+    elif isinstance(default, (int, float)):
+        assert re.split(r"[: ]", row[1])[0] == f"{default:.0f}"
+    elif isinstance(default, str):
+        assert row[1] == default
+
+
+def test_every_code_of_a_failure_is_in_the_table() -> None:
+    codes = CONTRACT["components"]["schemas"]["Error"]["properties"]["error"]["properties"]["code"]["enum"]
+    rows = re.findall(r"^\| \d{3} \| `(\w+)` \|", section(DOCS / "http.md", "Failures"), re.MULTILINE)
+    assert set(rows) == set(codes)
+
+
+def test_security_names_tests_that_exist() -> None:
+    tests = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
+    named = re.findall(r"`(test_\w+)(\.py)?`", prose(DOCS / "security.md"))
+    assert named
+    assert [n for n, is_file in named if not (n in tests if is_file else f"def {n}(" in "".join(tests.values()))] == []
 
 
 def test_every_environment_variable_is_explained() -> None:

@@ -12,10 +12,11 @@ import pytest
 
 SRC = Path(__file__).resolve().parent.parent / "src"
 
-WORDS = "types errors checks scopes requests"
+WORDS = "types errors checks scopes access requests keys"
 THINKING = (
     "analysis columns context copies cursors dates drafting embedding embedding_batches embedding_vectors "
-    "http_errors ids native paths portable postgres_errors quoting ranking settings sql validation"
+    "http_errors http_messages ids native paths portable postgres_errors quoting ranking server_place settings "
+    "sql translated validation wire wire_limits wire_replies"
 )
 
 # From the ground up. A room may import itself and those named after it.
@@ -39,9 +40,10 @@ HOMES = {
     "": "face",
     "testing": "kit",
     "cli": "doors",
+    "server": "doors",
 }
 
-FACE_FUNCTIONS = {"migration_script"}
+FACE_FUNCTIONS = {"migration_script", "parse_grant", "server_store_url"}
 WAITING = {"asyncio", "anyio", "threading", "httpx", "asyncpg", "psycopg", "sqlite3", "time", "concurrent"}
 # The kit starts an event loop for rules that plain pytest runs.
 # And it starts a real server, and waits for it.
@@ -52,6 +54,10 @@ MAY_WAIT = {
     ("openmem.testing.postgres_cluster", "time"),
     ("openmem.testing.postgres_process", "time"),
     ("openmem.testing.postgres_sharing", "time"),
+    ("openmem.server.disconnects", "asyncio"),
+    ("openmem.server.upkeep", "asyncio"),
+    ("openmem.server.waiting", "asyncio"),
+    ("openmem.server.waiting", "time"),
 }
 
 

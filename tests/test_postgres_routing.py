@@ -12,6 +12,7 @@ import pkgutil
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -19,6 +20,13 @@ import pytest
 import openmem.sql.postgres
 from openmem import Memory, NotFoundError
 from openmem._io.postgres import Pg
+from openmem.access import Access, Seed
+from openmem.drafting import make_draft
+from openmem.scopes import parse_grant
+from openmem.sql.postgres import write as write_steps
+from openmem.sql.postgres.names import Names
+from openmem.sql.postgres.rows import Incoming, Stamp
+from openmem.sql.steps import Many, Query
 from openmem.testing import HashEmbedder
 from openmem.testing.postgres import PostgresServer
 from tests.postgres_partitions import TABLES, make_partitions
@@ -63,6 +71,11 @@ def write(memory: Memory) -> None:
     memory.update(newer.id, supersedes=[], if_version=2)
     memory.update(newer.id)
     memory.update(newer.id, supersedes=[first.id])
+    seeded = memory.acting(seed=Seed(datetime.now(UTC), 7))
+    for content in ("mint tea", "mint tea"):
+        seeded.add(content=content, user_id="ann", key="tea")
+    limited = memory.acting(access=Access("ann", (parse_grant("read:work/*"), parse_grant("write:work/*"))))
+    limited.add(content="tea is warm", user_id="ann", scope="work/tea", supersedes=[first.id])
     gone = memory.add_many([{"content": f"note {number}", "user_id": "bob"} for number in range(80)])[0]
     memory.delete(gone.id)
     memory.delete(memory.add(content="short", user_id="ann").id, user_id="ann")
@@ -187,7 +200,20 @@ def test_statements_are_recorded_from_all_steps(record: Record) -> None:
         if function.__module__ == module.__name__
     }
     # The tables were there before: other tests look at how they are made.
-    assert known - record.places == {"migrate.apply", "migrate.create_extension", "migrate.has_extension"}
+    made = {"migrate.apply", "migrate.create_extension", "migrate.has_extension"}
+    # Only tasks are grouped; the test below looks at what is sent for them.
+    assert known - record.places - made == {"write.add_each"}
+
+
+def test_adds_that_are_grouped_are_sent_as_the_statement_of_one() -> None:
+    draft, stamp = make_draft("tea", "ann"), Stamp(datetime.now(UTC), None, "r", "e")
+    item = Incoming(draft, "m")
+    one = next(write_steps.add_one(Names(), item, None, stamp))
+    many = next(write_steps.add_each(Names(), [write_steps.Single(item, None, stamp)] * 2))
+    assert isinstance(one, Query)
+    assert isinstance(many, Many)
+    assert many.sql == one.sql
+    assert [*many.rows] == [one.params, one.params]
 
 
 def test_only_migrations_and_the_approximate_index_define_anything(record: Record) -> None:

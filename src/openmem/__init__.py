@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from openmem._async.memory import AsyncMemory
     from openmem._async.provider import AsyncProvider
+    from openmem._async.server_store import AsyncServerStore
     from openmem._sync.memory import Memory
     from openmem._sync.provider import Provider
+    from openmem._sync.server_store import ServerStore
+    from openmem.access import Access, Seed
     from openmem.embedding import Embedder, FastEmbed, OpenAIEmbedder
     from openmem.errors import (
         DeadlineExceededError,
+        IdempotencyConflictError,
         IngestionTimeoutError,
         InvalidRequestError,
         NotFoundError,
@@ -30,7 +34,10 @@ if TYPE_CHECKING:
         UnsupportedProviderError,
         VersionConflictError,
     )
+    from openmem.keys import KeyInfo, NewKey, Remembered, StoredReply
     from openmem.registry import ProviderSpec
+    from openmem.scopes import Grant, parse_grant
+    from openmem.server_place import server_store_url
     from openmem.sql.postgres.schema import migration_script
     from openmem.types import (
         UNSET,
@@ -56,9 +63,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ERRORS = (
-    "DeadlineExceededError IngestionTimeoutError InvalidRequestError NotFoundError OMPError ProviderError "
-    "ProviderUnavailableError RateLimitedError ScopeDeniedError UnauthorizedError UnsupportedCapabilityError "
-    "UnsupportedProviderError VersionConflictError"
+    "DeadlineExceededError IdempotencyConflictError IngestionTimeoutError InvalidRequestError NotFoundError OMPError "
+    "ProviderError ProviderUnavailableError RateLimitedError ScopeDeniedError UnauthorizedError "
+    "UnsupportedCapabilityError UnsupportedProviderError VersionConflictError"
 )
 _TYPES = (
     "UNSET AuditEntry Capabilities CapabilityFeatures CapabilityLimits Citation ContextBlock ErasureReceipt "
@@ -66,12 +73,20 @@ _TYPES = (
     "SearchResult"
 )
 _HOME_OF: dict[str, str] = {
+    "Access": "openmem.access",
     "AsyncMemory": "openmem._async.memory",
     "AsyncProvider": "openmem._async.provider",
+    "AsyncServerStore": "openmem._async.server_store",
     "Memory": "openmem._sync.memory",
     "Provider": "openmem._sync.provider",
     "ProviderSpec": "openmem.registry",
+    "ServerStore": "openmem._sync.server_store",
+    "server_store_url": "openmem.server_place",
+    **dict.fromkeys(("KeyInfo", "NewKey", "Remembered", "StoredReply"), "openmem.keys"),
     "migration_script": "openmem.sql.postgres.schema",
+    "Grant": "openmem.scopes",
+    "Seed": "openmem.access",
+    "parse_grant": "openmem.scopes",
     "Embedder": "openmem.embedding",
     "FastEmbed": "openmem.embedding",
     "OpenAIEmbedder": "openmem.embedding",
@@ -81,8 +96,10 @@ _HOME_OF: dict[str, str] = {
 
 __all__ = [
     "UNSET",
+    "Access",
     "AsyncMemory",
     "AsyncProvider",
+    "AsyncServerStore",
     "AuditEntry",
     "Capabilities",
     "CapabilityFeatures",
@@ -94,16 +111,20 @@ __all__ = [
     "ErasureReceipt",
     "ExportPage",
     "FastEmbed",
+    "Grant",
     "Health",
+    "IdempotencyConflictError",
     "ImportReport",
     "IngestionTimeoutError",
     "InvalidRequestError",
+    "KeyInfo",
     "Memory",
     "MemoryInput",
     "MemoryPage",
     "MemoryRecord",
     "MemorySource",
     "MemoryUpdate",
+    "NewKey",
     "NotFoundError",
     "OMPError",
     "OpenAIEmbedder",
@@ -113,14 +134,20 @@ __all__ = [
     "ProviderUnavailableError",
     "RateLimitedError",
     "ReembedReport",
+    "Remembered",
     "ScopeDeniedError",
     "SearchResult",
+    "Seed",
+    "ServerStore",
+    "StoredReply",
     "UnauthorizedError",
     "UnsupportedCapabilityError",
     "UnsupportedProviderError",
     "VersionConflictError",
     "__version__",
     "migration_script",
+    "parse_grant",
+    "server_store_url",
 ]
 
 

@@ -8,9 +8,12 @@ import re
 from collections.abc import Iterable, Sequence, Set
 from datetime import datetime
 from numbers import Real
+from typing import TypeVar
 
 from openmem.errors import InvalidRequestError
 from openmem.types import UTC
+
+K = TypeVar("K")
 
 MAX_CONTENT = 100_000
 MAX_QUERY = 10_000
@@ -23,6 +26,7 @@ MAX_TOKEN_BUDGET = 1_000_000
 MAX_VERSION = 2**31 - 1
 
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -91,6 +95,20 @@ def check_key(value: object) -> str | None:
 def check_app(value: object) -> str | None:
     """Return the name of an app (not blank, no control characters, at most 100 characters), or `None`."""
     return None if value is None else check_text(value, "app", MAX_APP, control=False)
+
+
+def check_request_id(value: object) -> str:
+    """Return the id of a request: 1 to 64 letters, digits, `.`, `_` and `-` of ASCII."""
+    if not isinstance(value, str) or _REQUEST_ID.fullmatch(value) is None:
+        raise InvalidRequestError("request_id must be 1 to 64 letters, digits, '.', '_' or '-'")
+    return str.__str__(value)
+
+
+def check_instance(value: object, kind: type[K], name: str) -> K | None:
+    """Return an optional object of a class."""
+    if value is not None and not isinstance(value, kind):
+        raise InvalidRequestError(f"{name} must be of the class {kind.__name__}, not {type(value).__name__}")
+    return value
 
 
 def check_number(value: object, name: str) -> float:

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from openmem.access import Patterns, matches_any
 from openmem.analysis import stem, words_of
 from openmem.scopes import ScopePattern
 
@@ -89,6 +90,7 @@ class Columns:
         tags: Iterable[str],
         include_superseded: bool,
         include_expired: bool,
+        allowed: Patterns | None = None,
     ) -> Mask:
         """Return which rows a view allows."""
         mask = np.ones(len(self), dtype=np.bool_)
@@ -101,12 +103,17 @@ class Columns:
         if not include_superseded:
             mask &= self.column("superseded_at") > at
         if scope is not None:
-            allowed = [number for number, path in self.scopes.items() if scope.matches(path)]
-            allowed += [0] if scope.matches(None) else []
-            mask &= np.isin(self.column("scope_no"), np.array(allowed, dtype=np.int64))
+            mask &= self._scope_mask((scope,))
+        if allowed is not None:
+            mask &= self._scope_mask(allowed)
         for tag in tags:
             mask &= self.tag_mask(tag)
         return mask
+
+    def _scope_mask(self, patterns: Patterns) -> Mask:
+        numbers = [number for number, path in self.scopes.items() if matches_any(patterns, path)]
+        numbers += [0] if matches_any(patterns, None) else []
+        return np.isin(self.column("scope_no"), np.array(numbers, dtype=np.int64))
 
     def tags_named(self, words: frozenset[str]) -> list[str]:
         """Return the tags all of whose words are among some (stemmed) words."""

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from numbers import Real
 from typing import Final
 
@@ -133,6 +134,7 @@ def _line(number: int, note: _Note) -> str:
     return f"[{number}] {note.date} {note.text}"
 
 
+@lru_cache(maxsize=8192)
 def _piece_cost(piece: str) -> float:
     if piece.isascii():
         if piece.isalpha():

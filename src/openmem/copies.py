@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 from openmem.types import MemoryRecord, SearchResult
@@ -48,15 +50,30 @@ def fold_copies(results: Sequence[SearchResult]) -> list[SearchResult]:
     Returns:
         Of every group of copies the newest one, with its own score.
     """
+    ranked = [(result, _fingerprint(result.memory.content)) for result in sorted(results, key=lambda item: -item.score)]
+    frequency = Counter(term for _, mark in ranked for term in mark.terms)
     kept: list[tuple[SearchResult, _Fingerprint]] = []
-    for result in sorted(results, key=lambda item: -item.score):
-        mark = _fingerprint(result.memory.content)
-        twin = next((i for i, (_, other) in enumerate(kept) if _alike(mark, other)), None)
+    places: dict[str, list[int]] = {}  # by word of `_prefix`: where in `kept` it occurs
+    for result, mark in ranked:
+        prefix = _prefix(mark.terms, frequency)
+        near = sorted({place for term in prefix for place in places.get(term, ())})
+        twin = next((place for place in near if _alike(mark, kept[place][1])), None)
         if twin is None:
+            twin = len(kept)
             kept.append((result, mark))
         elif _age_key(result.memory) > _age_key(kept[twin][0].memory):
             kept[twin] = (result, mark)
+        else:
+            continue
+        for term in prefix:
+            places.setdefault(term, []).append(twin)
     return sorted((result for result, _ in kept), key=lambda item: -item.score)
+
+
+def _prefix(terms: frozenset[str], frequency: Mapping[str, int]) -> list[str]:
+    # Sets of which nine tenths are common share one of the first n // 10 + 1 terms in any one order (prefix
+    # filtering; Chaudhuri, Ganti, Kaushik 2006). With the rarest first, few sets are left to compare.
+    return sorted(terms, key=lambda term: (frequency[term], term))[: len(terms) // 10 + 1]
 
 
 def _fingerprint(text: str) -> _Fingerprint:
@@ -64,10 +81,20 @@ def _fingerprint(text: str) -> _Fingerprint:
     if not words:
         return _Fingerprint((text,), frozenset((text,)), frozenset((text,)), ())
     terms = dict.fromkeys(_folded(word) for word in words)
-    order = tuple(term for term in terms if not _FILLER.fullmatch(term))
+    order = tuple(term for term in terms if not _is_filler(term))
     names = {_folded(word) for word in words if not word.islower()}
-    telling = frozenset(term for term in order if term in names or _TELLING.fullmatch(term))
+    telling = frozenset(term for term in order if term in names or _is_telling(term))
     return _Fingerprint(order, frozenset(terms), telling, tuple(_EXACT.findall(text)))
+
+
+@lru_cache(maxsize=8192)
+def _is_filler(term: str) -> bool:
+    return _FILLER.fullmatch(term) is not None
+
+
+@lru_cache(maxsize=8192)
+def _is_telling(term: str) -> bool:
+    return _TELLING.fullmatch(term) is not None
 
 
 def _folded(word: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,7 +38,11 @@ def unit_rows(raw: Any, *, count: int, dim: int | None, model: str) -> Rows:
         raise _wrong(model, f"returned {rows.shape[0]} vectors for {count} texts")
     if rows.shape[1] != (dim or rows.shape[1]) or rows.shape[1] == 0:
         raise _wrong(model, f"returned vectors of {rows.shape[1]} numbers, but its dim is {dim}")
-    if rows.dtype == np.float32:
+    if rows.dtype == np.float32 and count == 1:  # a query: with plain numbers it takes a third of the time
+        length = math.sqrt(np.einsum("i,i->", rows[0], rows[0]))
+        if _SAFE[0] < length < _SAFE[1]:
+            return np.ascontiguousarray(rows / np.float32(length))
+    elif rows.dtype == np.float32:
         lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
         if ((lengths > _SAFE[0]) & (lengths < _SAFE[1])).all():
             return np.ascontiguousarray(rows / lengths[:, None])

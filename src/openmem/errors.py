@@ -8,14 +8,15 @@
     │   └── UnsupportedProviderError   invalid_request          400
     ├── UnsupportedCapabilityError     unsupported_capability   405
     ├── VersionConflictError           version_conflict         412
+    ├── IdempotencyConflictError       idempotency_conflict     409
     ├── RateLimitedError               rate_limited             429
     └── ProviderError                  provider_error           502
         ├── ProviderUnavailableError   provider_unavailable     503
         ├── DeadlineExceededError      deadline_exceeded        504
         └── IngestionTimeoutError      ingestion_timeout        504
 
-Codes, types and statuses are those of the OMP wire protocol; `version_conflict` and `deadline_exceeded` are
-additions, which older clients read as an unknown code and so as `ProviderError`.
+Codes, types and statuses are those of the OMP wire protocol; `version_conflict`, `idempotency_conflict` and
+`deadline_exceeded` are additions, which older clients read as an unknown code and so as `ProviderError`.
 """
 
 from __future__ import annotations
@@ -151,6 +152,12 @@ class VersionConflictError(OMPError):
     code, type, http_status = "version_conflict", "invalid", 412
 
 
+class IdempotencyConflictError(OMPError):
+    """The idempotency key was used before, for another request."""
+
+    code, type, http_status = "idempotency_conflict", "invalid", 409
+
+
 class RateLimitedError(OMPError):
     """Too many requests; `retry_after` says how long to wait, when known."""
 
@@ -190,6 +197,7 @@ _CLASS_OF_CODE: dict[str, type[OMPError]] = {
         InvalidRequestError,
         UnsupportedCapabilityError,
         VersionConflictError,
+        IdempotencyConflictError,
         RateLimitedError,
         ProviderError,
         ProviderUnavailableError,

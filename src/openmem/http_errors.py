@@ -12,6 +12,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from openmem.errors import (
+    DeadlineExceededError,
+    IngestionTimeoutError,
     InvalidRequestError,
     NotFoundError,
     OMPError,
@@ -27,6 +29,9 @@ BACKOFF_BASE: Final = 0.25
 BACKOFF_CAP: Final = 8.0
 LONGEST_PAUSE: Final = 60.0
 MESSAGE_LIMIT: Final = 200
+ENVELOPE_LIMIT: Final = 1_000
+SECRET_HEADER: Final = re.compile(r"auth|(?<!idempotency-)key|token|cookie", re.IGNORECASE)
+"""Names of headers that hold what nobody else may see."""
 
 _ENVELOPE_TYPES: Final = frozenset({"auth", "not_found", "invalid", "rate_limited", "provider_error"})
 _RETRYABLE: Final = frozenset({408, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529})
@@ -134,7 +139,9 @@ def failure_of_reply(
     error = _from_envelope(endpoint, body, retry_after)
     if error is None:
         error = _from_status(endpoint, status, body, retry_after, headers.get("x-request-id"))
-    return Failure(error, passing=status in _RETRYABLE, refused=status == 429)
+    # A deadline that passed there has passed here too, or nearly.
+    late = isinstance(error, DeadlineExceededError | IngestionTimeoutError)
+    return Failure(error, passing=status in _RETRYABLE and not late, refused=status == 429)
 
 
 def decode_json(endpoint: Endpoint, body: bytes) -> Any:
@@ -164,7 +171,13 @@ def _from_envelope(endpoint: Endpoint, body: bytes, retry_after: float | None) -
     # Other APIs use the same outer shape; only the protocol's own categories make it an envelope.
     if not isinstance(inner, Mapping) or inner.get("type") not in _ENVELOPE_TYPES or not inner.get("code"):
         return None
-    payload = {**inner, "message": _clean(endpoint, inner.get("message"))}
+    details = inner.get("details")
+    told = any(secret in str(details) for secret in endpoint.secrets)
+    payload = {
+        **inner,
+        "message": _clean(endpoint, inner.get("message"), ENVELOPE_LIMIT),
+        "details": None if told else details,
+    }
     return OMPError.from_response_dict(payload, endpoint.provider, retry_after=retry_after)
 
 
@@ -185,7 +198,7 @@ def _explain(endpoint: Endpoint, status: int, body: bytes) -> str:
         # Such messages like to quote the key, sometimes shortened so that it cannot be recognised.
         return ": the API key is missing, wrong, or not allowed to do this"
     if 300 <= status < 400:
-        return ": redirects are not followed; check the base_url"
+        return ": this redirect cannot be followed; check the base_url"
     inner = _inner_error(body)
     text = _clean(endpoint, inner.get("message") if isinstance(inner, Mapping) else inner)
     return f": {text}" if text else ""
@@ -201,12 +214,12 @@ def _inner_error(body: bytes) -> Any:
     return payload.get("error") or payload.get("message") or payload.get("detail")
 
 
-def _clean(endpoint: Endpoint, text: Any) -> str:
+def _clean(endpoint: Endpoint, text: Any, limit: int = MESSAGE_LIMIT) -> str:
     if not isinstance(text, str):
         return ""
     for secret in endpoint.secrets:
         text = text.replace(secret, "***")
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MESSAGE_LIMIT]
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:limit]
 
 
 def _server_of(base_url: str) -> str:
@@ -225,6 +238,6 @@ def _server_of(base_url: str) -> str:
 
 
 def _secrets_of(headers: Mapping[str, str]) -> tuple[str, ...]:
-    values = [v for name, v in headers.items() if re.search(r"auth|key|token|cookie", name, re.I)]
+    values = [v for name, v in headers.items() if SECRET_HEADER.search(name)]
     parts = {part for value in values for part in (value, value.rpartition(" ")[2])}
     return tuple(sorted((part for part in parts if len(part) >= 4), key=len, reverse=True))

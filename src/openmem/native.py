@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
+from openmem.access import Access
 from openmem.checks import MAX_CONTENT
 from openmem.requests import Draft
 from openmem.types import Capabilities, CapabilityFeatures, CapabilityLimits, MemoryRecord
@@ -77,12 +79,33 @@ def changed_draft(record: MemoryRecord, changes: Mapping[str, Any]) -> Draft:
     )
 
 
+def made_at(states: Iterable[MemoryRecord], draft: Draft, at: datetime) -> MemoryRecord | None:
+    """Return the state of a memory that storing a draft at a time made, or `None`.
+
+    Two `add` of the same draft at the same microsecond leave the same, so this proves that it was done.
+    """
+    wanted = _marks(draft)
+    return next((one for one in states if one.updated_at == at and _marks(changed_draft(one, {})) == wanted), None)
+
+
+def answer_again(access: Access | None, stored: MemoryRecord, first: MemoryRecord) -> MemoryRecord:
+    """Return the answer to an `add` that was done before: what is stored, or if the caller may not see that, what
+    was answered first."""
+    return stored if access is None or access.may("read", stored.scope) else first
+
+
 def by_user(user_ids: Sequence[str]) -> dict[str, list[int]]:
     """Return the positions of each user, users in the order in which they come."""
     groups: dict[str, list[int]] = {}
     for position, user_id in enumerate(user_ids):
         groups.setdefault(user_id, []).append(position)
     return groups
+
+
+def _marks(draft: Draft) -> tuple[Any, ...]:
+    extensions = {name: value for name, value in draft.extensions.items() if value is not None}
+    parts = (draft.content, draft.scope, draft.tags or (), draft.source or {}, draft.confidence)
+    return (*parts, draft.valid_from, draft.valid_to, draft.supersedes or (), draft.key, extensions)
 
 
 def _frozen(values: list[str] | None) -> tuple[str, ...] | None:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from openmem.errors import InvalidRequestError, UnsupportedProviderError
 
 ENTRY_POINT_GROUP: Final = "openmem.providers"
-PLANNED: Final = ("passthrough", "mem0", "supermemory", "letta")
+PLANNED: Final[tuple[str, ...]] = ("letta",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,23 @@ BUILT_IN: Final[dict[str, ProviderSpec]] = {
         "openmem._async.providers.postgres:AsyncPostgresProvider",
         "openmem._sync.providers.postgres:PostgresProvider",
         "openmem[postgres]",
+    ),
+    "passthrough": ProviderSpec(
+        "passthrough",
+        "openmem._async.providers.passthrough:AsyncPassthroughProvider",
+        "openmem._sync.providers.passthrough:PassthroughProvider",
+    ),
+    "mem0": ProviderSpec(
+        "mem0",
+        "openmem._async.providers.mem0:AsyncMem0Provider",
+        "openmem._sync.providers.mem0:Mem0Provider",
+        "openmem[mem0]",
+    ),
+    "supermemory": ProviderSpec(
+        "supermemory",
+        "openmem._async.providers.supermemory:AsyncSupermemoryProvider",
+        "openmem._sync.providers.supermemory:SupermemoryProvider",
+        "openmem[supermemory]",
     ),
 }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from openmem.access import Patterns
 from openmem.scopes import ScopePattern
 from openmem.types import Action, SearchMode
 
@@ -42,7 +43,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Which of one user's memories a read may see. It is part of the query, never applied after it."""
+    """Which of one user's memories a read may see. It is part of the query, never applied after it.
+
+    `visible` are the scopes that the caller may read, beside those that it asks for; `None` is all of them.
+    """
 
     user_id: str
     scope: ScopePattern | None = None
@@ -50,6 +54,7 @@ class View:
     as_of: datetime | None = None
     include_superseded: bool = False
     include_expired: bool = False
+    visible: Patterns | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,8 @@ class ListQuery:
         """What a cursor of this query is bound to: everything but the size of the page."""
         view = self.view
         hidden = (view.as_of, view.include_superseded, view.include_expired)
-        return (view.user_id, str(view.scope), *view.tags, self.since, self.until, *hidden)
+        plain = (view.user_id, str(view.scope), *view.tags, self.since, self.until, *hidden)
+        return plain if view.visible is None else (*plain, [str(pattern) for pattern in view.visible])
 
 
 @dataclass(frozen=True, slots=True)

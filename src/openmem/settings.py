@@ -19,10 +19,16 @@ _SCHEMES: Final = {
 }
 _KEY_OF: Final = {"mem0": "MEM0_API_KEY", "supermemory": "SUPERMEMORY_API_KEY", "letta": "LETTA_API_KEY"}
 
+_PLACE_OF: Final = {"postgres": "OMP_POSTGRES_URL", "sqlite": "OMP_DB_PATH"}
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a provider is built from. `options` are the arguments that only the provider knows."""
+    """What a provider is built from. `options` are the arguments that only the provider knows.
+
+    `remote_key` is the key for an OMP server: the one that was given, but none that the environment holds for
+    another service.
+    """
 
     provider: str
     url: str | None = field(default=None, repr=False)  # it may hold a password
@@ -30,6 +36,12 @@ class Settings:
     api_key: str | None = field(default=None, repr=False)
     embedder: Any = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    remote_key: str | None = field(default=None, repr=False)
+
+    @property
+    def entrance(self) -> str:
+        """The provider to begin with: behind an address may be an OMP server, whatever was named."""
+        return self.provider if self.base_url is None else "passthrough"
 
 
 def resolve_settings(
@@ -47,19 +59,24 @@ def resolve_settings(
     `OMP_BASE_URL`, else `sqlite` on its default file.
 
     Raises:
-        InvalidRequestError: An argument is no string, is blank, or a URL has an unknown scheme.
+        InvalidRequestError: An argument is no string, is blank, or a URL has an unknown scheme; or a place is given
+            both as `url` and as `base_url`.
     """
     url = os.fspath(url) if isinstance(url, os.PathLike) else url
     for name, value in (("provider", provider), ("url", url), ("base_url", base_url), ("api_key", api_key)):
         _check_text(name, value)
+    if url is not None and base_url is not None:
+        raise InvalidRequestError("give url= or base_url=, not both")
     chosen = provider
     if chosen is None and url is None and base_url is None:
         chosen, url, base_url = _from_environment(environ)
     if chosen is None and url is not None:
         chosen = provider_of_url(url)
     chosen = chosen or ("passthrough" if base_url is not None else "sqlite")
-    if url is None and provider is not None:
-        url = _url_for(chosen, environ)
+    if url is None and base_url is None and provider is not None:
+        url, base_url = _place_of(chosen, environ)
+    if chosen == "passthrough" and url is not None:
+        base_url, url = _web_address(url), None
     return Settings(
         provider=chosen,
         url=url,
@@ -67,6 +84,7 @@ def resolve_settings(
         api_key=api_key or environ.get(_KEY_OF.get(chosen, "OMP_API_KEY")) or None,
         embedder=embedder if embedder is not None else (environ.get("OMP_EMBEDDER") or None),
         options=dict(options),
+        remote_key=api_key or environ.get("OMP_API_KEY") or None,
     )
 
 
@@ -127,16 +145,24 @@ def _check_text(name: str, value: object) -> None:
 def _from_environment(environ: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
     name = environ.get("OMP_PROVIDER") or None
     if name is not None:
-        return name, _url_for(name, environ), environ.get("OMP_BASE_URL") or None
+        return name, *_place_of(name, environ)
     for variable, implied in (("OMP_URL", None), ("OMP_POSTGRES_URL", "postgres"), ("OMP_DB_PATH", "sqlite")):
         if environ.get(variable):
             return implied, environ[variable], None
     return None, None, environ.get("OMP_BASE_URL") or None
 
 
-def _url_for(name: str, environ: Mapping[str, str]) -> str | None:
-    own = {"postgres": "OMP_POSTGRES_URL", "sqlite": "OMP_DB_PATH"}.get(name)
+def _place_of(name: str, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
     url = environ.get("OMP_URL")
     if url and provider_of_url(url) == name:
-        return url
-    return (environ.get(own) if own else None) or None
+        return url, None
+    own = _PLACE_OF.get(name)
+    if own is not None:
+        return environ.get(own) or None, None
+    return None, environ.get("OMP_BASE_URL") or None
+
+
+def _web_address(url: str) -> str:
+    if provider_of_url(url) != "passthrough":
+        raise InvalidRequestError("url: provider 'passthrough' takes an address that starts with http:// or https://")
+    return url

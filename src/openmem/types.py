@@ -19,7 +19,11 @@ SourceType = Literal["extracted", "explicit", "imported"]
 ScopeSupport = Literal["native", "tags", "none"]
 Action = Literal["add", "search", "get", "update", "delete", "list", "context"]
 SearchMode = Literal["hybrid", "vector", "keyword"]
+SearchPurpose = Literal["search", "context"]
 ImportConflict = Literal["skip", "overwrite", "duplicate"]
+
+_new: Final = object.__new__
+_set: Final = object.__setattr__
 
 
 class Unset(Enum):
@@ -92,12 +96,12 @@ def stored_record(fields: dict[str, Any], extensions: Mapping[str, Any] | None) 
         fields: A value for every field but `status`.
         extensions: The `x-…` fields.
     """
-    record = Memory.__new__(Memory)
     fields["status"] = None
-    object.__setattr__(record, "__dict__", fields)
-    object.__setattr__(record, "__pydantic_fields_set__", set(fields))
-    object.__setattr__(record, "__pydantic_extra__", dict(extensions) if extensions else {})
-    object.__setattr__(record, "__pydantic_private__", None)
+    record = _new(Memory)
+    _set(record, "__dict__", fields)
+    _set(record, "__pydantic_fields_set__", set(fields))
+    _set(record, "__pydantic_extra__", dict(extensions) if extensions else {})
+    _set(record, "__pydantic_private__", None)
     return record
 
 
@@ -140,6 +144,16 @@ class SearchResult(OMPModel):
     memory: Memory
     score: float
     explain: dict[str, Any] | None = None
+
+
+def search_result(memory: Memory, score: float, explain: dict[str, Any] | None) -> SearchResult:
+    """Return a result whose values need no check; see `stored_record`."""
+    result = _new(SearchResult)
+    _set(result, "__dict__", {"memory": memory, "score": score, "explain": explain})
+    _set(result, "__pydantic_fields_set__", {"memory", "score", "explain"})
+    _set(result, "__pydantic_extra__", {})
+    _set(result, "__pydantic_private__", None)
+    return result
 
 
 class Citation(OMPModel):

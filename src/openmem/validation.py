@@ -74,6 +74,7 @@ MAX_SEARCH: Final = 100
 MAX_AUDIT: Final = 1000
 
 _MODES: Final = ("hybrid", "vector", "keyword")
+_PURPOSES: Final = ("search", "context")
 _CONFLICTS: Final = ("skip", "overwrite", "duplicate")
 
 
@@ -156,7 +157,7 @@ def make_search_query(
     include_superseded: object = False,
     include_expired: object = False,
     explain: object = False,
-    action: Action = "search",
+    action: object = "search",
 ) -> SearchQuery:
     """Return the request of `search`; `limit` is from 1 to 100, `min_score` from 0 to 1.
 
@@ -170,7 +171,7 @@ def make_search_query(
         min_score=check_unit(min_score, "min_score"),
         mode=cast("SearchMode", check_choice(mode, _MODES, "mode")),
         explain=check_flag(explain, "explain"),
-        action=action,
+        action=cast("Action", check_choice(action, _PURPOSES, "purpose")),
     )
 
 

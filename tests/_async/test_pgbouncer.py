@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from openmem import AsyncMemory, DeadlineExceededError, ProviderError
+from openmem import AsyncMemory, AsyncServerStore, DeadlineExceededError, ProviderError
 from openmem._io.concurrency import async_gather, async_to_thread
 from openmem.testing import HashEmbedder
 from openmem.testing.postgres import PostgresServer
@@ -121,3 +121,17 @@ async def test_late_statement_ends_on_the_server_too(memory: AsyncMemory, observ
             await memory.search("tea", "ann", timeout=0.3)
         await async_to_thread(until, lambda: not observer.held(), 1.0)
     assert len(await memory.search("tea", "ann")) == 1
+
+
+async def test_server_store_works_behind_it(bounced_url: str) -> None:
+    async with AsyncServerStore(bounced_url, statement_cache=False) as store:
+        made = await store.create_key(app="editor", user_id=None, grants=["read:*"])
+        found = await async_gather(*[lambda: store.find_key(made.secret)] * 20)
+        assert found == [made.info] * 20
+        waits = await async_gather(*[lambda: store.take("c", 5, made.info.created_at)] * 20)
+        assert waits.count(0.0) == 5
+        await store.touch_keys({made.info.id: made.info.created_at})
+        begun = await store.begin_reply("c", "k", "f", made.info.created_at, user_id="ann")
+        await store.end_reply("c", "k", 201, {}, b"body")
+        assert (await store.begin_reply("c", "k", "f", made.info.created_at, user_id="ann")).seed == begun.seed
+        assert await store.forget_replies_of("ann") == 1

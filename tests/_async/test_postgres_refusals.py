@@ -9,11 +9,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from openmem import AsyncMemory, DeadlineExceededError, ProviderUnavailableError
+from openmem import AsyncMemory, DeadlineExceededError, InvalidRequestError, ProviderUnavailableError
 from openmem._io.concurrency import async_to_thread
+from openmem.cursors import encode_cursor
 from openmem.testing import HashEmbedder
 from openmem.testing.postgres import PostgresServer, postgres_server
 from openmem.testing.postgres_install import find_install
+from openmem.validation import make_list_query
 from tests.postgres_observer import Observer, until
 from tests.promised_errors import fails, with_secret
 
@@ -161,3 +163,16 @@ def become_replica(server: PostgresServer, observer: Observer) -> None:
     find_install().account.give(signal)
     server.restart()
     assert observer.value("select pg_is_in_recovery()") is True
+
+
+@pytest.mark.parametrize("time", ["yesterday", "", "2026-01-01T00:00:00", "9999999-01-01T00:00:00+00:00"])
+async def test_cursor_that_somebody_made_up_is_refused(memory: AsyncMemory, time: str) -> None:
+    cursor = encode_cursor("list", [time, "mem_1"], make_list_query("ann").binding)
+    with pytest.raises(InvalidRequestError, match="malformed cursor"):
+        await memory.list("ann", cursor=cursor)
+
+
+@pytest.mark.parametrize("bucket", [-2, 4_096, 70_000])
+async def test_cursor_of_an_export_that_somebody_made_up_is_refused(memory: AsyncMemory, bucket: int) -> None:
+    with pytest.raises(InvalidRequestError, match="malformed cursor"):
+        await memory.export(cursor=encode_cursor("export", [bucket, ""], [None]))

@@ -99,7 +99,7 @@ def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch, sto
         ({"url": "postgresql://u:p@host/db"}, {}, "postgres"),
         ({"url": "https://memory.example"}, {}, "passthrough"),
         ({"base_url": "https://memory.example"}, {}, "passthrough"),
-        ({"provider": "letta", "base_url": "https://memory.example"}, {}, "letta"),
+        ({"provider": "letta", "base_url": "https://memory.example"}, {}, "passthrough"),
         ({}, {"OMP_PROVIDER": "supermemory"}, "supermemory"),
         ({}, {"OMP_URL": "postgres://u:p@host/db"}, "postgres"),
         ({}, {"OMP_POSTGRES_URL": "postgresql://u:p@host/db"}, "postgres"),

@@ -173,11 +173,16 @@ def test_success_that_is_not_json_is_a_provider_error(stub: OpenAIStub) -> None:
     assert type(failure(stub)) is ProviderError
 
 
-def test_redirect_is_not_followed(stub: OpenAIStub) -> None:
+def test_redirect_of_a_read_is_followed_and_that_of_a_write_is_not(stub: OpenAIStub) -> None:
     stub.faults.append(fault(302, location="/elsewhere"))
-    error = failure(stub, retries=5, retry_safe=True)
-    assert "redirects are not followed" in error.message
-    assert len(stub.received) == 1
+    assert ask(stub) == {"ok": True}
+    assert [sent.path for sent in stub.received] == ["/v1/things", "/elsewhere"]
+    stub.faults.append(fault(302, location="/elsewhere"))
+    http = Http(stub.url)
+    with pytest.raises(ProviderError, match="may not follow"):
+        http.request_json("POST", "/things", json={}, deadline=Deadline.after(5), retries=5, retry_safe=True)
+    http.close()
+    assert len(stub.received) == 3
 
 
 def test_error_envelope_of_the_protocol_is_taken_over(stub: OpenAIStub) -> None:

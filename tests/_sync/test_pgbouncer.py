@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from openmem import DeadlineExceededError, Memory, ProviderError
+from openmem import DeadlineExceededError, Memory, ProviderError, ServerStore
 from openmem._io.concurrency import gather, to_thread
 from openmem.testing import HashEmbedder
 from openmem.testing.postgres import PostgresServer
@@ -122,3 +122,17 @@ def test_late_statement_ends_on_the_server_too(memory: Memory, observer: Observe
             memory.search("tea", "ann", timeout=0.3)
         to_thread(until, lambda: not observer.held(), 1.0)
     assert len(memory.search("tea", "ann")) == 1
+
+
+def test_server_store_works_behind_it(bounced_url: str) -> None:
+    with ServerStore(bounced_url, statement_cache=False) as store:
+        made = store.create_key(app="editor", user_id=None, grants=["read:*"])
+        found = gather(*[lambda: store.find_key(made.secret)] * 20)
+        assert found == [made.info] * 20
+        waits = gather(*[lambda: store.take("c", 5, made.info.created_at)] * 20)
+        assert waits.count(0.0) == 5
+        store.touch_keys({made.info.id: made.info.created_at})
+        begun = store.begin_reply("c", "k", "f", made.info.created_at, user_id="ann")
+        store.end_reply("c", "k", 201, {}, b"body")
+        assert (store.begin_reply("c", "k", "f", made.info.created_at, user_id="ann")).seed == begun.seed
+        assert store.forget_replies_of("ann") == 1

@@ -208,10 +208,10 @@ def test_name_that_is_no_plain_identifier_is_refused(option: str, value: Any) ->
         Memory(url="postgresql://nobody@nowhere.invalid/x", embedder="none", **{option: value})
 
 
-@pytest.mark.parametrize("arguments", [{"schema": "x; drop table y"}, {"text_search": "'"}])
-def test_script_refuses_names_that_are_no_plain_identifiers(arguments: dict[str, str]) -> None:
+@pytest.mark.parametrize("names", [("x; drop table y", "english"), ("openmem", "'")])
+def test_script_refuses_names_that_are_no_plain_identifiers(names: tuple[str, str]) -> None:
     with pytest.raises(InvalidRequestError, match="must be a lower-case identifier"):
-        migration_script(**arguments)
+        migration_script(*names)
 
 
 def test_context_that_fails_to_open_leaves_no_connection_behind(scripted_url: str) -> None:

@@ -21,7 +21,7 @@ from openmem.cli.app import app
 from openmem.cli.doctor import EXTRAS, without_secrets
 from openmem.cli.options import moment
 from tests.openai_stub import OpenAIStub, fault
-from tests.shell import COMMANDS, ESCAPES, JSON_LINE, ROOT, omp, out, parsed, remember
+from tests.shell import COMMANDS, ESCAPES, GROUPS, JSON_LINE, ROOT, omp, out, parsed, remember
 
 pytestmark = pytest.mark.usefixtures("shell")
 
@@ -151,7 +151,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 def test_page_shows_the_help_of_every_command() -> None:
     page = cli_help.PAGE.read_text(encoding="utf-8")
     assert cli_help.filled(page) == page, "run: python -m scripts.cli_help"
-    assert re.findall(r"^<!-- help: ([a-z]+) -->$", page, re.MULTILINE) == ["omp", *COMMANDS]
+    assert re.findall(r"^<!-- help: ([a-z]+) -->$", page, re.MULTILINE) == ["omp", *COMMANDS, *GROUPS]
 
 
 def test_help_loads_nothing_but_what_the_extra_brings() -> None:

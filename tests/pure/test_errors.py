@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from openmem import errors
 from openmem.errors import (
     DeadlineExceededError,
+    IdempotencyConflictError,
     IngestionTimeoutError,
     InvalidRequestError,
     NotFoundError,
@@ -35,6 +36,7 @@ TABLE: list[tuple[type[OMPError], str, str, int]] = [
     (RateLimitedError, "rate_limited", "rate_limited", 429),
     (UnsupportedCapabilityError, "unsupported_capability", "invalid", 405),
     (VersionConflictError, "version_conflict", "invalid", 412),
+    (IdempotencyConflictError, "idempotency_conflict", "invalid", 409),
     (ProviderError, "provider_error", "provider_error", 502),
     (ProviderUnavailableError, "provider_unavailable", "provider_error", 503),
     (IngestionTimeoutError, "ingestion_timeout", "provider_error", 504),

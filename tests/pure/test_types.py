@@ -25,6 +25,7 @@ from openmem.types import (
     MemorySource,
     MemoryUpdate,
     SearchResult,
+    search_result,
     stored_record,
 )
 
@@ -131,3 +132,14 @@ def test_a_stored_record_equals_the_one_that_pydantic_builds() -> None:
     assert record.model_copy(deep=True) == built
     assert pickle.loads(pickle.dumps(record)) == built
     assert record.model_extra == {"x-acme": {"a": 1}}
+
+
+def test_a_search_result_equals_the_one_that_pydantic_builds() -> None:
+    memory = MemoryRecord(id="m", content="tea", user_id="ann", created_at=datetime(2026, 1, 2, tzinfo=UTC))
+    for explain in (None, {"mode": "vector"}):
+        built = SearchResult.model_construct(memory=memory, score=0.5, explain=explain)
+        result = search_result(memory, 0.5, explain)
+        assert result == built
+        assert result.model_dump() == built.model_dump()
+        assert result.model_fields_set == built.model_fields_set
+        assert pickle.loads(pickle.dumps(result)) == built

@@ -123,8 +123,10 @@ class AsyncEmbedder:
         raise NotImplementedError
 
     async def _checked(self, raw: Any, count: int) -> NDArray[np.float32]:
-        check = partial(unit_rows, raw, count=count, dim=self.dim, model=self.model)
-        rows = await async_to_thread(check) if count > _SMALL else check()
+        if count > _SMALL:
+            rows = await async_to_thread(partial(unit_rows, raw, count=count, dim=self.dim, model=self.model))
+        else:
+            rows = unit_rows(raw, count=count, dim=self.dim, model=self.model)
         self.dim = self.dim or rows.shape[1]
         return rows
 
@@ -215,6 +217,8 @@ class AsyncCustomEmbedder(AsyncEmbedder):
 
     async def _rows(self, texts: list[str], query: bool, deadline: Deadline) -> NDArray[np.float32]:
         worker = self._queries if query and self._queries else self._documents
+        if len(texts) <= _OWN_BATCH:
+            return await self._checked(await self._run(worker, texts, deadline), len(texts))
         parts = []
         for start in range(0, len(texts), _OWN_BATCH):
             some = texts[start : start + _OWN_BATCH]

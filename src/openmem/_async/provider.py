@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar
 
 from openmem._async.embedders import AsyncEmbedder
 from openmem._io.call import Call
+from openmem._io.concurrency import async_to_thread
+from openmem.context import TokenCounter, build_context
 from openmem.errors import UnsupportedCapabilityError
 from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
 from openmem.scopes import ScopePattern
@@ -14,6 +17,7 @@ from openmem.settings import Settings
 from openmem.types import (
     AuditEntry,
     Capabilities,
+    ContextBlock,
     ErasureReceipt,
     Health,
     ImportConflict,
@@ -39,8 +43,12 @@ class AsyncProvider:
     name: ClassVar[str] = "provider"
     options: ClassVar[frozenset[str]] = frozenset()
     """The keyword arguments of the facade that only this provider knows."""
+    takes_base_url: ClassVar[bool] = False
+    """Whether `base_url` may be the address of this provider's service."""
     embeds: ClassVar[bool] = False
     """Whether the provider uses an embedder of this side; if not, none is made for it."""
+    enforces: ClassVar[bool] = False
+    """Whether the provider itself checks `call.access` against what is stored, and knows `View.visible`."""
 
     def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
         self.settings = settings
@@ -48,6 +56,14 @@ class AsyncProvider:
 
     def forked(self) -> None:
         """Drop what must not cross a fork; called in the child, before its first verb."""
+
+    async def resolve(self, call: Call) -> AsyncProvider:
+        """Return the provider that does the verbs, opened: this one, unless its address belongs to another.
+
+        Called once, before the first verb.
+        """
+        await self.open(call)
+        return self
 
     async def open(self, call: Call) -> None:
         """Make ready; called once, before the first verb."""
@@ -88,6 +104,14 @@ class AsyncProvider:
     async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
         raise self.cannot("search")
+
+    async def context(
+        self, query: SearchQuery, token_budget: int, token_counter: TokenCounter | None, call: Call
+    ) -> ContextBlock:
+        """Return the best matches as a block of text within a budget of tokens."""
+        results = await self.search(query, call)
+        pack = partial(build_context, results, token_budget=token_budget, token_counter=token_counter)
+        return await async_to_thread(pack)
 
     async def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         """Return earlier versions and what the memory supersedes, newest first."""

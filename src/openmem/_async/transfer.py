@@ -17,6 +17,8 @@ async def export(
     provider: AsyncProvider, user_id: str | None, cursor: str | None, limit: int, call: Call
 ) -> ExportPage:
     """Return a page of lines; the first page begins with a header."""
+    if user_id is None and call.access is not None:
+        user_id = call.access.user_id
     records, following = await provider.export(user_id, cursor, limit, call)
     lines = [header_line(call.now, provider.name, user_id)] if cursor is None else []
     lines += [record_line(record) for record in records]

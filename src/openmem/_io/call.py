@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from openmem.access import Access, Seed
 from openmem.errors import DeadlineExceededError, OMPError
 from openmem.types import UTC
 
@@ -53,12 +54,28 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One use of one verb."""
+    """One use of one verb.
+
+    `access` is what the caller may do, `None` for everything. `seed` makes an `add` repeatable. `nonce` is random
+    where the caller chose the request id, which may then come twice.
+    """
 
     app: str | None = None
     deadline: Deadline = field(default_factory=Deadline)
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     request_id: str = field(default_factory=lambda: secrets.token_hex(16))
+    access: Access | None = None
+    seed: Seed | None = None
+    nonce: str | None = None
+
+    def acting(self, app: str | None, request_id: str | None, access: Access | None, seed: Seed | None) -> Call:
+        """Return this call as made by one caller, under the caller's request id if there is one."""
+        own = request_id or self.request_id
+        return Call(app, self.deadline, self.now, own, access, seed, self.request_id if request_id else None)
+
+    def origin(self) -> tuple[datetime, int]:
+        """Return the time and the random number from which the ids of new memories are made."""
+        return (self.now, entropy()) if self.seed is None else (self.seed.at, self.seed.entropy)
 
 
 @contextmanager

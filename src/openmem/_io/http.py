@@ -1,33 +1,46 @@
-"""JSON over HTTP, in both forms. No exception of the HTTP library leaves this file."""
+"""Requests over HTTP, in both forms. No exception of the HTTP library leaves this room."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import random
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from openmem._io.call import Deadline
 from openmem._io.concurrency import async_sleep, async_to_thread, sleep
-from openmem.errors import OMPError, ProviderError, ProviderUnavailableError
-from openmem.http_errors import Endpoint, Failure, decode_json, failure_of_reply
+from openmem._io.http_exchange import (
+    Received,
+    arguments,
+    check_open,
+    client_settings,
+    failure_of_exception,
+    outcome,
+    pause_before_next,
+    quiet,
+)
+from openmem.errors import OMPError
+from openmem.http_errors import Endpoint, Failure, decode_json
+from openmem.http_messages import HttpReply, HttpRequest, Route, json_body
 
-CONNECT_LIMIT = 10.0
+if TYPE_CHECKING:  # it takes long to load, so that waits for the first request
+    import httpx
+
 _BASE_HEADERS = {"Accept": "application/json", "User-Agent": "openmem-python"}
+_JSON = {"Content-Type": "application/json"}
 
 
 class AsyncHttp:
     """A client of one server. Opens nothing before the first request.
 
+    Up to five redirects are followed; credentials never go to another origin. What is asked stays out of the logs.
+
     Args:
         base_url: Address of the server; paths of requests are appended to it.
-        headers: Sent with every request. Values never reach an error message.
+        headers: Sent with every request. Values of those that hold keys never reach an error message.
         provider: Name that errors carry.
-        transport: Replaces the network, for tests.
+        deadline_header: Header in which every request says how many seconds are left for it.
+        transport: Replaces the network.
 
     Raises:
         InvalidRequestError: The address or a header cannot be used.
@@ -39,13 +52,20 @@ class AsyncHttp:
         *,
         headers: Mapping[str, str] | None = None,
         provider: str | None = None,
+        deadline_header: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._headers = {**_BASE_HEADERS, **(headers or {})}
         self._endpoint = Endpoint.of(base_url, self._headers, provider)
+        self._deadline_header = deadline_header
         self._transport = transport
         self._clients: dict[int, httpx.AsyncClient] = {}
         self._closed = False
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The server."""
+        return self._endpoint
 
     async def request_json(
         self,
@@ -74,14 +94,29 @@ class AsyncHttp:
             OMPError: The class that fits the reply; `ProviderUnavailableError` when there is none.
             DeadlineExceededError: The deadline came first.
         """
+        request = _json_request(method, path, json, params, retry_safe)
+        return decode_json(self._endpoint, (await self.send(request, deadline=deadline, retries=retries)).body)
+
+    async def send(self, request: HttpRequest, *, deadline: Deadline, retries: int = 2) -> HttpReply:
+        """Send a request and return the reply, which is a success.
+
+        Args:
+            request: The request.
+            deadline: Bounds the whole call, repeats and pauses included.
+            retries: How often to repeat a request that failed for a passing reason.
+
+        Raises:
+            OMPError: The class that fits the reply; `ProviderUnavailableError` when there is none.
+            DeadlineExceededError: The deadline came first.
+        """
         attempt = 0
         while True:
-            outcome = await self._attempt(method, path, json, params, deadline)
-            if not isinstance(outcome, Failure):
-                return decode_json(self._endpoint, outcome)
-            pause = _pause(outcome, attempt, retries, retry_safe, deadline)
+            result = await self._attempt(request, deadline)
+            if not isinstance(result, Failure):
+                return result
+            pause = pause_before_next(result, attempt, retries, request.retry_safe, deadline)
             if pause is None:
-                raise outcome.error
+                raise result.error
             await async_sleep(pause)
             attempt += 1
 
@@ -90,31 +125,43 @@ class AsyncHttp:
         self._closed = True
         client = self._clients.pop(os.getpid(), None)
         if client is not None:
-            await client.aclose()
+            with quiet():
+                await client.aclose()
 
-    async def _attempt(
-        self, method: str, path: str, json: Any, params: Mapping[str, Any] | None, deadline: Deadline
-    ) -> bytes | Failure:
+    async def _attempt(self, request: HttpRequest, deadline: Deadline) -> HttpReply | Failure:
+        route = Route(self._endpoint, request, self._headers)
         try:
             async with asyncio.timeout(deadline.remaining()) as limit:
                 client = await self._client()
-                reply = await client.request(method, path, json=json, params=_given(params), timeout=_timeout(deadline))
+                reply = await self._exchange(client, route, deadline)
+                while route.follow(reply.status, reply.headers.get("location")):
+                    reply = await self._exchange(client, route, deadline)
         except TimeoutError:
             if limit.expired():
                 raise deadline.exceeded() from None
             raise
-        except httpx.HTTPError as exc:
-            failure = _failure_of_exception(self._endpoint, exc, deadline)
+        except (OMPError, RuntimeError):
+            raise
+        except Exception as exc:  # noqa: BLE001 - what is not the library's is raised again
+            failure = failure_of_exception(self._endpoint, exc, deadline)
         else:
-            return _outcome(self._endpoint, reply, reply.content)
+            return outcome(self._endpoint, route, reply)
         return failure
 
+    async def _exchange(self, client: httpx.AsyncClient, route: Route, deadline: Deadline) -> HttpReply:
+        received = Received(self._endpoint)
+        with quiet():
+            async with client.stream(**arguments(route, deadline, self._deadline_header)) as reply:
+                async for chunk in reply.aiter_bytes():
+                    received.add(chunk)
+        return received.reply(reply)
+
     async def _client(self) -> httpx.AsyncClient:
-        _check_open(self._closed)
+        check_open(self._closed)
         # By process: sockets must not be shared with a forked child.
         client = self._clients.get(os.getpid())
         if client is None:
-            # Reading the certificates takes long enough to hold up others.
+            # Loading the library and reading the certificates take long enough to hold up others.
             made = await async_to_thread(self._make)
             client = self._clients.setdefault(os.getpid(), made)
             if client is not made:
@@ -122,17 +169,22 @@ class AsyncHttp:
         return client
 
     def _make(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self._endpoint.base_url, headers=self._headers, transport=self._transport)
+        import httpx
+
+        return httpx.AsyncClient(transport=self._transport, **client_settings())
 
 
 class Http:
     """A client of one server. Opens nothing before the first request. Threads may share it.
 
+    Up to five redirects are followed; credentials never go to another origin. What is asked stays out of the logs.
+
     Args:
         base_url: Address of the server; paths of requests are appended to it.
-        headers: Sent with every request. Values never reach an error message.
+        headers: Sent with every request. Values of those that hold keys never reach an error message.
         provider: Name that errors carry.
-        transport: Replaces the network, for tests.
+        deadline_header: Header in which every request says how many seconds are left for it.
+        transport: Replaces the network.
 
     Raises:
         InvalidRequestError: The address or a header cannot be used.
@@ -144,13 +196,20 @@ class Http:
         *,
         headers: Mapping[str, str] | None = None,
         provider: str | None = None,
+        deadline_header: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._headers = {**_BASE_HEADERS, **(headers or {})}
         self._endpoint = Endpoint.of(base_url, self._headers, provider)
+        self._deadline_header = deadline_header
         self._transport = transport
         self._clients: dict[int, httpx.Client] = {}
         self._closed = False
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The server."""
+        return self._endpoint
 
     def request_json(
         self,
@@ -164,14 +223,19 @@ class Http:
         retry_safe: bool = False,
     ) -> Any:
         """Send a request and return the decoded reply; see `AsyncHttp.request_json`."""
+        request = _json_request(method, path, json, params, retry_safe)
+        return decode_json(self._endpoint, self.send(request, deadline=deadline, retries=retries).body)
+
+    def send(self, request: HttpRequest, *, deadline: Deadline, retries: int = 2) -> HttpReply:
+        """Send a request and return the reply, which is a success; see `AsyncHttp.send`."""
         attempt = 0
         while True:
-            outcome = self._attempt(method, path, json, params, deadline)
-            if not isinstance(outcome, Failure):
-                return decode_json(self._endpoint, outcome)
-            pause = _pause(outcome, attempt, retries, retry_safe, deadline)
+            result = self._attempt(request, deadline)
+            if not isinstance(result, Failure):
+                return result
+            pause = pause_before_next(result, attempt, retries, request.retry_safe, deadline)
             if pause is None:
-                raise outcome.error
+                raise result.error
             sleep(pause)
             attempt += 1
 
@@ -180,23 +244,36 @@ class Http:
         self._closed = True
         client = self._clients.pop(os.getpid(), None)
         if client is not None:
-            client.close()
+            with quiet():
+                client.close()
 
-    def _attempt(
-        self, method: str, path: str, json: Any, params: Mapping[str, Any] | None, deadline: Deadline
-    ) -> bytes | Failure:
+    def _attempt(self, request: HttpRequest, deadline: Deadline) -> HttpReply | Failure:
         deadline.check()
+        route = Route(self._endpoint, request, self._headers)
         try:
-            with self._client().stream(
-                method, path, json=json, params=_given(params), timeout=_timeout(deadline)
-            ) as reply:
-                return _outcome(self._endpoint, reply, _read_within(reply, deadline))
-        except httpx.HTTPError as exc:
-            failure = _failure_of_exception(self._endpoint, exc, deadline)
+            client = self._client()
+            reply = self._exchange(client, route, deadline)
+            while route.follow(reply.status, reply.headers.get("location")):
+                reply = self._exchange(client, route, deadline)
+        except (OMPError, RuntimeError):
+            raise
+        except Exception as exc:  # noqa: BLE001 - what is not the library's is raised again
+            failure = failure_of_exception(self._endpoint, exc, deadline)
+        else:
+            return outcome(self._endpoint, route, reply)
         return failure
 
+    def _exchange(self, client: httpx.Client, route: Route, deadline: Deadline) -> HttpReply:
+        received = Received(self._endpoint)
+        with quiet(), client.stream(**arguments(route, deadline, self._deadline_header)) as reply:
+            for chunk in reply.iter_bytes():
+                received.add(chunk)
+                # The library limits each read, not their sum: a server that sends drop by drop would never end.
+                deadline.check()
+        return received.reply(reply)
+
     def _client(self) -> httpx.Client:
-        _check_open(self._closed)
+        check_open(self._closed)
         # By process: sockets must not be shared with a forked child.
         client = self._clients.get(os.getpid())
         if client is None:
@@ -207,61 +284,12 @@ class Http:
         return client
 
     def _make(self) -> httpx.Client:
-        return httpx.Client(base_url=self._endpoint.base_url, headers=self._headers, transport=self._transport)
+        import httpx
+
+        return httpx.Client(transport=self._transport, **client_settings())
 
 
-def _read_within(reply: httpx.Response, deadline: Deadline) -> bytes:
-    # The library limits each read, not their sum: a server that sends drop by drop would never end.
-    chunks: list[bytes] = []
-    for chunk in reply.iter_bytes():
-        chunks.append(chunk)
-        deadline.check()
-    return b"".join(chunks)
-
-
-def _outcome(endpoint: Endpoint, reply: httpx.Response, body: bytes) -> bytes | Failure:
-    if reply.is_success:
-        return body
-    return failure_of_reply(endpoint, reply.status_code, reply.headers, body, datetime.now(UTC))
-
-
-def _failure_of_exception(endpoint: Endpoint, exc: httpx.HTTPError, deadline: Deadline) -> Failure:
-    connecting = isinstance(exc, httpx.ConnectTimeout)
-    # Every limit but that of connecting is the deadline itself.
-    if isinstance(exc, httpx.TimeoutException) and (deadline.passed() or not connecting):
-        return Failure(deadline.exceeded(), passing=False, refused=False)
-    refused = connecting or isinstance(exc, httpx.ConnectError)
-    error: OMPError
-    if isinstance(exc, httpx.NetworkError | httpx.ConnectTimeout | httpx.RemoteProtocolError):
-        error = ProviderUnavailableError(_trouble(endpoint, refused), provider=endpoint.provider)
-        passing = True
-    else:
-        error = ProviderError(f"the exchange with {endpoint.server} failed", provider=endpoint.provider)
-        passing = False
-    # The library's own exception carries the request, with its headers, wherever it is pickled or logged.
-    error.__cause__ = ConnectionError(type(exc).__name__)
-    return Failure(error, passing=passing, refused=refused)
-
-
-def _trouble(endpoint: Endpoint, refused: bool) -> str:
-    return f"cannot connect to {endpoint.server}" if refused else f"{endpoint.server} broke off the exchange"
-
-
-def _pause(failure: Failure, attempt: int, retries: int, retry_safe: bool, deadline: Deadline) -> float | None:
-    remaining = 0.0 if deadline.passed() else deadline.remaining()
-    return failure.pause(attempt, retries=retries, retry_safe=retry_safe, remaining=remaining, jitter=random.random())
-
-
-def _timeout(deadline: Deadline) -> httpx.Timeout:
-    remaining = deadline.remaining()
-    connect = CONNECT_LIMIT if remaining is None else min(CONNECT_LIMIT, remaining)
-    return httpx.Timeout(remaining, connect=connect)
-
-
-def _given(params: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if params is None else {name: value for name, value in params.items() if value is not None}
-
-
-def _check_open(closed: bool) -> None:
-    if closed:
-        raise RuntimeError("the HTTP client is closed")
+def _json_request(method: str, path: str, json: Any, params: Mapping[str, Any] | None, retry_safe: bool) -> HttpRequest:
+    given = {name: value for name, value in (params or {}).items() if value is not None}
+    body = None if json is None else json_body(json)
+    return HttpRequest(method, path, given, _JSON if body else {}, body, retry_safe)

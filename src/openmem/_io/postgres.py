@@ -50,6 +50,7 @@ class AsyncPg:
         statement_cache: False behind a pooler that does not track prepared statements.
         application_name: Name on the server, unless the dsn has one.
         setup: Statements for each new connection. None behind a pooler: they would reach other clients.
+        extension: Its statements use the types of the extension `vector`.
 
     Raises:
         InvalidRequestError: The dsn cannot be read, or the driver is not installed.
@@ -65,6 +66,7 @@ class AsyncPg:
         statement_cache: bool = True,
         application_name: str = "openmem",
         setup: tuple[str, ...] = (),
+        extension: bool = True,
     ) -> None:
         try:
             from openmem._io.postgres_async_pool import Running
@@ -72,7 +74,7 @@ class AsyncPg:
         except ImportError as error:
             raise _not_installed(error) from None
         self._options = PoolOptions(
-            dsn, pool_min_size, pool_max_size, pool_timeout, statement_cache, application_name, setup
+            dsn, pool_min_size, pool_max_size, pool_timeout, statement_cache, application_name, setup, extension
         )
         self._find_lease = lease
         self._running = Running()
@@ -191,12 +193,15 @@ class Pg:
         statement_cache: bool = True,
         application_name: str = "openmem",
         setup: tuple[str, ...] = (),
+        extension: bool = True,
     ) -> None:
         try:
             from openmem._io.postgres_pool import Pool
         except ImportError as error:
             raise _not_installed(error) from None
-        options = PoolOptions(dsn, pool_min_size, pool_max_size, pool_timeout, statement_cache, application_name, setup)
+        options = PoolOptions(
+            dsn, pool_min_size, pool_max_size, pool_timeout, statement_cache, application_name, setup, extension
+        )
         self._pool = Pool(options)
         self._finalizer = weakref.finalize(self, Pool.close, self._pool)
 

@@ -112,6 +112,8 @@ class AsyncDriver:
     async def _prepare(self, connection: Any) -> bool:
         if self._options.setup:
             await connection.execute(";".join(self._options.setup))
+        if not self._options.extension:
+            return True
         if not self._types:
             rows = await connection.fetch(_FIND_TYPES)
             self._types = {row[0]: (row[1], row[2]) for row in rows}

@@ -51,7 +51,10 @@ _SSL_NAMES: Final = frozenset({"sslmode", "sslrootcert"})
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
-    """What a pool is made of. Equal options may share a pool."""
+    """What a pool is made of. Equal options may share a pool.
+
+    Without `extension` nobody asks for the types of the extension `vector`, and it may be missing.
+    """
 
     dsn: str = field(repr=False)
     min_size: int = 0
@@ -60,6 +63,7 @@ class PoolOptions:
     statement_cache: bool = True
     application_name: str = "openmem"
     setup: tuple[str, ...] = ()
+    extension: bool = True
 
     def __post_init__(self) -> None:
         if not re.match(r"postgres(ql)?://", self.dsn):

@@ -157,6 +157,8 @@ class Driver:
     def _prepare(self, connection: _Connection) -> bool:
         if self._options.setup:
             connection.execute(";".join(self._options.setup))
+        if not self._options.extension:
+            return True
         if not self._types:
             self._types = dict(connection.execute(_FIND_TYPES, binary=True).fetchall())
         register(connection, self._types)
@@ -224,9 +226,10 @@ class Session:
     def failure(self, error: psycopg.Error, *, harmless: bool = False) -> Failure:
         """Return what one of its errors means."""
         state = error.sqlstate
-        if state is None and not self.lost:
+        # An operational error without a state is the connection's own: the server was gone in the middle of a batch.
+        lost = self.lost or is_lost(state) or (state is None and isinstance(error, psycopg.OperationalError))
+        if state is None and not lost:
             return Failure(misused(), None, lost=False, passing=False, harmless=harmless)
-        lost = self.lost or is_lost(state)
         translated = error_of_state(state, error.diag.constraint_name)
         passing = lost or is_collision(state)
         cause = None if quotes_values(state) else error

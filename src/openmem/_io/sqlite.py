@@ -16,6 +16,7 @@ import anyio.to_thread
 from openmem._io.call import Deadline
 from openmem._io.sqlite_errors import Job
 from openmem._io.sqlite_store import MAX_READERS, SqliteStore, nothing
+from openmem.sql.sqlite.files import MEMORIES, FileKind
 from openmem.sql.steps import Query, Steps
 
 T = TypeVar("T")
@@ -24,8 +25,10 @@ T = TypeVar("T")
 class AsyncSqlite:
     """One SQLite file. Nothing is opened before the first use."""
 
-    def __init__(self, path: str, *, synchronous: str = "normal", make_folder: bool = False) -> None:
-        self._store = SqliteStore(path, synchronous=synchronous, make_folder=make_folder)
+    def __init__(
+        self, path: str, *, synchronous: str = "normal", make_folder: bool = False, kind: FileKind = MEMORIES
+    ) -> None:
+        self._store = SqliteStore(path, synchronous=synchronous, make_folder=make_folder, kind=kind)
         self._read_limit: anyio.CapacityLimiter | None = None
         self._write_limit: anyio.CapacityLimiter | None = None
         self._finalizer = weakref.finalize(self, SqliteStore.close, self._store)
@@ -66,8 +69,10 @@ class AsyncSqlite:
 class Sqlite:
     """One SQLite file. Nothing is opened before the first use."""
 
-    def __init__(self, path: str, *, synchronous: str = "normal", make_folder: bool = False) -> None:
-        self._store = SqliteStore(path, synchronous=synchronous, make_folder=make_folder)
+    def __init__(
+        self, path: str, *, synchronous: str = "normal", make_folder: bool = False, kind: FileKind = MEMORIES
+    ) -> None:
+        self._store = SqliteStore(path, synchronous=synchronous, make_folder=make_folder, kind=kind)
         self._finalizer = weakref.finalize(self, SqliteStore.close, self._store)
 
     def read(self, steps: Steps[T], deadline: Deadline) -> T:

@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 
 from openmem._io.sqlite_errors import Job
 from openmem.errors import ProviderError
-from openmem.sql.sqlite.schema import APPLICATION_ID, MIGRATIONS, PAGE_SIZE
+from openmem.sql.sqlite.files import FileKind
 
-SCHEMA_VERSION = len(MIGRATIONS)
 _BUSY_MILLISECONDS = 50
 
 
-def open_connection(path: str, synchronous: str, job: Job) -> sqlite3.Connection:
-    """Return a connection to an openmem database, made or migrated if need be.
+def open_connection(path: str, synchronous: str, job: Job, kind: FileKind) -> sqlite3.Connection:
+    """Return a connection to an openmem database of this kind, made or migrated if need be.
 
     Raises:
-        ProviderError: The file is another application's, or a newer version of openmem made it.
+        ProviderError: The file is another application's or of another kind, or a newer version of openmem made it.
     """
+    if kind.private:
+        _make_private(path)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
         # SQLite does not look at a job while it waits for a lock, so it waits for a short time only, again and again.
         connection.execute(f"pragma busy_timeout={_BUSY_MILLISECONDS}")
-        _when_free(lambda: _recognise(connection), job)
-        _when_free(lambda: _configure(connection, synchronous), job)
-        if _version(connection) < SCHEMA_VERSION:
-            _migrate(connection, job)
+        _when_free(lambda: _recognise(connection, kind), job)
+        _when_free(lambda: _configure(connection, synchronous, kind), job)
+        if _version(connection) < kind.version:
+            _migrate(connection, job, kind)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _recognise(connection: sqlite3.Connection) -> None:
+def _make_private(path: str) -> None:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except OSError:
+        return  # it is there, or SQLite will say why it cannot be
+
+
+def _recognise(connection: sqlite3.Connection, kind: FileKind) -> None:
     connection.execute("begin")  # one snapshot: another process may be making the file right now
     try:
         application = connection.execute("pragma application_id").fetchone()[0]
@@ -41,17 +50,17 @@ def _recognise(connection: sqlite3.Connection) -> None:
         version = _version(connection)
     finally:
         connection.execute("rollback")
-    if application == APPLICATION_ID:
-        _refuse_newer(version)
+    if application == kind.application_id:
+        _refuse_newer(version, kind)
     elif application or tables:
         raise ProviderError("the file is a database of another application", provider="sqlite")
 
 
-def _configure(connection: sqlite3.Connection, synchronous: str) -> None:
-    connection.execute(f"pragma page_size={PAGE_SIZE}")
+def _configure(connection: sqlite3.Connection, synchronous: str, kind: FileKind) -> None:
+    connection.execute(f"pragma page_size={kind.page_size}")
     connection.execute("pragma journal_mode=wal")
     connection.execute(f"pragma synchronous={synchronous}")
-    connection.execute("pragma secure_delete=fast")  # zeros where that costs no page more
+    connection.execute(f"pragma secure_delete={kind.secure_delete}")
     connection.execute("pragma temp_store=memory")
     connection.execute("pragma cache_size=-32768")
 
@@ -61,16 +70,16 @@ def begin_immediate(connection: sqlite3.Connection, job: Job) -> None:
     _when_free(lambda: connection.execute("begin immediate"), job)
 
 
-def _migrate(connection: sqlite3.Connection, job: Job) -> None:
+def _migrate(connection: sqlite3.Connection, job: Job, kind: FileKind) -> None:
     begin_immediate(connection, job)
     try:
         version = _version(connection)  # another process may have been quicker
-        _refuse_newer(version)
-        for statements in MIGRATIONS[version:]:
+        _refuse_newer(version, kind)
+        for statements in kind.migrations[version:]:
             for statement in statements:
                 connection.execute(statement)
-        connection.execute(f"pragma application_id={APPLICATION_ID}")
-        connection.execute(f"pragma user_version={max(version, SCHEMA_VERSION)}")
+        connection.execute(f"pragma application_id={kind.application_id}")
+        connection.execute(f"pragma user_version={max(version, kind.version)}")
         connection.execute("commit")
     except BaseException:
         if connection.in_transaction:
@@ -78,11 +87,11 @@ def _migrate(connection: sqlite3.Connection, job: Job) -> None:
         raise
 
 
-def _refuse_newer(version: int) -> None:
-    if version > SCHEMA_VERSION:
+def _refuse_newer(version: int, kind: FileKind) -> None:
+    if version > kind.version:
         raise ProviderError(
             f"the database was made by a newer version of openmem (schema {version}, this one knows "
-            f"{SCHEMA_VERSION}): upgrade openmem",
+            f"{kind.version}): upgrade openmem",
             provider="sqlite",
         )
 

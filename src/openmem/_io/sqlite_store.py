@@ -22,6 +22,7 @@ from openmem._io.sqlite_errors import Job, translate
 from openmem._io.sqlite_forks import watch
 from openmem._io.sqlite_open import begin_immediate, open_connection
 from openmem.errors import ProviderUnavailableError
+from openmem.sql.sqlite.files import MEMORIES, FileKind
 from openmem.sql.steps import Many, Query, Statement, Steps
 
 T = TypeVar("T")
@@ -44,10 +45,14 @@ class SqliteStore:
         path: The database file.
         synchronous: "normal" survives the death of the process; "full" survives a power cut too.
         make_folder: Make the file's folder if it is missing, for its owner only.
+        kind: What the file holds.
     """
 
-    def __init__(self, path: str, *, synchronous: str = "normal", make_folder: bool = False) -> None:
+    def __init__(
+        self, path: str, *, synchronous: str = "normal", make_folder: bool = False, kind: FileKind = MEMORIES
+    ) -> None:
         self._path = path
+        self._kind = kind
         self._make_folder = make_folder
         self._synchronous = synchronous
         self._reset()
@@ -186,7 +191,7 @@ class SqliteStore:
         if self._make_folder:
             Path(self._path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            return open_connection(self._path, self._synchronous, job)
+            return open_connection(self._path, self._synchronous, job, self._kind)
         except sqlite3.Error as error:
             raise translate(error, job) from error
 
@@ -215,7 +220,7 @@ class SqliteStore:
     def _write_late(self, statement: Query) -> None:
         # A read that was under way when another thread closed the store still enters the journal.
         job = Job(Deadline.after(1.0))
-        connection = open_connection(self._path, self._synchronous, job)
+        connection = open_connection(self._path, self._synchronous, job, self._kind)
         try:
             begin_immediate(connection, job)
             connection.execute(statement.sql, statement.params)

@@ -22,6 +22,7 @@ class AsyncWorker:
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         self._function = function
+        self._awaited = is_coroutine_function(function)  # not looked up for each call: it takes longer than some calls
 
     async def run(self, deadline: Deadline, *args: Any) -> Any:
         """Return what the function returns.
@@ -31,6 +32,8 @@ class AsyncWorker:
         """
         try:
             async with asyncio.timeout(deadline.remaining()) as limit:
+                if self._awaited:
+                    return await self._function(*args)
                 return await async_call(self._function, *args)
         except TimeoutError:
             if limit.expired():

@@ -11,8 +11,11 @@ from typing import Any, ClassVar, Self, TypeVar
 from openmem._io.call import Call, Deadline, labelled
 from openmem._io.concurrency import Binding, Lock, Work
 from openmem._sync.embedders import Embedder, resolve_embedder
+from openmem._sync.outer_guard import guarded
 from openmem._sync.provider import Provider
-from openmem.checks import check_app, check_timeout
+from openmem.access import Access, Seed
+from openmem.checks import check_app, check_instance, check_request_id, check_timeout
+from openmem.errors import InvalidRequestError
 from openmem.registry import load_provider
 from openmem.settings import check_options, resolve_settings
 
@@ -28,6 +31,10 @@ class Client:
     _opened: bool = False
     _touched: bool = False  # opened, or at least tried
     _closed: bool = False
+    _root: Client | None = None  # whose provider this is, if it only acts for a caller
+    _request_id: str | None = None
+    _access: Access | None = None
+    _seed: Seed | None = None
     _shown_name: ClassVar[str] = "Memory"
 
     def __init__(
@@ -45,8 +52,9 @@ class Client:
         settings = resolve_settings(provider, url, base_url, api_key, embedder, options, os.environ)
         self._app = check_app(app)
         self._timeout = check_timeout(timeout)
-        kind: type[Provider] = load_provider(settings.provider)
-        check_options(settings.provider, settings.options, kind.options)
+        kind: type[Provider] = load_provider(settings.entrance)
+        if settings.provider == settings.entrance:
+            check_options(settings.provider, settings.options, kind.options)
         self._embedder: Embedder | None = resolve_embedder(settings.embedder) if kind.embeds else None
         self._provider: Provider = kind(settings, self._embedder)
         self._binding = Binding(self._shown_name)
@@ -70,7 +78,7 @@ class Client:
 
     def close(self) -> None:
         """Release everything. Calling it again does nothing; every other verb then raises `RuntimeError`."""
-        if self._closed:
+        if self._closed or self._root is not None:
             return
         if self._touched:
             self._binding.check()
@@ -80,7 +88,45 @@ class Client:
         if self._embedder is not None:
             self._embedder.close()
 
+    def acting(
+        self,
+        *,
+        access: Access | None = None,
+        app: str | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        seed: Seed | None = None,
+    ) -> Self:
+        """Return this instance as seen by one caller: same provider, same connections.
+
+        It costs next to nothing, as often as once per request. It needs no `close`: closing it does nothing.
+        What is not given is as in this instance.
+
+        Args:
+            access: What the caller may do; every verb is checked against it. It cannot be exchanged for another.
+            app: Who calls, for the journal.
+            request_id: The id of the request, for the journal and for errors: 1 to 64 letters, digits, `.`, `_`, `-`.
+            timeout: Seconds that a verb may take.
+            seed: Makes one `add` or `add_many` repeatable: sent again with the same seed, it stores nothing and
+                returns what is stored.
+
+        Raises:
+            InvalidRequestError: An argument is wrong, or this instance has another access already.
+        """
+        if self._access is not None and access is not None and access != self._access:
+            raise InvalidRequestError("access: this instance acts for another caller already")
+        view = object.__new__(type(self))
+        vars(view).update(vars(self), _root=self._root or self, _opened=False)
+        view._access = check_instance(access, Access, "access") or self._access
+        view._app = self._app if app is None else check_app(app)
+        view._request_id = self._request_id if request_id is None else check_request_id(request_id)
+        view._timeout = check_timeout(timeout) or self._timeout
+        view._seed = check_instance(seed, Seed, "seed") or self._seed
+        return view
+
     def __repr__(self) -> str:
+        if self._root is not None:
+            return repr(self._root)
         state = "closed" if self._closed else "open" if self._opened else "unused"
         return f"<{self._shown_name} provider={self._provider.name!r} {state}>"
 
@@ -89,6 +135,10 @@ class Client:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
     def _call(self, timeout: float | None, *, limited: bool = True) -> Call:
+        if self._root is not None:
+            own = self._timeout if limited else None
+            call = self._root._call(check_timeout(timeout) or own, limited=limited)
+            return call.acting(self._app, self._request_id, self._access, self._seed)
         if self._closed:
             raise RuntimeError(self._shown_name + " is closed")
         if self._binding.check():
@@ -98,16 +148,21 @@ class Client:
         return Call(app=self._app, deadline=Deadline.after(check_timeout(timeout) or own))
 
     def _use(self, call: Call, action: Work[Provider, T]) -> T:
+        if self._root is not None:
+            return self._root._use(call, action)
         with labelled(call, self._provider.name):
             if not self._opened:
                 self._open(call)
+            if call.access is not None:
+                return action(guarded(self._provider, call.access))
             return action(self._provider)
 
     def _open(self, call: Call) -> None:
         with self._opening:
             if not self._opened:
                 self._touched = True
-                self._provider.open(call)
+                self._provider = self._provider.resolve(call)
+                self._embedder = self._provider.embedder
                 self._opened = True
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from openmem._io.concurrency import Batches, to_thread
 from openmem._sync import transfer
 from openmem._sync.client import Client
 from openmem.checks import check_callable
-from openmem.context import TokenCounter, build_context
+from openmem.context import TokenCounter
 from openmem.drafting import make_change, make_draft, make_drafts
 from openmem.scopes import parse_pattern
 from openmem.types import (
@@ -31,6 +30,7 @@ from openmem.types import (
     MemorySource,
     ReembedReport,
     SearchMode,
+    SearchPurpose,
     SearchResult,
     Unset,
 )
@@ -251,6 +251,7 @@ class Memory(Client):
         include_superseded: bool = False,
         include_expired: bool = False,
         explain: bool = False,
+        purpose: SearchPurpose = "search",
         timeout: float | None = None,
     ) -> list[SearchResult]:
         """Return the memories that fit a query best, best first, with scores in [0, 1].
@@ -267,6 +268,7 @@ class Memory(Client):
             include_superseded: Show memories that others replace.
             include_expired: Show memories outside their time of validity.
             explain: Fill in `explain` with the parts of each score.
+            purpose: Which verb the journal shows: `search`, or `context` for who makes a prompt of the results.
             timeout: Seconds this call may take.
 
         Raises:
@@ -286,6 +288,7 @@ class Memory(Client):
             include_superseded=include_superseded,
             include_expired=include_expired,
             explain=explain,
+            action=purpose,
         )
         return [*self._use(call, lambda provider: provider.search(request, call))]
 
@@ -319,9 +322,7 @@ class Memory(Client):
         request = make_search_query(
             query, user_id, scope=scope, limit=CONTEXT_CANDIDATES, tags=tags, as_of=as_of, action="context"
         )
-        results = self._use(call, lambda provider: provider.search(request, call))
-        pack = partial(build_context, results, token_budget=budget, token_counter=token_counter)
-        return to_thread(pack)
+        return self._use(call, lambda provider: provider.context(request, budget, token_counter, call))
 
     def history(self, id: str, *, user_id: str | None = None, timeout: float | None = None) -> list[MemoryRecord]:
         """Return a memory's earlier versions and the memories that it supersedes, newest first.

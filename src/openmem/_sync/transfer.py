@@ -16,6 +16,8 @@ from openmem.validation import MAX_LIST
 
 def export(provider: Provider, user_id: str | None, cursor: str | None, limit: int, call: Call) -> ExportPage:
     """Return a page of lines; the first page begins with a header."""
+    if user_id is None and call.access is not None:
+        user_id = call.access.user_id
     records, following = provider.export(user_id, cursor, limit, call)
     lines = [header_line(call.now, provider.name, user_id)] if cursor is None else []
     lines += [record_line(record) for record in records]

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 import openmem
-from openmem.cli import asking, doctor, erasing, journal, keeping, moving, upkeep
+from openmem.cli import asking, doctor, erasing, journal, keeping, keys, moving, serving, upkeep
 from openmem.cli.session import command
 
 HELP_WIDTH: Final = 100
@@ -53,3 +53,9 @@ command(app, "import")(moving.import_)
 command(app)(upkeep.reembed)
 command(app)(upkeep.migrate)
 command(app)(doctor.doctor)
+app.add_typer(keys.app, name="keys")
+app.command(
+    "serve",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)(serving.serve)

@@ -24,8 +24,13 @@ if TYPE_CHECKING:
 EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "async": ("asyncpg", "psycopg"),
     "cli": ("typer", "rich"),
+    "letta": ("letta_client",),
     "local": ("fastembed",),
+    "mem0": ("mem0",),
+    "otel": ("opentelemetry",),
     "postgres": ("asyncpg", "psycopg"),
+    "server": ("fastapi", "httptools", "prometheus_client", "uvicorn"),
+    "supermemory": ("supermemory",),
 }
 _REMEDIES: Final = {
     "unauthorized": "check the user and password in the URL, or OMP_API_KEY",

@@ -32,6 +32,21 @@ def moment(text: str) -> datetime:
         raise typer.BadParameter(f"{text!r} is no time. {_WHEN}") from None
 
 
+def later(text: str) -> datetime:
+    """Return the time that a text names, in the same ways, except that `90d` is 90 days from now.
+
+    Raises:
+        typer.BadParameter: It names no time.
+    """
+    span = _AGO.fullmatch(text)
+    if not span:
+        return moment(text)
+    try:
+        return datetime.now(UTC) + timedelta(**{_UNITS[span[2]]: int(span[1])})
+    except OverflowError:
+        raise typer.BadParameter(f"{text!r} is too far away") from None
+
+
 Mode: TypeAlias = Literal["hybrid", "vector", "keyword"]
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The memory's id.")]

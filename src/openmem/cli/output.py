@@ -149,7 +149,7 @@ def _show_table(columns: Sequence[str], rows: Sequence[Row]) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     kept = [at for at in range(len(columns)) if any(row[at] for row in rows)]
     for index in kept:
-        flexible = columns[index] in ("memory", "scope", "tags")
+        flexible = columns[index] in ("memory", "scope", "tags", "grants")
         table.add_column(columns[index], overflow="fold", no_wrap=not flexible)
     for row in rows:
         table.add_row(*(Text(row[index]) for index in kept))

@@ -87,23 +87,24 @@ SHARED_OPTIONS: Final = frozenset(
 )
 
 
-def command(app: typer.Typer, name: str | None = None) -> Callable[[Work], Work]:
+def command(app: typer.Typer, name: str | None = None, *, options: type[Any] = Session) -> Callable[[Work], Work]:
     """Return a decorator that makes a command of a function, whose first argument is a `Session`.
 
     Args:
         app: Where the command is added.
         name: What it is called, if not like the function.
+        options: Another class of options instead, with a field `as_json` at least.
     """
 
     def register(work: Work) -> Work:
         own = [*inspect.signature(work, eval_str=True).parameters.values()][1:]
 
         def run(**values: Any) -> None:
-            session = Session(**{field.name: values.pop(field.name) for field in fields(Session)})
+            session = options(**{field.name: values.pop(field.name) for field in fields(options)})
             with failures(session.as_json):
                 work(session, **values)
 
-        shown = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in [*own, *_shared()]]
+        shown = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in [*own, *_shared(options)]]
         described = cast("Any", run)
         described.__signature__ = inspect.Signature(shown)
         described.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
@@ -154,11 +155,11 @@ def _report_text(message: str, code: str, as_json: bool) -> None:
         output.say(f"Error: {output.printable(message)}")
 
 
-def _shared() -> list[inspect.Parameter]:
-    hints = inspect.get_annotations(Session, eval_str=True)
+def _shared(options: type[Any]) -> list[inspect.Parameter]:
+    hints = inspect.get_annotations(options, eval_str=True)
     return [
         inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
         )
-        for field in fields(Session)
+        for field in fields(options)
     ]

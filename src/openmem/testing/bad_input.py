@@ -157,6 +157,7 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
         "min_score": SHARES,
         "tags": TAGS + MANY_TAGS,
         "mode": ["", "semantic", 7, None],
+        "purpose": ["", "fun", 7, None],
         "as_of": TIMES,
         "include_superseded": ["yes", 1, None],
         "include_expired": ["yes", 1, None],

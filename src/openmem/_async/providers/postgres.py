@@ -12,8 +12,10 @@ from typing import Any, ClassVar, Final
 
 from openmem._async.embedders import AsyncEmbedder
 from openmem._async.provider import AsyncProvider
-from openmem._io.call import Call, entropy
+from openmem._io.call import Call, Deadline, entropy
+from openmem._io.groups import AsyncGroups
 from openmem._io.postgres import AsyncPg
+from openmem.access import Patterns, Seed
 from openmem.checks import check_flag
 from openmem.errors import InvalidRequestError, NotFoundError, ProviderError
 from openmem.ids import bucket_of, new_memory_ids
@@ -24,8 +26,8 @@ from openmem.scopes import ScopePattern
 from openmem.settings import Settings
 from openmem.sql.postgres import erase, health, hnsw, journal, migrate, portable, read, reembed, search, write
 from openmem.sql.postgres.names import DEFAULT_CONFIG, DEFAULT_SCHEMA, Names
-from openmem.sql.postgres.rows import Model, Stamp
-from openmem.sql.postgres.write import Incoming
+from openmem.sql.postgres.rows import Incoming, Model, Stamp
+from openmem.sql.postgres.write import Single
 from openmem.types import (
     AuditEntry,
     Capabilities,
@@ -59,6 +61,8 @@ class AsyncPostgresProvider(AsyncProvider):
         pool_min_size, pool_max_size: Connections to keep and to have at most (0, 10).
         pool_timeout: Seconds to wait for a connection (30.0).
         statement_cache: False behind a pooler in transaction mode (True).
+        group_adds: Store what is added at the same moment, by tasks of one event loop, in one transaction, which
+            then holds rows of several users, each routed by its own bucket (True).
         hnsw: Keep an approximate index for each model, for users with very many memories (False).
         hnsw_from: Number of memories from which on a user is searched by that index (20,000).
     """
@@ -66,9 +70,11 @@ class AsyncPostgresProvider(AsyncProvider):
     name: ClassVar[str] = "postgres"
     options: ClassVar[frozenset[str]] = frozenset(
         {"schema", "text_search", "migrate", "pool_min_size", "pool_max_size", "pool_timeout", "statement_cache"}
+        | {"group_adds"}
         | hnsw.OPTIONS.keys()
     )
     embeds: ClassVar[bool] = True
+    enforces: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
         super().__init__(settings, embedder)
@@ -81,6 +87,8 @@ class AsyncPostgresProvider(AsyncProvider):
         self._migrates = check_flag(given.pop("migrate", True), "migrate")
         chosen = {field: given.pop(name) for name, field in hnsw.OPTIONS.items() if name in given}
         self._hnsw = hnsw.Approximation(**chosen)
+        groups = check_flag(given.pop("group_adds", True), "group_adds")
+        self._singles = AsyncGroups(self._store_one, self._store_each, on=groups)
         self._db = AsyncPg(settings.url, **given)
 
     async def open(self, call: Call) -> None:
@@ -116,6 +124,7 @@ class AsyncPostgresProvider(AsyncProvider):
     async def aclose(self) -> None:
         """Close the connections."""
         await self._db.aclose()
+        await self._singles.aclose()
 
     async def capabilities(self, call: Call) -> Capabilities:
         """Say what this provider can do; vectors depend on the embedder."""
@@ -128,19 +137,20 @@ class AsyncPostgresProvider(AsyncProvider):
         model, items = await self._incoming(drafts, on_progress, call)
         stamp = _stamp(call)
         only = items[0].draft
-        if len(items) == 1 and only.key is None and not only.supersedes:
-            return [await self._db.run(partial(write.add_one, self._names, items[0], model, stamp), call.deadline)]
+        if len(items) == 1 and only.key is None and not only.supersedes and call.seed is None:
+            return [await self._singles.run(Single(items[0], model, stamp), call.deadline)]
         records: dict[int, MemoryRecord] = {}
         for number, positions in enumerate(by_user([draft.user_id for draft in drafts]).values()):
             mine = [items[position] for position in positions]
-            made = await self._add(mine, model, _stamp(call, number), call)
+            made = await self._add(mine, model, _stamp(call, number, call.seed), call)
             records.update(zip(positions, made, strict=True))
         return [records[position] for position in range(len(drafts))]
 
     async def get(self, id: str, user_id: str | None, call: Call) -> MemoryRecord:
         """Return one memory."""
-        owner = await self._owner(id, user_id, call)
-        make = partial(read.get, self._names, id, owner, _stamp(call))
+        seen = _seen(call)
+        owner = await self._owner(id, user_id, seen, call)
+        make = partial(read.get, self._names, id, owner, _stamp(call), seen)
         return await self._db.run(make, call.deadline, retry=True)
 
     async def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
@@ -149,14 +159,15 @@ class AsyncPostgresProvider(AsyncProvider):
         if "content" in change.fields and self.embedder is not None:
             vectors = await self.embedder.embed([change.fields["content"]], call.deadline)
             model, vector = Model(self.embedder.model, vectors.shape[1]), vectors[0]
-        owner = await self._owner(id, user_id, call)
-        make = partial(write.update, self._names, id, owner, change, vector, model, _stamp(call))
+        owner = await self._owner(id, user_id, _seen(call), call)
+        make = partial(write.update, self._names, id, owner, change, vector, model, _stamp(call), call.access)
         return await self._db.transact(make, call.deadline)
 
     async def delete(self, id: str, user_id: str | None, call: Call) -> None:
         """Erase one memory."""
-        owner = await self._owner(id, user_id, call)
-        await self._db.transact(partial(write.delete, self._names, id, owner, _stamp(call)), call.deadline)
+        owner = await self._owner(id, user_id, _seen(call, "read", "delete"), call)
+        make = partial(write.delete, self._names, id, owner, _stamp(call), call.access)
+        await self._db.transact(make, call.deadline)
 
     async def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
@@ -190,8 +201,10 @@ class AsyncPostgresProvider(AsyncProvider):
 
     async def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         """Return earlier versions and what the memory supersedes, newest first."""
-        owner = await self._owner(id, user_id, call)
-        return await self._db.transact(partial(read.history, self._names, id, owner, _stamp(call)), call.deadline)
+        seen = _seen(call)
+        owner = await self._owner(id, user_id, seen, call)
+        make = partial(read.history, self._names, id, owner, _stamp(call), seen)
+        return await self._db.transact(make, call.deadline)
 
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest entries of the journal."""
@@ -199,7 +212,7 @@ class AsyncPostgresProvider(AsyncProvider):
 
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Check that the memories are there: what `add` returned can be found at once."""
-        await self._db.run(partial(read.check_all, self._names, ids, user_id), call.deadline, retry=True)
+        await self._db.run(partial(read.check_all, self._names, ids, user_id, _seen(call)), call.deadline, retry=True)
 
     async def export(
         self, user_id: str | None, cursor: str | None, limit: int, call: Call
@@ -246,10 +259,11 @@ class AsyncPostgresProvider(AsyncProvider):
         detail = await self._db.run(partial(health.check, self._names), call.deadline, retry=True)
         return Health(ok=True, provider=self.name, detail={**detail, "pool": self._db.stats()})
 
-    async def _owner(self, id: str, user_id: str | None, call: Call) -> str:
+    async def _owner(self, id: str, user_id: str | None, seen: Patterns | None, call: Call) -> str:
         if user_id is not None:
             return user_id
-        found = await self._db.run(partial(write.owners, self._names, id, bucket_of(id)), call.deadline, retry=True)
+        make = partial(write.owners, self._names, id, bucket_of(id), seen)
+        found = await self._db.run(make, call.deadline, retry=True)
         if not found:
             raise NotFoundError(f"no memory has the id {id!r}", provider=self.name)
         if len(found) > 1:
@@ -277,25 +291,37 @@ class AsyncPostgresProvider(AsyncProvider):
     async def _incoming(
         self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
     ) -> tuple[Model | None, Sequence[Incoming]]:
-        ids = new_memory_ids([draft.user_id for draft in drafts], call.now, entropy())
-        vectors: list[Any] = []
+        ids = new_memory_ids([draft.user_id for draft in drafts], *call.origin())
         if self.embedder is None:
-            vectors = [None] * len(drafts)
+            return None, [Incoming(draft, draft.id or id_) for draft, id_ in zip(drafts, ids, strict=True)]
+        vectors: list[Any] = []
         while len(vectors) < len(drafts):
             some = [draft.content for draft in drafts[len(vectors) : len(vectors) + _EMBED_AT_ONCE]]
-            vectors += [*await self.embedder.embed(some, call.deadline)] if self.embedder else []
+            vectors.extend(await self.embedder.embed(some, call.deadline))
             if on_progress is not None:
                 on_progress(len(vectors), len(drafts))
-        model = Model(self.embedder.model, len(vectors[0])) if self.embedder else None
-        if model is not None:
+        model = Model(self.embedder.model, len(vectors[0]))
+        if self._hnsw.on:
             await self._has_index(model, call)
         items = zip(drafts, ids, vectors, strict=True)
         return model, [Incoming(draft, draft.id or id_, vector) for draft, id_, vector in items]
 
+    async def _store_one(self, single: Single, deadline: Deadline) -> MemoryRecord:
+        make = partial(write.add_one, self._names, single.item, single.model, single.stamp)
+        return await self._db.run(make, deadline)
+
+    async def _store_each(self, singles: Sequence[Single], deadline: Deadline) -> Sequence[MemoryRecord]:
+        make = partial(write.add_each, self._names, singles)
+        if len({single.dim for single in singles}) > 1:
+            return await self._db.transact(make, deadline)
+        return await self._db.run(make, deadline)  # one statement: all or none without a transaction around it
+
     async def _add(
         self, items: Sequence[Incoming], model: Model | None, stamp: Stamp, call: Call
     ) -> Sequence[MemoryRecord]:
-        make = partial(write.add, self._names, items, model, stamp)
+        repeatable = call.seed is not None
+        make = partial(write.add, self._names, items, model, stamp, call.access, repeatable=repeatable)
+        repeats = 1 if repeatable else 0
         while True:
             try:
                 return await self._db.transact(make, call.deadline)
@@ -303,7 +329,9 @@ class AsyncPostgresProvider(AsyncProvider):
                 # Somebody else added the same key at the same moment: now it is there to be updated.
                 # An index of a partition has a name of its own, but that of a primary key ends in "_pkey".
                 constraint = (error.details or {}).get("constraint", "")
-                if constraint != _KEY_INDEX and "_key_" not in constraint:
+                if constraint.endswith("_pkey") and repeats:
+                    repeats -= 1  # the same add at the same moment: now it is there to be returned
+                elif constraint != _KEY_INDEX and "_key_" not in constraint:
                     raise
                 call.deadline.check()
 
@@ -337,7 +365,12 @@ class AsyncPostgresProvider(AsyncProvider):
         return done
 
 
-def _stamp(call: Call, number: int = 0) -> Stamp:
+def _seen(call: Call, *verbs: str) -> Patterns | None:
+    return None if call.access is None else call.access.patterns(*(verbs or ("read",)))
+
+
+def _stamp(call: Call, number: int = 0, seed: Seed | None = None) -> Stamp:
     # Users of one call may share a bucket, in which the ids of entries must differ.
-    entry_id = f"{int(call.now.timestamp() * 1_000_000):014x}{call.request_id[:10]}{number:06d}"
-    return Stamp(call.now, call.app, call.request_id, entry_id)
+    chance = call.nonce or call.request_id
+    entry_id = f"{int(call.now.timestamp() * 1_000_000):014x}{chance[:10]}{number:06d}"
+    return Stamp(seed.at if seed is not None else call.now, call.app, call.request_id, entry_id)

@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
 
-from openmem._io.call import Call, entropy
+from openmem._io.call import Call, Deadline, entropy
+from openmem._io.groups import Groups
 from openmem._io.postgres import Pg
 from openmem._sync.embedders import Embedder
 from openmem._sync.provider import Provider
+from openmem.access import Patterns, Seed
 from openmem.checks import check_flag
 from openmem.errors import InvalidRequestError, NotFoundError, ProviderError
 from openmem.ids import bucket_of, new_memory_ids
@@ -25,8 +27,8 @@ from openmem.scopes import ScopePattern
 from openmem.settings import Settings
 from openmem.sql.postgres import erase, health, hnsw, journal, migrate, portable, read, reembed, search, write
 from openmem.sql.postgres.names import DEFAULT_CONFIG, DEFAULT_SCHEMA, Names
-from openmem.sql.postgres.rows import Model, Stamp
-from openmem.sql.postgres.write import Incoming
+from openmem.sql.postgres.rows import Incoming, Model, Stamp
+from openmem.sql.postgres.write import Single
 from openmem.types import (
     AuditEntry,
     Capabilities,
@@ -60,6 +62,8 @@ class PostgresProvider(Provider):
         pool_min_size, pool_max_size: Connections to keep and to have at most (0, 10).
         pool_timeout: Seconds to wait for a connection (30.0).
         statement_cache: False behind a pooler in transaction mode (True).
+        group_adds: Store what is added at the same moment, by tasks of one event loop, in one transaction, which
+            then holds rows of several users, each routed by its own bucket (True).
         hnsw: Keep an approximate index for each model, for users with very many memories (False).
         hnsw_from: Number of memories from which on a user is searched by that index (20,000).
     """
@@ -67,9 +71,11 @@ class PostgresProvider(Provider):
     name: ClassVar[str] = "postgres"
     options: ClassVar[frozenset[str]] = frozenset(
         {"schema", "text_search", "migrate", "pool_min_size", "pool_max_size", "pool_timeout", "statement_cache"}
+        | {"group_adds"}
         | hnsw.OPTIONS.keys()
     )
     embeds: ClassVar[bool] = True
+    enforces: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)
@@ -82,6 +88,8 @@ class PostgresProvider(Provider):
         self._migrates = check_flag(given.pop("migrate", True), "migrate")
         chosen = {field: given.pop(name) for name, field in hnsw.OPTIONS.items() if name in given}
         self._hnsw = hnsw.Approximation(**chosen)
+        groups = check_flag(given.pop("group_adds", True), "group_adds")
+        self._singles = Groups(self._store_one, self._store_each, on=groups)
         self._db = Pg(settings.url, **given)
 
     def open(self, call: Call) -> None:
@@ -117,6 +125,7 @@ class PostgresProvider(Provider):
     def close(self) -> None:
         """Close the connections."""
         self._db.close()
+        self._singles.close()
 
     def capabilities(self, call: Call) -> Capabilities:
         """Say what this provider can do; vectors depend on the embedder."""
@@ -129,19 +138,20 @@ class PostgresProvider(Provider):
         model, items = self._incoming(drafts, on_progress, call)
         stamp = _stamp(call)
         only = items[0].draft
-        if len(items) == 1 and only.key is None and not only.supersedes:
-            return [self._db.run(partial(write.add_one, self._names, items[0], model, stamp), call.deadline)]
+        if len(items) == 1 and only.key is None and not only.supersedes and call.seed is None:
+            return [self._singles.run(Single(items[0], model, stamp), call.deadline)]
         records: dict[int, MemoryRecord] = {}
         for number, positions in enumerate(by_user([draft.user_id for draft in drafts]).values()):
             mine = [items[position] for position in positions]
-            made = self._add(mine, model, _stamp(call, number), call)
+            made = self._add(mine, model, _stamp(call, number, call.seed), call)
             records.update(zip(positions, made, strict=True))
         return [records[position] for position in range(len(drafts))]
 
     def get(self, id: str, user_id: str | None, call: Call) -> MemoryRecord:
         """Return one memory."""
-        owner = self._owner(id, user_id, call)
-        make = partial(read.get, self._names, id, owner, _stamp(call))
+        seen = _seen(call)
+        owner = self._owner(id, user_id, seen, call)
+        make = partial(read.get, self._names, id, owner, _stamp(call), seen)
         return self._db.run(make, call.deadline, retry=True)
 
     def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
@@ -150,14 +160,15 @@ class PostgresProvider(Provider):
         if "content" in change.fields and self.embedder is not None:
             vectors = self.embedder.embed([change.fields["content"]], call.deadline)
             model, vector = Model(self.embedder.model, vectors.shape[1]), vectors[0]
-        owner = self._owner(id, user_id, call)
-        make = partial(write.update, self._names, id, owner, change, vector, model, _stamp(call))
+        owner = self._owner(id, user_id, _seen(call), call)
+        make = partial(write.update, self._names, id, owner, change, vector, model, _stamp(call), call.access)
         return self._db.transact(make, call.deadline)
 
     def delete(self, id: str, user_id: str | None, call: Call) -> None:
         """Erase one memory."""
-        owner = self._owner(id, user_id, call)
-        self._db.transact(partial(write.delete, self._names, id, owner, _stamp(call)), call.deadline)
+        owner = self._owner(id, user_id, _seen(call, "read", "delete"), call)
+        make = partial(write.delete, self._names, id, owner, _stamp(call), call.access)
+        self._db.transact(make, call.deadline)
 
     def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
@@ -191,8 +202,10 @@ class PostgresProvider(Provider):
 
     def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         """Return earlier versions and what the memory supersedes, newest first."""
-        owner = self._owner(id, user_id, call)
-        return self._db.transact(partial(read.history, self._names, id, owner, _stamp(call)), call.deadline)
+        seen = _seen(call)
+        owner = self._owner(id, user_id, seen, call)
+        make = partial(read.history, self._names, id, owner, _stamp(call), seen)
+        return self._db.transact(make, call.deadline)
 
     def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest entries of the journal."""
@@ -200,7 +213,7 @@ class PostgresProvider(Provider):
 
     def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Check that the memories are there: what `add` returned can be found at once."""
-        self._db.run(partial(read.check_all, self._names, ids, user_id), call.deadline, retry=True)
+        self._db.run(partial(read.check_all, self._names, ids, user_id, _seen(call)), call.deadline, retry=True)
 
     def export(
         self, user_id: str | None, cursor: str | None, limit: int, call: Call
@@ -247,10 +260,11 @@ class PostgresProvider(Provider):
         detail = self._db.run(partial(health.check, self._names), call.deadline, retry=True)
         return Health(ok=True, provider=self.name, detail={**detail, "pool": self._db.stats()})
 
-    def _owner(self, id: str, user_id: str | None, call: Call) -> str:
+    def _owner(self, id: str, user_id: str | None, seen: Patterns | None, call: Call) -> str:
         if user_id is not None:
             return user_id
-        found = self._db.run(partial(write.owners, self._names, id, bucket_of(id)), call.deadline, retry=True)
+        make = partial(write.owners, self._names, id, bucket_of(id), seen)
+        found = self._db.run(make, call.deadline, retry=True)
         if not found:
             raise NotFoundError(f"no memory has the id {id!r}", provider=self.name)
         if len(found) > 1:
@@ -278,23 +292,35 @@ class PostgresProvider(Provider):
     def _incoming(
         self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
     ) -> tuple[Model | None, Sequence[Incoming]]:
-        ids = new_memory_ids([draft.user_id for draft in drafts], call.now, entropy())
-        vectors: list[Any] = []
+        ids = new_memory_ids([draft.user_id for draft in drafts], *call.origin())
         if self.embedder is None:
-            vectors = [None] * len(drafts)
+            return None, [Incoming(draft, draft.id or id_) for draft, id_ in zip(drafts, ids, strict=True)]
+        vectors: list[Any] = []
         while len(vectors) < len(drafts):
             some = [draft.content for draft in drafts[len(vectors) : len(vectors) + _EMBED_AT_ONCE]]
-            vectors += [*self.embedder.embed(some, call.deadline)] if self.embedder else []
+            vectors.extend(self.embedder.embed(some, call.deadline))
             if on_progress is not None:
                 on_progress(len(vectors), len(drafts))
-        model = Model(self.embedder.model, len(vectors[0])) if self.embedder else None
-        if model is not None:
+        model = Model(self.embedder.model, len(vectors[0]))
+        if self._hnsw.on:
             self._has_index(model, call)
         items = zip(drafts, ids, vectors, strict=True)
         return model, [Incoming(draft, draft.id or id_, vector) for draft, id_, vector in items]
 
+    def _store_one(self, single: Single, deadline: Deadline) -> MemoryRecord:
+        make = partial(write.add_one, self._names, single.item, single.model, single.stamp)
+        return self._db.run(make, deadline)
+
+    def _store_each(self, singles: Sequence[Single], deadline: Deadline) -> Sequence[MemoryRecord]:
+        make = partial(write.add_each, self._names, singles)
+        if len({single.dim for single in singles}) > 1:
+            return self._db.transact(make, deadline)
+        return self._db.run(make, deadline)  # one statement: all or none without a transaction around it
+
     def _add(self, items: Sequence[Incoming], model: Model | None, stamp: Stamp, call: Call) -> Sequence[MemoryRecord]:
-        make = partial(write.add, self._names, items, model, stamp)
+        repeatable = call.seed is not None
+        make = partial(write.add, self._names, items, model, stamp, call.access, repeatable=repeatable)
+        repeats = 1 if repeatable else 0
         while True:
             try:
                 return self._db.transact(make, call.deadline)
@@ -302,7 +328,9 @@ class PostgresProvider(Provider):
                 # Somebody else added the same key at the same moment: now it is there to be updated.
                 # An index of a partition has a name of its own, but that of a primary key ends in "_pkey".
                 constraint = (error.details or {}).get("constraint", "")
-                if constraint != _KEY_INDEX and "_key_" not in constraint:
+                if constraint.endswith("_pkey") and repeats:
+                    repeats -= 1  # the same add at the same moment: now it is there to be returned
+                elif constraint != _KEY_INDEX and "_key_" not in constraint:
                     raise
                 call.deadline.check()
 
@@ -334,7 +362,12 @@ class PostgresProvider(Provider):
         return done
 
 
-def _stamp(call: Call, number: int = 0) -> Stamp:
+def _seen(call: Call, *verbs: str) -> Patterns | None:
+    return None if call.access is None else call.access.patterns(*(verbs or ("read",)))
+
+
+def _stamp(call: Call, number: int = 0, seed: Seed | None = None) -> Stamp:
     # Users of one call may share a bucket, in which the ids of entries must differ.
-    entry_id = f"{int(call.now.timestamp() * 1_000_000):014x}{call.request_id[:10]}{number:06d}"
-    return Stamp(call.now, call.app, call.request_id, entry_id)
+    chance = call.nonce or call.request_id
+    entry_id = f"{int(call.now.timestamp() * 1_000_000):014x}{chance[:10]}{number:06d}"
+    return Stamp(seed.at if seed is not None else call.now, call.app, call.request_id, entry_id)

@@ -18,6 +18,7 @@ from openmem._io.concurrency import ThreadLock
 from openmem._io.sqlite import Sqlite
 from openmem._sync.embedders import Embedder
 from openmem._sync.provider import Provider
+from openmem.access import Patterns
 from openmem.columns import UserCache
 from openmem.errors import DeadlineExceededError, InvalidRequestError
 from openmem.ids import new_memory_ids
@@ -59,6 +60,7 @@ class SqliteProvider(Provider):
     name: ClassVar[str] = "sqlite"
     options: ClassVar[frozenset[str]] = frozenset({"synchronous", "cache_mb"})
     embeds: ClassVar[bool] = True
+    enforces: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)
@@ -94,13 +96,16 @@ class SqliteProvider(Provider):
     ) -> list[MemoryRecord]:
         """Store drafts in one transaction."""
         model, blobs = self._embed([draft.content for draft in drafts], on_progress, call)
-        ids = new_memory_ids([draft.user_id for draft in drafts], call.now, entropy())
+        at, start = call.origin()
+        ids = new_memory_ids([draft.user_id for draft in drafts], at, start)
         items = [Incoming(*item) for item in zip(drafts, ids, blobs, strict=True)]
-        return self._db.write(write.add(items, model, _stamp(call)), call.deadline)
+        stamp = Stamp(micros(at) or 0, call.app, call.request_id)
+        steps = write.add(items, model, stamp, call.access, repeatable=call.seed is not None)
+        return self._db.write(steps, call.deadline)
 
     def get(self, id: str, user_id: str | None, call: Call) -> MemoryRecord:
         """Return one memory."""
-        record = self._db.read(read.get(id, user_id), call.deadline)
+        record = self._db.read(read.get(id, user_id, _seen(call)), call.deadline)
         self._note(record.user_id, "get", id, record.scope, call)
         return record
 
@@ -111,11 +116,12 @@ class SqliteProvider(Provider):
         if "content" in change.fields:
             model, blobs = self._embed([change.fields["content"]], None, call)
             blob = next(iter(blobs))
-        return self._db.write(write.update(id, user_id, change, blob, model, _stamp(call)), call.deadline)
+        steps = write.update(id, user_id, change, blob, model, _stamp(call), call.access)
+        return self._db.write(steps, call.deadline)
 
     def delete(self, id: str, user_id: str | None, call: Call) -> None:
         """Erase one memory."""
-        self._db.write(write.delete(id, user_id, _stamp(call)), call.deadline)
+        self._db.write(write.delete(id, user_id, _stamp(call), call.access), call.deadline)
 
     def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
@@ -137,7 +143,7 @@ class SqliteProvider(Provider):
 
     def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         """Return earlier versions and what the memory supersedes, newest first."""
-        owner, records = self._db.read(read.history(id, user_id), call.deadline)
+        owner, records = self._db.read(read.history(id, user_id, _seen(call)), call.deadline)
         self._note(owner.user_id, "get", id, owner.scope, call)
         return records
 
@@ -148,7 +154,7 @@ class SqliteProvider(Provider):
 
     def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Check that the memories are there: what `add` returned can be found at once."""
-        self._db.read(read.check_all(ids, user_id), call.deadline)
+        self._db.read(read.check_all(ids, user_id, _seen(call)), call.deadline)
 
     def export(
         self, user_id: str | None, cursor: str | None, limit: int, call: Call
@@ -260,6 +266,10 @@ def _blobs_of(vectors: Any) -> Iterator[Blob]:
     data = memoryview(vectors.astype("<f4", copy=False).tobytes())
     width = vectors.shape[1] * 4
     return (data[start : start + width] for start in range(0, len(data), width))
+
+
+def _seen(call: Call) -> Patterns | None:
+    return None if call.access is None else call.access.patterns("read")
 
 
 def _now(call: Call) -> int:

@@ -6,7 +6,7 @@ from openmem.ids import routing_bucket
 from openmem.scopes import ScopePattern
 from openmem.sql.postgres import journal
 from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.rows import Stamp
+from openmem.sql.postgres.rows import Stamp, by_id
 from openmem.sql.postgres.write import erase_rows
 from openmem.sql.steps import Query, Steps
 from openmem.types import ErasureReceipt
@@ -42,7 +42,7 @@ def erase(db: Names, user_id: str, scope: ScopePattern | None, stamp: Stamp) -> 
 
 
 def _counts(db: Names, user_id: str, ids: list[str], scope: ScopePattern | None) -> Steps[dict[str, int]]:
-    where = "bucket = $1 and user_id = $2 and id = any($3::text[])"
+    where = f"bucket = $1 and {by_id()} and id = any($3::text[])"
     rows = yield Query(
         f"""
         select

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from openmem.ids import routing_bucket
@@ -15,6 +16,7 @@ from openmem.types import Action, AuditEntry
 _COLUMNS: Final = "bucket, id, user_id, at, app, action, memory_id, scope, request_id"
 
 
+@lru_cache(maxsize=64)
 def read_entry(db: Names, start: int, condition: str = "true") -> str:
     """Return a CTE `entry` that enters a read, for a statement whose bucket is `$1` and whose user is `$2`.
 
@@ -78,14 +80,19 @@ def note(db: Names, user_id: str, action: Action, stamp: Stamp) -> Steps[None]:
 
 def entries(db: Names, query: AuditQuery) -> Steps[list[AuditEntry]]:
     """Read a user's journal, newest first."""
+    values: list[Any] = [routing_bucket(query.user_id), query.user_id, query.limit]
+    conditions = []
+    for condition, value in (("app =", query.app), ("at >=", query.since)):
+        if value is not None:
+            values.append(value)
+            conditions.append(f"{condition} ${len(values)}")
     rows = yield Query(
         f"""
         select at, app, action, memory_id, scope, request_id from {db.audit}
-        where bucket = $1 and user_id = $2 and ($3::text is null or app = $3)
-          and ($4::timestamptz is null or at >= $4)
-        order by at desc, id desc limit $5
+        where bucket = $1 and user_id = $2{"".join(f" and {condition}" for condition in conditions)}
+        order by at desc, id desc limit $3
         """,
-        (routing_bucket(query.user_id), query.user_id, query.app, query.since, query.limit),
+        values,
     )
     names = ("timestamp", "app", "action", "memory_id", "scope", "request_id")
     return [AuditEntry.model_construct(**dict(zip(names, row, strict=True))) for row in rows]

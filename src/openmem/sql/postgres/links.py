@@ -7,6 +7,7 @@ from datetime import datetime
 
 from openmem.ids import routing_bucket
 from openmem.sql.postgres.names import Names
+from openmem.sql.postgres.rows import by_id
 from openmem.sql.steps import Many, Query, Steps
 
 
@@ -44,7 +45,7 @@ def recompute(db: Names, user_id: str, ids: Sequence[str]) -> Steps[None]:
             update {db.memories} m set superseded_at = (
               select min(s.since) from {db.supersessions} s
               where s.bucket = $1 and s.user_id = $2 and s.old_id = m.id and s.new_id <> m.id
-            ) where m.bucket = $1 and m.user_id = $2 and m.id = any($3::text[])
+            ) where m.bucket = $1 and {by_id("m.user_id")} and m.id = any($3::text[])
             """,
             (routing_bucket(user_id), user_id, list(dict.fromkeys(ids))),
         )

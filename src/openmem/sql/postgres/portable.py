@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from openmem.cursors import decode_cursor, encode_cursor
-from openmem.ids import routing_bucket
+from openmem.errors import InvalidRequestError
+from openmem.ids import BUCKETS, routing_bucket
 from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.rows import Model, Stamp, columns, record_of_row, select_where
-from openmem.sql.postgres.write import Incoming, insert, put
+from openmem.sql.postgres.rows import Incoming, Model, Stamp, by_id, columns, record_of_row, select_where
+from openmem.sql.postgres.write import insert, put
 from openmem.sql.steps import Query, Steps
 from openmem.types import ImportConflict, ImportReport, MemoryRecord
 
@@ -19,12 +20,13 @@ def export_page(
 ) -> Steps[tuple[list[MemoryRecord], str | None]]:
     """Read the next records by bucket and id, hidden ones too."""
     bucket, id_ = decode_cursor(cursor, "export", (int, str), [user_id]) if cursor is not None else (-1, "")
-    condition, params = "(m.bucket, m.id) > ($1, $2)", [bucket, id_]
+    if not -1 <= bucket < BUCKETS:
+        raise InvalidRequestError("malformed cursor")
+    condition, params = "(m.bucket, m.id) > ($1, $2)", [bucket, id_, limit + 1]
     if user_id is not None:
-        condition += " and m.bucket = $4 and m.user_id = $5"
-        params += [limit + 1, routing_bucket(user_id), user_id]
-    else:
-        params.append(limit + 1)
+        # So that a page is read in the order of the index of ids, not picked from all memories of the user, sorted.
+        condition, params = f"m.bucket = $1 and {by_id('m.user_id')} and m.id > $4", [routing_bucket(user_id), user_id]
+        params += [limit + 1, id_]
     rows = yield Query(
         f"select {columns('m')} from {db.memories} m where {condition} order by m.bucket, m.id limit $3", params
     )
@@ -38,7 +40,7 @@ def export_page(
 def known(db: Names, user_id: str, ids: Sequence[str]) -> Steps[set[str]]:
     """Return which ids a user has stored already."""
     rows = yield Query(
-        f"select id from {db.memories} where bucket = $1 and user_id = $2 and id = any($3::text[])",
+        f"select id from {db.memories} where bucket = $1 and {by_id()} and id = any($3::text[])",
         (routing_bucket(user_id), user_id, list(ids)),
     )
     return {row[0] for row in rows}

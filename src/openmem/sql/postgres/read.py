@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from openmem.access import Patterns, matches_any
 from openmem.cursors import decode_cursor, encode_cursor
-from openmem.errors import NotFoundError
+from openmem.errors import InvalidRequestError, NotFoundError
 from openmem.ids import routing_bucket
 from openmem.requests import ListQuery, View
 from openmem.sql.postgres import journal
 from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.rows import Stamp, columns, record_of_row, select_where
+from openmem.sql.postgres.rows import Stamp, by_id, columns, record_of_row, select_where
+from openmem.sql.postgres.scoped import allowed
 from openmem.sql.postgres.write import find
 from openmem.sql.steps import Query, Steps
 from openmem.types import MemoryPage, MemoryRecord
@@ -29,8 +31,14 @@ class Parameters:
         self.values.append(value)
         return f"${len(self.values)}"
 
+    def allow(self, patterns: Patterns | None) -> str:
+        """Take the scopes that may be seen and return the condition for it, with ` and ` before it."""
+        condition, values = allowed(patterns, len(self.values) + 1)
+        self.values += values
+        return condition
 
-def get(db: Names, id_: str, user_id: str, stamp: Stamp) -> Steps[MemoryRecord]:
+
+def get(db: Names, id_: str, user_id: str, stamp: Stamp, seen: Patterns | None = None) -> Steps[MemoryRecord]:
     """Read one memory, hidden or not, and enter that in the journal, in one statement."""
     given = Parameters(routing_bucket(user_id), user_id)
     start = len(given.values) + 1
@@ -39,7 +47,7 @@ def get(db: Names, id_: str, user_id: str, stamp: Stamp) -> Steps[MemoryRecord]:
         f"""
         with found as materialized (
           select {columns("m")} from {db.memories} m
-          where m.bucket = $1 and m.user_id = $2 and m.id = {given.add(id_)}
+          where m.bucket = $1 and m.user_id = $2 and m.id = {given.add(id_)}{given.allow(seen)}
         ),
         {journal.read_entry(db, start, "exists(select 1 from found)")}
         select * from found
@@ -80,32 +88,39 @@ def page(db: Names, query: ListQuery, stamp: Stamp) -> Steps[MemoryPage]:
     return MemoryPage.model_construct(items=records, next_cursor=cursor)
 
 
-def history(db: Names, id_: str, user_id: str, stamp: Stamp) -> Steps[list[MemoryRecord]]:
-    """Read a memory's earlier versions and what it supersedes, transitively, newest first."""
-    start = yield from find(db, id_, user_id)
+def history(db: Names, id_: str, user_id: str, stamp: Stamp, seen: Patterns | None = None) -> Steps[list[MemoryRecord]]:
+    """Read a memory's earlier versions and what it supersedes, transitively, newest first.
+
+    What the caller may not see is left out, and so is what can be reached only through it.
+    """
+    start = yield from find(db, id_, user_id, "", seen)
+    condition, params = allowed(seen, 4)
     states: list[tuple[datetime, int, MemoryRecord]] = []
-    seen, wave = {start.id}, [start]
+    known, wave = {start.id}, [start]
     while wave:
         ids = [record.id for record in wave]
         rows = yield Query(
-            f"select record from {db.versions} where bucket = $1 and user_id = $2 and id = any($3::text[])",
+            f"select record from {db.versions} where bucket = $1 and {by_id()} and id = any($3::text[])",
             (routing_bucket(user_id), user_id, ids),
         )
-        earlier = [MemoryRecord.model_validate(row[0]) for row in rows]
+        earlier = [record for row in rows if matches_any(seen, (record := MemoryRecord.model_validate(row[0])).scope)]
         states += [_state(record) for record in (*(r for r in wave if r.id != start.id), *earlier)]
-        older = {old_id for record in wave for old_id in record.supersedes or ()} - seen
-        seen |= older
-        wave = (yield from select_where(db, user_id, "m.id = any($3::text[])", (list(older),))) if older else []
+        older = {old_id for record in wave for old_id in record.supersedes or ()} - known
+        known |= older
+        wave = []
+        if older:
+            wave = yield from select_where(db, user_id, f"m.id = any($3::text[]){condition}", (list(older), *params))
     states.sort(key=lambda state: state[:2], reverse=True)
     yield journal.write(db, user_id, "get", [(id_, start.scope, None)], stamp)
     return [record for _, _, record in states]
 
 
-def check_all(db: Names, ids: Sequence[str], user_id: str) -> Steps[None]:
-    """Raise `NotFoundError` unless the user has a memory of each id."""
+def check_all(db: Names, ids: Sequence[str], user_id: str, seen: Patterns | None = None) -> Steps[None]:
+    """Raise `NotFoundError` unless the user has a memory of each id that the caller may see."""
+    condition, params = allowed(seen, 4)
     rows = yield Query(
-        f"select id from {db.memories} where bucket = $1 and user_id = $2 and id = any($3::text[])",
-        (routing_bucket(user_id), user_id, list(ids)),
+        f"select id from {db.memories} m where m.bucket = $1 and {by_id()} and id = any($3::text[]){condition}",
+        (routing_bucket(user_id), user_id, list(ids), *params),
     )
     known = {row[0] for row in rows}
     for id_ in ids:
@@ -130,6 +145,8 @@ def visible(view: View, now: datetime, given: Parameters) -> list[str]:
         path = given.add(view.scope.path)
         below = f" or starts_with(m.scope, {path}::text || '/')" if view.scope.subtree else ""
         conditions.append(f"(m.scope = {path}{below})")
+    if view.visible is not None:
+        conditions.append(given.allow(view.visible).removeprefix(" and "))
     if view.tags:
         conditions.append(f"m.tags @> {given.add(list(view.tags))}::text[]")
     return conditions
@@ -140,4 +157,10 @@ def _state(record: MemoryRecord) -> tuple[datetime, int, MemoryRecord]:
 
 
 def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = datetime.min
+    if time.tzinfo is None:
+        raise InvalidRequestError("malformed cursor")
+    return time

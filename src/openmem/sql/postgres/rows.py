@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from openmem.ids import routing_bucket
 from openmem.requests import Draft
@@ -13,6 +17,8 @@ from openmem.sql.postgres.names import Names
 from openmem.sql.postgres.values import Json
 from openmem.sql.steps import Query, Row, Steps
 from openmem.types import MemoryRecord, MemorySource, stored_record
+
+Row32 = npt.NDArray[np.float32]
 
 RECORD_NAMES: Final = [
     "bucket",
@@ -45,6 +51,15 @@ class Stamp:
     entry_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A draft on its way in: its id and its vector, if it has one."""
+
+    draft: Draft
+    id: str
+    vector: Row32 | None = None
+
+
 class Model(NamedTuple):
     """An embedding model and the length of its vectors."""
 
@@ -52,6 +67,7 @@ class Model(NamedTuple):
     dim: int
 
 
+@lru_cache(maxsize=16)
 def columns(prefix: str) -> str:
     """Return the columns that `record_of_row` reads."""
     return ", ".join(f"{prefix}.{name}" for name in RECORD_NAMES)
@@ -59,8 +75,8 @@ def columns(prefix: str) -> str:
 
 def record_of_row(row: Sequence[Any]) -> MemoryRecord:
     """Return the record that a row of `columns` holds."""
-    (_, id_, user_id, key, content, scope, tags, source, confidence) = row[:9]
-    (valid_from, valid_to, supersedes, extensions, model, created_at, updated_at, version) = row[9:17]
+    _, id_, user_id, key, content, scope, tags, source, confidence, *others = row
+    valid_from, valid_to, supersedes, extensions, model, created_at, updated_at, version = others
     return stored_record(
         {
             "id": id_,
@@ -108,12 +124,22 @@ def record_of_draft(draft: Draft, id_: str, created_at: datetime, model: str | N
     )
 
 
+def by_id(user: str = "user_id") -> str:
+    """Return the condition that a row is the user's, where ids find it.
+
+    The index of ids is right for it. A plain equality would make the planner, as long as it knows nothing of a table
+    that was just filled, read all rows of the user instead.
+    """
+    return f"({user} = $2) is true"
+
+
 def select_where(
     db: Names, user_id: str, condition: str, params: Sequence[Any], lock: str = ""
 ) -> Steps[list[MemoryRecord]]:
     """Read the records of a user that fulfil a condition on `m`; its parameters begin with `$3`."""
+    owned = by_id("m.user_id") if condition.startswith("m.id = any(") else "m.user_id = $2"
     rows = yield Query(
-        f"select {columns('m')} from {db.memories} m where m.bucket = $1 and m.user_id = $2 and {condition} {lock}",
+        f"select {columns('m')} from {db.memories} m where m.bucket = $1 and {owned} and {condition} {lock}",
         (routing_bucket(user_id), user_id, *params),
     )
     return [record_of_row(row) for row in rows]

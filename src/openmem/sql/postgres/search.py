@@ -7,6 +7,7 @@ in the order keeps the planner from an approximate index where there is one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -25,7 +26,7 @@ from openmem.sql.postgres.rows import RECORD_NAMES, Model, Stamp, columns, recor
 from openmem.sql.postgres.schema import vector_column
 from openmem.sql.postgres.write import as_vector
 from openmem.sql.steps import Query, Row, Steps
-from openmem.types import MemoryRecord, SearchResult
+from openmem.types import SearchResult, search_result
 
 Floats = npt.NDArray[np.float32]
 
@@ -46,21 +47,26 @@ def by_vector(db: Names, query: SearchQuery, vector: Floats, model: Model, stamp
     given = start(query, stamp)
     conditions = " and ".join(visible(query.view, stamp.now, given))
     column, name = vector_column(model.dim), given.add(model.name)
-    wanted = f"{given.add(as_vector(vector))}::{'halfvec' if column == 'embedding_half' else 'vector'}"
+    wanted = given.add(as_vector(vector))
+    text = _vector_text(db, conditions, column, name, wanted, given.add(query.limit))
+    rows = yield Query(text, given.values)
+    return answer_of(query, model, rows)
+
+
+@lru_cache(maxsize=256)
+def _vector_text(db: Names, conditions: str, column: str, name: str, vector: str, limit: str) -> str:
+    # The last three are placeholders. To put such a text together takes longer than to look it up.
+    wanted = f"{vector}::{'halfvec' if column == 'embedding_half' else 'vector'}"
     source = f"{db.memories} m where m.bucket = $1 and m.user_id = $2 and {conditions}"
-    rows = yield Query(
-        f"""
+    return f"""
         with {journal.read_entry(db, 3)}
         select exists(select 1 from {source} and m.model is null) or exists(select 1 from {source} and m.model < {name})
           or exists(select 1 from {source} and m.model > {name}), {columns("found")}, 1 - found.distance
         from (select 1) as always left join lateral (
           select {columns("m")}, (m.{column} <=> {wanted}) + 0 as distance from {source} and m.model = {name}
-          order by distance, m.created_at desc, m.id desc limit {given.add(query.limit)}
+          order by distance, m.created_at desc, m.id desc limit {limit}
         ) as found on true
-        """,
-        given.values,
-    )
-    return answer_of(query, model, rows)
+    """
 
 
 def answer_of(query: SearchQuery, model: Model, rows: Sequence[Row]) -> list[SearchResult]:
@@ -73,11 +79,13 @@ def answer_of(query: SearchQuery, model: Model, rows: Sequence[Row]) -> list[Sea
         raise InvalidRequestError(_not_indexed(model))
     results = []
     for row in rows:
-        score = min(1.0, max(0.0, row[-1])) if row[1] is not None else None
-        if score is None or (query.min_score is not None and score < query.min_score):
+        if row[1] is None:
             break
-        parts = {"vector": {"value": score, "weight": 1.0}}
-        results.append(_result(record_of_row(row[1:-1]), score, "vector", parts if query.explain else None))
+        score = min(1.0, max(0.0, row[-1]))
+        if query.min_score is not None and score < query.min_score:
+            break
+        why = _why("vector", {"vector": {"value": score, "weight": 1.0}}) if query.explain else None
+        results.append(search_result(record_of_row(row[1:-1]), score, why))
     return results
 
 
@@ -131,17 +139,29 @@ def _parts_text(
     stamp: Stamp,
 ) -> str:
     conditions = " and ".join(visible(query.view, stamp.now, given))
-    # Each query text is parsed once: in a sub-select of its own, not for every row.
-    hits = [f"m.words @@ (select plainto_tsquery('{db.config}', {given.add(term)}))" for term in terms]
-    cosine, other = "null::float8", "false"
+    marks = tuple(given.add(term) for term in terms)
+    asked = None
     if vector is not None and model is not None:
-        column, name = vector_column(model.dim), given.add(model.name)
+        asked = vector_column(model.dim), given.add(model.name), given.add(as_vector(vector))
+    tags = given.add(_tag_names(query.text))
+    return _fused_text(db, conditions, marks, asked, tags, _candidates(query))
+
+
+@lru_cache(maxsize=256)
+def _fused_text(
+    db: Names, conditions: str, terms: tuple[str, ...], asked: tuple[str, str, str] | None, tags: str, count: int
+) -> str:
+    # All but the conditions and the column are placeholders.
+    # Each query text is parsed once: in a sub-select of its own, not for every row.
+    hits = [f"m.words @@ (select plainto_tsquery('{db.config}', {term}))" for term in terms]
+    cosine, other = "null::float8", "false"
+    if asked is not None:
+        column, name, vector = asked
         cast = "halfvec" if column == "embedding_half" else "vector"
-        cosine = f"case when m.model = {name} then 1 - (m.{column} <=> {given.add(as_vector(vector))}::{cast}) end"
+        cosine = f"case when m.model = {name} then 1 - (m.{column} <=> {vector}::{cast}) end"
         other = f"m.model is not null and m.model <> {name}"
     marks = "".join(f", {hit} as h{number}" for number, hit in enumerate(hits))
     shown = [f"(count(*) filter (where h{number}))::float8 as n{number}" for number in range(len(hits))]
-    tags = f"{given.add(_tag_names(query.text))}::text[]"
     return f"""
         with {journal.read_entry(db, 3)},
         seen as materialized (
@@ -153,15 +173,16 @@ def _parts_text(
             count(cosine) = 0 and bool_or(foreign_model) as unknown_model
           from seen
         ),
-        rare as (select {", ".join(["n", "mean", "unknown_model", *_idfs(len(hits))])} from known),
+        idfs as (select {", ".join(["mean", "unknown_model", *_idfs(len(hits))])} from known),
+        rare as (select {", ".join(["unknown_model", *_weights(len(hits))])} from idfs),
         scored as materialized (select seen.id, seen.cosine, {_bm25(len(hits))} as keyword from seen, rare),
         best as (
           select id, cosine, keyword from scored where cosine is not null or keyword > 0
           order by {WEIGHTS.vector} * greatest(coalesce(cosine, 0), 0) + {WEIGHTS.keyword} * coalesce(keyword, 0) desc,
-            id desc limit {_candidates(query)}
+            id desc limit {count}
         )
         select best.cosine, best.keyword,
-          exists(select 1 from unnest(m.tags) as tag where lower(tag) = any({tags})), rare.unknown_model,
+          exists(select 1 from unnest(m.tags) as tag where lower(tag) = any({tags}::text[])), rare.unknown_model,
           {columns("m")}
         from rare left join best on true left join {db.memories} m on m.bucket = $1 and m.id = best.id
     """
@@ -176,15 +197,21 @@ def _bm25(count: int) -> str:
     # As `openmem.ranking.bm25` has it, with every frequency taken as one.
     if not count:
         return "0::float8"
-    hit = " + ".join(f"case when h{number} then i{number} else 0 end" for number in range(count))
-    norm = f"((1 + {K1} * (1 - {B} + {B} * size / mean)) / (1 + {K1}))"
-    return f"(({hit}) / {norm} / nullif({' + '.join(f'i{number}' for number in range(count))}, 0))"
+    hit = " + ".join(f"case when h{number} then w{number} else 0 end" for number in range(count))
+    return f"(({hit}) / (flat + steep * size))"
 
 
 def _idfs(count: int) -> list[str]:
-    # Computed once, not for every row. A word that occurs nowhere counts for nothing.
+    # A word that occurs nowhere counts for nothing.
     idf = "case when n{0} > 0 then ln(1 + (n - n{0} + 0.5) / (n{0} + 0.5)) else 0 end as i{0}"
     return [idf.format(number) for number in range(count)]
+
+
+def _weights(count: int) -> list[str]:
+    # All that can be computed once is, and not for every row.
+    total = " + ".join(f"i{number}" for number in range(count))
+    weights = [f"i{number} * {1 + K1} / nullif({total}, 0) as w{number}" for number in range(count)]
+    return [f"{1 + K1 * (1 - B)}::float8 as flat", f"{K1 * B} / mean as steep", *weights]
 
 
 def _terms(text: str) -> list[str]:
@@ -206,14 +233,13 @@ def _results(query: SearchQuery, records: Sequence[Row], parts: Parts, mode: str
     chosen = top(scores, everything, _times(records), query.limit, query.min_score)
     results = []
     for position in chosen.tolist():
-        why = parts.explain(position) if query.explain else None
-        results.append(_result(record_of_row(records[position]), min(1.0, float(scores[position])), mode, why))
+        why = _why(mode, parts.explain(position)) if query.explain else None
+        results.append(search_result(record_of_row(records[position]), min(1.0, float(scores[position])), why))
     return results
 
 
-def _result(record: MemoryRecord, score: float, mode: str, parts: dict[str, Any] | None) -> SearchResult:
-    explain = None if parts is None else {"mode": mode, "parts": parts}
-    return SearchResult.model_construct(memory=record, score=score, explain=explain)
+def _why(mode: str, parts: dict[str, Any]) -> dict[str, Any]:
+    return {"mode": mode, "parts": parts}
 
 
 def _times(records: Sequence[Row]) -> npt.NDArray[np.int64]:

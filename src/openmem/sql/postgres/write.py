@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from openmem.access import Access, Patterns, key_denied
 from openmem.analysis import words_of
 from openmem.checks import check_window
 from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictError
 from openmem.ids import routing_bucket
 from openmem.native import changed_draft
-from openmem.requests import Change, Draft
+from openmem.requests import Change
 from openmem.sql.postgres import journal
 from openmem.sql.postgres.links import link, unlink
 from openmem.sql.postgres.names import Names
+from openmem.sql.postgres.repeats import stored_before
 from openmem.sql.postgres.rows import (
     RECORD_NAMES,
+    Incoming,
     Model,
+    Row32,
     Stamp,
+    by_id,
     columns,
     optional_json,
     record_of_draft,
@@ -29,22 +32,27 @@ from openmem.sql.postgres.rows import (
     select_where,
 )
 from openmem.sql.postgres.schema import vector_column
+from openmem.sql.postgres.scoped import allowed
 from openmem.sql.postgres.values import HalfVector, Json, Vector
 from openmem.sql.steps import Many, Query, Steps
 from openmem.types import Action, MemoryRecord
 
-Row32 = npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
-    """A draft on its way in: its id and its vector, if it has one."""
+class Single:
+    """A memory that is stored by itself: it has neither a key nor predecessors."""
 
-    draft: Draft
-    id: str
-    vector: Row32 | None = None
+    item: Incoming
+    model: Model | None
+    stamp: Stamp
+
+    @property
+    def dim(self) -> int | None:
+        """How many numbers its vector has, if there is one."""
+        return self.model.dim if self.model and self.item.vector is not None else None
 
 
+@lru_cache(maxsize=64)
 def insert_text(db: Names, dim: int | None) -> str:
     """Return the statement that inserts a memory; `$18` are its indexed words, `$19` its vector, if any."""
     names = [*RECORD_NAMES, "words", *([vector_column(dim)] if dim else [])]
@@ -55,29 +63,54 @@ def insert_text(db: Names, dim: int | None) -> str:
 
 def add_one(db: Names, item: Incoming, model: Model | None, stamp: Stamp) -> Steps[MemoryRecord]:
     """Store one memory that has neither a key nor predecessors, with its journal entry, in one statement."""
-    dim = model.dim if model and item.vector is not None else None
-    last = 18 + (1 if dim else 0)
-    yield Query(
-        f"""
-        with stored as ({insert_text(db, dim)})
-        insert into {db.audit}(bucket, id, user_id, at, app, action, memory_id, scope, request_id)
-        values($1, ${last + 1}, $3, ${last + 2}, ${last + 3}, 'add', $2, $6, ${last + 4})
-        """,
-        (*_values(item, model, stamp), stamp.entry_id, stamp.now, _app(item, stamp), stamp.request_id),
-    )
+    single = Single(item, model, stamp)
+    yield Query(_single_text(db, single.dim), _single_values(single))
     return _record(item, model, stamp)
 
 
-def add(db: Names, items: Sequence[Incoming], model: Model | None, stamp: Stamp) -> Steps[list[MemoryRecord]]:
-    """Store drafts of one user: all or none. A draft whose key the user has already updates that memory."""
+def add_each(db: Names, singles: Sequence[Single]) -> Steps[list[MemoryRecord]]:
+    """Store memories of any users, each with the statement of `add_one` and so routed by its own user's bucket.
+
+    It is one statement for many rows, and so all or none, where all of them have vectors of the same length.
+    """
+    for dim in dict.fromkeys(single.dim for single in singles):
+        yield Many(_single_text(db, dim), (_single_values(single) for single in singles if single.dim == dim))
+    return [_record(single.item, single.model, single.stamp) for single in singles]
+
+
+def add(
+    db: Names,
+    items: Sequence[Incoming],
+    model: Model | None,
+    stamp: Stamp,
+    access: Access | None = None,
+    *,
+    repeatable: bool = False,
+) -> Steps[list[MemoryRecord]]:
+    """Store drafts of one user: all or none. A draft whose key the user has already updates that memory.
+
+    With `repeatable`, the ids and the time come from a seed: what is stored already is returned as it is.
+    """
     user_id = items[0].draft.user_id
-    fresh, known = yield from _split_by_key(db, user_id, items)
     records: dict[int, MemoryRecord] = {}
+    if repeatable:
+        records = yield from stored_before(db, items, range(len(items)), model, stamp, access)
+    rest = [position for position in range(len(items)) if position not in records]
+    if access is not None:
+        named = [old_id for position in rest for old_id in items[position].draft.supersedes or ()]
+        yield from _check_supersedes(db, named, user_id, access)
+    fresh, known = yield from _split_by_key(db, user_id, items, rest)
+    if repeatable and known:
+        # An equal call may have been done between the two statements above.
+        records |= yield from stored_before(db, items, known, model, stamp, access)
+        known = [position for position in known if position not in records]
     made = yield from insert(db, [items[i] for i in fresh], model, stamp)
     records.update(zip(fresh, made, strict=True))
     for position in known:
         item = items[position]
         found = yield from select_where(db, user_id, "m.key = $3", (item.draft.key,), "for update")
+        if access is not None and not access.may("write", found[0].scope):
+            raise key_denied()
         if found[0].id in (item.draft.supersedes or ()):
             raise InvalidRequestError("supersedes: a memory cannot supersede itself")
         records[position] = yield from put(db, found[0], item, model, stamp, "add", f"k{position:05d}")
@@ -85,10 +118,20 @@ def add(db: Names, items: Sequence[Incoming], model: Model | None, stamp: Stamp)
 
 
 def update(
-    db: Names, id_: str, user_id: str, change: Change, vector: Row32 | None, model: Model | None, stamp: Stamp
+    db: Names,
+    id_: str,
+    user_id: str,
+    change: Change,
+    vector: Row32 | None,
+    model: Model | None,
+    stamp: Stamp,
+    access: Access | None = None,
 ) -> Steps[MemoryRecord]:
     """Change a memory, keeping its earlier version."""
-    record = yield from find(db, id_, user_id, "for update")
+    record = yield from find(db, id_, user_id, "for update", access.patterns("read") if access else None)
+    if access is not None:
+        access.need("write", record.scope)
+        yield from _check_supersedes(db, change.fields.get("supersedes") or (), user_id, access)
     if change.if_version is not None and change.if_version != record.version:
         raise VersionConflictError(
             f"the memory is at version {record.version}, not {change.if_version}",
@@ -104,32 +147,44 @@ def update(
     return (yield from put(db, record, Incoming(draft, id_, vector), model, stamp, "update"))
 
 
-def delete(db: Names, id_: str, user_id: str, stamp: Stamp) -> Steps[None]:
+def delete(db: Names, id_: str, user_id: str, stamp: Stamp, access: Access | None = None) -> Steps[None]:
     """Erase a memory, its earlier versions and its vectors."""
-    record = yield from find(db, id_, user_id, "for update")
+    record = yield from find(db, id_, user_id, "for update", access.patterns("read", "delete") if access else None)
+    if access is not None:
+        access.need("delete", record.scope)
     yield from erase_rows(db, user_id, [id_])
     yield journal.write(db, user_id, "delete", [(id_, record.scope, None)], stamp)
 
 
-def find(db: Names, id_: str, user_id: str, lock: str = "") -> Steps[MemoryRecord]:
+def find(db: Names, id_: str, user_id: str, lock: str = "", seen: Patterns | None = None) -> Steps[MemoryRecord]:
     """Read one memory of a user by id.
 
     Raises:
-        NotFoundError: There is none, or it belongs to another user.
+        NotFoundError: There is none, or it belongs to another user, or its scope is not among those `seen`.
     """
-    found = yield from select_where(db, user_id, "m.id = $3", (id_,), lock)
+    condition, params = allowed(seen, 4)
+    found = yield from select_where(db, user_id, f"m.id = $3{condition}", (id_, *params), lock)
     if not found:
         raise NotFoundError(f"no memory has the id {id_!r}", provider="postgres")
     return found[0]
 
 
-def owners(db: Names, id_: str, bucket: int | None) -> Steps[list[str]]:
-    """Read whose memories have an id: at once where the id carries the bucket, else by asking every partition."""
+def owners(db: Names, id_: str, bucket: int | None, seen: Patterns | None = None) -> Steps[list[str]]:
+    """Read whose memories have an id: at once where the id carries the bucket, else by asking every partition.
+
+    Memories of scopes that are not among those `seen` do not count.
+    """
     if bucket is not None:
-        rows = yield Query(f"select user_id from {db.memories} where bucket = $1 and id = $2", (bucket, id_))
+        condition, params = allowed(seen, 3)
+        rows = yield Query(
+            f"select user_id from {db.memories} m where m.bucket = $1 and m.id = $2{condition}", (bucket, id_, *params)
+        )
         if rows:
             return [row[0] for row in rows]
-    rows = yield Query(f"select user_id from {db.memories} where id = $1 /* unrouted: a foreign id */", (id_,))
+    condition, params = allowed(seen, 2)
+    rows = yield Query(
+        f"select user_id from {db.memories} m where id = $1{condition} /* unrouted: a foreign id */", (id_, *params)
+    )
     return [row[0] for row in rows]
 
 
@@ -141,7 +196,8 @@ def insert(db: Names, items: Sequence[Incoming], model: Model | None, stamp: Sta
     for dim in (model.dim if model else None, None):
         chosen = [item for item in items if (item.vector is not None) == (dim is not None)]
         if chosen:
-            yield Many(insert_text(db, dim), [_values(item, model, stamp) for item in chosen])
+            # Made while the server stores those before them.
+            yield Many(insert_text(db, dim), (_values(item, model, stamp) for item in chosen))
         if dim is None:
             break
     links = [
@@ -205,7 +261,7 @@ def erase_rows(db: Names, user_id: str, ids: Sequence[str]) -> Steps[None]:
     yield from unlink(db, user_id, ids)
     for table in (db.vectors, db.versions, db.memories):
         yield Query(
-            f"delete from {table} where bucket = $1 and user_id = $2 and id = any($3::text[])",
+            f"delete from {table} where bucket = $1 and {by_id()} and id = any($3::text[])",
             (bucket, user_id, list(ids)),
         )
 
@@ -215,8 +271,17 @@ def as_vector(vector: Row32) -> Vector | HalfVector:
     return HalfVector(vector) if vector_column(len(vector)) == "embedding_half" else Vector(vector)
 
 
-def _split_by_key(db: Names, user_id: str, items: Sequence[Incoming]) -> Steps[tuple[list[int], list[int]]]:
-    keys = [item.draft.key for item in items if item.draft.key is not None]
+def _check_supersedes(db: Names, ids: Sequence[str], user_id: str, access: Access) -> Steps[None]:
+    writable = access.patterns("write")
+    if writable is not None:
+        for id_ in dict.fromkeys(ids):
+            yield from find(db, id_, user_id, "", writable)
+
+
+def _split_by_key(
+    db: Names, user_id: str, items: Sequence[Incoming], positions: Sequence[int]
+) -> Steps[tuple[list[int], list[int]]]:
+    keys = [items[position].draft.key for position in positions if items[position].draft.key is not None]
     seen: set[str] = set()
     if keys:
         rows = yield Query(
@@ -226,8 +291,8 @@ def _split_by_key(db: Names, user_id: str, items: Sequence[Incoming]) -> Steps[t
         seen = {row[0] for row in rows}
     fresh: list[int] = []
     known: list[int] = []
-    for position, item in enumerate(items):
-        key = item.draft.key
+    for position in positions:
+        key = items[position].draft.key
         (known if key in seen else fresh).append(position)
         if key is not None:
             seen.add(key)
@@ -250,14 +315,32 @@ def _values(item: Incoming, model: Model | None, stamp: Stamp) -> tuple[Any, ...
         draft.valid_from,
         draft.valid_to,
         None if draft.supersedes is None else list(draft.supersedes),
-        optional_json(dict(draft.extensions)),
+        Json(dict(draft.extensions)) if draft.extensions else None,
         model.name if model is not None and item.vector is not None else None,
         draft.created_at or stamp.now,
         draft.updated_at,
         draft.version,
-        " ".join(word for text in (draft.content, *(tags or ())) for word in words_of(text)),
+        " ".join(
+            words_of(draft.content) if not tags else [word for t in (draft.content, *tags) for word in words_of(t)]
+        ),
     )
     return values if item.vector is None else (*values, as_vector(item.vector))
+
+
+@lru_cache(maxsize=64)
+def _single_text(db: Names, dim: int | None) -> str:
+    last = 18 + (1 if dim else 0)
+    return f"""
+        with stored as ({insert_text(db, dim)})
+        insert into {db.audit}(bucket, id, user_id, at, app, action, memory_id, scope, request_id)
+        values($1, ${last + 1}, $3, ${last + 2}, ${last + 3}, 'add', $2, $6, ${last + 4})
+    """
+
+
+def _single_values(single: Single) -> tuple[Any, ...]:
+    item, stamp = single.item, single.stamp
+    entry = (stamp.entry_id, stamp.now, _app(item, stamp), stamp.request_id)
+    return _values(item, single.model, stamp) + entry
 
 
 def _vector_sets(item: Incoming, model: Model | None, same_text: bool) -> tuple[str, tuple[Any, ...]]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from openmem.access import Patterns, matches_any
 from openmem.cursors import decode_cursor, encode_cursor
 from openmem.requests import ListQuery, View
 from openmem.sql.sqlite.rows import Stored, dumps, micros, select_where
+from openmem.sql.sqlite.scoped import allowed
 from openmem.sql.sqlite.write import find
 from openmem.sql.steps import Query, Steps
 from openmem.types import MemoryPage, MemoryRecord
 
 
-def get(id_: str, user_id: str | None) -> Steps[MemoryRecord]:
-    """Read one memory, hidden or not."""
-    return (yield from find(id_, user_id)).record
+def get(id_: str, user_id: str | None, seen: Patterns | None = None) -> Steps[MemoryRecord]:
+    """Read one memory, hidden or not, of the scopes that the caller may see."""
+    return (yield from find(id_, user_id, seen)).record
 
 
 def page(query: ListQuery, now: int) -> Steps[MemoryPage]:
@@ -50,17 +52,22 @@ def page(query: ListQuery, now: int) -> Steps[MemoryPage]:
     return MemoryPage.model_construct(items=records, next_cursor=cursor)
 
 
-def check_all(ids: Sequence[str], user_id: str) -> Steps[None]:
-    """Raise `NotFoundError` unless the user has a memory of each id."""
+def check_all(ids: Sequence[str], user_id: str, seen: Patterns | None = None) -> Steps[None]:
+    """Raise `NotFoundError` unless the user has a memory of each id that the caller may see."""
     for id_ in ids:
-        yield from find(id_, user_id)
+        yield from find(id_, user_id, seen)
 
 
-def history(id_: str, user_id: str | None) -> Steps[tuple[MemoryRecord, list[MemoryRecord]]]:
-    """Read a memory, and its earlier versions and what it supersedes, transitively, newest first."""
-    start = yield from find(id_, user_id)
+def history(
+    id_: str, user_id: str | None, seen: Patterns | None = None
+) -> Steps[tuple[MemoryRecord, list[MemoryRecord]]]:
+    """Read a memory, and its earlier versions and what it supersedes, transitively, newest first.
+
+    What the caller may not see is left out, and so is what can be reached only through it.
+    """
+    start = yield from find(id_, user_id, seen)
     states: list[tuple[int, int, MemoryRecord]] = []
-    seen, queue = {start.rid}, [start]
+    known, queue = {start.rid}, [start]
     while queue:
         stored = queue.pop()
         if stored.rid != start.rid:
@@ -68,10 +75,11 @@ def history(id_: str, user_id: str | None) -> Steps[tuple[MemoryRecord, list[Mem
         rows = yield Query("select record from versions where rid = ?", (stored.rid,))
         for (text,) in rows:
             record = MemoryRecord.model_validate_json(text)
-            states.append((micros(record.updated_at or record.created_at) or 0, record.version, record))
-        for older in (yield from _superseded(stored)):
-            if older.rid not in seen:
-                seen.add(older.rid)
+            if matches_any(seen, record.scope):
+                states.append((micros(record.updated_at or record.created_at) or 0, record.version, record))
+        for older in (yield from _superseded(stored, seen)):
+            if older.rid not in known:
+                known.add(older.rid)
                 queue.append(older)
     states.sort(key=lambda state: state[:2], reverse=True)
     return start.record, [record for _, _, record in states]
@@ -81,11 +89,16 @@ def _changed_at(stored: Stored) -> int:
     return micros(stored.record.updated_at or stored.record.created_at) or 0
 
 
-def _superseded(stored: Stored) -> Steps[list[Stored]]:
+def _superseded(stored: Stored, seen: Patterns | None) -> Steps[list[Stored]]:
     if not stored.record.supersedes:
         return []
-    condition = "m.user_no = ? and m.id in (select value from json_each(?))"
-    return (yield from select_where(condition, (stored.user_no, dumps(stored.record.supersedes))))
+    condition, params = allowed(seen)
+    return (
+        yield from select_where(
+            f"m.user_no = ? and m.id in (select value from json_each(?)){condition}",
+            (stored.user_no, dumps(stored.record.supersedes), *params),
+        )
+    )
 
 
 def _view(view: View, user_no: int, now: int) -> Steps[tuple[list[str], list[Any]]]:
@@ -101,10 +114,11 @@ def _view(view: View, user_no: int, now: int) -> Steps[tuple[list[str], list[Any
     if not view.include_superseded:
         conditions.append("(m.superseded_at is null or m.superseded_at > ?)")
         params.append(at)
-    if view.scope is not None and not view.scope.matches(None):
+    if view.visible is not None or (view.scope is not None and not view.scope.matches(None)):
         rows = yield Query("select scope_no, path from scopes where user_no = ?", (user_no,))
+        asked = None if view.scope is None else (view.scope,)
         conditions.append("m.scope_no in (select value from json_each(?))")
-        params.append(dumps([number for number, path in rows if view.scope.matches(path)]))
+        params.append(dumps([no for no, path in rows if matches_any(asked, path) and matches_any(view.visible, path)]))
     for tag in view.tags:
         conditions.append("exists (select 1 from tags t where t.user_no = ? and t.tag = ? and t.rid = m.rid)")
         params += [user_no, tag]

@@ -55,7 +55,9 @@ def prepare(query: SearchQuery, now: int, cache: UserCache) -> Steps[Prepared | 
     columns = yield from load_columns(state, cache)
     visible = _visible(columns, query, max(now, state.clock))
     postings = yield from _postings(state.user_no, columns, query)
-    tags = columns.tags_named(frozenset(stem(word) for word in words_of(query.text)))
+    named = columns.tags_named(frozenset(stem(word) for word in words_of(query.text)))
+    # A tag that only hidden memories carry must neither clean the query nor count for anything.
+    tags = [tag for tag in named if (columns.tag_mask(tag) & visible).any()]
     names = frozenset(word for tag in tags for word in columns.tag_words[tag])
     text = clean_query(query.text, names, frequent_terms(postings, visible))
     return Prepared(state, columns, visible, postings, tags, text)
@@ -132,6 +134,7 @@ def _visible(columns: Columns, query: SearchQuery, now: int) -> Mask:
         tags=view.tags,
         include_superseded=view.include_superseded,
         include_expired=view.include_expired,
+        allowed=view.visible,
     )
 
 

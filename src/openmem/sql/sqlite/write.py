@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from openmem.access import Access, Patterns, key_denied
 from openmem.analysis import terms_of
 from openmem.checks import check_window
 from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictError
@@ -13,6 +14,7 @@ from openmem.native import by_user, changed_draft
 from openmem.requests import Change, Draft
 from openmem.sql.sqlite import journal
 from openmem.sql.sqlite.links import link, unlink
+from openmem.sql.sqlite.repeats import stored_before
 from openmem.sql.sqlite.rows import (
     Model,
     Stamp,
@@ -24,6 +26,7 @@ from openmem.sql.sqlite.rows import (
     time_of,
 )
 from openmem.sql.sqlite.schema import index_token
+from openmem.sql.sqlite.scoped import allowed
 from openmem.sql.sqlite.writer import (
     Blob,
     Incoming,
@@ -39,27 +42,54 @@ from openmem.types import MemoryRecord
 _INSERT: Final = f"insert into memories values({','.join('?' * 20)})"
 
 
-def add(items: Sequence[Incoming], model: Model | None, stamp: Stamp) -> Steps[list[MemoryRecord]]:
-    """Store drafts: all or none. A draft whose key the user has already updates that memory."""
+def add(
+    items: Sequence[Incoming],
+    model: Model | None,
+    stamp: Stamp,
+    access: Access | None = None,
+    *,
+    repeatable: bool = False,
+) -> Steps[list[MemoryRecord]]:
+    """Store drafts: all or none. A draft whose key the user has already updates that memory.
+
+    With `repeatable`, the ids and the time come from a seed: what is stored already is returned as it is.
+    """
     records: list[MemoryRecord | None] = [None] * len(items)
     for user_id, positions in by_user([item.draft.user_id for item in items]).items():
         writer = yield from open_user(user_id, stamp, model, items[positions[0]].draft.scope)
+        if repeatable:
+            done = yield from stored_before(writer, items, positions, model, access)
+            for position, record in done.items():
+                records[position] = record
+            positions = [position for position in positions if position not in done]
+        if access is not None:
+            named = [old_id for position in positions for old_id in items[position].draft.supersedes or ()]
+            yield from _check_supersedes(named, user_id, access)
         fresh, known = yield from _split_by_key(writer, items, positions)
         made = yield from insert(writer, [items[i] for i in fresh], model)
         for position, record in zip(fresh, made, strict=True):
             records[position] = record
         for position in known:
-            records[position] = yield from _put_by_key(writer, items[position], model)
+            records[position] = yield from _put_by_key(writer, items[position], model, access)
         yield from close_user(writer)
     return [record for record in records if record is not None]
 
 
 def update(
-    id_: str, user_id: str | None, change: Change, blob: Blob | None, model: Model | None, stamp: Stamp
+    id_: str,
+    user_id: str | None,
+    change: Change,
+    blob: Blob | None,
+    model: Model | None,
+    stamp: Stamp,
+    access: Access | None = None,
 ) -> Steps[MemoryRecord]:
     """Change a memory, keeping its earlier version."""
-    stored = yield from find(id_, user_id)
+    stored = yield from find(id_, user_id, access.patterns("read") if access else None)
     record = stored.record
+    if access is not None:
+        access.need("write", record.scope)
+        yield from _check_supersedes(change.fields.get("supersedes") or (), record.user_id, access)
     if change.if_version is not None and change.if_version != record.version:
         raise VersionConflictError(
             f"the memory is at version {record.version}, not {change.if_version}",
@@ -78,23 +108,28 @@ def update(
     return record
 
 
-def delete(id_: str, user_id: str | None, stamp: Stamp) -> Steps[None]:
+def delete(id_: str, user_id: str | None, stamp: Stamp, access: Access | None = None) -> Steps[None]:
     """Erase a memory, its earlier versions and its index entries."""
-    stored = yield from find(id_, user_id)
+    stored = yield from find(id_, user_id, access.patterns("read", "delete") if access else None)
+    if access is not None:
+        access.need("delete", stored.record.scope)
     writer = yield from open_user(stored.record.user_id, stamp, None)
     yield from erase_rows(writer, [stored.rid])
     yield journal.write(writer, "delete", [(id_, stored.record.scope, None)])
     yield from close_user(writer)
 
 
-def find(id_: str, user_id: str | None) -> Steps[Stored]:
+def find(id_: str, user_id: str | None, seen: Patterns | None = None) -> Steps[Stored]:
     """Read one memory by id.
 
     Raises:
-        NotFoundError: There is none, or it belongs to another user.
+        NotFoundError: There is none, or it belongs to another user, or its scope is not among those `seen`.
         InvalidRequestError: No user was named and several have a memory of that id.
     """
-    found = yield from select_where("m.id = ? and (? is null or u.user_id = ?)", (id_, user_id, user_id))
+    condition, params = allowed(seen)
+    found = yield from select_where(
+        f"m.id = ? and (? is null or u.user_id = ?){condition}", (id_, user_id, user_id, *params)
+    )
     if not found:
         raise NotFoundError(f"no memory has the id {id_!r}", provider="sqlite")
     if len(found) > 1:
@@ -197,8 +232,17 @@ def _split_by_key(
     return fresh, known
 
 
-def _put_by_key(writer: Writer, item: Incoming, model: Model | None) -> Steps[MemoryRecord]:
+def _check_supersedes(ids: Iterable[str], user_id: str, access: Access) -> Steps[None]:
+    writable = access.patterns("write")
+    if writable is not None:
+        for id_ in dict.fromkeys(ids):
+            yield from find(id_, user_id, writable)
+
+
+def _put_by_key(writer: Writer, item: Incoming, model: Model | None, access: Access | None) -> Steps[MemoryRecord]:
     found = yield from select_where("m.user_no = ? and m.key = ?", (writer.user_no, item.draft.key))
+    if access is not None and not access.may("write", found[0].record.scope):
+        raise key_denied()
     if found[0].record.id in (item.draft.supersedes or ()):
         raise InvalidRequestError("supersedes: a memory cannot supersede itself")
     record = yield from put(writer, found[0], item, model, action="add")

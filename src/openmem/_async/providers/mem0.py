@@ -1,0 +1,173 @@
+"""mem0, hosted or in process: texts are stored verbatim, and what mem0 cannot do is done on this side or refused."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final, cast
+
+from openmem._async.embedders import AsyncEmbedder
+from openmem._async.translation import AsyncTranslatedProvider
+from openmem._io import mem0 as clients
+from openmem._io.call import Call
+from openmem._io.concurrency import async_sleep
+from openmem._io.mem0_hosted import EVENT
+from openmem.checks import check_choice, check_flag
+from openmem.errors import IngestionTimeoutError, InvalidRequestError, NotFoundError
+from openmem.requests import Draft
+from openmem.settings import Settings
+from openmem.translated import writing
+from openmem.translated.backend import Backend, Task
+from openmem.types import MemoryRecord, SearchMode
+
+POLL: Final = 0.5
+"""Seconds between two looks at an event, at most."""
+_EXACT_COSINE: Final = ("qdrant", "pgvector")
+
+
+class AsyncMem0Provider(AsyncTranslatedProvider):
+    """Memories in mem0.
+
+    Options:
+        mode: "hosted" (with `api_key`) or "oss", mem0 in this process (with `config`).
+        config: What `mem0.Memory.from_config` takes.
+        client: A ready `mem0.Memory` or `mem0.MemoryClient` instead; it stays the caller's, who closes it.
+        infer: Let mem0's language model choose and reword what is stored (False: texts are stored as given).
+        workers: How many calls may run at once (8).
+    """
+
+    name: ClassVar[str] = "mem0"
+    takes_base_url: ClassVar[bool] = True
+    options: ClassVar[frozenset[str]] = frozenset({"mode", "config", "client", "infer", "workers"})
+    native: ClassVar[tuple[str, ...]] = ("add", "get", "update", "delete", "search", "user_id", "exact scope")
+    emulated: ClassVar[tuple[str, ...]] = (
+        "add_many",
+        "delete_all",
+        "list",
+        "context",
+        "export",
+        "import",
+        "scope/*",
+        "tags",
+        "since",
+        "until",
+        "valid_from",
+        "valid_to",
+        "as_of",
+        "supersedes",
+        "key",
+        "cursor",
+    )
+
+    def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
+        super().__init__(settings, embedder)
+        self._access = _access_of(settings)
+        if self._access.mode == "oss" and self._store in _EXACT_COSINE:
+            self.modes: frozenset[SearchMode] = frozenset({"hybrid", "vector"})  # type: ignore[misc]
+
+    def make_backend(self) -> Backend:
+        """Make the client of the SDK, or take the ready one."""
+        return clients.make(self._access)
+
+    def let_go(self, backend: Backend) -> None:
+        """Close the client, unless it is the caller's."""
+        clients.close(self._access, cast(clients.Mem0Backend, backend))
+
+    def check_user(self, user_id: str) -> None:
+        """Refuse white space, which mem0 trims or refuses."""
+        if any(sign.isspace() for sign in user_id):
+            raise InvalidRequestError("user_id must not hold white space: mem0 does not take it", provider=self.name)
+
+    def features(self) -> dict[str, object]:
+        """Return the feature flags; with `infer` what is stored comes later and in other words."""
+        later = self._access.infer and self._access.mode == "hosted"
+        return {
+            **super().features(),
+            "async_ingestion": later,
+            "status_field": later,
+            "mode": self._access.mode,
+            "verbatim": not self._access.infer,
+        }
+
+    async def add(
+        self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
+    ) -> list[MemoryRecord]:
+        """Store drafts as they are, or let mem0 make of one what it likes."""
+        if not self._access.infer:
+            return await super().add(drafts, on_progress, call)
+        if len(drafts) != 1:
+            raise self.cannot("add_many with infer=True")
+        draft = drafts[0]
+        if draft.key is not None:
+            raise self.cannot("add(key=) with infer=True")
+        self.check_user(draft.user_id)
+        return [await self._do(lambda backend, task: _extract(backend, draft, task), call)]
+
+    async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
+        """Wait for the events among the ids, and check that the memories are there."""
+        self.check_user(user_id)
+        for id_ in ids:
+            if id_.startswith(EVENT):
+                await self._wait_for_event(id_, user_id, call)
+        await super().wait_for_ingest([id_ for id_ in ids if not id_.startswith(EVENT)], user_id, call)
+
+    async def _wait_for_event(self, id_: str, user_id: str, call: Call) -> None:
+        pause = POLL / 16
+        while True:
+            records = await self._do(lambda backend, task: cast(Any, backend).event_records(id_), call)
+            if records is not None:
+                if any(record.user_id == user_id for record in records):
+                    return
+                raise NotFoundError(f"no memory has the id {id_!r}", provider=self.name)
+            pause = min(POLL, pause * 2)
+            left = call.deadline.remaining()
+            if left is not None and left <= pause:
+                raise IngestionTimeoutError("mem0 is still taking in the text", provider=self.name)
+            await async_sleep(pause)
+
+    @property
+    def _store(self) -> str:
+        if self._access.client is not None:
+            store = getattr(getattr(self._access.client, "config", None), "vector_store", None)
+            return str(getattr(store, "provider", ""))
+        return str(((self._access.config or {}).get("vector_store") or {}).get("provider", "qdrant"))
+
+
+def _extract(backend: Backend, draft: Draft, task: Task) -> MemoryRecord:
+    writing.mark_superseded(backend, draft)
+    record: MemoryRecord = cast(Any, backend).extract(writing.record_of(draft, task))
+    return record
+
+
+def _access_of(settings: Settings) -> clients.Mem0Settings:
+    client, config = settings.options.get("client"), settings.options.get("config")
+    infer = check_flag(settings.options.get("infer", False), "infer")
+    if settings.url is not None:
+        raise InvalidRequestError("provider 'mem0' takes base_url, config or client, not url", provider="mem0")
+    if client is not None:
+        return clients.Mem0Settings(_mode_of(client, settings.options.get("mode")), client=client, infer=infer)
+    if not clients.is_installed():
+        raise InvalidRequestError(clients.MISSING, provider="mem0")
+    mode = check_choice(settings.options.get("mode", "hosted" if config is None else "oss"), ("hosted", "oss"), "mode")
+    if mode == "oss":
+        if not isinstance(config, Mapping):
+            raise InvalidRequestError("mode='oss' needs config: what mem0.Memory.from_config takes", provider="mem0")
+        return clients.Mem0Settings("oss", config=config, infer=infer)
+    if config is not None:
+        raise InvalidRequestError("mode='hosted' takes no config", provider="mem0")
+    if settings.api_key is None:
+        raise InvalidRequestError(
+            "provider 'mem0' needs api_key= or MEM0_API_KEY; for mem0 in this process give mode='oss' and config=",
+            provider="mem0",
+        )
+    return clients.Mem0Settings("hosted", api_key=settings.api_key, host=settings.base_url, infer=infer)
+
+
+def _mode_of(client: object, mode: object) -> clients.Mode:
+    add = getattr(client, "add", None)
+    if not callable(add) or inspect.iscoroutinefunction(add):
+        raise InvalidRequestError("client must be a mem0.Memory or mem0.MemoryClient")
+    found: clients.Mode = "oss" if hasattr(client, "vector_store") else "hosted"
+    if mode not in (None, found):
+        raise InvalidRequestError(f"mode does not fit the client, which is {found}", provider="mem0")
+    return found

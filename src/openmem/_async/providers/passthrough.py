@@ -1,0 +1,321 @@
+"""Any OMP server as a provider: each verb is one request, and the server does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import repeat
+from typing import Any, ClassVar, Final, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from openmem import wire, wire_limits
+from openmem._async.embedders import AsyncEmbedder, resolve_embedder
+from openmem._async.provider import AsyncProvider
+from openmem._io.call import Call
+from openmem._io.concurrency import async_sleep, async_to_thread
+from openmem._io.http import AsyncHttp
+from openmem.context import TokenCounter
+from openmem.errors import (
+    DeadlineExceededError,
+    IngestionTimeoutError,
+    InvalidRequestError,
+    NotFoundError,
+    ProviderError,
+    ScopeDeniedError,
+    UnauthorizedError,
+    UnsupportedCapabilityError,
+)
+from openmem.http_messages import Header, HttpReply, HttpRequest
+from openmem.registry import load_async_provider
+from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
+from openmem.scopes import ScopePattern
+from openmem.settings import Settings, check_options
+from openmem.types import (
+    AuditEntry,
+    Capabilities,
+    ContextBlock,
+    ErasureReceipt,
+    Health,
+    ImportConflict,
+    ImportReport,
+    MemoryPage,
+    MemoryRecord,
+    ReembedReport,
+    SearchResult,
+)
+from openmem.wire_replies import (
+    BLOCK,
+    CAPABILITIES,
+    ENTRIES,
+    PAGE,
+    RECEIPT,
+    RECORD,
+    RECORDS,
+    REEMBEDDED,
+    REPORT,
+    RESULTS,
+    read,
+    read_capabilities,
+    read_export,
+)
+
+T = TypeVar("T")
+
+_POLL: Final = 0.25
+
+
+class AsyncPassthroughProvider(AsyncProvider):
+    """Memories of an OMP server.
+
+    Options:
+        capabilities: What the server can do, for one that is not to be asked.
+        transport: Replaces the network.
+    """
+
+    name: ClassVar[str] = "passthrough"
+    options: ClassVar[frozenset[str]] = frozenset({"capabilities", "transport"})
+    takes_base_url: ClassVar[bool] = True
+
+    def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
+        super().__init__(settings, embedder)
+        if not settings.base_url:
+            raise InvalidRequestError(
+                "provider 'passthrough' requires base_url=..., the address of an OMP server", provider=self.name
+            )
+        self._said = _given_capabilities(settings.options.get("capabilities"))
+        self._http = AsyncHttp(
+            settings.base_url,
+            headers={"Authorization": f"Bearer {settings.remote_key}"} if settings.remote_key else {},
+            provider=self.name,
+            deadline_header="X-OMP-Timeout",
+            transport=settings.options.get("transport"),
+        )
+
+    async def resolve(self, call: Call) -> AsyncProvider:
+        """Return this provider if an OMP server answers, else the one that was named."""
+        if self._said is None:
+            self._said = await self._probe(call)
+        if self._said is not None:
+            check_options(self.name, self.settings.options, self.options)
+            return self
+        if self.settings.provider == self.name:
+            raise self._nobody()
+        kind: type[AsyncProvider] = await async_to_thread(load_async_provider, self.settings.provider)
+        if not kind.takes_base_url:
+            raise self._nobody()
+        check_options(self.settings.provider, self.settings.options, kind.options)
+        embedder = resolve_embedder(self.settings.embedder) if kind.embeds else None
+        named = kind(self.settings, embedder)
+        try:
+            chosen = await named.resolve(call)
+        except BaseException:
+            await named.aclose()
+            raise
+        await self._http.aclose()
+        return chosen
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def capabilities(self, call: Call) -> Capabilities:
+        """Ask the server what it can do."""
+        if self.settings.options.get("capabilities") is None:
+            said = await self._probe(call)
+            if said is None:
+                raise self._nobody()
+            self._said = said
+        return self._known.model_copy(deep=True)
+
+    async def add(
+        self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
+    ) -> list[MemoryRecord]:
+        """Store drafts in one request; sent again, it stores nothing twice if the server sees to that."""
+        self._need("add" if len(drafts) == 1 else "add_many", wire_limits.lacks_of_drafts(self._known, drafts))
+        if len(drafts) > wire.MAX_BATCH:
+            raise InvalidRequestError(f"items must have at most {wire.MAX_BATCH} entries, not {len(drafts)}")
+        once = None
+        if wire_limits.keeps_names(self._known):
+            once = wire.once_name(call.nonce or call.request_id, call.seed)
+        reply = await self._send(wire.add(drafts, once), call)
+        records = [self._read(reply, RECORD)] if len(drafts) == 1 else self._read(reply, RECORDS, "items")
+        if len(records) != len(drafts):
+            message = f"{self._http.endpoint.server} answered {len(records)} memories to {len(drafts)}"
+            raise ProviderError(message, provider=self._shown)
+        self._check_owners((draft.user_id for draft in drafts), records)
+        if on_progress is not None:
+            on_progress(len(records), len(drafts))
+        return records
+
+    async def get(self, id: str, user_id: str | None, call: Call) -> MemoryRecord:
+        """Return one memory."""
+        self._need("get")
+        record = self._read(await self._send(wire.get(id, user_id), call), RECORD)
+        self._check_owners(repeat(user_id), [record])
+        return record
+
+    async def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+        """Change one memory."""
+        self._need("update", wire_limits.lacks_of_change(self._known, change))
+        return self._read(await self._send(wire.update(id, user_id, change), call), RECORD)
+
+    async def delete(self, id: str, user_id: str | None, call: Call) -> None:
+        """Erase one memory."""
+        self._need("delete")
+        await self._send(wire.delete(id, user_id), call)
+
+    async def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
+        """Erase all memories of a user, or those of a part of the scopes."""
+        self._need("delete_all")
+        return self._read(await self._send(wire.delete_all(user_id, scope), call), RECEIPT)
+
+    async def list(self, query: ListQuery, call: Call) -> MemoryPage:
+        """Return a page of memories, newest first."""
+        self._need("list", wire_limits.lacks_of_view(self._known, query.view))
+        page = self._read(await self._send(wire.list_(query), call), PAGE)
+        self._check_owners(repeat(query.view.user_id), page.items)
+        return page
+
+    async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
+        """Return the best matches, best first."""
+        self._need("search", wire_limits.lacks_of_search(self._known, query))
+        results = self._read(await self._send(wire.search(query), call), RESULTS, "results")
+        self._check_owners(repeat(query.view.user_id), [result.memory for result in results])
+        return results
+
+    async def context(
+        self, query: SearchQuery, token_budget: int, token_counter: TokenCounter | None, call: Call
+    ) -> ContextBlock:
+        """Return the server's block, or make one here where the caller counts the tokens."""
+        self._need("context", wire_limits.lacks_of_search(self._known, query))
+        if token_counter is not None:
+            return await super().context(query, token_budget, token_counter, call)
+        return self._read(await self._send(wire.context(query, token_budget), call), BLOCK)
+
+    async def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
+        """Return earlier versions and what the memory supersedes, newest first."""
+        self._need("history")
+        records = self._read(await self._send(wire.history(id, user_id), call), RECORDS, "items")
+        self._check_owners(repeat(user_id), records)
+        return records
+
+    async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
+        """Return the newest entries of the journal."""
+        self._need("audit")
+        return self._read(await self._send(wire.audit(query), call), ENTRIES, "entries")
+
+    async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
+        """Return once the memories can be found."""
+        if "wait_for_ingest" not in self._known.verbs:
+            for id in ids:
+                await self._wait_for(id, user_id, call)
+        elif ids:
+            await self._send(wire.wait(ids, user_id), call)
+
+    async def export(
+        self, user_id: str | None, cursor: str | None, limit: int, call: Call
+    ) -> tuple[Sequence[MemoryRecord], str | None]:
+        """Return the next records."""
+        self._need("export")
+        reply = await self._send(wire.export(user_id, cursor, limit), call)
+        records, following = read_export(self._http.endpoint, reply)
+        self._check_owners(repeat(user_id), records)
+        return records, following
+
+    async def import_(self, drafts: Sequence[Draft], conflict: ImportConflict, call: Call) -> ImportReport:
+        """Store records of another store in one request."""
+        self._need("import", wire_limits.lacks_of_drafts(self._known, drafts))
+        return self._read(await self._send(wire.import_(drafts, conflict), call), REPORT)
+
+    async def reembed(self, on_progress: Callable[[int, int], object] | None, call: Call) -> ReembedReport:
+        """Have the server move every memory to its own model."""
+        self._need("reembed")
+        report = self._read(await self._send(wire.reembed(), call), REEMBEDDED)
+        if on_progress is not None:
+            on_progress(report.done, report.total)
+        return report
+
+    async def health(self, call: Call) -> Health:
+        """Ask the server whether its backend answers."""
+        said = self._known
+        try:
+            await self._send(wire.health(), call)
+        except NotFoundError:
+            # The first edition of the protocol has no such route.
+            said = await self.capabilities(call)
+        detail = {"omp_version": said.omp_version, "server": self._http.endpoint.server}
+        return Health(ok=True, provider=said.provider, detail=detail)
+
+    def cannot(self, what: str) -> UnsupportedCapabilityError:
+        """Return the error for something the server cannot do."""
+        return UnsupportedCapabilityError(f"{what} is not supported by this provider", provider=self._shown)
+
+    async def _probe(self, call: Call) -> Capabilities | None:
+        request = wire.capabilities()
+        try:
+            return read_capabilities(self._http.endpoint, await self._send(request, call))
+        except (UnauthorizedError, ScopeDeniedError):
+            if self.settings.provider != self.name:
+                return None
+            if not self.settings.remote_key:
+                raise
+        except (InvalidRequestError, NotFoundError):
+            return None
+        except DeadlineExceededError:
+            raise
+        except ProviderError as error:
+            error.message = f"no OMP server at {self._http.endpoint.server}: {error.message}"
+            raise
+        # Only a server that the user called one gets to see the key before it proved to be one.
+        reply = await self._send(replace(request, anonymous=False), call)
+        return read_capabilities(self._http.endpoint, reply)
+
+    async def _wait_for(self, id: str, user_id: str, call: Call) -> None:
+        while (record := await self.get(id, user_id, call)).status in ("queued", "indexing"):
+            call.deadline.check()
+            await async_sleep(_POLL)
+        if record.status == "failed":
+            raise IngestionTimeoutError("a memory could not be taken in", provider=self._shown)
+
+    async def _send(self, request: HttpRequest, call: Call) -> HttpReply:
+        headers: dict[str, Header] = {**request.headers, "X-Request-Id": call.request_id}
+        if call.app is not None and not request.anonymous:
+            headers["X-OMP-App"] = wire.text_header(call.app)
+        return await self._http.send(replace(request, headers=headers), deadline=call.deadline)
+
+    def _read(self, reply: HttpReply, kind: TypeAdapter[T], member: str | None = None) -> T:
+        return read(self._http.endpoint, reply, kind, member)
+
+    def _need(self, verb: str, lacking: str | None = None) -> None:
+        if verb not in self._known.verbs:
+            raise self.cannot(verb)
+        if lacking is not None:
+            raise self.cannot(lacking)
+
+    def _check_owners(self, wanted: Iterable[str | None], records: Iterable[MemoryRecord]) -> None:
+        for user_id, record in zip(wanted, records, strict=False):
+            if user_id not in (None, record.user_id):
+                message = f"{self._http.endpoint.server} answered with a memory of another user"
+                raise ProviderError(message, provider=self._shown)
+
+    def _nobody(self) -> ProviderError:
+        return ProviderError(f"no OMP server at {self._http.endpoint.server}", provider=self.name)
+
+    @property
+    def _known(self) -> Capabilities:
+        assert self._said is not None, "resolve() comes first"
+        return self._said
+
+    @property
+    def _shown(self) -> str:
+        return self._said.provider if self._said else self.name
+
+
+def _given_capabilities(value: Any) -> Capabilities | None:
+    if value is None:
+        return None
+    try:
+        return CAPABILITIES.validate_python(value)
+    except ValidationError:
+        raise InvalidRequestError("capabilities must be a Capabilities object, or a mapping of its fields") from None

@@ -1,0 +1,130 @@
+"""supermemory: texts are kept as documents in a namespace for each user, and can be found once it has taken them in."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import ClassVar, Final, cast
+
+from openmem._async.embedders import AsyncEmbedder
+from openmem._async.translation import AsyncTranslatedProvider
+from openmem._io import supermemory as clients
+from openmem._io.call import Call
+from openmem._io.concurrency import async_sleep
+from openmem._io.supermemory_store import SupermemoryStore
+from openmem.checks import check_choice
+from openmem.errors import IngestionTimeoutError, InvalidRequestError
+from openmem.settings import Settings
+from openmem.translated.backend import Backend
+
+POLL: Final = 1.0
+"""Seconds between two looks at a document, at most."""
+_FIRST_POLL: Final = 0.01
+
+
+class AsyncSupermemoryProvider(AsyncTranslatedProvider):
+    """Memories in supermemory.
+
+    Options:
+        client: A ready `supermemory.Supermemory` instead of `api_key`; it stays the caller's, who closes it.
+        task_type: "superrag" indexes texts as they are; "memory" has a language model derive memories from them, too.
+        dreaming: When those are derived: "dynamic" or "instant".
+        workers: How many calls may run at once (8).
+    """
+
+    name: ClassVar[str] = "supermemory"
+    takes_base_url: ClassVar[bool] = True
+    options: ClassVar[frozenset[str]] = frozenset({"client", "task_type", "dreaming", "workers"})
+    native: ClassVar[tuple[str, ...]] = (
+        "add",
+        "get",
+        "update",
+        "delete",
+        "search",
+        "wait_for_ingest",
+        "user_id",
+        "exact scope",
+    )
+    emulated: ClassVar[tuple[str, ...]] = (
+        "add_many",
+        "delete_all",
+        "list",
+        "context",
+        "export",
+        "import",
+        "get without user_id",
+        "scope/*",
+        "tags",
+        "since",
+        "until",
+        "valid_from",
+        "valid_to",
+        "as_of",
+        "supersedes",
+        "key",
+        "cursor",
+    )
+
+    def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
+        super().__init__(settings, embedder)
+        self._access = _access_of(settings)
+
+    def make_backend(self) -> Backend:
+        """Make the client of the SDK, or take the ready one."""
+        return clients.make(self._access)
+
+    def let_go(self, backend: Backend) -> None:
+        """Close the client, unless it is the caller's."""
+        clients.close(self._access, cast(SupermemoryStore, backend))
+
+    def features(self) -> dict[str, object]:
+        """Return the feature flags; what is stored can be found later."""
+        return {
+            **super().features(),
+            "async_ingestion": True,
+            "status_field": True,
+            "auto_chunking": True,
+            "verbatim": True,
+            "task_type": self._access.task_type,
+        }
+
+    async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
+        """Wait until the memories are indexed and nothing is being derived from them any more."""
+        self.check_user(user_id)
+        waiting, pause = list(ids), _FIRST_POLL
+        while True:
+            asked = waiting
+            waiting = await self._do(
+                lambda backend, task: cast(SupermemoryStore, backend).unready(asked, user_id),  # noqa: B023 - runs at once
+                call,
+            )
+            if not waiting:
+                return
+            left = call.deadline.remaining()
+            if left is not None and left <= pause:
+                raise IngestionTimeoutError("supermemory is still taking in the text", provider=self.name)
+            await async_sleep(pause)
+            pause = min(POLL, pause * 2)
+
+
+def _access_of(settings: Settings) -> clients.SupermemorySettings:
+    options = settings.options
+    task_type = check_choice(options.get("task_type", "superrag"), ("superrag", "memory"), "task_type")
+    dreaming = check_choice(options.get("dreaming", "dynamic"), ("dynamic", "instant"), "dreaming")
+    if "dreaming" in options and task_type != "memory":
+        raise InvalidRequestError("dreaming needs task_type='memory'", provider="supermemory")
+    if settings.url is not None:
+        raise InvalidRequestError("provider 'supermemory' takes base_url or client, not url", provider="supermemory")
+    client = options.get("client")
+    if client is not None:
+        add = getattr(client, "add", None)
+        if not callable(add) or inspect.iscoroutinefunction(add) or not hasattr(client, "documents"):
+            raise InvalidRequestError("client must be a supermemory.Supermemory", provider="supermemory")
+        return clients.SupermemorySettings(client, task_type=task_type, dreaming=dreaming)
+    if not clients.is_installed():
+        raise InvalidRequestError(clients.MISSING, provider="supermemory")
+    if settings.api_key is None:
+        raise InvalidRequestError(
+            "provider 'supermemory' needs api_key= or SUPERMEMORY_API_KEY", provider="supermemory"
+        )
+    return clients.SupermemorySettings(None, settings.api_key, settings.base_url, task_type, dreaming)

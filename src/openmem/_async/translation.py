@@ -1,0 +1,201 @@
+"""Base of the providers that translate to the SDK of another service; `openmem.translated` describes the contract."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import ClassVar, Final, TypeVar
+
+from openmem._async.embedders import AsyncEmbedder
+from openmem._async.provider import AsyncProvider
+from openmem._io.call import Call
+from openmem._io.shim import AsyncSdk, WriterLocks
+from openmem.checks import MAX_CONTENT, check_limit
+from openmem.native import OMP_VERSION
+from openmem.requests import Change, Draft, ListQuery, SearchQuery
+from openmem.scopes import ScopePattern
+from openmem.settings import Settings
+from openmem.translated import reading, writing
+from openmem.translated.backend import Backend, Task
+from openmem.types import (
+    Capabilities,
+    CapabilityFeatures,
+    CapabilityLimits,
+    ErasureReceipt,
+    Health,
+    ImportConflict,
+    ImportReport,
+    MemoryPage,
+    MemoryRecord,
+    SearchMode,
+    SearchResult,
+)
+from openmem.validation import MAX_SEARCH
+
+T = TypeVar("T")
+
+WORKERS: Final = 8
+VERBS: Final = (
+    "add",
+    "add_many",
+    "get",
+    "update",
+    "delete",
+    "delete_all",
+    "list",
+    "search",
+    "context",
+    "export",
+    "import",
+    "wait_for_ingest",
+    "health",
+)
+
+
+class AsyncTranslatedProvider(AsyncProvider):
+    """Every verb as one call of a worker over a `Backend`. A subclass makes the backend and says what it can do.
+
+    Args:
+        settings: What the provider is built from; `options["workers"]` is how many calls may run at once (8).
+        embedder: Not used: the service makes its own vectors.
+    """
+
+    modes: ClassVar[frozenset[SearchMode]] = frozenset({"hybrid"})
+    """The modes of search that the service has."""
+    native: ClassVar[tuple[str, ...]] = ()
+    """What the service does by itself, for `capabilities`."""
+    emulated: ClassVar[tuple[str, ...]] = ()
+    """What is done on this side, for `capabilities`."""
+
+    def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
+        super().__init__(settings, embedder)
+        workers = check_limit(settings.options.get("workers", WORKERS), 1_000, "workers")
+        self._sdk: AsyncSdk[Backend] = AsyncSdk(self.make_backend, self.let_go, workers, self.name)
+        self._locks = WriterLocks()
+
+    @abstractmethod
+    def make_backend(self) -> Backend:
+        """Return the backend; called once, in a worker, before the first verb that needs it."""
+
+    @abstractmethod
+    def let_go(self, backend: Backend) -> None:
+        """Close what `make_backend` opened; called once, in a worker, after the last verb."""
+
+    def check_user(self, user_id: str) -> None:
+        """Refuse a user whom the service cannot keep apart from others; nothing is refused by default.
+
+        Raises:
+            InvalidRequestError: The service would read the id as another one.
+        """
+
+    def forked(self) -> None:
+        """Start without a client: connections must not cross a fork."""
+        self._sdk.forked()
+        self._locks = WriterLocks()
+
+    async def aclose(self) -> None:
+        """Close the client once nobody uses it."""
+        await self._sdk.aclose()
+
+    async def capabilities(self, call: Call) -> Capabilities:
+        """Say what the service does itself, what is done on this side, and what is not to be had."""
+        call.deadline.check()
+        return Capabilities(
+            omp_version=OMP_VERSION,
+            provider=self.name,
+            verbs=[*VERBS],
+            features=CapabilityFeatures.model_validate(self.features()),
+            limits=CapabilityLimits(max_search_results=MAX_SEARCH),
+        )
+
+    def features(self) -> dict[str, object]:
+        """Return the feature flags; subclasses add to them."""
+        return {
+            "vector_search": "vector" in self.modes,
+            "keyword_search": "keyword" in self.modes,
+            "graph_queries": False,
+            "temporal": True,
+            "scopes": "tags",
+            "max_content_length": MAX_CONTENT,
+            "supports_e2e": False,
+            "supports_audit": False,
+            "supports_supersession": True,
+            "status_field": False,
+            "async_ingestion": False,
+            "auto_chunking": False,
+            "native": [*self.native],
+            "emulated": [*self.emulated],
+        }
+
+    async def add(
+        self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
+    ) -> list[MemoryRecord]:
+        """Store drafts; if one fails, those before it are taken back."""
+        self._check_users(draft.user_id for draft in drafts)
+        report = None if on_progress is None else self._sdk.relay(on_progress)
+        return await self._do(lambda backend, task: writing.add(backend, drafts, report, task), call)
+
+    async def get(self, id: str, user_id: str | None, call: Call) -> MemoryRecord:
+        """Return one memory, after a look at whose it is."""
+        self._check_users([user_id])
+        return await self._do(lambda backend, task: reading.find(backend, id, user_id).record, call)
+
+    async def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+        """Change one memory, after a look at whose it is."""
+        self._check_users([user_id])
+        if change.if_version is not None:
+            raise self.cannot("update(if_version=)")
+        return await self._do(lambda backend, task: writing.update(backend, id, user_id, change, task), call)
+
+    async def delete(self, id: str, user_id: str | None, call: Call) -> None:
+        """Erase one memory, after a look at whose it is."""
+        self._check_users([user_id])
+        await self._do(lambda backend, task: writing.delete(backend, id, user_id, task), call)
+
+    async def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
+        """Erase a user's memories one by one and count again."""
+        self._check_users([user_id])
+        return await self._do(lambda backend, task: writing.erase(backend, user_id, scope, task), call)
+
+    async def list(self, query: ListQuery, call: Call) -> MemoryPage:
+        """Return a page of memories, newest first."""
+        self._check_users([query.view.user_id])
+        return await self._do(lambda backend, task: reading.page(backend, query, task), call)
+
+    async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
+        """Return the best matches, best first."""
+        self._check_users([query.view.user_id])
+        if query.mode not in self.modes:
+            raise self.cannot(f'search(mode="{query.mode}")')
+        return await self._do(lambda backend, task: reading.search(backend, query, task), call)
+
+    async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
+        """Check that the memories are there."""
+        self._check_users([user_id])
+        await self._do(lambda backend, task: reading.check_all(backend, ids, user_id, task), call)
+
+    async def export(
+        self, user_id: str | None, cursor: str | None, limit: int, call: Call
+    ) -> tuple[Sequence[MemoryRecord], str | None]:
+        """Return the next records, user by user."""
+        self._check_users([user_id])
+        return await self._do(lambda backend, task: reading.export_page(backend, user_id, cursor, limit, task), call)
+
+    async def import_(self, drafts: Sequence[Draft], conflict: ImportConflict, call: Call) -> ImportReport:
+        """Store records of another store; if one fails, those before it are taken back."""
+        self._check_users(draft.user_id for draft in drafts)
+        return await self._do(lambda backend, task: writing.take_in(backend, drafts, conflict, task), call)
+
+    async def health(self, call: Call) -> Health:
+        """Ask the service something small."""
+        detail: Mapping[str, object] = await self._do(lambda backend, task: backend.ping(), call)
+        return Health(ok=True, provider=self.name, detail=dict(detail))
+
+    async def _do(self, work: Callable[[Backend, Task], T], call: Call) -> T:
+        task = Task(call.now, call.deadline.check, self._locks.hold)
+        return await self._sdk.run(lambda backend: work(backend, task), call.deadline)
+
+    def _check_users(self, users: Iterable[str | None]) -> None:
+        for user_id in users:
+            if user_id is not None:
+                self.check_user(user_id)

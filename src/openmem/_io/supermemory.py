@@ -1,0 +1,46 @@
+"""Makes and closes the client of supermemory's SDK."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any, Final
+
+from openmem._io.supermemory_errors import ask
+from openmem._io.supermemory_store import SupermemoryStore
+
+MISSING: Final = "provider 'supermemory' needs the module 'supermemory': pip install 'openmem[supermemory]'"
+
+
+@dataclass(frozen=True, slots=True)
+class SupermemorySettings:
+    """How to come by a client: a ready one, or what to make it from."""
+
+    client: Any = None
+    api_key: str | None = field(default=None, repr=False)
+    base_url: str | None = None
+    task_type: str = "superrag"
+    dreaming: str = "dynamic"
+
+
+def is_installed() -> bool:
+    """Return whether the SDK is there, without importing it."""
+    return find_spec("supermemory") is not None
+
+
+def make(settings: SupermemorySettings) -> SupermemoryStore:
+    """Return the backend. This imports the SDK and asks nobody anything."""
+    client = settings.client or ask(lambda: _client(settings))
+    return SupermemoryStore(client, settings.task_type, settings.dreaming)
+
+
+def close(settings: SupermemorySettings, backend: SupermemoryStore) -> None:
+    """Close a client that was made here; a ready one belongs to the caller."""
+    if settings.client is None:
+        backend.sdk.close()
+
+
+def _client(settings: SupermemorySettings) -> Any:
+    import supermemory
+
+    return supermemory.Supermemory(api_key=settings.api_key, base_url=settings.base_url, max_retries=0)

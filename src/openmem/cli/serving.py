@@ -1,0 +1,19 @@
+"""`omp serve`: the server, with the flags of `omp-server`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import typer
+
+NEEDED = ("fastapi", "uvicorn", "prometheus_client")
+
+
+def serve(context: typer.Context) -> None:
+    """Serve memories over HTTP; it takes the flags of omp-server."""
+    if any(find_spec(name) is None for name in NEEDED):
+        typer.echo("Error: the server needs FastAPI and uvicorn: pip install 'openmem[server]'", err=True)
+        raise typer.Exit(1)
+    from openmem.server.command import main
+
+    raise typer.Exit(main(context.args, program="omp serve"))

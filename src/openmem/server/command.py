@@ -1,0 +1,128 @@
+"""The command `omp-server`: its flags, and what it says to bad ones."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NoReturn
+
+import openmem
+from openmem import OMPError
+from openmem.server.config import LOG_LEVELS, MissingConfigError, entries_of, read_settings
+from openmem.server.output import say
+
+MISUSED: Final = 2
+HELP_WIDTH: Final = 100
+
+DESCRIPTION: Final = "Serve memories over HTTP: the Open Memory Protocol."
+EPILOG: Final = (
+    "Every setting can also come from the environment: the flag wins, then the variable. A variable that ends in "
+    "_FILE, such as OMP_URL_FILE or OMP_API_KEY_FILE, names a file with the value. Without keys the server answers on "
+    "loopback only. It speaks plain HTTP: put TLS in front of it."
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(MISUSED, f"omp-server: bad config: {message}\n")
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    return argparse.HelpFormatter(prog, max_help_position=30, width=HELP_WIDTH)
+
+
+def main(arguments: Sequence[str] | None = None, *, program: str = "omp-server") -> int:
+    """Run the command; return the exit code.
+
+    Args:
+        arguments: The command line without the program; that of this process unless given.
+        program: What the command calls itself in its help.
+    """
+    flags = vars(_parser(program).parse_args(arguments))
+    try:
+        return _serve(flags, os.environ)
+    except MissingConfigError as error:
+        return _complain(f"missing config: {error}")
+    except ValueError as error:
+        return _complain(f"bad config: {error}")
+    except OMPError as error:
+        return _complain(f"bad config: {error.message}")
+
+
+def _serve(flags: Mapping[str, Any], environ: Mapping[str, str]) -> int:
+    settings = read_settings(flags, environ)
+    from openmem.server.build import make_memory, make_store
+    from openmem.server.serve import serve
+
+    make_memory(settings)  # no I/O: what cannot be built is a bad setting
+    make_store(settings)
+    return serve(settings)
+
+
+def _complain(text: str) -> int:
+    say(text)
+    return MISUSED
+
+
+def _parser(program: str) -> _Parser:
+    parser = _Parser(
+        prog=program, description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False, formatter_class=_formatter
+    )
+    parser.add_argument("--version", action="version", version=f"omp-server {openmem.__version__}")
+    _add_place(parser.add_argument_group("memories"))
+    _add_edge(parser.add_argument_group("listening"))
+    _add_limits(parser.add_argument_group("limits"))
+    _add_operation(parser.add_argument_group("operation"))
+    return parser
+
+
+def _add_place(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--provider", metavar="NAME", help="sqlite, postgres or another  [OMP_PROVIDER]")
+    group.add_argument("--url", help="a file or postgresql://…  [OMP_URL, OMP_POSTGRES_URL, OMP_DB_PATH]")
+    group.add_argument("--base-url", metavar="URL", help="address of a memory service  [OMP_BASE_URL]")
+    group.add_argument("--embedder", metavar="NAME", help="none, fastembed[:MODEL], openai:MODEL  [OMP_EMBEDDER]")
+    group.add_argument("--schema", help="the schema on Postgres  [OMP_SCHEMA]")
+    group.add_argument("--store", metavar="URL", help="where the keys are kept  [OMP_SERVER_STORE]")
+
+
+def _add_edge(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--host", help="address to listen on, 127.0.0.1  [OMP_HOST]")
+    group.add_argument("--port", type=int, metavar="N", help="8080; 0 is any free one  [OMP_PORT]")
+    group.add_argument("--workers", type=int, metavar="N", help="processes, 1  [OMP_WORKERS]")
+    group.add_argument(
+        "--insecure",
+        action=argparse.BooleanOptionalAction,
+        help="listen on other addresses even without keys  [OMP_INSECURE]",
+    )
+    group.add_argument(
+        "--cors-origins", type=entries_of, metavar="LIST", help="web pages that may use it  [OMP_CORS_ORIGINS]"
+    )
+    group.add_argument(
+        "--trusted-proxies", type=entries_of, metavar="LIST", help="whose X-Forwarded-For counts  [OMP_TRUSTED_PROXIES]"
+    )
+
+
+def _add_limits(group: argparse._ArgumentGroup) -> None:
+    def add(flag: str, kind: type, help: str, dest: str | None = None) -> None:
+        group.add_argument(flag, type=kind, metavar="N", help=help, dest=dest or flag[2:].replace("-", "_"))
+
+    add("--rate-limit", int, "requests a minute per key, 0: none  [OMP_RATE_LIMIT]", "rate_limit_per_minute")
+    add("--max-request-bytes", int, "bytes of a body, 1048576  [OMP_MAX_REQUEST_BYTES]")
+    add("--max-header-bytes", int, "bytes of a head, 16384  [OMP_MAX_HEADER_BYTES]")
+    add("--concurrency", int, "requests at once, 256  [OMP_CONCURRENCY]")
+    add("--max-connections", int, "connections at once, 2048  [OMP_MAX_CONNECTIONS]")
+    add("--request-timeout", float, "seconds for a verb, 30  [OMP_REQUEST_TIMEOUT]")
+    add("--head-timeout", float, "seconds for a head to arrive, 10  [OMP_HEAD_TIMEOUT]")
+    add("--body-idle-timeout", float, "seconds a body may stand still, 10  [OMP_BODY_IDLE_TIMEOUT]")
+    add("--body-timeout", float, "seconds for a body to arrive, 60  [OMP_BODY_TIMEOUT]")
+    add("--keep-alive-timeout", int, "seconds between requests, 65  [OMP_KEEP_ALIVE_TIMEOUT]")
+    add("--boot-timeout", float, "seconds the store may take to answer at the start, 7  [OMP_BOOT_TIMEOUT]")
+    add("--drain-seconds", int, "seconds to end requests when stopping, 30  [OMP_DRAIN_SECONDS]")
+
+
+def _add_operation(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--log-level", choices=LOG_LEVELS, help="info  [OMP_LOG_LEVEL]")
+    group.add_argument("--log-format", choices=("text", "json"), help="text  [OMP_LOG_FORMAT]")
+    group.add_argument("--metrics", action=argparse.BooleanOptionalAction, help="serve /metrics, yes  [OMP_METRICS]")
+    group.add_argument("--docs", action=argparse.BooleanOptionalAction, help="serve /docs, no  [OMP_DOCS]")

@@ -1,0 +1,66 @@
+"""Stops a verb whose client has gone away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from starlette.types import Receive
+
+GRACE: Final = 0.02
+"""Seconds before the connection is watched: most verbs are done by then, and a watch costs a task."""
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection: nobody is there to be answered."""
+
+
+class Watch:
+    """Cancels what runs in its block when the client disconnects, which then ends in `ClientGoneError`.
+
+    Args:
+        receive: Where the messages of the connection come from; what is left of the body is dropped.
+    """
+
+    __slots__ = ("_gone", "_receive", "_task", "_timer", "_watcher")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._gone = False
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._timer = asyncio.get_running_loop().call_later(GRACE, self._start)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        if self._watcher is None:
+            return
+        self._watcher.cancel()
+        if not self._gone:
+            return
+        if exc_type is None:  # the cancellation came too late: it still waits for the next await
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+        if self._task.uncancel() == 0 and (exc_type is None or exc_type is asyncio.CancelledError):
+            raise ClientGoneError from exc_value
+
+    def _start(self) -> None:
+        self._watcher = asyncio.ensure_future(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self._task.cancel()

@@ -1,0 +1,163 @@
+"""One request on its way through a verb: what it says, who sends it, and the memory as that caller sees it."""
+
+from __future__ import annotations
+
+import math
+import re
+import secrets
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_to_bytes
+
+from openmem import AsyncMemory, InvalidRequestError, Seed
+from openmem.server.bodies import check_json_type, parse_object, read_body
+from openmem.server.callers import NOBODY, Caller
+from openmem.server.parameters import Parameters
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope
+
+    from openmem.server.service import Service
+
+MAX_WAIT: Final = 86_400.0
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}", re.ASCII)
+_SECONDS: Final = re.compile(r"[0-9]{1,30}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
+
+
+class Exchange:
+    """What a handler works with.
+
+    Attributes:
+        service: What all requests share.
+        scope: The request as the web server saw it.
+        receive: Where its body comes from.
+        caller: Who sends it.
+        request_id: Its id in the journal, in logs and in errors.
+        body: Its body, if the route reads one as a whole.
+    """
+
+    body: bytes = b""
+
+    def __init__(self, service: Service, scope: Scope, receive: Receive, caller: Caller, request_id: str) -> None:
+        self.service = service
+        self.scope = scope
+        self.receive = receive
+        self.caller = caller
+        self.request_id = request_id
+
+    @cached_property
+    def headers(self) -> dict[bytes, bytes]:
+        """The headers, by their names in lower case."""
+        return dict(self.scope["headers"])
+
+    @cached_property
+    def query(self) -> Parameters:
+        """The parameters of the query string."""
+        return Parameters(self.scope["query_string"])
+
+    @cached_property
+    def app(self) -> str | None:
+        """The app that the journal names: that of the key, or without keys the one that the client says."""
+        said = self.header("x-omp-app")
+        if self.caller.id == NOBODY:
+            return said
+        if said is not None:
+            self.service.memory.acting(app=said)  # a wrong header is refused, even one that counts for nothing
+        return self.caller.app
+
+    @cached_property
+    def timeout(self) -> float | None:
+        """Seconds that the verb may take: what the server allows, or less if the client waits less long."""
+        own, text = self.service.timeout, self.header("x-omp-timeout")
+        if text is None:
+            return own
+        seconds = float(text) if _SECONDS.fullmatch(text) else math.nan
+        if not 0 < seconds < math.inf:
+            raise InvalidRequestError("X-OMP-Timeout must be a number of seconds above 0")
+        return min(seconds, MAX_WAIT if own is None else own)
+
+    def header(self, name: str) -> str | None:
+        """Return the text of a header.
+
+        Raises:
+            InvalidRequestError: It is not UTF-8.
+        """
+        value = self.headers.get(name.encode("ascii"))
+        if value is None:
+            return None
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise InvalidRequestError(f"the header {name} must be UTF-8") from None
+
+    def memory(self, seed: Seed | None = None) -> AsyncMemory:
+        """Return the memory as the caller may use it.
+
+        Args:
+            seed: Makes an `add` repeatable.
+        """
+        return self.service.memory.acting(
+            access=self.caller.access, app=self.app, request_id=self.request_id, timeout=self.timeout, seed=seed
+        )
+
+    def user(self, *named: str | None) -> str:
+        """Return whose memories are meant: the user named here, or the one to whom the key is bound.
+
+        Raises:
+            InvalidRequestError: Nobody is named.
+        """
+        user_id = self.user_or_any(*named)
+        if user_id is None:
+            raise InvalidRequestError("user_id is required: user_id must be a non-empty string")
+        return user_id
+
+    def user_or_any(self, *named: str | None) -> str | None:
+        """Return the same, or `None` if nobody is named and the key reaches any user.
+
+        Raises:
+            InvalidRequestError: Two different users are named.
+        """
+        users = {user_id for user_id in named if user_id is not None}
+        if len(users) > 1:
+            raise InvalidRequestError("the request names two different users")
+        return users.pop() if users else self.caller.access.user_id
+
+    def owner(self, *named: str | None) -> str | None:
+        """Return whose a memory must be that is named by its id: by `X-User-Id`, the query, or the key."""
+        return self.user_or_any(self.header("x-user-id"), self.query.text("user_id"), *named)
+
+    def id(self) -> str:
+        """Return the id in the path.
+
+        Raises:
+            InvalidRequestError: It is not percent-encoded UTF-8.
+        """
+        try:
+            return unquote_to_bytes(self.scope["path_params"]["id"]).decode()
+        except UnicodeDecodeError:
+            raise InvalidRequestError("id must be percent-encoded UTF-8") from None
+
+    async def read(self) -> None:
+        """Read the body, which must be said to be JSON."""
+        check_json_type(self.header("content-type"), self.header("content-encoding"))
+        self.body = await read_body(self.receive)
+
+    def json(self) -> dict[str, Any]:
+        """Return the JSON object in the body."""
+        return parse_object(self.body)
+
+
+def request_id_of(scope: Mapping[str, Any]) -> str:
+    """Return the id that an outer layer gave to a request, or the client, or a new one."""
+    state = scope.get("state") or {}
+    given = state.get("request_id")
+    if isinstance(given, str):
+        return given
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            text = value.decode("latin-1")
+            if _REQUEST_ID.fullmatch(text):
+                return str(text)
+    return secrets.token_hex(16)

@@ -1,0 +1,48 @@
+"""The routes that move memories as lines of JSON, neither of which ever holds them all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any, Final, cast
+
+from openmem import AsyncMemory, ExportPage
+from openmem.server.bodies import check_lines_type, lines_of
+from openmem.server.exchange import Exchange
+from openmem.server.replies import Reply, Stream, model_reply
+
+LINES_PER_PAGE: Final = 200
+
+_NDJSON: Final = "application/x-ndjson"
+
+
+async def export_memories(exchange: Exchange) -> Reply | Stream:
+    """Answer GET /export: one page if a limit is given, else everything as it is read."""
+    query = exchange.query
+    user_id, cursor = exchange.user_or_any(query.text("user_id")), query.text("cursor")
+    limit = None if query.text("limit") is None else query.whole("limit", LINES_PER_PAGE)
+    memory = exchange.memory()
+    # The first page is read before the reply begins: what is wrong is still answered as an error.
+    page = await memory.export(user_id, cursor=cursor, limit=LINES_PER_PAGE if limit is None else limit)
+    if limit is None and exchange.scope["method"] == "GET":
+        return Stream(_NDJSON, _rest(memory, user_id, page))
+    reply = Reply(200, _bytes_of(page)).with_header("content-type", _NDJSON)
+    return reply if page.next_cursor is None else reply.with_header("x-next-cursor", page.next_cursor)
+
+
+async def import_memories(exchange: Exchange) -> Reply:
+    """Answer POST /import: lines are stored in batches while the rest is still on its way."""
+    check_lines_type(exchange.header("content-type"), exchange.header("content-encoding"))
+    exchange.caller.access.need("write", None)  # before a long body is read for nothing
+    conflict = cast("Any", exchange.query.word("conflict", "skip"))
+    return model_reply(await exchange.memory().import_(lines_of(exchange.receive), conflict=conflict))
+
+
+async def _rest(memory: AsyncMemory, user_id: str | None, page: ExportPage) -> AsyncGenerator[bytes, None]:
+    yield _bytes_of(page)
+    while page.next_cursor is not None:
+        page = await memory.export(user_id, cursor=page.next_cursor, limit=LINES_PER_PAGE)
+        yield _bytes_of(page)
+
+
+def _bytes_of(page: ExportPage) -> bytes:
+    return "".join(f"{line}\n" for line in page.lines).encode()

@@ -1,0 +1,38 @@
+"""What all requests share: the memory, the server's store, who may come in, and the journal."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from openmem import AsyncMemory, AsyncServerStore
+from openmem.server.callers import Callers
+from openmem.server.idempotency import Replies
+from openmem.server.journal import Journal
+
+
+class RouteSettings(Protocol):
+    """What the routes need to know of the server's settings."""
+
+    @property
+    def open_without_keys(self) -> bool:
+        """Whether everybody may do everything as long as no key was made."""
+
+    @property
+    def verb_timeout(self) -> float | None:
+        """Seconds that a verb may take; `None` for as long as the memory itself allows."""
+
+    @property
+    def docs(self) -> bool:
+        """Whether `/docs` shows the contract in a browser."""
+
+
+class Service:
+    """The parts of a running server that the routes use."""
+
+    def __init__(self, memory: AsyncMemory, store: AsyncServerStore | None, settings: RouteSettings | None) -> None:
+        self.memory = memory
+        self.store = store
+        self.timeout = None if settings is None else settings.verb_timeout
+        self.callers = Callers(store, open_without_keys=settings is None or settings.open_without_keys)
+        self.replies = Replies(store)
+        self.journal = Journal(memory, store)

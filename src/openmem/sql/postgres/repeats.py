@@ -1,0 +1,53 @@
+"""Steps that find out which part of a repeatable `add` was done before, on Postgres; see the same for SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from openmem.access import Access
+from openmem.ids import routing_bucket
+from openmem.native import answer_again, made_at
+from openmem.sql.postgres.names import Names
+from openmem.sql.postgres.rows import Incoming, Model, Stamp, record_of_draft, select_where
+from openmem.sql.steps import Query, Steps
+from openmem.types import MemoryRecord
+
+
+def stored_before(
+    db: Names,
+    items: Sequence[Incoming],
+    positions: Sequence[int],
+    model: Model | None,
+    stamp: Stamp,
+    access: Access | None,
+) -> Steps[dict[int, MemoryRecord]]:
+    """Return the answers for the items of one user that were stored before, by position.
+
+    The memory of a key is locked first: of two equal calls the later one then sees what the earlier one did.
+    """
+    user_id = items[0].draft.user_id
+    ids = [items[position].id for position in positions]
+    found = yield from select_where(db, user_id, "m.id = any($3::text[])", (ids,))
+    stored = {record.id: record for record in found}
+    answers: dict[int, MemoryRecord] = {}
+    for position in positions:
+        item = items[position]
+        record = stored.get(item.id)
+        if record is not None:
+            name = model.name if model is not None and item.vector is not None else None
+            answers[position] = answer_again(access, record, record_of_draft(item.draft, item.id, stamp.now, name))
+        elif item.draft.key is not None:
+            holders = yield from select_where(db, user_id, "m.key = $3", (item.draft.key,), "for update")
+            for holder in holders:
+                state = made_at((yield from _states(db, holder)), item.draft, stamp.now)
+                if state is not None:
+                    answers[position] = answer_again(access, holder, state)
+    return answers
+
+
+def _states(db: Names, stored: MemoryRecord) -> Steps[list[MemoryRecord]]:
+    rows = yield Query(
+        f"select record from {db.versions} where bucket = $1 and user_id = $2 and id = $3 order by version desc",
+        (routing_bucket(stored.user_id), stored.user_id, stored.id),
+    )
+    return [stored, *(MemoryRecord.model_validate(row[0]) for row in rows)]

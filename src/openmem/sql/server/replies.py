@@ -1,0 +1,110 @@
+"""Steps over the replies to requests that may be repeated. A row lives for a day at most."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from openmem.access import Seed
+from openmem.errors import IdempotencyConflictError
+from openmem.keys import MAX_REPLY, Remembered, StoredReply
+from openmem.sql.server.dialect import Dialect
+from openmem.sql.sqlite.rows import micros, time_of
+from openmem.sql.steps import Row, Steps
+
+LIFE: Final = timedelta(hours=24)
+BATCH: Final = 500
+
+
+def begin(
+    db: Dialect, caller: str, idempotency_key: str, fingerprint: str, user_id: str | None, seed: Seed
+) -> Steps[Remembered]:
+    """Remember a request under a seed, or return what is remembered of it.
+
+    Raises:
+        IdempotencyConflictError: The key was used for another request.
+    """
+    insert = db.query(
+        f"""
+        insert into {db.prefix}replies(caller, idempotency_key, fingerprint, user_id, at, entropy)
+        values($1, $2, $3, $4, $5, $6)
+        on conflict(caller, idempotency_key) do update set
+          fingerprint = excluded.fingerprint, user_id = excluded.user_id, at = excluded.at,
+          entropy = excluded.entropy, status = null, headers = null, body = null
+        where replies.at <= $7
+        returning at, entropy
+        """,
+        caller,
+        idempotency_key,
+        fingerprint,
+        user_id,
+        micros(seed.at),
+        str(seed.entropy),
+        micros(seed.at - LIFE),
+    )
+    while True:
+        rows = yield insert
+        if rows:
+            return Remembered(_seed(rows[0]))
+        rows = yield db.query(
+            f"""
+            select at, entropy, fingerprint, status, headers, body from {db.prefix}replies
+            where caller = $1 and idempotency_key = $2
+            """,
+            caller,
+            idempotency_key,
+        )
+        if rows:  # else it was forgotten in between
+            return _remembered(rows[0], fingerprint)
+
+
+def end(
+    db: Dialect, caller: str, idempotency_key: str, status: int, headers: Mapping[str, str], body: bytes
+) -> Steps[None]:
+    """Store the reply, unless there is one or the request was forgotten; of several users or too large, no body."""
+    yield db.query(
+        f"""
+        update {db.prefix}replies set status = $3, headers = $4,
+          body = case when user_id is not null then cast($5 as {db.blob}) end
+        where caller = $1 and idempotency_key = $2 and status is null
+        """,
+        caller,
+        idempotency_key,
+        status,
+        json.dumps(dict(headers)),
+        body if len(body) <= MAX_REPLY else None,
+    )
+
+
+def forget_some(db: Dialect, before: datetime) -> Steps[int]:
+    """Forget some requests that began before a time; return how many, `BATCH` if there may be more."""
+    rows = yield db.query(
+        f"""
+        delete from {db.prefix}replies where (caller, idempotency_key) in (
+          select caller, idempotency_key from {db.prefix}replies where at < $1 order by at limit {BATCH}
+        ) returning 1
+        """,
+        micros(before),
+    )
+    return len(rows)
+
+
+def forget_user(db: Dialect, user_id: str) -> Steps[int]:
+    """Forget the requests of a user, those that are not answered yet too; return how many."""
+    rows = yield db.query(f"delete from {db.prefix}replies where user_id = $1 returning 1", user_id)
+    return len(rows)
+
+
+def _seed(row: Row) -> Seed:
+    return Seed(time_of(row[0]), int(row[1]))
+
+
+def _remembered(row: Row, wanted: str) -> Remembered:
+    _, _, fingerprint, status, headers, body = row
+    if fingerprint != wanted:
+        raise IdempotencyConflictError("the idempotency key was used for another request: give each its own")
+    if status is None:
+        return Remembered(_seed(row))
+    return Remembered(_seed(row), StoredReply(status, json.loads(headers), None if body is None else bytes(body)))

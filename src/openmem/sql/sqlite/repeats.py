@@ -1,0 +1,45 @@
+"""Steps that find out which part of a repeatable `add` was done before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from openmem.access import Access
+from openmem.native import answer_again, made_at
+from openmem.sql.sqlite.rows import Model, Stored, dumps, record_of, select_where, time_of
+from openmem.sql.sqlite.writer import Incoming, Writer
+from openmem.sql.steps import Query, Steps
+from openmem.types import MemoryRecord
+
+
+def stored_before(
+    writer: Writer, items: Sequence[Incoming], positions: Sequence[int], model: Model | None, access: Access | None
+) -> Steps[dict[int, MemoryRecord]]:
+    """Return the answers for the items that were stored before, by position.
+
+    A new memory is known by its id. One that replaced another under its key is known by the state that it made,
+    which the other has, or had.
+    """
+    ids = dumps([items[position].id for position in positions])
+    found = yield from select_where("m.user_no = ? and m.id in (select value from json_each(?))", (writer.user_no, ids))
+    stored = {one.record.id: one.record for one in found}
+    at = time_of(writer.stamp.now)
+    answers: dict[int, MemoryRecord] = {}
+    for position in positions:
+        item = items[position]
+        record = stored.get(item.id)
+        if record is not None:
+            name = model.name if model is not None and item.blob is not None else None
+            answers[position] = answer_again(access, record, record_of(item.draft, item.id, at, name))
+        elif item.draft.key is not None:
+            holders = yield from select_where("m.user_no = ? and m.key = ?", (writer.user_no, item.draft.key))
+            for holder in holders:
+                state = made_at((yield from _states(holder)), item.draft, at)
+                if state is not None:
+                    answers[position] = answer_again(access, holder.record, state)
+    return answers
+
+
+def _states(stored: Stored) -> Steps[list[MemoryRecord]]:
+    rows = yield Query("select record from versions where rid = ? order by version desc", (stored.rid,))
+    return [stored.record, *(MemoryRecord.model_validate_json(row[0]) for row in rows)]

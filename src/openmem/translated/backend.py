@@ -1,0 +1,112 @@
+"""The contract between the rules of the protocol and the SDK of a service."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar
+
+from openmem.types import MemoryRecord, SearchMode
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A memory as a backend holds it.
+
+    Attributes:
+        handle: What the service calls it; only the backend looks at it.
+        record: The memory. Its `id` is what users see.
+        outdated: Some memory may supersede it: a reader must look.
+    """
+
+    handle: str
+    record: MemoryRecord
+    outdated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A search result of a backend: a score in [0, 1], higher is better, and its parts if the service tells."""
+
+    entry: Entry
+    score: float
+    parts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one verb carries along.
+
+    Attributes:
+        now: The time of the call.
+        check: Raises once the deadline has passed.
+        hold: Keeps other writers of a user out while the context lasts.
+    """
+
+    now: datetime
+    check: Callable[[], None]
+    hold: Callable[[str], AbstractContextManager[Any]]
+
+
+class Backend(ABC):
+    """One service through its SDK. Methods run in worker threads, several at once.
+
+    They raise errors of `openmem.errors` only, and never return what belongs to another user than the one asked for.
+    """
+
+    name: ClassVar[str]
+    marks_outdated: ClassVar[bool] = True
+    """Whether metadata can be rewritten in place; if not, supersession is looked up at every read."""
+    most_hits: ClassVar[int | None] = None
+    """How many results one search can return; `None` for any number."""
+    lists_all_scored: ClassVar[bool] = False
+    """Whether `nearest` in vector mode returns every memory of the user when asked for enough of them."""
+
+    @abstractmethod
+    def insert(self, record: MemoryRecord, *, outdated: bool) -> Entry:
+        """Store a new memory.
+
+        Args:
+            record: All that is known of it. An empty `id` lets the backend choose one; any other must be kept.
+            outdated: The mark to store.
+        """
+
+    @abstractmethod
+    def rewrite(self, entry: Entry, record: MemoryRecord, *, outdated: bool) -> Entry:
+        """Replace a memory by a record of the same id and user."""
+
+    @abstractmethod
+    def remove(self, entry: Entry) -> None:
+        """Erase a memory; one that is gone already is no error."""
+
+    @abstractmethod
+    def fetch(self, id: str, user_id: str | None) -> Sequence[Entry]:
+        """Return the memories of this id: of one user, or of all users if there is no `user_id`."""
+
+    @abstractmethod
+    def entries(self, user_id: str, equal: Mapping[str, str | bool]) -> Sequence[Entry]:
+        """Return all memories of a user whose mirrors (`envelope.MIRRORS`) have these values, in any order.
+
+        More may be returned, never less.
+        """
+
+    @abstractmethod
+    def nearest(
+        self, text: str, user_id: str, equal: Mapping[str, str | bool], count: int, mode: SearchMode
+    ) -> Sequence[Hit]:
+        """Return up to `count` memories of a user that fit a text, best first; filters as in `entries`."""
+
+    @abstractmethod
+    def users(self) -> Sequence[str]:
+        """Return every user who has a memory."""
+
+    @abstractmethod
+    def ping(self) -> Mapping[str, Any]:
+        """Do something small and real, and return what is worth knowing."""
+
+    def count_traces(self, handles: Sequence[str]) -> dict[str, int]:
+        """Return what is left of erased memories elsewhere in the service, by store."""
+        return {}

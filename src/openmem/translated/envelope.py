@@ -1,0 +1,135 @@
+"""How a record travels through metadata of a service: flat keys, no nulls, one JSON text that is the truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from openmem.translated.backend import Entry
+from openmem.types import UTC, MemoryRecord, MemorySource, stored_record
+
+VERSION: Final = 1
+TRUTH: Final = "omp"
+ID: Final = "omp_id"
+KEY: Final = "omp_key"
+SCOPE: Final = "omp_scope"
+LINKS: Final = "omp_links"
+OUTDATED: Final = "omp_outdated"
+MIRRORS: Final = (ID, KEY, SCOPE, LINKS, OUTDATED)
+"""Metadata to filter by: three texts, empty for none, and two flags."""
+OWN: Final = frozenset({TRUTH, "omp_tags", *MIRRORS})
+
+_TIMES: Final = ("created_at", "updated_at", "valid_from", "valid_to")
+_PLAIN: Final = ("scope", "tags", "confidence", "supersedes", "key")
+
+Flat = str | bool | list[str]
+
+
+def pack(record: MemoryRecord, *, outdated: bool, **facts: Any) -> dict[str, Flat]:
+    """Return the metadata of a record. The id is kept only if it is not empty.
+
+    Args:
+        record: The memory; text and user are kept elsewhere.
+        outdated: Whether some memory may supersede it.
+        **facts: Further values to remember, as `facts_of` returns them.
+    """
+    truth: dict[str, Any] = {"v": VERSION, "version": record.version}
+    truth |= {name: value for name in _PLAIN if (value := getattr(record, name)) is not None}
+    truth |= {name: value.isoformat() for name in _TIMES if (value := getattr(record, name)) is not None}
+    if record.source is not None:
+        truth["source"] = record.source.model_dump(mode="json", exclude_none=True)
+    if record.model_extra:
+        truth["x"] = record.model_extra
+    if facts:
+        truth["facts"] = facts
+    return {
+        TRUTH: json.dumps(truth, ensure_ascii=False, separators=(",", ":")),
+        ID: record.id,
+        KEY: record.key or "",
+        SCOPE: record.scope or "",
+        LINKS: bool(record.supersedes),
+        OUTDATED: outdated,
+        "omp_tags": record.tags or [],
+    }
+
+
+def unpack(
+    provider: str,
+    metadata: Mapping[str, Any] | None,
+    *,
+    handle: str,
+    id: str,
+    content: str,
+    user_id: str,
+    created_at: datetime,
+    updated_at: datetime | None = None,
+    extras: Mapping[str, Any] | None = None,
+) -> Entry:
+    """Return the memory that a service holds.
+
+    Args:
+        provider: Its name, for the extension `x-<provider>`.
+        metadata: What `pack` made, and perhaps keys of others.
+        handle: What the service calls the memory.
+        id: The id to show if the envelope holds none.
+        content: The text.
+        user_id: Whose it is.
+        created_at: When the service made it; the envelope's own time wins.
+        updated_at: The same for the last change.
+        extras: What the service says besides; empty values are left out.
+    """
+    given = dict(metadata or {})
+    truth = _truth_of(given.get(TRUTH))
+    known = extras_of(given, extras, truth.get("facts"))
+    fields: dict[str, Any] = {
+        "id": given.get(ID) or id if truth else id,
+        "content": content,
+        "user_id": user_id,
+        "created_at": _time(truth.get("created_at")) or created_at,
+        "updated_at": _time(truth.get("updated_at")) if truth else updated_at,
+        "valid_from": _time(truth.get("valid_from")),
+        "valid_to": _time(truth.get("valid_to")),
+        "source": MemorySource.model_validate(truth["source"]) if "source" in truth else None,
+        "embedding_model": None,
+        "version": truth.get("version", 1),
+        **{name: truth.get(name) for name in _PLAIN},
+    }
+    extensions = dict(truth.get("x") or {})
+    if known:
+        own = extensions.get(f"x-{provider}")
+        extensions[f"x-{provider}"] = {**own, **known} if isinstance(own, dict) else known
+    return Entry(handle, stored_record(fields, extensions), given.get(OUTDATED) is True)
+
+
+def extras_of(
+    metadata: Mapping[str, Any], extras: Mapping[str, Any] | None, facts: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return what a record says under `x-<provider>`: values of the service, facts of ours, metadata of others."""
+    foreign = {name: value for name, value in metadata.items() if name not in OWN}
+    known = {name: value for name, value in (extras or {}).items() if value not in (None, "", [], {})}
+    return {**known, **(facts or {}), **({"metadata": foreign} if foreign else {})}
+
+
+def moment_of(value: object) -> datetime | None:
+    """Return a time that a service gave as ISO 8601 text; without an offset it is UTC, and junk is `None`."""
+    try:
+        time = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def _truth_of(text: object) -> dict[str, Any]:
+    if not isinstance(text, str):
+        return {}
+    try:
+        truth = json.loads(text)
+    except ValueError:
+        return {}
+    return truth if isinstance(truth, dict) and truth.get("v") == VERSION else {}
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,116 @@
+"""Rate counters that are exact, and a journal that only grows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openmem import AsyncServerStore, AuditEntry, InvalidRequestError
+from openmem._io.concurrency import async_gather
+from openmem.types import Action
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
+SECOND = timedelta(seconds=1)
+ACTIONS: list[Action] = ["add", "search", "get", "update", "delete"]
+
+
+async def test_never_more_than_the_limit_go_on(server_store_url_: str) -> None:
+    async with AsyncServerStore(server_store_url_) as one, AsyncServerStore(server_store_url_) as two:
+        takers = [lambda store=store: store.take("c", 20, NOW) for store in [one, two] * 25]
+        waits = await async_gather(*takers)
+        assert sorted(waits) == [0.0] * 20 + [60.0] * 30
+
+
+async def test_window_begins_with_the_first_request_and_lasts_a_minute(server_store_url_: str) -> None:
+    async with AsyncServerStore(server_store_url_) as store:
+        assert [await store.take("c", 2, NOW + number * SECOND) for number in range(4)] == [0.0, 0.0, 58.0, 57.0]
+        assert await store.take("c", 2, NOW + 59.5 * SECOND) == 0.5
+        assert await store.take("d", 2, NOW + 59.5 * SECOND) == 0.0
+        later = [await store.take("c", 2, NOW + 60 * SECOND) for _ in range(3)]
+        assert later == [0.0, 0.0, 60.0]
+
+
+async def test_limit_may_change_within_a_window(server_store_url_: str) -> None:
+    async with AsyncServerStore(server_store_url_) as store:
+        assert [await store.take("c", 1, NOW) for _ in range(3)] == [0.0, 60.0, 60.0]
+        assert await store.take("c", 10, NOW) == 0.0
+        assert await store.take("c", 1, NOW) == 60.0
+
+
+async def test_clock_that_was_wrong_locks_nobody_out(server_store_url_: str) -> None:
+    async with AsyncServerStore(server_store_url_) as store:
+        assert await store.take("c", 1, NOW + timedelta(hours=5)) == 0.0
+        assert await store.take("c", 1, NOW) == 0.0
+        assert await store.take("c", 1, NOW - SECOND) == 61.0  # a clock that is a second behind
+
+
+async def test_idle_callers_are_forgotten(server_store_url_: str) -> None:
+    async with AsyncServerStore(server_store_url_) as store:
+        await store.take("idle", 1, NOW)
+        await store.take("busy", 1, NOW + SECOND)
+        await store.forget_replies(NOW + SECOND)
+        assert [await store.take(caller, 1, NOW + SECOND) for caller in ("idle", "busy")] == [0.0, 60.0]
+
+
+@pytest.mark.parametrize(("caller", "limit", "now"), [("", 1, NOW), ("c", 0, NOW), ("c", True, NOW), ("c", 1, None)])
+async def test_wrong_rate_is_refused(tmp_path: Path, caller: str, limit: Any, now: Any) -> None:
+    async with AsyncServerStore(str(tmp_path / "server.db")) as store:
+        with pytest.raises(InvalidRequestError):
+            await store.take(caller, limit, now)
+
+
+# --- the journal ---
+
+
+def entry(number: int, **given: Any) -> AuditEntry:
+    values: dict[str, Any] = {
+        "timestamp": NOW + number // 2 * SECOND,  # two of them at the same time
+        "app": "even" if number % 2 == 0 else "odd",
+        "action": ACTIONS[number % 5],
+        "memory_id": f"mem_{number}",
+        "scope": None if number % 3 else "a/ü",
+        "request_id": f"r{number}",
+    }
+    return AuditEntry(**values | given)
+
+
+async def test_journal_gives_back_what_was_entered_newest_first(server_store_url_: str) -> None:
+    entries = [entry(number) for number in range(7)]
+    async with AsyncServerStore(server_store_url_) as store:
+        await store.enter("ann", *entries[:3])
+        for one in entries[3:]:
+            await store.enter("ann", one)
+        await store.enter("bob", entry(9))
+        await store.enter("ann")
+    async with AsyncServerStore(server_store_url_) as store:
+        assert await store.entries("ann") == entries[::-1]
+        assert await store.entries("ann", limit=2) == entries[:4:-1]
+        assert await store.entries("ann", app="even") == entries[::-2]
+        assert await store.entries("ann", since=NOW + SECOND) == entries[:1:-1]
+        assert await store.entries("bob") == [entry(9)]
+        assert await store.entries("carol") == []
+
+
+async def test_late_entry_stands_where_its_time_is(server_store_url_: str) -> None:
+    async with AsyncServerStore(server_store_url_) as store:
+        await store.enter("ann", entry(4), entry(0))
+        bare = AuditEntry(timestamp=NOW + SECOND, action="list")
+        await store.enter("ann", bare)
+        assert await store.entries("ann") == [entry(4), bare, entry(0)]
+
+
+@pytest.mark.parametrize("wrong", [{"timestamp": None}, {"action": None}])
+async def test_incomplete_entry_is_refused_with_those_beside_it(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    async with AsyncServerStore(str(tmp_path / "server.db")) as store:
+        with pytest.raises(InvalidRequestError, match="timestamp and an action"):
+            await store.enter("ann", entry(1), entry(2, **wrong))
+        for values in (["", entry(1)], ["*", entry(1)], ["ann", None], ["ann", "text"]):
+            with pytest.raises(InvalidRequestError):
+                await store.enter(*values)
+        assert await store.entries("ann") == []
+        for given in ({"limit": 0}, {"limit": 1_001}, {"app": ""}, {"since": "soon"}):
+            with pytest.raises(InvalidRequestError):
+                await store.entries("ann", **given)

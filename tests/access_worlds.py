@@ -1,0 +1,91 @@
+"""Two stores that must answer a caller alike: the whole one, and one in which the rest was never stored.
+
+Ids and times of new memories come from seeds, so both stores can give the very same answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel
+
+from openmem import Access, Memory, MemoryRecord, OMPError, ScopeDeniedError, Seed, parse_grant
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+# When something was changed, and what the journal says of it, depends on others.
+_DROPPED = {"updated_at", "erased_at", "request_id", "exported_at", "audit", "latency_ms"}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody with grants, and a store that holds only what the grants are about."""
+
+    access: Access
+    shadow: Memory
+
+    def touches(self, user_id: str, scope: str | None) -> bool:
+        """Return whether the caller has any grant for such a memory."""
+        mine = self.access.user_id in (None, user_id)
+        return mine and any(self.access.may(verb, scope) for verb in ("read", "write", "delete"))
+
+
+def make_access(user_id: str | None, grants: str) -> Access:
+    return Access(user_id, tuple(parse_grant(grant) for grant in grants.split()))
+
+
+def seed(number: int) -> Seed:
+    """Return the seed of the number-th step of a run."""
+    return Seed(BEGIN + timedelta(seconds=number), number << 40)
+
+
+def said(action: Callable[[], Any]) -> Any:
+    """Return all that a verb answers, error or not, without what depends on the clock."""
+    try:
+        return _plain(action())
+    except OMPError as error:
+        return type(error).__name__, error.message, error.code, error.provider, _plain(error.details)
+
+
+def records_in(answer: Any) -> list[MemoryRecord]:
+    """Return the records that an answer holds."""
+    if isinstance(answer, MemoryRecord):
+        return [answer]
+    if isinstance(answer, BaseModel):
+        return [record for name in type(answer).model_fields for record in records_in(getattr(answer, name))]
+    if isinstance(answer, list):
+        return [record for item in answer for record in records_in(item)]
+    return []
+
+
+def pages(memory: Memory, user_id: str, **named: Any) -> list[MemoryRecord]:
+    """Return a listing, page by page."""
+    found: list[MemoryRecord] = []
+    cursor = None
+    while True:
+        page = memory.list(user_id, cursor=cursor, **named)
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+def audited(memory: Memory, user_id: str) -> str:
+    """Return whether the journal may be read; what it says, others have a part in."""
+    try:
+        memory.audit(user_id)
+    except ScopeDeniedError as error:
+        return error.message
+    return "read"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return _plain({name: getattr(value, name) for name in type(value).model_fields})
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items() if name not in _DROPPED}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,86 @@
+"""mem0 beside an event loop: slow replies hold up nobody, and a cancelled caller leaves at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from openmem import AsyncMemory
+from tests.vendor.mem0_hosted import KEY, Mem0Service
+from tests.vendor.mem0_oss import NEEDED
+
+pytest.importorskip("mem0", reason=NEEDED)
+
+AT_ONCE = 32
+
+
+@pytest.fixture
+def service() -> Iterator[Mem0Service]:
+    service = Mem0Service()
+    yield service
+    service.close()
+
+
+@pytest.fixture
+async def memory(service: Mem0Service) -> AsyncIterator[AsyncMemory]:
+    async with AsyncMemory("mem0", api_key=KEY, base_url=service.url, workers=AT_ONCE) as memory:
+        await memory.add(content="likes tea", user_id="ann")
+        yield memory
+
+
+def searches(service: Mem0Service) -> int:
+    return sum(path == "/v3/memories/search/" for _, path in [*service.requests])
+
+
+async def until_searches(service: Mem0Service, count: int) -> None:
+    async with asyncio.timeout(10):
+        while searches(service) < count:  # noqa: ASYNC110 - another thread counts
+            await asyncio.sleep(0.001)
+
+
+async def test_loop_turns_while_mem0_is_slow(service: Mem0Service, memory: AsyncMemory) -> None:
+    service.gate.clear()
+    tasks = [asyncio.create_task(memory.search("tea", "ann")) for _ in range(AT_ONCE)]
+    await until_searches(service, AT_ONCE)
+    lags = []
+    for _ in range(30):
+        before = time.perf_counter()
+        await asyncio.sleep(0.01)
+        lags.append(time.perf_counter() - before - 0.01)
+    service.gate.set()
+    assert [len(results) for results in await asyncio.gather(*tasks)] == [1] * AT_ONCE
+    assert sorted(lags)[len(lags) // 2] < 0.02
+
+
+async def test_cancelled_verb_leaves_at_once_and_the_instance_goes_on(
+    service: Mem0Service, memory: AsyncMemory
+) -> None:
+    service.gate.clear()
+    task = asyncio.create_task(memory.search("tea", "ann"))
+    await until_searches(service, 1)
+    before = time.perf_counter()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.perf_counter() - before < 0.05
+    service.gate.set()
+    assert len(await memory.search("tea", "ann")) == 1
+
+
+async def test_cancelled_add_is_finished_whole_or_not_begun(service: Mem0Service, memory: AsyncMemory) -> None:
+    items = [{"content": f"fact {n}"} for n in range(20)]
+    service.gate.clear()
+    before = len(service.requests)
+    task = asyncio.create_task(memory.add_many(items, user_id="bob"))
+    async with asyncio.timeout(10):
+        while len(service.requests) == before:  # noqa: ASYNC110 - another thread counts
+            await asyncio.sleep(0.001)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    service.gate.set()
+    await memory.close()  # waits a moment for what still runs
+    assert sum(kept["user_id"] == "bob" for kept in service.memories.values()) in (0, 20)

@@ -1,0 +1,109 @@
+"""What a caller may do, as words: grants, the patterns that they make, and the seed of a repeatable `add`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openmem import Access, InvalidRequestError, ScopeDeniedError, Seed, parse_grant
+from openmem.access import matches_any
+from openmem.requests import ListQuery, View
+from openmem.scopes import parse_pattern
+
+SCOPES = [None, "a", "a/b", "a/b/c", "ab", "b", "b/c", "a/bc"]
+GRANTS = [
+    f"{verb}:{pattern}"
+    for verb in ("read", "write", "delete", "admin")
+    for pattern in ("*", "a", "a/*", "a/b", "a/b/*", "b/*")
+]
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def access(*grants: str, user_id: str | None = "ann") -> Access:
+    return Access(user_id, tuple(parse_grant(grant) for grant in grants))
+
+
+@pytest.mark.parametrize(
+    ("grants", "patterns"),
+    [
+        ((), ()),
+        (("write:a",), ()),
+        (("read:*", "read:a"), None),
+        (("admin:*",), None),
+        (("read:b/*", "read:a/*", "read:a/b", "read:a", "read:a/b/*"), ("a/*", "b/*")),
+        (("read:a", "admin:b/c"), ("a", "b/c")),
+    ],
+)
+def test_patterns_are_the_widest_grants_of_a_verb(grants: tuple[str, ...], patterns: tuple[str, ...] | None) -> None:
+    found = access(*grants).patterns("read")
+    assert (None if found is None else tuple(map(str, found))) == patterns
+
+
+@given(st.lists(st.sampled_from(GRANTS), max_size=5), st.sampled_from(["read", "write", "delete"]))
+def test_patterns_say_what_may_says(grants: list[str], verb: str) -> None:
+    caller = access(*grants)
+    for scope in SCOPES:
+        assert matches_any(caller.patterns(verb), scope) == caller.may(verb, scope)
+        either = caller.may(verb, scope) or caller.may("read", scope)
+        assert matches_any(caller.patterns("read", verb), scope) == either
+
+
+@given(st.permutations(["read:a/b", "read:b/*", "read:c", "read:d/*", "admin:e"]))
+def test_order_of_grants_does_not_matter(grants: list[str]) -> None:
+    assert access(*grants).patterns("read") == access(*sorted(grants)).patterns("read")
+
+
+@pytest.mark.parametrize(("scope", "missing"), [("b", "read:b"), (None, "read:*"), (parse_pattern("a/*"), "read:a/*")])
+def test_error_names_the_missing_grant(scope: Any, missing: str) -> None:
+    with pytest.raises(ScopeDeniedError, match=r"^missing grant read:") as denied:
+        access("read:a", "write:*").need("read", scope)
+    assert denied.value.details == {"missing": missing}
+
+
+def test_only_an_admin_of_all_users_is_an_admin() -> None:
+    assert access("admin:*", user_id=None).is_admin()
+    assert not access("admin:*").is_admin()
+    assert not access("admin:a/*", "read:*", user_id=None).is_admin()
+
+
+def test_nothing_private_is_shown() -> None:
+    assert "ann" not in repr(access("read:a/*"))
+    assert "read:a/*" in repr(access("read:a/*"))
+    assert "4711" not in repr(Seed(NOW, 4711))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Access("", ()),
+        lambda: Access("*", ()),
+        lambda: Access("ann", ("read:a",)),  # type: ignore[arg-type]
+        lambda: Access("ann", "read:a"),  # type: ignore[arg-type]
+        lambda: Access("ann", None),  # type: ignore[arg-type]
+        lambda: Seed(datetime(2026, 1, 2), 1),
+        lambda: Seed("2026-01-02", 1),  # type: ignore[arg-type]
+        lambda: Seed(NOW, -1),
+        lambda: Seed(NOW, 1 << 71),
+        lambda: Seed(NOW, True),
+        lambda: Seed(NOW, 1.0),  # type: ignore[arg-type]
+    ],
+)
+def test_nonsense_is_refused(make: Any) -> None:
+    with pytest.raises(InvalidRequestError):
+        make()
+
+
+def test_seed_is_the_same_in_every_time_zone() -> None:
+    elsewhere = NOW.astimezone(timezone(timedelta(hours=5)))
+    assert Seed(elsewhere, 7) == Seed(NOW, 7)
+    assert Seed(elsewhere, 7).at.tzinfo == UTC
+
+
+def test_cursor_is_bound_to_what_may_be_seen() -> None:
+    patterns = (parse_pattern("a/*"),)
+    bindings = [ListQuery(View("ann", visible=some)).binding for some in (None, (), patterns, (*patterns, *patterns))]
+    assert len({repr(binding) for binding in bindings}) == 4

@@ -1,0 +1,27 @@
+"""A third party's provider: it keeps memories, but no journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from openmem import AuditEntry, Capabilities, ProviderSpec
+from openmem._async.providers.sqlite import AsyncSqliteProvider
+
+SPEC = ProviderSpec("plain", "tests.server.plain_provider:AsyncPlainProvider", None)
+
+
+class AsyncPlainProvider(AsyncSqliteProvider):
+    """The embedded store, without its journal."""
+
+    name: ClassVar[str] = "plain"
+
+    async def capabilities(self, call: Any) -> Capabilities:
+        said = await super().capabilities(call)
+        features = said.features.model_copy(update={"supports_audit": False})
+        return said.model_copy(
+            update={"provider": self.name, "features": features, "verbs": [v for v in said.verbs if v != "audit"]}
+        )
+
+    async def audit(self, query: Any, call: Any) -> Sequence[AuditEntry]:
+        raise self.cannot("audit")

@@ -1,0 +1,144 @@
+"""The contract says exactly what the server does: the same routes, methods, parameters and statuses."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from scripts.contract import SHIPPED, SOURCE, shipped_text
+from starlette.routing import Route
+
+from openmem import AsyncMemory, OMPError
+from openmem.server import create_app, routes_memories, routes_reading, routes_transfer
+from openmem.server.contract import contract, contract_text
+from openmem.server.exchange import Exchange
+from openmem.server.routing import ROUTES
+from tests.server.contract_check import the_contract
+
+OPERATION_PATHS = {"/healthz", "/health/live", "/health/ready", "/version", "/metrics"}
+METHODS = {"get", "post", "patch", "delete", "put"}
+
+CONTRACT = the_contract()
+OPERATIONS: list[tuple[str, str, dict[str, Any]]] = [
+    (path, method, operation)
+    for path, methods in CONTRACT.paths.items()
+    for method, operation in methods.items()
+    if method in METHODS
+]
+SERVED = [found for found in OPERATIONS if found[0] not in OPERATION_PATHS]
+
+
+def each(found: list[tuple[str, str, dict[str, Any]]]) -> pytest.MarkDecorator:
+    """Run a test for each of these operations."""
+    return pytest.mark.parametrize(("path", "method", "operation"), found, ids=[o["operationId"] for _, _, o in found])
+
+
+def kinds_of(error: type[OMPError]) -> set[type[OMPError]]:
+    """Return a class of errors that the server sends, and those below it."""
+    return {error}.union(*(kinds_of(kind) for kind in error.__subclasses__()))
+
+
+def test_shipped_document_is_the_one_written_by_hand() -> None:
+    assert SHIPPED.read_text(encoding="utf-8") == shipped_text(SOURCE.read_text(encoding="utf-8"))
+    assert contract() == yaml.safe_load(SOURCE.read_text(encoding="utf-8"))
+
+
+def test_served_document_is_the_shipped_one(open_server: httpx.Client) -> None:
+    reply = open_server.get("/openapi.json")
+    assert reply.content == contract_text()
+    assert open_server.get("/docs").status_code == 404
+
+
+def test_application_and_contract_have_the_same_routes(tmp_path: Path) -> None:
+    app = create_app(AsyncMemory(url=f"sqlite:///{tmp_path / 'a.db'}", embedder="none"))
+    served = {route.path for route in app.routes if isinstance(route, Route)}
+    assert served == set(CONTRACT.paths) - OPERATION_PATHS
+    table = {(path, method.lower()) for path, verbs in ROUTES.items() for method in verbs}
+    assert table == {(path, method) for path, method, _ in SERVED}
+    assert app.openapi() == CONTRACT.document
+
+
+def test_no_two_operations_share_an_id() -> None:
+    ids = [operation["operationId"] for _, _, operation in OPERATIONS]
+    assert len(ids) == len(set(ids))
+
+
+@each(SERVED)
+def test_parameters_are_those_the_handler_reads(path: str, method: str, operation: dict[str, Any]) -> None:
+    parameters = [CONTRACT.resolve(parameter) for parameter in operation["parameters"]]
+    named = {(parameter["in"], parameter["name"].lower()) for parameter in parameters}
+    handler = ROUTES[path][method.upper()].handler
+    source = inspect.getsource(handler)
+    read = {("query", name) for name in re.findall(r"query\.\w+\(\"(\w+)\"", source)}
+    read |= {("header", name) for name in re.findall(r"header\(\"([\w-]+)\"\)", source)}
+    if "exchange.owner(" in source:
+        read |= {("header", "x-user-id"), ("query", "user_id")}
+    if "exchange.id()" in source:
+        read.add(("path", "id"))
+    if "replies.once" in source:
+        read.add(("header", "idempotency-key"))
+    read.discard(("header", "if-match") if method == "delete" else ("", ""))
+    read -= {("header", "content-type"), ("header", "content-encoding")}
+    everywhere = {("header", "x-request-id"), ("header", "x-omp-app"), ("header", "x-omp-timeout")}
+    assert named - everywhere == read
+
+
+def test_no_parameter_is_read_where_the_contract_test_does_not_look() -> None:
+    shared = inspect.getsource(Exchange)
+    assert set(re.findall(r"query\.\w+\(\"(\w+)\"", shared)) == {"user_id"}
+    for module in (routes_memories, routes_reading, routes_transfer):
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if name.startswith("_") and function.__module__ == module.__name__:
+                assert not re.search(r"query\.|header\(", inspect.getsource(function)), name
+
+
+@each(SERVED)
+def test_body_is_described_where_one_is_read(path: str, method: str, operation: dict[str, Any]) -> None:
+    kinds = {"json": {"application/json"}, "lines": {"application/x-ndjson"}, "none": set()}
+    described = set(operation.get("requestBody", {}).get("content", {}))
+    assert described == kinds[ROUTES[path][method.upper()].body]
+
+
+@each(SERVED)
+def test_keys_are_asked_for_where_the_contract_says_so(path: str, method: str, operation: dict[str, Any]) -> None:
+    verb = ROUTES[path][method.upper()]
+    assert verb.needs_key == (operation.get("security") != [])
+    assert ("401" in operation["responses"]) == verb.needs_key
+
+
+@each(OPERATIONS)
+def test_every_failure_is_an_envelope(path: str, method: str, operation: dict[str, Any]) -> None:
+    for status, reply in operation["responses"].items():
+        declared = CONTRACT.resolve(reply)
+        assert "X-Request-Id" in declared["headers"]
+        if int(status) >= 400:
+            assert declared["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Error"}
+
+
+def test_errors_of_the_contract_are_those_the_server_has() -> None:
+    sent = [kind for kind in kinds_of(OMPError) if kind.__module__.startswith(("openmem.errors", "openmem.server."))]
+    abstract = {"OMPError", "RefusedError"}
+    mine = [kind for kind in sent if kind.__name__ not in abstract]
+    error = CONTRACT.document["components"]["schemas"]["Error"]["properties"]["error"]["properties"]
+    assert {kind.code for kind in mine} == set(error["code"]["enum"])
+    assert {kind.type for kind in mine} == set(error["type"]["enum"])
+    described = {int(status) for _, _, operation in OPERATIONS for status in operation["responses"]}
+    assert {kind.http_status for kind in mine} == {status for status in described if status >= 400}
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACT.document["components"]["schemas"]))
+def test_schema_is_one_of_json_schema(name: str) -> None:
+    Draft202012Validator.check_schema(CONTRACT.document["components"]["schemas"][name])
+
+
+@pytest.mark.parametrize("kind", ["schemas", "responses", "parameters", "headers"])
+def test_nothing_is_described_that_nobody_refers_to(kind: str) -> None:
+    text = contract_text().decode()
+    unused = [name for name in CONTRACT.document["components"][kind] if f'"#/components/{kind}/{name}"' not in text]
+    assert unused == []

@@ -1,0 +1,246 @@
+"""The layers around an application that misbehaves in ways that the real one should not."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from openmem import AsyncServerStore, ProviderUnavailableError
+from openmem.server.asgi import ASGIApp
+from openmem.server.edge import Edge
+from openmem.server.gate import Drain, Gate
+from openmem.server.metrics import Metrics
+from openmem.server.rate import RateLimit, RateLimiter
+from openmem.server.tracing import traced
+
+SECRET = "swordfish"
+
+
+def client(app: Any) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+
+
+async def failing(scope: Any, receive: Any, send: Any) -> None:
+    try:
+        raise KeyError(SECRET)
+    except KeyError as error:
+        raise RuntimeError(SECRET) from error
+
+
+async def half(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"some", "more_body": True})
+    raise RuntimeError(SECRET)
+
+
+def tiny() -> FastAPI:
+    app = FastAPI()
+
+    @app.post("/memories", status_code=201)
+    async def add() -> dict[str, str]:
+        return {}
+
+    @app.get("/memories/{id}")
+    async def get(id: str) -> dict[str, str]:
+        return {}
+
+    return app
+
+
+async def test_what_nobody_caught_is_an_envelope_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with client(Edge(failing)) as http:
+        reply = await http.get("/capabilities", headers={"x-request-id": "r1"})
+    assert reply.status_code == 500
+    assert reply.json()["error"] == {
+        "code": "internal_error",
+        "message": "internal server error",
+        "type": "provider_error",
+        "request_id": "r1",
+    }
+    assert reply.headers["x-request-id"] == "r1"
+    logged = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(logged) == 1
+    assert "RuntimeError" in logged[0].getMessage()
+    assert "KeyError" in logged[0].getMessage()
+    assert SECRET not in caplog.text
+
+
+async def test_failure_in_the_middle_of_a_reply_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await Edge(half)({"type": "http", "method": "GET", "path": "/export", "headers": []}, receive, send)
+    assert [message.get("more_body") for message in sent] == [None, True]
+    assert SECRET not in caplog.text
+    assert [record.levelname for record in caplog.records if record.name == "openmem.server"] == ["ERROR"]
+
+
+async def test_draining_gate_lets_only_operations_through() -> None:
+    drain = Drain()
+    app = tiny()
+
+    @app.get("/health/live")
+    async def live() -> dict[str, str]:
+        return {}
+
+    async with client(Edge(Gate(app, 10, drain))) as http:
+        assert (await http.get("/memories/1")).status_code == 200
+        drain.begin()
+        refused = await http.get("/memories/1")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+        assert refused.headers["retry-after"] == "5"
+        assert (await http.get("/health/live")).status_code == 200
+
+
+# Rate
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Unreachable:
+    """A store that is down, as the limiter sees it."""
+
+    async def take(self, caller: str, per_minute: int, now: datetime) -> float:
+        raise ProviderUnavailableError("down")
+
+
+async def test_bucket_refuses_and_fills_again() -> None:
+    clock = Clock()
+    limiter = RateLimiter(None, 6, clock)
+    assert [await limiter.take("a") for _ in range(6)] == [0.0] * 6
+    assert await limiter.take("a") == pytest.approx(10.0)
+    assert await limiter.take("b") == 0.0
+    clock.now += 10.0
+    assert await limiter.take("a") == 0.0
+    assert await limiter.take("a") > 0
+
+
+@pytest.mark.parametrize(("per_minute", "most"), [(10, 10), (600, 619)])
+async def test_replicas_count_together(tmp_path: Path, per_minute: int, most: int) -> None:
+    url = f"sqlite:///{tmp_path / 'server.db'}"
+    async with AsyncServerStore(url) as one, AsyncServerStore(url) as two:
+        limiters = [RateLimiter(one, per_minute), RateLimiter(two, per_minute)]
+        let_through = 0
+        for number in range(per_minute * 3 // 2):
+            let_through += await limiters[number % 2].take("a") == 0.0
+    assert per_minute * 0.9 <= let_through <= most
+
+
+async def test_store_that_is_down_leaves_the_bucket(caplog: pytest.LogCaptureFixture) -> None:
+    limiter = RateLimiter(Unreachable(), 3, Clock())  # type: ignore[arg-type]
+    assert [await limiter.take("a") == 0.0 for _ in range(5)] == [True, True, True, False, False]
+    assert len(caplog.records) == 1
+
+
+async def test_accepted_key_has_a_bucket_of_its_own_and_a_wrong_one_has_not() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        wrong = b"wrong" in dict(scope["headers"]).get(b"authorization", b"")
+        await send({"type": "http.response.start", "status": 401 if wrong else 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    limited: ASGIApp = RateLimit(app, RateLimiter(None, 3, Clock()))
+    async with client(Edge(limited)) as http:
+
+        async def ask(key: str) -> int:
+            return (await http.get("/memories", headers={"authorization": f"Bearer {key}"})).status_code
+
+        assert await ask("good") == 200  # counted for the address
+        assert [await ask("good") for _ in range(3)] == [200] * 3  # counted for the key
+        assert [await ask(f"wrong{number}") for number in range(3)] == [401, 401, 429]
+        refused = await http.get("/memories")
+        assert refused.status_code == 429
+        assert refused.json()["error"]["code"] == "rate_limited"
+        assert int(refused.headers["retry-after"]) == 20
+        assert (await http.get("/metrics")).status_code == 200
+
+
+# Metrics and spans
+
+
+async def test_metrics_have_templates_and_codes_and_no_ids() -> None:
+    numbers = Metrics()
+    async with client(Edge(tiny(), numbers)) as http:
+        await http.get("/memories/very-private")
+        await http.get("/made/up")
+    async with client(Edge(failing, numbers)) as http:
+        await http.get("/fails")
+    text = numbers.text().decode()
+    assert 'omp_requests_total{method="GET",route="/memories/{id}",status="200"} 1.0' in text
+    assert 'omp_requests_total{method="GET",route="unmatched",status="404"} 1.0' in text
+    assert 'omp_errors_total{code="internal_error"} 1.0' in text
+    assert 'omp_request_duration_seconds_count{verb="get"} 1.0' in text
+    assert "omp_requests_in_flight 0.0" in text
+    assert "very-private" not in text
+    assert "made" not in text
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    return exporter
+
+
+async def test_request_and_verb_have_spans_below_that_of_the_caller(spans: InMemorySpanExporter) -> None:
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    async with client(Edge(traced(tiny(), "mem0"))) as http:
+        await http.post("/memories", json={"content": SECRET}, headers={"traceparent": parent})
+    verb, request = spans.get_finished_spans()
+    assert (request.name, request.kind) == ("POST /memories", trace.SpanKind.SERVER)
+    assert f"{request.context.trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
+    assert request.parent is not None
+    assert f"{request.parent.span_id:016x}" == "b7ad6b7169203331"
+    assert dict(request.attributes or {}) == {
+        "http.request.method": "POST",
+        "http.route": "/memories",
+        "http.response.status_code": 201,
+    }
+    assert verb.name == "create_memory"
+    assert verb.parent is not None
+    assert verb.parent.span_id == request.context.span_id
+    assert dict(verb.attributes or {}) == {"gen_ai.operation.name": "create_memory", "gen_ai.provider.name": "mem0"}
+
+
+async def test_failed_request_has_a_failed_span_without_its_text(spans: InMemorySpanExporter) -> None:
+    async with client(Edge(traced(failing, "sqlite"))) as http:
+        await http.get("/memories/search")
+    async with client(Edge(traced(tiny(), "sqlite"))) as http:
+        await http.get(f"/memories/{SECRET}")
+    verb, failed, read = spans.get_finished_spans()
+    assert verb.name == "search_memory"
+    for span in (verb, failed):
+        assert span.status.status_code is trace.StatusCode.ERROR
+        assert (span.attributes or {})["error.type"] == "_OTHER"
+    assert read.name == "GET /memories/{id}"
+    assert SECRET not in verb.to_json() + failed.to_json() + read.to_json()
+
+
+def test_nothing_of_opentelemetry_is_loaded_before_it_is_needed() -> None:
+    import subprocess
+    import sys
+
+    code = "import openmem.server.tracing, sys; print([n for n in sys.modules if n.startswith('opentelemetry')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,78 @@
+"""What the planner makes of the statements: work for what is asked, not for all that a user has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from openmem import Memory
+from openmem._io.call import Deadline
+from openmem._io.postgres import Pg
+from openmem.sql.steps import Query, Steps
+from openmem.testing.postgres import PostgresServer
+from tests.postgres_recorder import Record, Sent, recorded
+
+ROWS = 1_200
+PAGE = 100
+
+
+@pytest.fixture(scope="module")
+def sent(postgres: PostgresServer) -> Iterator[tuple[str, Record]]:
+    """An address, and what was sent there: a table that was just filled and that nobody has analyzed."""
+    url = postgres.new_database()
+    with Memory(url=url, embedder="none") as memory:
+        with psycopg.connect(url, autocommit=True) as connection:
+            for table in ("memories", "audit", "versions", "supersessions", "vectors"):
+                connection.execute(f"alter table openmem.{table} set (autovacuum_enabled = off)".encode())
+        made = memory.add_many([{"content": f"note {number}"} for number in range(ROWS)], user_id="ann")
+        ids = [record.id for record in made[:3]]
+        with recorded() as record, Memory(url=url, embedder="none") as other:
+            other.wait_for_ingest(ids, "ann")
+            newer = other.add(content="newer", user_id="ann", supersedes=ids)
+            other.history(newer.id, user_id="ann")
+            page = other.export("ann", limit=PAGE)
+            other.export("ann", limit=PAGE, cursor=page.next_cursor)
+            other.audit("ann", limit=10)
+            other.delete(ids[0], user_id="ann")
+    yield url, record
+    postgres.drop_database(url)
+
+
+def rows_read(url: str, sent: Sent) -> int:
+    """Return the most rows that a node of the plan really read, kept or filtered out."""
+
+    def steps() -> Steps[str]:
+        rows = yield Query(f"explain (analyze, costs off, timing off, buffers off) {sent.sql}", sent.params)
+        return "\n".join(row[0] for row in rows)
+
+    db = Pg(url)
+    try:
+        plan: Any = db.run(steps, Deadline.after(10.0))
+    finally:
+        db.close()
+    numbers = re.findall(r"actual rows=([\d.]+)|Rows Removed by \w+(?: Recheck)?: (\d+)", plan)
+    return max(int(float(one or other)) for one, other in numbers)
+
+
+@pytest.mark.parametrize("place", ["read.check_all", "links.recompute", "read.history", "write.erase_rows"])
+def test_lookup_by_ids_reads_those_rows_only(sent: tuple[str, Record], place: str) -> None:
+    url, record = sent
+    found = [one for one in record.sent if one.place == place and "insert" not in one.sql]
+    assert found
+    assert max(rows_read(url, one) for one in found) <= 3
+
+
+def test_page_of_an_export_reads_a_page(sent: tuple[str, Record]) -> None:
+    url, record = sent
+    pages = [one for one in record.sent if one.place == "portable.export_page"]
+    assert [rows_read(url, page) for page in pages] == [PAGE + 1, PAGE + 1]
+
+
+def test_audit_reads_what_it_returns(sent: tuple[str, Record]) -> None:
+    url, record = sent
+    found = [one for one in record.sent if one.place == "journal.entries"]
+    assert [rows_read(url, one) for one in found] == [10]

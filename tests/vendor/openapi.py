@@ -1,0 +1,97 @@
+"""Checks requests and replies against a vendor's OpenAPI file, which lies beside the repository and not in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+
+FILES = Path(__file__).resolve().parents[3] / "shared" / "data" / "openapi"
+
+
+class Contract:
+    """One OpenAPI file."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+        self._components = _without_nullable(document.get("components", {}))
+        self._validators: dict[int, Draft202012Validator] = {}
+        self._paths = [
+            (re.compile("^" + re.sub(r"\{[^}]+\}", "[^/]+", path) + "$"), path, item)
+            for path, item in sorted(document["paths"].items(), key=lambda pair: pair[0].count("{"))
+        ]
+
+    @classmethod
+    def load(cls, name: str) -> Contract:
+        """Return the contract of a file; the test is skipped where there is none."""
+        path = FILES / name
+        if not path.exists():
+            pytest.skip(f"the vendor's contract {name} is not here (expected in ../shared/data/openapi)")
+        return cls(json.loads(path.read_text(encoding="utf-8")))
+
+    def faults_of_request(self, method: str, path: str, query: dict[str, str], body: Any) -> list[str]:
+        """Return what is wrong with a request."""
+        operation = self._operation(method, path)
+        if operation is None:
+            return [f"{method} {path} is not in the contract"]
+        faults = []
+        known = {each["name"]: each["schema"] for each in operation.get("parameters", []) if each["in"] == "query"}
+        for name, value in query.items():
+            if name not in known:
+                faults.append(f"unknown parameter {name}")
+            else:
+                faults += self._faults(known[name], _as(known[name], value), f"parameter {name}")
+        content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        if content is None:
+            return faults + ([] if body is None else ["a body where none belongs"])
+        schema = content["schema"]
+        if "$ref" in schema:
+            schema = self._components["schemas"][schema["$ref"].rpartition("/")[2]]
+        unknown = set(body or {}) - set(schema.get("properties", {}))
+        return faults + [f"unknown field {name}" for name in sorted(unknown)] + self._faults(schema, body, "body")
+
+    def faults_of_reply(self, method: str, path: str, status: int, body: Any) -> list[str]:
+        """Return what is wrong with a reply."""
+        operation = self._operation(method, path) or {"responses": {}}
+        reply = operation["responses"].get(str(status))
+        content = (reply or {}).get("content", {}).get("application/json")
+        return [] if content is None else self._faults(content["schema"], body, f"reply {status}")
+
+    def _operation(self, method: str, path: str) -> dict[str, Any] | None:
+        for pattern, _, item in self._paths:
+            if pattern.match(path) and method.lower() in item:
+                found: dict[str, Any] = item[method.lower()]
+                return found
+        return None
+
+    def _faults(self, schema: dict[str, Any], value: Any, where: str) -> list[str]:
+        checker = self._validators.get(id(schema))  # the document keeps its schemas, so their ids stay
+        if checker is None:
+            whole = {**_without_nullable(schema), "components": self._components}
+            checker = self._validators[id(schema)] = Draft202012Validator(whole, format_checker=FormatChecker())
+        return [f"{where}: {error.json_path}: {error.message[:200]}" for error in checker.iter_errors(value)]
+
+
+def _without_nullable(schema: Any) -> Any:
+    """Return a schema of OpenAPI 3.0 as JSON Schema, which says `null` as a type."""
+    if isinstance(schema, list):
+        return [_without_nullable(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain = {name: _without_nullable(value) for name, value in schema.items() if name not in ("nullable", "example")}
+    if schema.get("nullable") is True and isinstance(schema.get("type"), str):
+        plain["type"] = [schema["type"], "null"]
+    return plain
+
+
+def _as(schema: dict[str, Any], text: str) -> Any:
+    kinds = {schema.get("type"), *(each.get("type") for each in schema.get("anyOf", []))}
+    if "integer" in kinds:
+        return int(text) if text.lstrip("-").isdigit() else text
+    if "boolean" in kinds:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    return text
