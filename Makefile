@@ -25,9 +25,9 @@ test: check ## Check everything, then run all tests (ARGS="-k name" for some).
 test-all: check ## Run the long tests too.
 	@$(RUN) -m pytest -n $(JOBS) -m "" $(ARGS)
 
-test-vendors: $(VENDORS)/vendors.stamp ## Test the providers that need the SDK of a vendor (mem0, supermemory).
+test-vendors: $(VENDORS)/vendors.stamp ## Test the providers that need the SDK of a vendor (mem0, supermemory, letta).
 	@$(VENDORS)/bin/python -m pytest -n $(JOBS) tests/test_mem0.py tests/test_supermemory.py tests/_async/test_mem0_* \
-		tests/_sync/test_mem0_* tests/_async/test_supermemory* tests/_sync/test_supermemory* \
+		tests/_sync/test_mem0_* tests/_async/test_supermemory* tests/_sync/test_supermemory* tests/_async/test_letta* tests/_sync/test_letta* \
 		tests/async_only/test_shim.py tests/async_only/test_*_loop.py $(ARGS)
 
 check: $(VENV)/tools.stamp ## Lint, format, types, and whether the sync trees are up to date.

@@ -14,7 +14,7 @@ from typing import Any, Final
 from openmem.errors import InvalidRequestError, UnsupportedProviderError
 
 ENTRY_POINT_GROUP: Final = "openmem.providers"
-PLANNED: Final[tuple[str, ...]] = ("letta",)
+PLANNED: Final[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,12 @@ BUILT_IN: Final[dict[str, ProviderSpec]] = {
         "openmem._async.providers.supermemory:AsyncSupermemoryProvider",
         "openmem._sync.providers.supermemory:SupermemoryProvider",
         "openmem[supermemory]",
+    ),
+    "letta": ProviderSpec(
+        "letta",
+        "openmem._async.providers.letta:AsyncLettaProvider",
+        "openmem._sync.providers.letta:LettaProvider",
+        "openmem[letta]",
     ),
 }
 

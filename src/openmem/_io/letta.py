@@ -1,0 +1,44 @@
+"""Makes and closes the client of Letta's SDK."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any, Final
+
+from openmem._io.letta_errors import ask
+from openmem._io.letta_store import LettaStore
+
+MISSING: Final = "provider 'letta' needs the module 'letta_client': pip install 'openmem[letta]'"
+
+
+@dataclass(frozen=True, slots=True)
+class LettaSettings:
+    """How to come by a client: a ready one, or what to make it from."""
+
+    embedding: str
+    client: Any = None
+    api_key: str | None = field(default=None, repr=False)
+    base_url: str | None = None
+
+
+def is_installed() -> bool:
+    """Return whether the SDK is there, without importing it."""
+    return find_spec("letta_client") is not None
+
+
+def make(settings: LettaSettings) -> LettaStore:
+    """Return the backend. This imports the SDK and asks nobody anything."""
+    return LettaStore(settings.client or ask(lambda: _client(settings)), settings.embedding)
+
+
+def close(settings: LettaSettings, backend: LettaStore) -> None:
+    """Close a client that was made here; a ready one belongs to the caller."""
+    if settings.client is None:
+        backend.sdk.close()
+
+
+def _client(settings: LettaSettings) -> Any:
+    import letta_client
+
+    return letta_client.Letta(api_key=settings.api_key, base_url=settings.base_url, max_retries=0)
