@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from openmem._io.call import Deadline
@@ -109,6 +110,17 @@ def test_pool_full_of_dead_connections_is_survived(db: Pg, observer: Pg) -> None
     assert observer.run(ask(f"{kill} and datname = current_database()"), SOON) == 2
     assert db.run(ask("select 1"), SOON) == 1  # seen before use, so no retry is needed
     assert db.stats() == {"size": 1, "idle": 1, "waiting": 0}
+
+
+def test_error_of_the_connection_without_a_state_is_a_lost_connection(db: Pg) -> None:
+    def cut_off() -> Steps[None]:
+        yield Query("select 1")
+        raise psycopg.OperationalError("cannot exit pipeline mode while busy")  # what a batch says to a dead server
+
+    with pytest.raises(ProviderUnavailableError, match="was lost"):
+        db.transact(cut_off, SOON)
+    assert db.stats()["size"] == 0
+    assert db.run(ask("select 1"), SOON) == 1
 
 
 def test_closing_ends_calls_in_other_threads(db: Pg, observer: Pg) -> None:

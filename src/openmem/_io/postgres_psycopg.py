@@ -227,9 +227,9 @@ class Session:
         """Return what one of its errors means."""
         state = error.sqlstate
         # An operational error without a state is the connection's own: the server was gone in the middle of a batch.
-        lost = self.lost or is_lost(state) or (state is None and isinstance(error, psycopg.OperationalError))
-        if state is None and not lost:
+        if state is None and not self.lost and not isinstance(error, psycopg.OperationalError):
             return Failure(misused(), None, lost=False, passing=False, harmless=harmless)
+        lost = self.lost or is_lost(state)
         translated = error_of_state(state, error.diag.constraint_name)
         passing = lost or is_collision(state)
         cause = None if quotes_values(state) else error
