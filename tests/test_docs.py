@@ -129,7 +129,6 @@ def run_sql(text: str, programs: list[Path]) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(60)  # a page may start several servers, one after the other
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_code_runs_and_prints_what_is_shown(
     page: Path, reader: asyncio.Runner, tmp_path: Path, programs: list[Path]

@@ -42,7 +42,6 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
 
 
-@pytest.mark.timeout(60)  # the whole kit, in a process of its own
 def test_provider_of_the_page_passes_the_kit(project: Path) -> None:
     done = run_kit(project)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

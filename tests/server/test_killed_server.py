@@ -103,7 +103,6 @@ def free_port() -> int:
         return port
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("backend", ["sqlite", pytest.param("postgres", marks=pytest.mark.long)])
 def test_acknowledged_writes_survive_and_none_is_doubled(
     backend: str, tmp_path: Path, request: pytest.FixtureRequest
