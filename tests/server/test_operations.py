@@ -19,7 +19,7 @@ from openmem import ServerStore
 from openmem.testing.postgres import PostgresServer
 from tests.server.process import Process, request, run, started, until
 
-HINT = "omp keys create --app NAME"
+HINT = "omp keys create --app NAME --user '*' --grant 'admin:*'"
 
 
 def body_of(number: int) -> bytes:

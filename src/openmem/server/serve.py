@@ -24,7 +24,7 @@ from openmem.server.waiting import run, within
 
 T = TypeVar("T")
 
-KEY_HINT: Final = "make one with: omp keys create --app NAME"
+KEY_HINT: Final = "make one with: omp keys create --app NAME --user '*' --grant 'admin:*'"
 BACKLOG: Final = 2048
 FAILED: Final = 1
 
