@@ -58,6 +58,9 @@ if TYPE_CHECKING:
         MemoryUpdate,
         ReembedReport,
         SearchResult,
+        TransferLoss,
+        TransferProgress,
+        TransferReport,
     )
 
 __version__ = "0.1.0"
@@ -70,7 +73,7 @@ _ERRORS = (
 _TYPES = (
     "UNSET AuditEntry Capabilities CapabilityFeatures CapabilityLimits Citation ContextBlock ErasureReceipt "
     "ExportPage Health ImportReport MemoryInput MemoryPage MemoryRecord MemorySource MemoryUpdate ReembedReport "
-    "SearchResult"
+    "SearchResult TransferLoss TransferProgress TransferReport"
 )
 _HOME_OF: dict[str, str] = {
     "Access": "openmem.access",
@@ -140,6 +143,9 @@ __all__ = [
     "Seed",
     "ServerStore",
     "StoredReply",
+    "TransferLoss",
+    "TransferProgress",
+    "TransferReport",
     "UnauthorizedError",
     "UnsupportedCapabilityError",
     "UnsupportedProviderError",

@@ -41,7 +41,18 @@ def record_line(record: MemoryRecord) -> str:
     """Return the line of one memory: every field that has a value, and every `x-…` field."""
     fields = record.model_dump(mode="json", include=set(_FIELDS), exclude_none=True)
     extensions = {name: value for name, value in (record.model_extra or {}).items() if name.startswith("x-")}
-    return _dump({"memory": fields | extensions})
+    return memory_line(fields | extensions)
+
+
+def read_memory(text: str) -> dict[str, Any] | None:
+    """Return the memory of a line as it is written there, unchecked, or `None` for a header."""
+    memory = json.loads(text).get("memory")
+    return memory if isinstance(memory, dict) else None
+
+
+def memory_line(memory: Mapping[str, Any]) -> str:
+    """Return the line of a memory that `read_memory` returned."""
+    return _dump({"memory": memory})
 
 
 def parse_line(text: object, number: int) -> Draft | None:

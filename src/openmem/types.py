@@ -21,6 +21,8 @@ Action = Literal["add", "search", "get", "update", "delete", "list", "context"]
 SearchMode = Literal["hybrid", "vector", "keyword"]
 SearchPurpose = Literal["search", "context"]
 ImportConflict = Literal["skip", "overwrite", "duplicate"]
+TransferConflict = Literal["skip", "overwrite"]
+TransferStage = Literal["survey", "copy", "verify"]
 
 _new: Final = object.__new__
 _set: Final = object.__setattr__
@@ -260,6 +262,53 @@ class ImportReport(OMPModel):
         self.skipped += part.skipped
         self.overwritten += part.overwritten
         self.duplicated += part.duplicated
+
+
+class TransferProgress(OMPModel):
+    """How far a transfer is: its stage, and memories done of those there are.
+
+    The copy is done up to `cursor`. Kept somewhere, this lets another process go on from here.
+    """
+
+    stage: TransferStage
+    done: int = 0
+    total: int | None = None
+    cursor: str | None = None
+
+
+class TransferLoss(OMPModel):
+    """Something that a target cannot hold.
+
+    `memories` says how many memories have it. They arrive without it, or stay behind if `stays` is true.
+    """
+
+    what: str
+    memories: int
+    stays: bool = False
+
+
+class TransferReport(ImportReport):
+    """What a transfer did, and what a comparison of both stores found afterwards.
+
+    `memories` counts those of the source. `missing` and `different` count those that should be in the target and are
+    not, or are there with another content; `examples` holds up to 20 of their ids. `imported` and its siblings
+    count the work of this run only, not of those before it that were interrupted.
+    """
+
+    source: str
+    target: str
+    memories: int = 0
+    left_behind: int = 0
+    losses: list[TransferLoss] = Field(default_factory=list)
+    verified: int = 0
+    missing: int = 0
+    different: int = 0
+    examples: list[str] = Field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every memory of the source was found in the target, as it is in the source."""
+        return self.verified == self.memories and not self.losses
 
 
 class ReembedReport(OMPModel):

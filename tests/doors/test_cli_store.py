@@ -37,13 +37,15 @@ def with_embedder(stub: OpenAIStub, *args: str, code: int = 0) -> Any:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_prints_json_on_request(command: str) -> None:
+def test_every_command_prints_json_on_request(command: str, store_url: str, tmp_path: Path) -> None:
     id_ = remember(ESCAPES)
     args = {"get": [id_], "history": [id_], "forget": [id_], "recall": ["red"], "context": ["red"], "remember": ["x"]}
     if command == "reembed":
         with OpenAIStub() as stub:
             assert with_embedder(stub, "reembed", "--json").stdout.startswith("{")
         return
+    if command == "copy":
+        args["copy"] = ["--from", store_url, "--to", str(tmp_path / "copy.db")]
     done = omp(command, *args.get(command, []), "--json", stdin=JSON_LINE)
     documents = done.stdout.splitlines() if command == "export" else [done.stdout]
     assert all(isinstance(json.loads(document), dict) for document in documents)

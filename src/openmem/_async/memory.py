@@ -6,8 +6,9 @@ from collections.abc import AsyncIterable, Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from openmem._async import transfer
-from openmem._async.client import AsyncClient
+from openmem._async.portability import AsyncPortable
+from openmem._async.provider import AsyncProvider
+from openmem._io.call import Call, Stopwatch
 from openmem._io.concurrency import AsyncBatches, async_to_thread
 from openmem.checks import check_callable
 from openmem.context import TokenCounter
@@ -19,10 +20,7 @@ from openmem.types import (
     Capabilities,
     ContextBlock,
     ErasureReceipt,
-    ExportPage,
     Health,
-    ImportConflict,
-    ImportReport,
     MemoryInput,
     MemoryPage,
     MemoryRecord,
@@ -34,11 +32,8 @@ from openmem.types import (
     Unset,
 )
 from openmem.validation import (
-    MAX_LIST,
-    check_conflict,
     check_id,
     check_ids,
-    check_limit,
     check_token_budget,
     check_user_id,
     make_audit_query,
@@ -52,7 +47,7 @@ CONTEXT_CANDIDATES = 100
 _TAKEN_AT_ONCE = 1_000
 
 
-class AsyncMemory(AsyncClient):
+class AsyncMemory(AsyncPortable):
     """One stable set of verbs over every memory backend.
 
     Every verb takes `timeout`, in seconds, instead of the instance's own, and raises an `OMPError`:
@@ -383,53 +378,6 @@ class AsyncMemory(AsyncClient):
         known, owner = check_ids(ids), check_user_id(user_id)
         await self._use(call, lambda provider: provider.wait_for_ingest(known, owner, call))
 
-    async def export(
-        self,
-        user_id: str | None = None,
-        *,
-        cursor: str | None = None,
-        limit: int = MAX_LIST,
-        timeout: float | None = None,
-    ) -> ExportPage:
-        """Return a page of memories as lines of JSON, hidden ones too; the first page begins with a header.
-
-        Args:
-            user_id: Whose memories, `None` for those of all users.
-            cursor: `next_cursor` of the page before.
-            limit: Memories per page, 1 to 500.
-            timeout: Seconds this call may take.
-        """
-        call = self._call(timeout)
-        owner, size = _owner(user_id), check_limit(limit, MAX_LIST)
-        return await self._use(call, lambda provider: transfer.export(provider, owner, cursor, size, call))
-
-    async def import_(
-        self,
-        lines: Iterable[str] | AsyncIterable[str],
-        *,
-        conflict: ImportConflict = "skip",
-        timeout: float | None = None,
-    ) -> ImportReport:
-        """Store the memories of an export under their own ids, times and versions.
-
-        Lines are read and stored in batches of 500, each in one piece, so an export of any size takes little memory.
-
-        Args:
-            lines: Lines that `export` made.
-            conflict: What to do with a memory that the user has already, by id or key: `skip`, `overwrite` or
-                `duplicate` (store it under a new id).
-            timeout: Seconds that each batch may take.
-
-        Raises:
-            InvalidRequestError: A line is wrong; `details` holds its number and how many records were stored
-                before its batch, of which nothing was stored.
-        """
-        call = self._call(timeout)
-        policy, source = check_conflict(conflict), AsyncBatches(lines, "lines")
-        return await self._use(
-            call, lambda provider: transfer.import_(provider, source, policy, lambda: self._call(timeout))
-        )
-
     async def reembed(self, *, on_progress: Progress | None = None, timeout: float | None = None) -> ReembedReport:
         """Move every memory to the model of this instance's embedder.
 
@@ -446,7 +394,7 @@ class AsyncMemory(AsyncClient):
     async def health(self, *, timeout: float | None = None) -> Health:
         """Ask the backend something small and return how it went."""
         call = self._call(timeout)
-        return await self._use(call, lambda provider: transfer.timed_health(provider, call))
+        return await self._use(call, lambda provider: _timed_health(provider, call))
 
     async def list(
         self,
@@ -492,6 +440,13 @@ class AsyncMemory(AsyncClient):
             include_expired=include_expired,
         )
         return await self._use(call, lambda provider: provider.list(request, call))
+
+
+async def _timed_health(provider: AsyncProvider, call: Call) -> Health:
+    watch = Stopwatch()
+    health = await provider.health(call)
+    health.latency_ms = watch.milliseconds()
+    return health
 
 
 def _owner(user_id: str | None) -> str | None:

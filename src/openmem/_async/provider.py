@@ -71,6 +71,13 @@ class AsyncProvider:
     async def aclose(self) -> None:
         """Release everything. Called once, after the last verb."""
 
+    def check_user(self, user_id: str) -> None:
+        """Refuse a user whose memories cannot be kept apart from another's; nobody is refused by default.
+
+        Raises:
+            InvalidRequestError: The backend would read the id as another one.
+        """
+
     async def capabilities(self, call: Call) -> Capabilities:
         """Say what this provider can do, and nothing that it cannot."""
         raise self.cannot("capabilities")

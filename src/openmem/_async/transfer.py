@@ -1,51 +1,133 @@
-"""Moving memories as lines of JSON, in pages and batches, and the clock around `health`."""
+"""Moving memories between two stores: look at all first, copy page by page, compare at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from openmem._async.provider import AsyncProvider
-from openmem._io.call import Call, Stopwatch
-from openmem._io.concurrency import AsyncBatches
-from openmem.errors import OMPError
-from openmem.portable import header_line, parse_line, record_line
-from openmem.types import ExportPage, Health, ImportConflict, ImportReport
-from openmem.validation import MAX_LIST
+from openmem.errors import UnsupportedCapabilityError
+from openmem.moving import MAX_EXAMPLES, Fitting, Ledger, check_ends, describe
+from openmem.portable import memory_line, read_memory
+from openmem.types import (
+    TransferConflict,
+    TransferProgress,
+    TransferReport,
+    TransferStage,
+)
 
+if TYPE_CHECKING:
+    from openmem._async.memory import AsyncMemory
 
-async def export(
-    provider: AsyncProvider, user_id: str | None, cursor: str | None, limit: int, call: Call
-) -> ExportPage:
-    """Return a page of lines; the first page begins with a header."""
-    if user_id is None and call.access is not None:
-        user_id = call.access.user_id
-    records, following = await provider.export(user_id, cursor, limit, call)
-    lines = [header_line(call.now, provider.name, user_id)] if cursor is None else []
-    lines += [record_line(record) for record in records]
-    return ExportPage(lines=lines, next_cursor=following)
+Tell = Callable[[TransferProgress], object]
 
 
-async def import_(
-    provider: AsyncProvider, source: AsyncBatches[str], conflict: ImportConflict, new_call: Callable[[], Call]
-) -> ImportReport:
-    """Store the memories of some lines, batch by batch."""
-    report, read = ImportReport(), 0
-    try:
-        while lines := await source.take(MAX_LIST):
-            parsed = [parse_line(line, number) for number, line in enumerate(lines, read + 1)]
-            read += len(lines)
-            drafts = [draft for draft in parsed if draft is not None]
-            if drafts:
-                report.include(await provider.import_(drafts, conflict, new_call()))
-    except OMPError as error:
-        error.details = {**(error.details or {}), "done": report.model_dump()}
-        raise
-    return report
+class AsyncTransfer:
+    """One run from a source to a target.
+
+    Memories keep their ids, so a run that is repeated stores nothing twice.
+
+    Args:
+        source: Where memories come from; it is only read.
+        target: Where they go.
+        user_id: Whose memories, `None` for those of all users.
+        conflict: What to do with a memory that the target has already.
+        lossy: Go on without what the target cannot hold.
+        limit: Memories per page, 1 to 500.
+        timeout: Seconds that each step may take.
+        on_progress: Called after each page.
+    """
+
+    def __init__(
+        self,
+        source: AsyncMemory,
+        target: AsyncMemory,
+        *,
+        user_id: str | None,
+        conflict: TransferConflict,
+        lossy: bool,
+        limit: int,
+        timeout: float | None,
+        on_progress: Tell | None,
+    ) -> None:
+        self._source, self._target = source, target
+        self._user_id, self._conflict, self._lossy = user_id, conflict, lossy
+        self._limit, self._timeout = limit, timeout
+        self._on_progress = on_progress
+
+    async def run(self, resume: TransferProgress | None, *, dry_run: bool) -> TransferReport:
+        """Survey, copy from where `resume` stopped, and verify; a dry run only surveys."""
+        source = await self._source.capabilities(timeout=self._timeout)
+        target = await self._target.capabilities(timeout=self._timeout)
+        check_ends(source, target)
+        report = TransferReport(source=source.provider, target=target.provider)
+        ledger = Ledger(target.provider, rewritten=self._conflict == "overwrite")
+        await self._survey(report, Fitting(source.provider, target), ledger)
+        if dry_run:
+            return report
+        if report.losses and not self._lossy:
+            message = f"the target cannot hold: {describe(report.losses)}; give lossy=True to go on without"
+            details = {"losses": [loss.model_dump() for loss in report.losses]}
+            raise UnsupportedCapabilityError(message, provider=target.provider, details=details)
+        if resume is None or resume.stage != "verify":
+            await self._copy(report, Fitting(source.provider, target), resume)
+        await self._verify(report, ledger)
+        return report
+
+    async def _survey(self, report: TransferReport, fitting: Fitting, ledger: Ledger) -> None:
+        cursor: str | None = None
+        while True:
+            page = await self._source.export(self._user_id, cursor=cursor, limit=self._limit, timeout=self._timeout)
+            memories = _memories(page.lines)
+            for memory in await self._fit(memories, fitting):
+                ledger.expect(memory)
+            report.memories += len(memories)
+            self._tell("survey", report.memories, None, None)
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        report.losses = fitting.losses
+        report.left_behind = sum(loss.memories for loss in report.losses if loss.stays)
+
+    async def _copy(self, report: TransferReport, fitting: Fitting, resume: TransferProgress | None) -> None:
+        going_on = resume is not None and resume.stage == "copy"
+        cursor, done = (resume.cursor, resume.done) if resume is not None and going_on else (None, 0)
+        while True:
+            page = await self._source.export(self._user_id, cursor=cursor, limit=self._limit, timeout=self._timeout)
+            memories = _memories(page.lines)
+            fitting_ones = await self._fit(memories, fitting)
+            if fitting_ones:
+                lines = [memory_line(memory) for memory in fitting_ones]
+                report.include(await self._target.import_(lines, conflict=self._conflict, timeout=self._timeout))
+            done, cursor = done + len(memories), page.next_cursor
+            if cursor is None:
+                self._tell("verify", 0, report.memories, None)
+                return
+            self._tell("copy", done, report.memories, cursor)
+
+    async def _verify(self, report: TransferReport, ledger: Ledger) -> None:
+        cursor: str | None = None
+        while True:
+            page = await self._target.export(self._user_id, cursor=cursor, limit=self._limit, timeout=self._timeout)
+            for memory in _memories(page.lines):
+                ledger.meet(memory)
+            self._tell("verify", ledger.verified, report.memories, None)
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        missing = ledger.missing
+        report.verified, report.missing, report.different = ledger.verified, len(missing), len(ledger.different)
+        report.examples = [*missing, *ledger.different][:MAX_EXAMPLES]
+
+    async def _fit(self, memories: Sequence[dict[str, Any]], fitting: Fitting) -> list[dict[str, Any]]:
+        users = sorted({memory["user_id"] for memory in memories})
+        refused = await self._target._refusals(users, self._timeout) if users else {}
+        fitted = [fitting.fit(memory, refused.get(memory["user_id"])) for memory in memories]
+        return [memory for memory in fitted if memory is not None]
+
+    def _tell(self, stage: TransferStage, done: int, total: int | None, cursor: str | None) -> None:
+        if self._on_progress is not None:
+            self._on_progress(TransferProgress(stage=stage, done=done, total=total, cursor=cursor))
 
 
-async def timed_health(provider: AsyncProvider, call: Call) -> Health:
-    """Return the provider's health and how long it took to tell."""
-    watch = Stopwatch()
-    health = await provider.health(call)
-    health.latency_ms = watch.milliseconds()
-    return health
+def _memories(lines: Sequence[str]) -> list[dict[str, Any]]:
+    return [memory for line in lines if (memory := read_memory(line)) is not None]

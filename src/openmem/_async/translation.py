@@ -81,13 +81,6 @@ class AsyncTranslatedProvider(AsyncProvider):
     def let_go(self, backend: Backend) -> None:
         """Close what `make_backend` opened; called once, in a worker, after the last verb."""
 
-    def check_user(self, user_id: str) -> None:
-        """Refuse a user whom the service cannot keep apart from others; nothing is refused by default.
-
-        Raises:
-            InvalidRequestError: The service would read the id as another one.
-        """
-
     def forked(self) -> None:
         """Start without a client: connections must not cross a fork."""
         self._sdk.forked()

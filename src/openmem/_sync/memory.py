@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
+from openmem._io.call import Call, Stopwatch
 from openmem._io.concurrency import Batches, to_thread
-from openmem._sync import transfer
-from openmem._sync.client import Client
+from openmem._sync.portability import Portable
+from openmem._sync.provider import Provider
 from openmem.checks import check_callable
 from openmem.context import TokenCounter
 from openmem.drafting import make_change, make_draft, make_drafts
@@ -20,10 +21,7 @@ from openmem.types import (
     Capabilities,
     ContextBlock,
     ErasureReceipt,
-    ExportPage,
     Health,
-    ImportConflict,
-    ImportReport,
     MemoryInput,
     MemoryPage,
     MemoryRecord,
@@ -35,11 +33,8 @@ from openmem.types import (
     Unset,
 )
 from openmem.validation import (
-    MAX_LIST,
-    check_conflict,
     check_id,
     check_ids,
-    check_limit,
     check_token_budget,
     check_user_id,
     make_audit_query,
@@ -53,7 +48,7 @@ CONTEXT_CANDIDATES = 100
 _TAKEN_AT_ONCE = 1_000
 
 
-class Memory(Client):
+class Memory(Portable):
     """One stable set of verbs over every memory backend.
 
     Every verb takes `timeout`, in seconds, instead of the instance's own, and raises an `OMPError`:
@@ -382,51 +377,6 @@ class Memory(Client):
         known, owner = check_ids(ids), check_user_id(user_id)
         self._use(call, lambda provider: provider.wait_for_ingest(known, owner, call))
 
-    def export(
-        self,
-        user_id: str | None = None,
-        *,
-        cursor: str | None = None,
-        limit: int = MAX_LIST,
-        timeout: float | None = None,
-    ) -> ExportPage:
-        """Return a page of memories as lines of JSON, hidden ones too; the first page begins with a header.
-
-        Args:
-            user_id: Whose memories, `None` for those of all users.
-            cursor: `next_cursor` of the page before.
-            limit: Memories per page, 1 to 500.
-            timeout: Seconds this call may take.
-        """
-        call = self._call(timeout)
-        owner, size = _owner(user_id), check_limit(limit, MAX_LIST)
-        return self._use(call, lambda provider: transfer.export(provider, owner, cursor, size, call))
-
-    def import_(
-        self,
-        lines: Iterable[str] | Iterable[str],
-        *,
-        conflict: ImportConflict = "skip",
-        timeout: float | None = None,
-    ) -> ImportReport:
-        """Store the memories of an export under their own ids, times and versions.
-
-        Lines are read and stored in batches of 500, each in one piece, so an export of any size takes little memory.
-
-        Args:
-            lines: Lines that `export` made.
-            conflict: What to do with a memory that the user has already, by id or key: `skip`, `overwrite` or
-                `duplicate` (store it under a new id).
-            timeout: Seconds that each batch may take.
-
-        Raises:
-            InvalidRequestError: A line is wrong; `details` holds its number and how many records were stored
-                before its batch, of which nothing was stored.
-        """
-        call = self._call(timeout)
-        policy, source = check_conflict(conflict), Batches(lines, "lines")
-        return self._use(call, lambda provider: transfer.import_(provider, source, policy, lambda: self._call(timeout)))
-
     def reembed(self, *, on_progress: Progress | None = None, timeout: float | None = None) -> ReembedReport:
         """Move every memory to the model of this instance's embedder.
 
@@ -443,7 +393,7 @@ class Memory(Client):
     def health(self, *, timeout: float | None = None) -> Health:
         """Ask the backend something small and return how it went."""
         call = self._call(timeout)
-        return self._use(call, lambda provider: transfer.timed_health(provider, call))
+        return self._use(call, lambda provider: _timed_health(provider, call))
 
     def list(
         self,
@@ -489,6 +439,13 @@ class Memory(Client):
             include_expired=include_expired,
         )
         return self._use(call, lambda provider: provider.list(request, call))
+
+
+def _timed_health(provider: Provider, call: Call) -> Health:
+    watch = Stopwatch()
+    health = provider.health(call)
+    health.latency_ms = watch.milliseconds()
+    return health
 
 
 def _owner(user_id: str | None) -> str | None:

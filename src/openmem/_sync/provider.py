@@ -72,6 +72,13 @@ class Provider:
     def close(self) -> None:
         """Release everything. Called once, after the last verb."""
 
+    def check_user(self, user_id: str) -> None:
+        """Refuse a user whose memories cannot be kept apart from another's; nobody is refused by default.
+
+        Raises:
+            InvalidRequestError: The backend would read the id as another one.
+        """
+
     def capabilities(self, call: Call) -> Capabilities:
         """Say what this provider can do, and nothing that it cannot."""
         raise self.cannot("capabilities")

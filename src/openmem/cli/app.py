@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 import openmem
-from openmem.cli import asking, doctor, erasing, journal, keeping, keys, moving, serving, upkeep
+from openmem.cli import asking, copying, doctor, erasing, journal, keeping, keys, moving, serving, upkeep
 from openmem.cli.session import command
 
 HELP_WIDTH: Final = 100
@@ -50,6 +50,7 @@ command(app)(journal.history)
 command(app)(journal.audit)
 command(app)(moving.export)
 command(app, "import")(moving.import_)
+copying.register(app)
 command(app)(upkeep.reembed)
 command(app)(upkeep.migrate)
 command(app)(doctor.doctor)

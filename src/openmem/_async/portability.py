@@ -1,0 +1,151 @@
+"""The verbs that carry memories from one store to another."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, cast
+
+from openmem._async import lines as pages
+from openmem._async.client import AsyncClient
+from openmem._async.provider import AsyncProvider
+from openmem._async.transfer import AsyncTransfer
+from openmem._io.concurrency import AsyncBatches
+from openmem.checks import check_callable, check_choice, check_flag, check_instance
+from openmem.errors import InvalidRequestError
+from openmem.types import (
+    ExportPage,
+    ImportConflict,
+    ImportReport,
+    TransferConflict,
+    TransferProgress,
+    TransferReport,
+)
+from openmem.validation import MAX_LIST, check_conflict, check_limit, check_user_id
+
+if TYPE_CHECKING:
+    from openmem._async.memory import AsyncMemory
+
+
+class AsyncPortable(AsyncClient):
+    """`export`, `import_` and `transfer`."""
+
+    async def export(
+        self,
+        user_id: str | None = None,
+        *,
+        cursor: str | None = None,
+        limit: int = MAX_LIST,
+        timeout: float | None = None,
+    ) -> ExportPage:
+        """Return a page of memories as lines of JSON, hidden ones too; the first page begins with a header.
+
+        Args:
+            user_id: Whose memories, `None` for those of all users.
+            cursor: `next_cursor` of the page before.
+            limit: Memories per page, 1 to 500.
+            timeout: Seconds this call may take.
+        """
+        call = self._call(timeout)
+        owner, size = _owner(user_id), check_limit(limit, MAX_LIST)
+        return await self._use(call, lambda provider: pages.export(provider, owner, cursor, size, call))
+
+    async def import_(
+        self,
+        lines: Iterable[str] | AsyncIterable[str],
+        *,
+        conflict: ImportConflict = "skip",
+        timeout: float | None = None,
+    ) -> ImportReport:
+        """Store the memories of an export under their own ids, times and versions.
+
+        Lines are read and stored in batches of 500, each in one piece, so an export of any size takes little memory.
+
+        Args:
+            lines: Lines that `export` made.
+            conflict: What to do with a memory that the user has already, by id or key: `skip`, `overwrite` or
+                `duplicate` (store it under a new id).
+            timeout: Seconds that each batch may take.
+
+        Raises:
+            InvalidRequestError: A line is wrong; `details` holds its number and how many records were stored
+                before its batch, of which nothing was stored.
+        """
+        call = self._call(timeout)
+        policy, source = check_conflict(conflict), AsyncBatches(lines, "lines")
+        return await self._use(
+            call, lambda provider: pages.import_(provider, source, policy, lambda: self._call(timeout))
+        )
+
+    async def transfer(
+        self,
+        target: AsyncMemory,
+        *,
+        user_id: str | None = None,
+        conflict: TransferConflict = "skip",
+        lossy: bool = False,
+        dry_run: bool = False,
+        limit: int = MAX_LIST,
+        resume: TransferProgress | None = None,
+        on_progress: Callable[[TransferProgress], object] | None = None,
+        timeout: float | None = None,
+    ) -> TransferReport:
+        """Copy memories to another store, whatever its provider, and compare both stores at the end.
+
+        Memories keep their ids, users, times, versions, validity and supersession; `x-openmem` says where each came
+        from. Earlier versions and the journal stay where they are. This store is only read. Before anything is
+        written all memories are looked at, for what the target cannot hold. A transfer that was interrupted can be
+        repeated: what has arrived is skipped. The comparison takes about 250 bytes for each memory.
+
+        Args:
+            target: An instance of the same class, for another store.
+            user_id: Whose memories, `None` for those of all users.
+            conflict: What to do with a memory that the target has already, by id or key: `skip` or `overwrite`.
+            lossy: Go on even if the target cannot hold everything. What it cannot hold is left out.
+            dry_run: Only look at the memories and report.
+            limit: Memories that are read and written at once, 1 to 500.
+            resume: Go on from here: what `on_progress` was called with last.
+            on_progress: Called with a `TransferProgress` after each page.
+            timeout: Seconds that each step may take.
+
+        Returns:
+            What was done and found. Look at `missing` and `different`, or at `complete`.
+
+        Raises:
+            UnsupportedCapabilityError: One of the stores cannot export or import; or the target cannot hold
+                something and `lossy` was not given: `details["losses"]` has a list. Nothing was written.
+        """
+        if not isinstance(target, AsyncPortable):
+            raise InvalidRequestError(f"target must be of the class {type(self).__name__}")
+        if (target._root or target) is (self._root or self):
+            raise InvalidRequestError("target: a store cannot be transferred to itself")
+        check_callable(on_progress, "on_progress")
+        start, only = check_instance(resume, TransferProgress, "resume"), check_flag(dry_run, "dry_run")
+        work = AsyncTransfer(
+            cast("AsyncMemory", self),
+            target,
+            user_id=_owner(user_id),
+            conflict=cast(TransferConflict, check_choice(conflict, ("skip", "overwrite"), "conflict")),
+            lossy=check_flag(lossy, "lossy"),
+            limit=check_limit(limit, MAX_LIST),
+            timeout=timeout,
+            on_progress=on_progress,
+        )
+        return await work.run(start, dry_run=only)
+
+    async def _refusals(self, users: Sequence[str], timeout: float | None) -> dict[str, str]:
+        """Return why the provider takes nothing of some users; those that it takes are not in it."""
+        return await self._use(self._call(timeout), lambda provider: _refused(provider, users))
+
+
+async def _refused(provider: AsyncProvider, users: Sequence[str]) -> dict[str, str]:
+    refusals: dict[str, str] = {}
+    for user_id in users:
+        try:
+            provider.check_user(user_id)
+        except InvalidRequestError as error:
+            refusals[user_id] = error.message
+    return refusals
+
+
+def _owner(user_id: str | None) -> str | None:
+    return None if user_id is None else check_user_id(user_id)

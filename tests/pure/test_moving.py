@@ -1,0 +1,111 @@
+"""What a move carries, leaves and proves, without any store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from openmem.errors import UnsupportedCapabilityError
+from openmem.moving import Fitting, Ledger, check_ends, describe
+from openmem.types import Capabilities, CapabilityFeatures
+
+
+def said(*verbs: str, **features: Any) -> Capabilities:
+    return Capabilities(
+        omp_version="0.1", provider="there", verbs=[*verbs], features=CapabilityFeatures.model_validate(features)
+    )
+
+
+def memory(id_: str = "m1", /, **fields: Any) -> dict[str, Any]:
+    return {"id": id_, "user_id": "ann", "content": "likes tea", "version": 2, **fields}
+
+
+@pytest.mark.parametrize(("source", "target"), [((), ("import",)), (("export",), ())])
+def test_each_end_must_have_its_verb(source: tuple[str, ...], target: tuple[str, ...]) -> None:
+    with pytest.raises(UnsupportedCapabilityError, match="import" if source else "export"):
+        check_ends(said(*source), said(*target))
+    check_ends(said("export"), said("import"))
+
+
+def test_what_a_target_does_not_mention_is_kept_and_the_origin_is_noted() -> None:
+    full = memory(valid_to="2030", supersedes=["m0"], scope="a/b", key="k")
+    fitting = Fitting("here", said())
+    assert fitting.fit(full, None) == {**full, "x-openmem": {"id": "m1", "provider": "here"}}
+    assert fitting.losses == []
+
+
+def test_the_first_origin_stays() -> None:
+    first = {"id": "old", "provider": "elsewhere"}
+    moved = Fitting("here", said()).fit(memory() | {"x-openmem": first}, None)
+    assert moved is not None
+    assert moved["x-openmem"] == first
+
+
+@pytest.mark.parametrize(
+    ("features", "field", "value"),
+    [
+        ({"temporal": False}, "valid_from", "2020"),
+        ({"temporal": False}, "valid_to", "2030"),
+        ({"supports_supersession": False}, "supersedes", ["m0"]),
+        ({"scopes": "none"}, "scope", "a/b"),
+    ],
+)
+def test_a_field_that_the_target_cannot_hold_is_dropped_and_counted(
+    features: dict[str, Any], field: str, value: object
+) -> None:
+    fitting = Fitting("here", said(**features))
+    extras: list[dict[str, Any]] = [{field: value}, {}, {field: None}, {field: value}]
+    for extra in extras:
+        moved = fitting.fit(memory() | extra, None)
+        assert moved is not None
+        assert field not in moved
+    assert [loss.model_dump() for loss in fitting.losses] == [{"what": field, "memories": 2, "stays": False}]
+
+
+def test_a_memory_that_is_too_long_or_of_a_refused_user_stays_behind() -> None:
+    fitting = Fitting("here", said(max_content_length=4))
+    assert fitting.fit(memory(), None) is None
+    assert fitting.fit(memory(content="four"), None) is not None
+    assert fitting.fit(memory(content="four"), "no spaces, please") is None
+    assert describe(fitting.losses) == (
+        "content of more than 4 characters of 1 (they would stay behind); "
+        "no spaces, please of 1 (they would stay behind)"
+    )
+
+
+def test_ledger_tells_what_arrived_from_what_is_missing_and_what_is_different() -> None:
+    ledger = Ledger("there", rewritten=False)
+    for id_ in ("same", "changed", "lost"):
+        ledger.expect(memory(id_))
+    ledger.meet(memory("same"))
+    ledger.meet(memory("changed", content="likes coffee"))
+    ledger.meet(memory("lost", user_id="bob"))
+    ledger.meet(memory("of somebody else"))
+    assert (ledger.verified, ledger.different, ledger.missing) == (1, ["changed"], ["lost"])
+
+
+@pytest.mark.parametrize(
+    "extra", [{"embedding_model": "m"}, {"status": "done"}, {"x-there": {"a": 1}}, {"x-openmem": {"id": "x"}}]
+)
+def test_ledger_does_not_look_at_what_belongs_to_a_store(extra: dict[str, Any]) -> None:
+    ledger = Ledger("there", rewritten=False)
+    ledger.expect(memory())
+    ledger.meet(memory(**extra))
+    assert (ledger.verified, ledger.missing) == (1, [])
+
+
+@pytest.mark.parametrize("field", ["version", "updated_at"])
+@pytest.mark.parametrize("rewritten", [True, False])
+def test_versions_count_unless_the_transfer_may_overwrite(field: str, rewritten: bool) -> None:
+    ledger = Ledger("there", rewritten=rewritten)
+    ledger.expect(memory())
+    ledger.meet(memory() | {field: 7})
+    assert (ledger.verified == 1) == rewritten
+
+
+def test_the_order_of_fields_does_not_matter() -> None:
+    ledger = Ledger("there", rewritten=False)
+    ledger.expect(memory(tags=["a"], scope="s"))
+    ledger.meet(dict(reversed(memory(tags=["a"], scope="s").items())))
+    assert ledger.verified == 1
