@@ -24,6 +24,7 @@ from openmem.access import Access, Seed
 from openmem.drafting import make_draft
 from openmem.scopes import parse_grant
 from openmem.sql.postgres import write as write_steps
+from openmem.sql.postgres.hnsw_trials import TRIALS
 from openmem.sql.postgres.names import Names
 from openmem.sql.postgres.rows import Incoming, Stamp
 from openmem.sql.steps import Many, Query
@@ -82,6 +83,8 @@ def write(memory: Memory) -> None:
 
 
 def read(memory: Memory) -> None:
+    for _ in range(TRIALS + 1):  # only an index that has proved itself answers
+        memory.search("note 7", "bob", mode="vector", limit=1)
     page = memory.list("bob", limit=2)
     memory.list("bob", limit=2, cursor=page.next_cursor)
     memory.list("ann", scope="work/*", since=page.items[0].created_at, include_superseded=True)

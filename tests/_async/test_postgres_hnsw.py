@@ -14,6 +14,7 @@ from openmem._async.providers.postgres import AsyncPostgresProvider
 from openmem._io.call import Deadline
 from openmem._io.concurrency import async_gather
 from openmem.sql.postgres.hnsw import index_name, index_statement
+from openmem.sql.postgres.hnsw_trials import AGAIN, TRIALS
 from openmem.sql.postgres.names import Names
 from openmem.sql.postgres.rows import Model
 from openmem.sql.steps import Query, Steps
@@ -135,6 +136,27 @@ async def test_index_that_finds_too_few_is_followed_by_the_exact_search(
         for number in range(20):
             assert await found(memory, f"query {number}", "few") == nearest(EMBEDDER, f"query {number}", few, 10)
     until(lambda: scans(filled_url) == 20)
+
+
+async def test_index_that_has_proved_itself_answers_alone(filled_url: str) -> None:
+    async with opened(filled_url) as memory:
+        for number in range(TRIALS + AGAIN):
+            assert len(await found(memory, f"query {number}", "user0")) == 10
+        stamps = "select count(*) from openmem.audit where action = 'search'"
+        assert Observer(filled_url).value(stamps) == TRIALS + AGAIN
+    until(lambda: scans(filled_url) == TRIALS + AGAIN)
+
+
+async def test_index_that_misses_much_is_found_out_and_not_used(
+    filled_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openmem.sql.postgres.hnsw._MAX_EF", 1)
+    texts = contents(0, ROWS)
+    for _ in range(3):  # what one instance has found out another knows, as long as the connections live
+        async with opened(filled_url, pool_max_size=1) as memory:
+            for number in range(TRIALS):
+                wanted = nearest(EMBEDDER, f"query {number}", texts, 10)
+                assert await found(memory, f"query {number}", "user0") == wanted
 
 
 @pytest.mark.parametrize("hidden", ["valid_to", "superseded_at"])

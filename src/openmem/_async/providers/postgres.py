@@ -25,6 +25,7 @@ from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings
 from openmem.sql.postgres import erase, health, hnsw, journal, migrate, portable, read, reembed, search, write
+from openmem.sql.postgres.hnsw_trials import Trials
 from openmem.sql.postgres.names import DEFAULT_CONFIG, DEFAULT_SCHEMA, Names
 from openmem.sql.postgres.rows import Incoming, Model, Stamp
 from openmem.sql.postgres.write import Single
@@ -192,12 +193,29 @@ class AsyncPostgresProvider(AsyncProvider):
         model = Model(self.embedder.model, len(vector))
         if query.mode == "vector":
             if self._hnsw.fits(query.view, model) and await self._has_index(model, call):
-                make = partial(hnsw.by_vector, self._names, query, vector, model, self._hnsw.from_rows, stamp)
-                return await self._db.transact(make, call.deadline, retry=True)
+                return await self._search_large(query, vector, model, stamp, call)
             make = partial(search.by_vector, self._names, query, vector, model, stamp)
         else:
             make = partial(search.by_parts, self._names, query, vector, model, stamp)
         return await self._db.run(make, call.deadline, retry=True)
+
+    async def _search_large(
+        self, query: SearchQuery, vector: Any, model: Model, stamp: Stamp, call: Call
+    ) -> Sequence[SearchResult]:
+        # Shared by all instances with the same options: one that lives for a request only has no time for trials.
+        trials: Trials = self._db.facts.setdefault(("trials", self._names), Trials())
+        who = (query.view.user_id, model)
+        way = trials.way(who)
+        if way == "exact":
+            make = partial(search.by_vector, self._names, query, vector, model, stamp)
+            return await self._db.run(make, call.deadline, retry=True)
+        given = (self._names, query, vector, model, self._hnsw.from_rows, stamp)
+        if way == "index":
+            return await self._db.transact(partial(hnsw.by_vector, *given), call.deadline, retry=True)
+        results, share = await self._db.transact(partial(hnsw.by_trial, *given), call.deadline, retry=True)
+        if share is not None:
+            trials.note(who, share)
+        return results
 
     async def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         """Return earlier versions and what the memory supersedes, newest first."""

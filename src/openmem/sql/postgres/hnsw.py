@@ -2,8 +2,9 @@
 
 Such an index holds the vectors of all users and is filtered afterwards, so by itself it finds too little: measured,
 as few as none of ten. Hence the rails. It serves only users with many memories and searches without a further
-filter; it is scanned on until several times the wanted number is found, of which the best are taken; and where
-it ends before that, the exact search answers.
+filter; it is scanned on until several times the wanted number is found, of which the best are taken; where it ends
+before that, the exact search answers; and it is used only as long as trials beside the exact search show that it finds
+nearly everything (`hnsw_trials`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from openmem.errors import InvalidRequestError, ProviderError
 from openmem.ids import routing_bucket
 from openmem.requests import SearchQuery, View
 from openmem.sql.postgres import journal, search
+from openmem.sql.postgres.hnsw_trials import share_found
 from openmem.sql.postgres.names import Names
 from openmem.sql.postgres.read import visible
 from openmem.sql.postgres.rows import RECORD_NAMES, Model, Stamp, columns
@@ -129,6 +131,29 @@ def by_vector(
     Raises:
         InvalidRequestError: Some visible memory has no vector of this model, so the answer would be incomplete.
     """
+    found = yield from _by_index(db, query, vector, model, from_rows, stamp, noted=True)
+    if found is None:
+        return (yield from search.by_vector(db, query, vector, model, stamp))
+    return found
+
+
+def by_trial(
+    db: Names, query: SearchQuery, vector: Floats, model: Model, from_rows: int, stamp: Stamp
+) -> Steps[tuple[list[SearchResult], float | None]]:
+    """Search exactly, and look at what the index would have found. For a transaction.
+
+    Returns:
+        The exact answer, and which share of it the index found; `None` if the index does not serve this user.
+    """
+    exact = yield from search.by_vector(db, query, vector, model, stamp)
+    found = yield from _by_index(db, query, vector, model, from_rows, stamp, noted=False)
+    return exact, None if found is None else share_found(found, exact)
+
+
+def _by_index(
+    db: Names, query: SearchQuery, vector: Floats, model: Model, from_rows: int, stamp: Stamp, *, noted: bool
+) -> Steps[list[SearchResult] | None]:
+    """Ask the index; `None` if the user has too few memories for it, or it finds too few."""
     wanted = 4 * query.limit + 60
     user_id = query.view.user_id
     rows = yield Query(
@@ -142,18 +167,20 @@ def by_vector(
         (routing_bucket(user_id), user_id, model.name, from_rows),
     )
     if rows[0][0] is None:
-        return (yield from search.by_vector(db, query, vector, model, stamp))
-    rows = yield _nearest(db, query, vector, model, wanted, stamp)
+        return None
+    rows = yield _nearest(db, query, vector, model, wanted, stamp, noted=noted)
     if not rows[0][0] and rows[0][-1] < wanted:
-        return (yield from search.by_vector(db, query, vector, model, stamp))
+        return None
     return search.answer_of(query, model, [row[:-1] for row in rows])
 
 
-def _nearest(db: Names, query: SearchQuery, vector: Floats, model: Model, wanted: int, stamp: Stamp) -> Query:
+def _nearest(
+    db: Names, query: SearchQuery, vector: Floats, model: Model, wanted: int, stamp: Stamp, *, noted: bool
+) -> Query:
     """Return the statement that asks the index; the last column says how many it found.
 
     The order of the index is only roughly that of the distance, so what it found is sorted once more. The journal
-    is written only if this is the answer.
+    is written only if this is the answer, and to be noted.
     """
     given = search.start(query, stamp)
     conditions = " and ".join(visible(query.view, stamp.now, given))
@@ -168,7 +195,7 @@ def _nearest(db: Names, query: SearchQuery, vector: Floats, model: Model, wanted
           order by {distance} limit {given.add(wanted)}
         ),
         size as materialized (select count(*) as n from near),
-        {journal.read_entry(db, 3, f"(select n from size) >= {given.add(wanted)}")}
+        {journal.read_entry(db, 3, f"(select n from size) >= {given.add(wanted)}" if noted else "false")}
         select exists(select 1 from {source} and (m.model is null or m.model < {name} or m.model > {name})),
           {", ".join(f"found.{name}" for name in RECORD_NAMES)}, 1 - found.distance, size.n
         from size left join lateral (
