@@ -7,11 +7,12 @@ ARGS ?=
 VENV := .venv
 BENCH := .venv-bench
 VENDORS := .venv-vendors
+LETTA := .venv-letta
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-vendors check sync format fuzz bench bench-locomo bench-postgres clean
+.PHONY: help demo test test-all test-vendors test-letta check sync format fuzz bench bench-locomo bench-postgres clean
 
 help: ## Print the doors.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -28,7 +29,10 @@ test-all: check ## Run the long tests too.
 test-vendors: $(VENDORS)/vendors.stamp ## Test the providers that need the SDK of a vendor (mem0, supermemory, letta).
 	@$(VENDORS)/bin/python -m pytest -n $(JOBS) tests/test_mem0.py tests/test_supermemory.py tests/_async/test_mem0_* \
 		tests/_sync/test_mem0_* tests/_async/test_supermemory* tests/_sync/test_supermemory* tests/_async/test_letta* tests/_sync/test_letta* \
-		tests/async_only/test_shim.py tests/async_only/test_*_loop.py $(ARGS)
+		tests/test_moving_house.py tests/doors/test_switching.py tests/async_only/test_shim.py tests/async_only/test_*_loop.py $(ARGS)
+
+test-letta: $(VENDORS)/vendors.stamp $(LETTA)/letta.stamp ## Test the provider letta against a real Letta server (1 GB, minutes).
+	@$(VENDORS)/bin/python -m tests.vendor.letta_server $(LETTA) $(ARGS)
 
 check: $(VENV)/tools.stamp ## Lint, format, types, and whether the sync trees are up to date.
 	@$(RUN) -m ruff check --quiet
@@ -58,7 +62,7 @@ bench-postgres: $(BENCH)/bench.stamp ## Measure Postgres against its limits and 
 	@$(BENCH)/bin/python -m benchmarks.postgres $(ARGS)
 
 clean: ## Remove the environment, the caches and what was built.
-	@rm -rf $(VENV) $(BENCH) $(VENDORS) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	@rm -rf $(VENV) $(BENCH) $(VENDORS) $(LETTA) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pip.stamp:
@@ -93,4 +97,13 @@ $(VENDORS)/vendors.stamp: pyproject.toml
 	@$(VENDORS)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	@$(VENDORS)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[postgres,cli,server]" \
 		--group test --group vendors
+	@touch $@
+
+# uv, since pip takes many minutes for what the server needs.
+$(LETTA)/letta.stamp: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "openmem needs Python 3.11 or newer: make PYTHON=python3.11 …")'
+	@echo "Creating $(LETTA) with a Letta server (1 GB, once) ..."
+	@$(PYTHON) -m venv $(LETTA)
+	@$(LETTA)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(LETTA)/bin/uv pip install --quiet --python $(LETTA)/bin/python --group letta-server
 	@touch $@

@@ -119,7 +119,7 @@ async def _found(text: str, user_id: str, limit: int) -> list[Row]:
 
 
 def _prepared(text: str, limit: int) -> tuple[str, list[Any]]:
-    query = make_search_query(text, "nobody", limit=limit)
+    query = make_search_query(text, "nobody", limit=limit, action="search" if limit == 10 else "context")
     statement = next(search.by_parts(Names(), query, None, None, _stamp()))
     assert isinstance(statement, Query)
     return statement.sql, list(statement.params)

@@ -7,6 +7,7 @@ python scripts/fuzz_server.py --requests 500 --seed 7
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -21,10 +22,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from openmem import ServerStore  # noqa: E402
+from openmem import Memory, ServerStore  # noqa: E402
 from tests.server.process import Process, started  # noqa: E402
 
-PHASES = "examples,coverage,fuzzing,stateful"
+PHASES = "examples,coverage,fuzzing"
+CHAINS = "stateful"
+CHAINS_FOR_EACH = 4  # chains of requests, for each example of an operation: they are what finds most
+USERS = ("ann", "bob", "eve")  # those of whom fuzz_hooks.py lets most requests be about
 # Statuses that a healthy server has no reason to give.
 NEVER = {500, 502, 503}
 
@@ -34,12 +38,40 @@ class Outcome:
     """What was sent, what came back, and what schemathesis found wrong with it."""
 
     statuses: Counter[int] = field(default_factory=Counter)
+    phases: Counter[str] = field(default_factory=Counter)
+    modes: Counter[str] = field(default_factory=Counter)
+    links: Counter[str] = field(default_factory=Counter)
+    excused: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
 
     @property
     def requests(self) -> int:
         """How many requests the server has seen, by its own log."""
         return self.statuses.total()
+
+    def lines(self) -> Iterator[str]:
+        """Yield what there is to tell."""
+        told = {
+            "by status": {str(status): count for status, count in sorted(self.statuses.items())},
+            "by phase": dict(self.phases.most_common()),
+            "by data": dict(self.modes.most_common()),
+            "stateful steps that followed a link, by the operation they led to": dict(self.links.most_common()),
+            "refused though valid": dict(self.excused.most_common()),
+        }
+        for name, counts in told.items():
+            yield f"{name}: {', '.join(f'{label}: {count}' for label, count in counts.items()) or 'none'}"
+
+    def read(self, events: Path, excuses: Path) -> None:
+        """Add what schemathesis wrote down of a run."""
+        with events.open(encoding="utf-8") as lines:
+            for line in lines:
+                scenario = json.loads(line).get("ScenarioFinished")
+                for case in (scenario or {"recorder": {}})["recorder"].get("cases", {}).values():
+                    self.phases[scenario["phase"]] += 1
+                    self.modes[case["value"]["meta"]["generation"]["mode"]] += 1
+                    if case["is_transition_applied"]:
+                        self.links[f"{case['value']['method']} {case['value']['path']}"] += 1
+        self.excused.update(json.loads(excuses.read_text(encoding="utf-8")))
 
 
 def fuzz(
@@ -63,7 +95,12 @@ def fuzz(
         command += [part for name in only for part in ("--include-operation-id", name)]
         command += [] if keyed else ["--exclude-checks", "ignored_auth"]
         with tempfile.TemporaryDirectory() as folder:
-            ran = subprocess.run(command, env=_environment(), cwd=folder, capture_output=True, text=True, check=False)
+            events, excuses = Path(folder) / "events.ndjson", Path(folder) / "excuses.json"
+            command += ["--report", "ndjson", "--report-ndjson-path", str(events)]
+            environment = _environment() | {"FUZZ_EXCUSES": str(excuses)}
+            ran = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+            if excuses.exists():  # else it did not come as far as that
+                outcome.read(events, excuses)
         statuses = Counter(int(line[3]) for line in server.lines())
         outcome.statuses += statuses
         outcome.complaints += [f"{statuses[status]} replies with {status}" for status in NEVER if statuses[status]]
@@ -81,7 +118,11 @@ def _served(keyed: bool) -> Iterator[tuple[Process, list[str]]]:
             with ServerStore(store_url) as store:
                 made = store.create_key(app="fuzz", user_id=None, grants=["admin:*"])
             headers = ["--header", f"Authorization: Bearer {made.secret}"]
-        with started("--url", f"sqlite:///{folder}/memories.db", "--store", store_url) as server:
+        memories = f"sqlite:///{folder}/memories.db"
+        with Memory(url=memories, embedder="none") as memory:
+            for user in USERS:
+                memory.add_many([{"content": f"{user} drinks tea {number}", "user_id": user} for number in range(6)])
+        with started("--url", memories, "--store", store_url) as server:
             yield server, headers
 
 
@@ -103,13 +144,17 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     outcome, began, rounds = Outcome(), time.monotonic(), 0
     while not rounds or (outcome.requests < given.requests and not outcome.complaints):
-        fuzz(outcome, keyed=rounds % 2 == 1, examples=given.examples, seed=given.seed + rounds)
+        keyed, seed = rounds % 2 == 1, given.seed + rounds
+        fuzz(outcome, keyed=keyed, examples=given.examples, seed=seed)
+        fuzz(outcome, keyed=keyed, examples=given.examples * CHAINS_FOR_EACH, seed=seed, phases=CHAINS)
         rounds += 1
         print(f"round {rounds}: {outcome.requests} requests after {time.monotonic() - began:.0f} s", flush=True)
+    if not outcome.links:
+        outcome.complaints.append("no stateful step followed a link")
     for complaint in outcome.complaints:
         print(complaint)
-    counts = ", ".join(f"{status}: {count}" for status, count in sorted(outcome.statuses.items()))
-    print(f"{outcome.requests} requests ({counts}): {'FAILED' if outcome.complaints else 'nothing wrong'}")
+    print(*outcome.lines(), sep="\n")
+    print(f"{outcome.requests} requests: {'FAILED' if outcome.complaints else 'nothing wrong'}")
     return 1 if outcome.complaints else 0
 
 

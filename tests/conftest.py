@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
+import itertools
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,14 +28,30 @@ from tests.server_stores import server_store_url_  # noqa: F401 - a fixture
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The tests start hundreds of programs. Where containers forbid bytecode files, each would compile the project anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# Modules and collected tests live until the end: to look for garbage among them is in vain.
+gc.disable()
+
+_homes = itertools.count(1)
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from here on, in what the tests make."""
+    gc.freeze()
+    gc.enable()
+
 
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the settings and the default store of whoever runs the tests out of them."""
     for name in [*os.environ]:
         if name.startswith("OMP_"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    # Not `tmp_path`: most tests need no folder, and to make one pytest reads the names of all that there are.
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "homes" / str(next(_homes))))
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,8 @@ _VARYING = (
 )
 VARIES = re.compile("|".join(_VARYING), re.MULTILINE)
 SHOWN_PORT = ":8080"
-_STYLE = re.compile(r"\x1b\[[\d;]*m|\x1b\]8;;.*?\x1b\\|\r")  # colours, links, and the ends of lines of a terminal
+_STYLE = re.compile(r"\x1b\[[\d;]*m|\x1b\]8;;.*?\x1b\\|\x1b\[\?25[hl]|\r")  # colours, links, ends of lines, the cursor
+_UP, _ERASE = "\x1b[1A", "\x1b[2K"  # what a bar of progress does before it is drawn again, and when it goes away
 
 
 class Terminal:
@@ -100,7 +101,8 @@ class Terminal:
             "COLUMNS": "120",
         }
 
-    def _type(self, command: str) -> str:
+    def drawn_by(self, command: str) -> str:
+        """Type a command, and return everything that it drew, without colours; `left_of` says what is left of it."""
         import pty
 
         ours, theirs = pty.openpty()
@@ -115,7 +117,10 @@ class Terminal:
         os.close(theirs)
         shown = _all_of(ours)
         assert process.wait() == 0, f"{command}: {shown}"
-        return "".join(f"{line.rstrip()}\n" for line in _STYLE.sub("", shown).splitlines())
+        return _STYLE.sub("", shown)
+
+    def _type(self, command: str) -> str:
+        return "".join(f"{line.rstrip()}\n" for line in left_of(self.drawn_by(command)).splitlines())
 
     @staticmethod
     def _translated(text: str, words: dict[str, str]) -> str:
@@ -139,6 +144,20 @@ def _all_of(end: int) -> str:
     finally:
         os.close(end)
     return shown.decode()
+
+
+def left_of(shown: str) -> str:
+    """Return what is left to see of lines that were drawn over."""
+    lines, row = [""], 0
+    for part in re.split(r"(\n|\x1b\[1A|\x1b\[2K)", shown):
+        if part == "\n":
+            row += 1
+            lines += [""] * (row == len(lines))
+        elif part == _UP:
+            row -= 1
+        else:
+            lines[row] = "" if part == _ERASE else lines[row] + part
+    return "\n".join(lines)
 
 
 def _on_one_line(shown: str) -> str:

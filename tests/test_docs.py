@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripts import providers_table
 
 import openmem
 from openmem import AsyncMemory, FastEmbed, OMPError, OpenAIEmbedder, registry, settings
@@ -268,6 +269,12 @@ def test_every_setting_of_the_server_has_a_row_with_its_default(name: str) -> No
         assert re.split(r"[: ]", row[1])[0] == f"{default:.0f}"
     elif isinstance(default, str):
         assert row[1] == default
+
+
+def test_table_of_providers_is_what_they_say_of_themselves() -> None:
+    page = providers_table.PAGE.read_text(encoding="utf-8")
+    assert page.count(f"| {providers_table.HERE} |") > 20
+    assert providers_table.filled(page) == page, "run: python -m scripts.providers_table"
 
 
 def test_every_code_of_a_failure_is_in_the_table() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,15 @@ def test_capabilities_that_say_too_much_or_too_little_are_noticed() -> None:
         "verbs lacks 'add'",
         "verbs lists 'history', declared absent",
     ]
+
+
+def test_rules_may_be_imported_before_anybody_asks_for_a_suite(tmp_path: Path) -> None:
+    (tmp_path / "test_a.py").write_text("import openmem.testing._async.rules\n")
+    (tmp_path / "test_b.py").write_text("from openmem.testing import ProviderSuite\n\nassert ProviderSuite\n")
+    strict = ["-W", "error::pytest.PytestAssertRewriteWarning"]
+    command = [sys.executable, "-m", "pytest", *strict, "-p", "no:randomly", "-p", "no:cacheprovider", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "no tests ran" in done.stdout, done.stdout
 
 
 def test_embedder_gives_the_same_vectors_in_every_process() -> None:

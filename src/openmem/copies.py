@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Final
 
 from openmem.types import MemoryRecord, SearchResult
@@ -15,6 +16,8 @@ from openmem.types import MemoryRecord, SearchResult
 MIN_JACCARD: Final = 0.9
 # Beyond this length one changed word would vanish among the others: only equal texts are copies.
 MAX_COMPARED: Final = 4_000
+_ASCII: Final = [chr(code) for code in range(128)]
+_WORDS_ONLY: Final = {ord(sign): sign.lower() if sign.isalnum() or sign == "_" else " " for sign in _ASCII}
 
 _WORD: Final = re.compile(r"\w+(?:['’]\w+)*")
 # Amounts, and signs that tell C++ from C# or one emoji from another.
@@ -48,38 +51,88 @@ def fold_copies(results: Sequence[SearchResult]) -> list[SearchResult]:
         results: Search results in any order.
 
     Returns:
-        Of every group of copies the newest one, with its own score.
+        Of every group of copies the newest one, with its own score. Of equal scores, the one given first is first.
     """
-    ranked = [(result, _fingerprint(result.memory.content)) for result in sorted(results, key=lambda item: -item.score)]
-    frequency = Counter(term for _, mark in ranked for term in mark.terms)
-    kept: list[tuple[SearchResult, _Fingerprint]] = []
-    places: dict[str, list[int]] = {}  # by word of `_prefix`: where in `kept` it occurs
-    for result, mark in ranked:
-        prefix = _prefix(mark.terms, frequency)
-        near = sorted({place for term in prefix for place in places.get(term, ())})
-        twin = next((place for place in near if _alike(mark, kept[place][1])), None)
-        if twin is None:
-            twin = len(kept)
-            kept.append((result, mark))
-        elif _age_key(result.memory) > _age_key(kept[twin][0].memory):
-            kept[twin] = (result, mark)
-        else:
-            continue
-        for term in prefix:
-            places.setdefault(term, []).append(twin)
-    return sorted((result for result, _ in kept), key=lambda item: -item.score)
+    folding = Folding(results)
+    return [result for place, result in enumerate(folding.ranked) if folding.keeps(place)]
 
 
-def _prefix(terms: frozenset[str], frequency: Mapping[str, int]) -> list[str]:
-    # Sets of which nine tenths are common share one of the first n // 10 + 1 terms in any one order (prefix
-    # filtering; Chaudhuri, Ganti, Kaushik 2006). With the rarest first, few sets are left to compare.
-    return sorted(terms, key=lambda term: (frequency[term], term))[: len(terms) // 10 + 1]
+class Folding:
+    """Near copies among results, looked for only around the results that are asked about.
+
+    Args:
+        results: Search results in any order.
+    """
+
+    def __init__(self, results: Sequence[SearchResult]) -> None:
+        self.ranked: Final = sorted(results, key=lambda item: -item.score)
+        self._verdicts: dict[int, bool] = {}
+        self._marks: dict[int, _Fingerprint] = {}
+
+    def keeps(self, place: int) -> bool:
+        """Return whether the result at this place of `ranked` is the newest of its group of copies."""
+        if place not in self._verdicts:
+            group = self._related(place)
+            kept = self._newest(group) if len(group) > 1 else group
+            self._verdicts.update({member: member in kept for member in group})
+        return self._verdicts[place]
+
+    def _newest(self, group: Sequence[int]) -> list[int]:
+        kept: list[int] = []
+        for place in group:
+            mark = self._mark(place)
+            twin = next((number for number, other in enumerate(kept) if _alike(mark, self._mark(other))), None)
+            if twin is None:
+                kept.append(place)
+            elif _age_key(self.ranked[place].memory) > _age_key(self.ranked[kept[twin]].memory):
+                kept[twin] = place
+        return kept
+
+    def _related(self, place: int) -> list[int]:
+        # Copies of copies of copies: nobody else has a say in who stands for them.
+        found, asked, waiting = {place}, set[_Fingerprint](), [place]
+        while waiting:
+            member = waiting.pop()
+            if self._marks.get(member) in asked:
+                continue
+            near = self._near(member)
+            if len(near) > 1:
+                mark = self._mark(member)
+                asked.add(mark)
+                new = {other for other in near if other not in found and _alike(mark, self._mark(other))}
+                found |= new
+                waiting += new
+        return sorted(found)
+
+    def _mark(self, place: int) -> _Fingerprint:
+        mark = self._marks.get(place)
+        if mark is None:
+            mark = self._marks[place] = _fingerprint(self.ranked[place].memory.content)
+        return mark
+
+    def _near(self, place: int) -> list[int]:
+        # Who has nine tenths of n words has one of any n // 10 + 1 of them (prefix filtering; Chaudhuri, Ganti, Kaushik
+        # 2006). Of the rarest ones, few others have any.
+        words = self._words[place]
+        rarest = sorted(words, key=self._frequency.__getitem__)[: len(words) // 10 + 1]
+        if self._frequency[rarest[-1]] == 1:
+            return [place]
+        near = [other for other, theirs in enumerate(self._words) if not theirs.isdisjoint(rarest)]
+        return [other for other in near if _overlap(words, self._words[other])]
+
+    @cached_property
+    def _words(self) -> list[frozenset[str]]:
+        return [_words(result.memory.content) for result in self.ranked]
+
+    @cached_property
+    def _frequency(self) -> Counter[str]:
+        return Counter(chain.from_iterable(self._words))
 
 
 def _fingerprint(text: str) -> _Fingerprint:
     words = _WORD.findall(text) if len(text) <= MAX_COMPARED else []
     if not words:
-        return _Fingerprint((text,), frozenset((text,)), frozenset((text,)), ())
+        return _Fingerprint((text,), frozenset((text,)), frozenset((text,)), (text,))
     terms = dict.fromkeys(_folded(word) for word in words)
     order = tuple(term for term in terms if not _is_filler(term))
     names = {_folded(word) for word in words if not word.islower()}
@@ -97,16 +150,26 @@ def _is_telling(term: str) -> bool:
     return _TELLING.fullmatch(term) is not None
 
 
-def _folded(word: str) -> str:
-    return word.casefold().replace("’", "'")
+def _words(text: str) -> frozenset[str]:
+    if len(text) > MAX_COMPARED:
+        return frozenset((text,))
+    if text.isascii() and "'" not in text:
+        return frozenset(text.translate(_WORDS_ONLY).split()) or frozenset((text,))
+    return frozenset(map(_folded, _WORD.findall(text))) or frozenset((text,))
+
+
+def _folded(text: str) -> str:
+    return text.casefold().replace("’", "'")
+
+
+def _overlap(one: frozenset[str], other: frozenset[str]) -> bool:
+    return len(one & other) >= MIN_JACCARD * len(one | other)
 
 
 def _alike(one: _Fingerprint, other: _Fingerprint) -> bool:
-    if one.exact != other.exact:
+    if one.exact != other.exact or not _overlap(one.terms, other.terms):
         return False
     common = one.terms & other.terms
-    if len(common) < MIN_JACCARD * len(one.terms | other.terms):
-        return False
     different = one.terms ^ other.terms
     if not (different.isdisjoint(one.telling) and different.isdisjoint(other.telling)):
         return False

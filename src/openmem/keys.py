@@ -87,10 +87,17 @@ class StoredReply:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A request that may be a repetition: its seed is that of the first time, `reply` what that answered, if known."""
+    """A request that may be a repetition: its seed is that of the first time.
+
+    Attributes:
+        seed: What the ids are made of.
+        reply: What the first time answered, if known.
+        is_new: This is the first time.
+    """
 
     seed: Seed
     reply: StoredReply | None = None
+    is_new: bool = field(default=False, compare=False)
 
 
 def new_key_id(number: int) -> str:

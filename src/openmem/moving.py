@@ -33,6 +33,11 @@ def check_ends(source: Capabilities, target: Capabilities) -> None:
             raise UnsupportedCapabilityError(f"{verb} is not supported by this provider", provider=end.provider)
 
 
+def is_pending(memory: Memory) -> bool:
+    """Return whether a store is still taking in a memory, and may not show it as it is."""
+    return memory.get("status") in ("queued", "indexing")
+
+
 class Fitting:
     """Makes memories fit a target, and counts what it cannot hold.
 
@@ -57,7 +62,7 @@ class Fitting:
         Returns:
             The fields, or `None` if the memory must stay behind.
         """
-        reason = refusal or self._too_long(memory)
+        reason = refusal or self._unfit(memory)
         if reason is not None:
             self._lost[reason, True] += 1
             return None
@@ -73,7 +78,9 @@ class Fitting:
         """What the target could not hold of the memories so far."""
         return [TransferLoss(what=what, memories=count, stays=stays) for (what, stays), count in self._lost.items()]
 
-    def _too_long(self, memory: Memory) -> str | None:
+    def _unfit(self, memory: Memory) -> str | None:
+        if not memory["content"].strip():
+            return f"text that {self._source} has not taken in"
         if self._longest is None or len(memory["content"]) <= self._longest:
             return None
         return f"content of more than {self._longest} characters"
@@ -97,20 +104,40 @@ class Ledger:
         self._ignored = _OF_THE_STORE | {f"x-{target}"} | (_OF_THE_WRITE if rewritten else frozenset())
         self._expected: dict[tuple[str, str], bytes] = {}
         self._users: dict[str, str] = {}
+        self._different: dict[tuple[str, str], bytes] = {}
         self.verified = 0
-        self.different: list[str] = []
 
     def expect(self, memory: Memory) -> None:
         """Note a memory that must arrive."""
         self._expected[self._key(memory)] = self._digest(memory)
 
-    def meet(self, memory: Memory) -> None:
-        """Compare a memory of the target with the one that was expected; others than those are let pass."""
-        digest = self._expected.pop(self._key(memory), None)
+    def meet(self, memory: Memory) -> bool:
+        """Compare a memory of the target with the one that was expected; others than those are let pass.
+
+        Returns:
+            Whether it is as expected, or was not expected at all.
+        """
+        key = self._key(memory)
+        digest = self._expected.pop(key, None)
+        if digest is None:
+            return True
         if digest == self._digest(memory):
             self.verified += 1
-        elif digest is not None:
-            self.different.append(memory["id"])
+            return True
+        self._different[key] = digest
+        return False
+
+    def meet_again(self, memory: Memory) -> None:
+        """Compare a memory that was different once more."""
+        key = self._key(memory)
+        if self._different.get(key) == self._digest(memory):
+            del self._different[key]
+            self.verified += 1
+
+    @property
+    def different(self) -> list[str]:
+        """The ids of what was met in another form."""
+        return [id_ for _, id_ in self._different]
 
     @property
     def missing(self) -> list[str]:

@@ -39,9 +39,14 @@ def header_line(now: datetime, provider: str, user_id: str | None) -> str:
 
 def record_line(record: MemoryRecord) -> str:
     """Return the line of one memory: every field that has a value, and every `x-…` field."""
+    return memory_line(memory_of(record))
+
+
+def memory_of(record: MemoryRecord) -> dict[str, Any]:
+    """Return what the line of a memory holds of it."""
     fields = record.model_dump(mode="json", include=set(_FIELDS), exclude_none=True)
     extensions = {name: value for name, value in (record.model_extra or {}).items() if name.startswith("x-")}
-    return memory_line(fields | extensions)
+    return fields | extensions
 
 
 def read_memory(text: str) -> dict[str, Any] | None:
@@ -91,7 +96,7 @@ def check_header(header: Mapping[str, object]) -> None:
     """
     if header.get("format") != FORMAT:
         raise InvalidRequestError(f"the format must be {FORMAT}")
-    version = header.get("version")
+    version = _whole(header.get("version"))
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise InvalidRequestError("the version of the export must be a whole number from 1")
     if version > VERSION:
@@ -114,7 +119,7 @@ def _draft_of(line: Mapping[str, Any]) -> Draft:
         id=check_id(record["id"]),
         created_at=check_time(record["created_at"], "created_at"),
         updated_at=check_time(record.get("updated_at"), "updated_at"),
-        version=1 if record.get("version") is None else check_version(record["version"], "version"),
+        version=1 if record.get("version") is None else check_version(_whole(record["version"]), "version"),
     )
 
 
@@ -128,6 +133,11 @@ def _load(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidRequestError('must be a header or an object such as {"memory": {…}}')
     return value
+
+
+def _whole(value: object) -> object:
+    """Return 1 for 1.0, which is the same number to JSON."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _refuse(constant: str) -> NoReturn:

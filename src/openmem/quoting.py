@@ -37,11 +37,15 @@ def quote(text: str) -> str:
     Returns:
         One line without control characters, possibly empty.
     """
-    visible = _STRAY_JOINERS.sub("", _INVISIBLE.sub("", text))
-    line = _SURROGATES.sub("\ufffd", _BLANKS.sub(" ", visible).strip())
-    line = _BRACKET.sub(_defused, line)
-    line = _NUMBER_TAG.sub(r"(\1)", line)
-    return _HEADER.sub("(…)", line)
+    if text.isascii() and text.isprintable():
+        line = " ".join(text.split())
+        line = _BRACKET.sub(_defused, line) if "<" in line else line
+    else:
+        visible = _STRAY_JOINERS.sub("", _INVISIBLE.sub("", text))
+        line = _SURROGATES.sub("\ufffd", _BLANKS.sub(" ", visible).strip())
+        line = _BRACKET.sub(_defused, line)
+    line = _NUMBER_TAG.sub(r"(\1)", line) if "[" in line else line
+    return _HEADER.sub("(…)", line) if "(" in line else line
 
 
 def _defused(match: re.Match[str]) -> str:

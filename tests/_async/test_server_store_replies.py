@@ -133,6 +133,42 @@ async def test_forgotten_user_leaves_no_trace(server_store_url_: str) -> None:
         assert await store.forget_replies_of("bob") == 0
 
 
+async def test_key_of_a_request_that_did_nothing_is_free_again(server_store_url_: str) -> None:
+    async with AsyncServerStore(server_store_url_) as store:
+        first = await begin(store)
+        assert first.is_new
+        assert not (await begin(store)).is_new
+        await store.release_reply("c", "k", first.seed)
+        second = await begin(store, fingerprint="g")
+        assert second.is_new
+        await store.release_reply("c", "k", first.seed)  # of the request before
+        assert (await begin(store, fingerprint="g")).seed == second.seed
+        await answer(store)
+        await store.release_reply("c", "k", second.seed)  # it is answered
+        assert (await begin(store, fingerprint="g")).reply is not None
+
+
+async def test_reply_is_erased_by_the_id_of_a_memory_and_the_request_stays_known(server_store_url_: str) -> None:
+    odd = 'mem "1" \\ ü'
+    body = '{"items":[{"id":"mem_2"},{"id":"mem \\"1\\" \\\\ ü","content":"<odd>"}]}'.encode()
+    async with AsyncServerStore(server_store_url_) as store:
+        first = await begin(store)
+        await answer(store, body=body)
+        await begin(store, "other")
+        await answer(store, "other", b'{"id":"mem_3","content":"<kept>","supersedes":["mem_2"]}')
+        assert await store.erase_replies("mem_2", user_id="bob") == 0
+        assert await store.erase_replies("mem_") == 0
+        assert await store.erase_replies(odd, user_id="ann") == 1
+        assert b"<odd>" not in written(server_store_url_)
+        again = await begin(store)
+        assert (again.seed, again.reply, again.is_new) == (first.seed, StoredReply(404, {}, None), False)
+        assert await store.erase_replies("mem_2") == 0
+        kept = (await begin(store, "other")).reply
+        assert kept is not None
+        assert kept.body is not None
+        assert await store.erase_replies("mem_3") == 1
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

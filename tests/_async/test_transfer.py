@@ -166,6 +166,7 @@ async def test_it_goes_on_where_it_stopped(old: AsyncMemory, new: AsyncMemory) -
         ("copy", 3, 10),
         ("copy", 6, 10),
         ("copy", 9, 10),
+        ("copy", 10, 10),
     ]
     assert (said[-1].stage, said[-1].done) == ("verify", 10)
 

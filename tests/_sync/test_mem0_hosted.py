@@ -92,6 +92,19 @@ def test_wrong_key_is_refused_on_the_first_call_and_not_told(service: Mem0Servic
     assert "m0-wrong" not in f"{caught.value!r} {caught.value.__cause__!r} {memory!r}"
 
 
+def test_addresses_with_user_ids_are_not_logged(
+    memory: Memory, service: Mem0Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    record = memory.add(content="likes pineapple", user_id="ann-o-nym")
+    memory.get(record.id, user_id="ann-o-nym")
+    memory.delete_all("ann-o-nym")
+    ours = [each for each in caplog.records if each.name.split(".")[0] in ("httpx", "httpcore", "openmem")]
+    assert [each.getMessage() for each in ours] == []
+    assert "ann-o-nym" not in caplog.text
+    assert (memory.list("ann-o-nym")).items == []
+
+
 def test_service_that_is_not_there_is_unavailable(service: Mem0Service) -> None:
     service.close()
     memory = Memory("mem0", api_key=KEY, base_url=service.url, timeout=5)

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openmem import context, quoting
 from openmem.context import MIN_WORDS, build_context, estimate_tokens
+from openmem.copies import Folding, fold_copies
 from openmem.errors import InvalidRequestError
 from openmem.quoting import FENCE_CLOSE, FENCE_OPEN, HEADER, quote
 from openmem.types import UTC, ContextBlock, Memory, SearchResult
@@ -280,3 +282,86 @@ def test_estimate_follows_its_rules(text: str, tokens: int) -> None:
 @given(st.text(), st.text())
 def test_estimate_of_a_whole_is_no_more_than_that_of_its_lines(one: str, two: str) -> None:
     assert estimate_tokens(f"{one}\n{two}") <= estimate_tokens(one) + estimate_tokens(two)
+
+
+def packed_without_haste(
+    results: list[SearchResult], budget: int, counter: Callable[[str], int] | None
+) -> tuple[str, list[str]]:
+    """Return text and ids of the block when every note is folded, quoted and counted, with a chance or not."""
+    count = counter or estimate_tokens
+    notes = []
+    for result in fold_copies(results):
+        memory = result.memory
+        date = (memory.valid_from or memory.created_at).date().isoformat()
+        notes.append(context._Note(memory.id, result.score, date, quote(memory.content)))
+    notes = [note for note in notes if note.text]
+    best = context._fitted(notes[0], budget, count) if notes else None
+    chosen = [best] if best else []
+    used = count(context._render(chosen))
+    for note in notes[1:]:
+        cost = count(f"{context._line(len(chosen) + 1, note)}\n")
+        if used + cost <= budget:
+            chosen.append(note)
+            used += cost
+    while chosen and count(context._render(chosen)) > budget:
+        chosen.pop()
+    return context._render(chosen) if chosen else "", [note.memory_id for note in chosen]
+
+
+PHRASES = st.sampled_from(
+    ["likes tea", "Anna", "é è", "日本語", "a" * 20, "x y z", "7", "2026-01-02", "😀", "!", "…", "\u200b", "\x00", " "]
+)
+
+
+@given(
+    st.lists(st.tuples(st.lists(PHRASES, max_size=9).map(" ".join), st.integers(0, 3)), max_size=10),
+    st.integers(1, 150),
+    st.sampled_from(COUNTERS),
+)
+def test_what_is_left_out_early_would_not_have_fitted(
+    drawn: list[tuple[str, int]], budget: int, counter: Callable[[str], int] | None
+) -> None:
+    results = found(*[content for content, _ in drawn])
+    for result, (_, score) in zip(results, drawn, strict=True):
+        result.score = score / 4
+    block = build_context(results, token_budget=budget, token_counter=counter)
+    assert (block.text, [citation.memory_id for citation in block.citations]) == packed_without_haste(
+        results, budget, counter
+    )
+
+
+@given(st.one_of(HOSTILE, st.lists(PHRASES, max_size=5).map(" ".join)), st.integers(1, 1_000))
+def test_no_line_costs_less_than_its_least(text: str, number: int) -> None:
+    quoted = quote(text)
+    line = context._line(number, context._Note("m0", 0.9, "2023-05-08", quoted))
+    assert not quoted or context._least_cost(quoted) <= estimate_tokens(f"{line}\n")
+
+
+@given(st.one_of(st.text(), st.text(st.characters(max_codepoint=127))))
+def test_estimate_is_the_sum_of_its_pieces(text: str) -> None:
+    assert estimate_tokens(text) == math.ceil(sum(map(context._piece_cost, context._PIECE.findall(text))))
+
+
+@given(st.one_of(HOSTILE, st.lists(st.sampled_from([*ATTACKS, "<", "(", "[1]", "  ", "memories", "a"])).map("".join)))
+def test_plain_text_is_quoted_by_the_rules_for_all_texts(text: str) -> None:
+    def by_all_rules(text: str) -> str:
+        visible = quoting._STRAY_JOINERS.sub("", quoting._INVISIBLE.sub("", text))
+        line = quoting._SURROGATES.sub("\ufffd", quoting._BLANKS.sub(" ", visible).strip())
+        line = quoting._BRACKET.sub(quoting._defused, line)
+        return quoting._HEADER.sub("(…)", quoting._NUMBER_TAG.sub(r"(\1)", line))
+
+    assert quote(text) == by_all_rules(text)
+
+
+def test_notes_without_room_are_not_looked_up_among_the_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    keeps = Folding.keeps
+
+    def noting(self: Folding, place: int) -> bool:
+        asked.append(place)
+        return keeps(self, place)
+
+    monkeypatch.setattr(Folding, "keeps", noting)
+    texts = [f"Note number {number} about tea and all that goes with it" for number in range(100)]
+    block = build_context(found(*texts), token_budget=100)
+    assert asked == list(range(len(block.citations)))

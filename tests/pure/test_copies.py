@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openmem import copies
 from openmem.context import build_context
-from openmem.copies import fold_copies
+from openmem.copies import Folding, fold_copies
 from openmem.types import UTC, Memory, SearchResult
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -17,6 +19,35 @@ LONG = (
     "when planning a trip with friends and family we always book the train early because it is cheaper and "
     "more relaxed than flying and the view from the window is worth the longer journey in every season"
 )
+# Texts that are copies of some others here, but not of all, and some that only share their words.
+FAMILY = [
+    LONG,
+    LONG.upper(),
+    f"The {LONG}",
+    f"{LONG} too",
+    f"the {LONG} too, of course",
+    f"{LONG} 3",
+    f"{LONG} on monday",
+    LONG.replace("early because", "because early"),
+    f"{LONG}. {LONG}",
+    "likes tea",
+    "Likes  tea!",
+    "tea likes",
+    "likes tea ’til noon",
+    "likes tea 'TIL noon",
+    "İ likes Straße",
+    "i\u0307 likes STRASSE",
+    "\u24b6",
+    "\u24d0",
+    "\u0345",
+    "\u03b9",
+    "",
+    " ",
+    "x " * 3000,
+    f"{'x ' * 3000}a",
+    "straße" * 700,
+    "strasse" * 700,
+]
 
 
 def found(*contents: str) -> list[SearchResult]:
@@ -98,3 +129,66 @@ def test_every_result_is_kept_or_has_a_newer_copy(contents: list[str]) -> None:
     assert [result.score for result in kept] == sorted((result.score for result in kept), reverse=True)
     newest = {content.rstrip("!").replace("  ", " "): f"m{i}" for i, content in enumerate(contents)}
     assert set(ids(kept)) == set(newest.values())
+
+
+def folded_one_by_one(results: list[SearchResult]) -> list[str]:
+    """Return what the definition says: each result against every group that there is so far."""
+    ranked = sorted(results, key=lambda result: -result.score)
+    kept: list[SearchResult] = []
+    for result in ranked:
+        mark = copies._fingerprint(result.memory.content)
+        twins = (n for n, one in enumerate(kept) if copies._alike(mark, copies._fingerprint(one.memory.content)))
+        twin = next(twins, None)
+        if twin is None:
+            kept.append(result)
+        elif copies._age_key(result.memory) > copies._age_key(kept[twin].memory):
+            kept[twin] = result
+    return ids([result for result in ranked if result in kept])
+
+
+MIXED = st.lists(
+    st.tuples(st.sampled_from(FAMILY), st.integers(0, 3), st.integers(0, 3), st.sampled_from(["", " green", " Anna"])),
+    max_size=12,
+)
+
+
+def mixed(drawn: list[tuple[str, int, int, str]]) -> list[SearchResult]:
+    results = found(*[content + end for content, _, _, end in drawn])
+    for result, (_, score, days, _) in zip(results, drawn, strict=True):
+        result.score, result.memory.created_at = score / 4, DAY + timedelta(days=days)
+    return results
+
+
+@given(MIXED)
+def test_folding_around_some_gives_what_folding_all_gives(drawn: list[tuple[str, int, int, str]]) -> None:
+    results = mixed(drawn)
+    assert ids(fold_copies(results)) == folded_one_by_one(results)
+
+
+@given(st.one_of(st.text(), st.text("aB1_' .-’\n"), st.sampled_from(FAMILY)))
+def test_words_are_those_that_are_compared(text: str) -> None:
+    assert copies._words(text) == copies._fingerprint(text).terms
+
+
+@given(MIXED, st.randoms(use_true_random=False))
+def test_it_does_not_matter_what_is_asked_about_first(drawn: list[tuple[str, int, int, str]], random: Random) -> None:
+    folding = Folding(mixed(drawn))
+    places = random.sample(range(len(drawn)), len(drawn))
+    kept = {place for place in places if folding.keeps(place)}
+    assert [result.memory.id for place, result in enumerate(folding.ranked) if place in kept] == folded_one_by_one(
+        folding.ranked
+    )
+
+
+def test_result_without_relatives_is_not_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    folding = Folding(found("likes tea", "lives in Oslo", "owns a cat", "likes  tea"))
+    taken_apart: list[str] = []
+    fingerprint = copies._fingerprint
+
+    def noting(text: str) -> object:
+        taken_apart.append(text)
+        return fingerprint(text)
+
+    monkeypatch.setattr(copies, "_fingerprint", noting)
+    assert [folding.keeps(place) for place in range(4)] == [False, True, True, True]
+    assert taken_apart == ["likes tea", "likes  tea"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from openmem.errors import UnsupportedCapabilityError
-from openmem.moving import Fitting, Ledger, check_ends, describe
+from openmem.moving import Fitting, Ledger, check_ends, describe, is_pending
 from openmem.types import Capabilities, CapabilityFeatures
 
 
@@ -83,6 +83,28 @@ def test_ledger_tells_what_arrived_from_what_is_missing_and_what_is_different() 
     ledger.meet(memory("lost", user_id="bob"))
     ledger.meet(memory("of somebody else"))
     assert (ledger.verified, ledger.different, ledger.missing) == (1, ["changed"], ["lost"])
+
+
+def test_what_was_different_may_turn_out_to_be_the_same() -> None:
+    ledger = Ledger("there", rewritten=False)
+    for id_ in ("late", "changed"):
+        ledger.expect(memory(id_))
+        assert not ledger.meet(memory(id_, content="not yet"))
+    ledger.meet_again(memory("late"))
+    ledger.meet_again(memory("changed", content="likes coffee"))
+    ledger.meet_again(memory("never expected"))
+    assert (ledger.verified, ledger.different, ledger.missing) == (1, ["changed"], [])
+
+
+@pytest.mark.parametrize(("status", "pending"), [("queued", True), ("indexing", True), ("done", False), (None, False)])
+def test_pending_is_what_is_still_being_taken_in(status: str | None, pending: bool) -> None:
+    assert is_pending(memory(status=status)) is pending
+
+
+def test_memory_whose_text_the_source_has_not_taken_in_stays_behind() -> None:
+    fitting = Fitting("here", said())
+    assert fitting.fit(memory(content=""), None) is None
+    assert [(loss.what, loss.stays) for loss in fitting.losses] == [("text that here has not taken in", True)]
 
 
 @pytest.mark.parametrize(

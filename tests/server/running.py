@@ -66,6 +66,7 @@ class Place:
 
     client: httpx.Client
     store: ServerStore
+    store_url: str = ""
 
     def key(self, *grants: str, user_id: str | None = None, app: str = "notes") -> dict[str, str]:
         """Return the headers of a new key."""
@@ -95,4 +96,4 @@ def running_with_store(url: str, store_url: str, *, options: RouteOptions | None
         serving(app) as address,
         client_of(address) as client,
     ):
-        yield Place(client, store)
+        yield Place(client, store, store_url)

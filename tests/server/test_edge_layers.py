@@ -191,6 +191,7 @@ async def test_metrics_have_templates_and_codes_and_no_ids() -> None:
     assert 'omp_errors_total{code="internal_error"} 1.0' in text
     assert 'omp_request_duration_seconds_count{verb="get"} 1.0' in text
     assert "omp_requests_in_flight 0.0" in text
+    assert "_created" not in text
     assert "very-private" not in text
     assert "made" not in text
 

@@ -22,7 +22,7 @@ KILLS = 5
 Start = Callable[[], Process]
 
 
-async def add_for_sure(client: httpx.AsyncClient, name: str) -> int:
+async def add_for_sure(client: httpx.AsyncClient, name: str, up: asyncio.Event) -> int:
     """Send an add until it is acknowledged; return how often it was sent."""
     headers = {"Idempotency-Key": name.replace(" ", "-")}
     sent = 0
@@ -32,6 +32,7 @@ async def add_for_sure(client: httpx.AsyncClient, name: str) -> int:
             reply = await client.post("/memories", json={"content": name, "user_id": "ann"}, headers=headers)
         except httpx.TransportError:
             await asyncio.sleep(0.02)
+            await up.wait()  # to knock all the time would only take the processor from the server that starts
             continue
         if reply.status_code == 201:
             assert reply.json()["content"] == name
@@ -52,18 +53,22 @@ async def load_and_kill(start: Start, port: int) -> tuple[Counter[str], int]:
         tasks = [clients.create_task(add_some(client, number, progress)) for number in range(CLIENTS)]
         for kill in range(KILLS):
             await progress.reach((kill + 1) * CLIENTS * ADDS // (KILLS + 1))
+            progress.up.clear()
             await asyncio.to_thread(running.stop, signal.SIGKILL)
             running = await asyncio.to_thread(start)
+            progress.up.set()
         repeated = sum(await asyncio.gather(*tasks))
         stored = await every_content(client)
     return stored, repeated
 
 
 class Progress:
-    """How many adds were acknowledged."""
+    """How many adds were acknowledged, and whether the server is up as far as anybody knows."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.up = asyncio.Event()
+        self.up.set()
         self._turn = asyncio.Condition()
 
     async def step(self) -> None:
@@ -80,7 +85,7 @@ async def add_some(client: httpx.AsyncClient, number: int, progress: Progress) -
     """Add memories one after the other; return how many had to be sent more than once."""
     repeated = 0
     for count in range(ADDS):
-        repeated += await add_for_sure(client, f"note {number} {count}") > 1
+        repeated += await add_for_sure(client, f"note {number} {count}", progress.up) > 1
         await progress.step()
     return repeated
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import httpx
@@ -48,6 +49,8 @@ def test_fault_01_own_client_works_against_own_server(server: httpx.Client, user
         assert client.context("tea", user).citations[0].memory_id == record.id
         assert [item.id for item in client.list(user).items] == [record.id]
         assert {entry.app for entry in client.audit(user)} == {"client"}
+        exported = json.loads(client.export(user).lines[0])
+        assert exported["provider"] == client.capabilities().provider == server.get("/capabilities").json()["provider"]
         client.delete(record.id, user_id=user)
         assert client.list(user).items == []
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from openmem import Memory
 from openmem.testing.postgres import PostgresServer
 from tests.server.running import Place, running_with_store
+from tests.server_stores import written
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +39,15 @@ def place(request: pytest.FixtureRequest) -> Place:
     name = "open_place" if request.param == "sqlite" else "postgres_place"
     found: Place = request.getfixturevalue(name)
     return found
+
+
+PlaceText = Callable[[], str]
+
+
+@pytest.fixture
+def place_text(place: Place) -> PlaceText:
+    """All that the server's store holds."""
+    return lambda: written(place.store_url).decode(errors="replace")
 
 
 def count(client: httpx.Client, user: str) -> int:
@@ -122,6 +133,75 @@ def test_refused_request_is_judged_again(open_place: Place, user: str) -> None:
         reply = open_place.client.post("/memories", json=body, headers=named(user))
         assert reply.status_code == 400
         assert "idempotent-replayed" not in reply.headers
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"content": " "}, {"content": "a", "confidence": 7}, {"content": "a", "mood": "good"}],
+    ids=["blank", "out of bounds", "unknown member"],
+)
+def test_refused_request_does_not_use_up_its_key(place: Place, user: str, wrong: dict[str, object]) -> None:
+    refused = place.client.post("/memories", json={"user_id": user, **wrong}, headers=named(user))
+    assert refused.status_code == 400
+    batch = {"items": [{"content": "a"}, {"content": ""}], "user_id": user}
+    assert place.client.post("/memories/batch", json=batch, headers=named(user)).status_code == 400
+    right = {"content": "tea", "user_id": user}
+    first, second = (place.client.post("/memories", json=right, headers=named(user)) for _ in range(2))
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.content == second.content
+    assert count(place.client, user) == 1
+
+
+def test_request_without_the_grant_does_not_use_up_its_key(keyed_server: Place, user: str) -> None:
+    headers = {**keyed_server.key("write:a", "read:*"), **named(user)}
+    body = {"content": "tea", "user_id": user, "scope": "b"}
+    assert keyed_server.client.post("/memories", json=body, headers=headers).status_code == 403
+    body["scope"] = "a"
+    assert keyed_server.client.post("/memories", json=body, headers=headers).status_code == 201
+
+
+def test_key_of_a_stored_memory_stays_used_up_by_a_request_that_is_refused(place: Place, user: str) -> None:
+    body = {"content": "tea", "user_id": user}
+    place.client.post("/memories", json=body, headers=named(user))
+    assert place.client.post("/memories", json={**body, "content": ""}, headers=named(user)).status_code == 409
+    assert place.client.post("/memories", json=body, headers=named(user)).headers["idempotent-replayed"] == "true"
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["of a named user", "by its id alone"])
+@pytest.mark.parametrize("many", [False, True], ids=["one", "batch"])
+def test_deleted_memory_is_in_no_kept_reply_and_does_not_come_back(
+    place: Place, place_text: PlaceText, user: str, told: bool, many: bool
+) -> None:
+    content = f"{user} takes iron"
+    path: str = "/memories"
+    body: dict[str, Any] = {"content": content, "user_id": user}
+    if many:
+        path, body = "/memories/batch", {"items": [{"content": content}, {"content": "tea"}], "user_id": user}
+    made = place.client.post(path, json=body, headers=named(user)).json()
+    memory = made["items"][0] if many else made
+    other = {"content": "drinks coffee", "user_id": user, "supersedes": [memory["id"]]}
+    kept = place.client.post("/memories", json=other, headers=named(f"{user}-2"))
+    assert content in place_text()
+    owner = {"X-User-Id": user} if told else {}
+    assert place.client.delete(f"/memories/{memory['id']}", headers=owner).status_code == 204
+    assert content not in place_text()
+    before = count(place.client, user)
+    for _ in range(2):
+        again = place.client.post(path, json=body, headers=named(user))
+        assert (again.status_code, again.json()["error"]["code"]) == (404, "not_found")
+        assert "deleted" in again.json()["error"]["message"]
+    assert count(place.client, user) == before == 1 + many
+    assert place.client.post(path, json={**body, "user_id": f"{user}-3"}, headers=named(user)).status_code == 409
+    # A reply that only names it says what it said.
+    assert place.client.post("/memories", json=other, headers=named(f"{user}-2")).content == kept.content
+
+
+def test_memory_of_another_user_stays_in_its_reply(place: Place, user: str) -> None:
+    body = {"content": "tea", "user_id": user}
+    memory = place.client.post("/memories", json=body, headers=named(user)).json()
+    path = f"/memories/{memory['id']}"
+    assert place.client.delete(path, headers={"X-User-Id": f"{user}-2"}).status_code == 404
+    assert place.client.post("/memories", json=body, headers=named(user)).json() == memory
 
 
 def test_keys_of_callers_have_nothing_to_do_with_each_other(keyed_server: Place, user: str) -> None:

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
+
+from openmem import AsyncMemory, Memory
+from openmem.server import create_app
+from openmem.testing import HashEmbedder
+from tests.server.running import client_of, serving
+
+NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
 def add(client: httpx.Client, user: str, content: str = "likes green tea", **fields: object) -> dict[str, object]:
@@ -215,3 +225,49 @@ def test_unknown_query_parameters_are_ignored(open_server: httpx.Client, user: s
 def test_reembed_reports(open_server: httpx.Client) -> None:
     reply = open_server.post("/reembed")
     assert (reply.status_code, reply.json()["error"]["code"]) == (405, "unsupported_capability")
+
+
+def test_reembed_takes_no_longer_than_the_client_waits_and_goes_on_the_next_time(tmp_path: Path) -> None:
+    url, go_on = f"sqlite:///{tmp_path / 'm.db'}", threading.Event()
+
+    class Held(HashEmbedder):
+        def embed(self, texts: Any) -> Any:
+            assert go_on.wait(10)
+            return super().embed(texts)
+
+    with Memory(url=url, embedder=HashEmbedder(model="old")) as memory:
+        memory.add_many([{"content": f"note {number}", "user_id": "ann"} for number in range(10)])
+    app = create_app(AsyncMemory(url=url, embedder=Held(model="new")))
+    with serving(app) as address, client_of(address) as client:
+        reply = client.post("/reembed", headers={"X-OMP-Timeout": "0.1"})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (504, "deadline_exceeded")
+        go_on.set()
+        reply = client.post("/reembed")
+        assert (reply.status_code, reply.json()) == (200, {"model": "new", "done": 10, "total": 10})
+
+
+@pytest.mark.parametrize(("number", "status"), [(2.0, 200), (2.5, 400), ("2", 400), (True, 400)])
+def test_whole_number_may_be_written_with_a_fraction_of_nothing(
+    open_server: httpx.Client, user: str, number: Any, status: int
+) -> None:
+    asked = {"user_id": user, "q": "tea", "limit": number}
+    assert open_server.post("/memories/search", json=asked).status_code == status
+    asked = {"user_id": user, "query": "tea", "token_budget": number}
+    assert open_server.post("/context", json=asked).status_code == status
+    lines = json.dumps({"format": "omp-export", "version": 1.0}) + "\n"
+    memory = {"id": f"{user}-1", "content": "tea", "user_id": user, "created_at": "2026-01-01T00:00:00Z"}
+    lines += json.dumps({"memory": {**memory, "version": number, "x-n": 1.0}})
+    assert open_server.post("/import", content=lines.encode(), headers=NDJSON).status_code == status
+    if status == 200:
+        found = open_server.get(f"/memories/{user}-1").json()
+        assert (found["version"], repr(found["x-n"])) == (2, "1.0")
+
+
+def test_envelopes_have_no_blanks(open_server: httpx.Client, user: str) -> None:
+    for reply in (
+        open_server.get("/memories", params={"user_id": user, "limit": 0}),
+        open_server.get("/nowhere"),
+        open_server.put("/memories"),
+    ):
+        assert reply.content.startswith(b'{"error":{"code":"')
+        assert reply.content == json.dumps(reply.json(), separators=(",", ":")).encode()

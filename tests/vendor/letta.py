@@ -1,11 +1,13 @@
 """A stand-in for a Letta server: it keeps archives and passages, and holds requests and replies against the contract.
 
 It has the quirks of release 0.16.8: scores are 0, tags filter after the limit, at most a hundred results, vectors of
-4,096 numbers, no passage by id, archive names that are not unique.
+4,096 numbers, no passage by id, archive names that are not unique, nothing behind a passage that is gone.
 """
 
 from __future__ import annotations
 
+import functools
+import heapq
 import json
 import re
 import threading
@@ -150,6 +152,10 @@ class LettaService:
                 return 204, None
             archive.update(body if method == "PATCH" else {})
             return 200, archive
+        if method == "POST" and parts[2:] == ["batch"]:
+            replies = [self._create(archive_id, each) for each in body["passages"]]
+            bad = next((reply for reply in replies if reply[0] != 200), None)
+            return bad or (200, [shown for _, shown in replies])
         if method == "POST":
             return self._create(archive_id, body)
         return self._delete(archive_id, parts[2])
@@ -203,11 +209,12 @@ class LettaService:
             self.broken.append("a search of the whole organisation")
         rows = [row for row in self.passages.values() if row["archive_id"] == body.get("archive_id", row["archive_id"])]
         first, last = (datetime.fromisoformat(body.get(name) or far) for name, far in _FAR)
-        rows = [row for row in rows if first <= datetime.fromisoformat(row["created_at"]) <= last]
-        rows.sort(key=lambda row: (datetime.fromisoformat(row["created_at"]), row["id"]))
+        rows = [row for row in rows if first <= _moment(row["created_at"]) <= last]
         if body.get("query"):
-            rows.sort(key=lambda row: -self._embedder.similarity(body["query"], row["text"]))
-        rows = rows[: body.get("limit", 50)]
+            rows.sort(key=lambda row: (-self._embedder.similarity(body["query"], row["text"]), *_place(row)))
+            rows = rows[: body.get("limit", 50)]
+        else:
+            rows = heapq.nsmallest(body.get("limit", 50), rows, key=_place)
         tags = set(body.get("tags") or ())
         if tags:  # after the limit, as the server does
             rows = [row for row in rows if tags & set(row["tags"] or ())]
@@ -225,12 +232,20 @@ class LettaService:
         if method == "DELETE":
             del self.agents[parts[0]]
             return 200, None
-        rows = sorted(
-            (row for row in self.passages.values() if row["archive_id"] in self.agents[parts[0]]),
-            key=lambda row: (row["created_at"], row["id"]),
-        )
-        start = next((n for n, row in enumerate(rows, 1) if row["id"] == query.get("after")), 0)
-        return 200, [_shown(row) for row in rows[start : start + int(query["limit"])]]
+        rows = [row for row in self.passages.values() if row["archive_id"] in self.agents[parts[0]]]
+        if "after" in query:
+            last = self.passages.get(query["after"])
+            rows = [row for row in rows if last is not None and _place(row) > _place(last)]
+        return 200, [_shown(row) for row in heapq.nsmallest(int(query["limit"]), rows, key=_place)]
+
+
+def _place(row: Item) -> tuple[datetime, str]:
+    return _moment(row["created_at"]), row["id"]
+
+
+@functools.cache
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _shown(passage: Item) -> Item:

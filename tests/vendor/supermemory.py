@@ -56,6 +56,7 @@ class SupermemoryService:
         unseen: How often a new document is not found.
         fails: Whether what is sent next fails to be taken in.
         undeletable: How many deletions are refused, each in a reply that is a success.
+        refused: Places of documents that a batch does not take, in a reply that is a success.
         own_ids: Whether replies name documents by ids of the service.
         gate: While it is clear, searches and additions wait.
         fetched: Addresses that the service was told to fetch.
@@ -85,6 +86,7 @@ class SupermemoryService:
             each.clear()
         self.looks, self.dreams, self.unseen, self.undeletable = 2, 1, 0, 0
         self.fails = self.own_ids = False
+        self.refused: set[int] = set()
         self._numbers = itertools.count()
         self.gate.set()
 
@@ -107,7 +109,7 @@ class SupermemoryService:
             if faults:
                 self.broken += faults
                 return 400, {"error": "; ".join(faults)}, {}
-        if path.endswith("/search") or (method == "POST" and path.endswith("/document")):
+        if path.endswith("/search") or (method == "POST" and path.endswith(("/document", "/batch"))):
             self.gate.wait(30)
         with self._lock:
             status, reply = self._do(method, unquote(path).strip("/").split("/"), query, body)
@@ -127,6 +129,8 @@ class SupermemoryService:
                 return 200, self._namespaces(page, size)
             case "POST", "ns", namespace, "document":
                 return self._add(namespace, body)
+            case "POST", "ns", namespace, "document", "batch":
+                return 200, self._add_all(namespace, body)
             case "DELETE", "ns", namespace, "document":
                 return 200, self._delete(namespace, body["ids"])
             case "GET", "ns", namespace, "document", id_:
@@ -166,6 +170,16 @@ class SupermemoryService:
         self.documents[own_id] = document
         self._queue(document)
         return 200, self._ref(document)
+
+    def _add_all(self, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
+        taken, failed = [], []
+        how = {name: body[name] for name in ("taskType", "dreaming") if name in body}
+        for number, document in enumerate(body["documents"]):
+            if number in self.refused:
+                failed.append({"id": document["id"], "status": "error", "error": "Document refused"})
+            else:
+                taken.append(self._add(namespace, document | how)[1])
+        return {"results": taken + failed, "count": len(taken), "failed": len(failed)}
 
     def _change(self, namespace: str, id_: str, body: dict[str, Any]) -> tuple[int, Any]:
         document = self._find(namespace, id_)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from openmem._async import lines as pages
 from openmem._async.client import AsyncClient
@@ -12,10 +12,12 @@ from openmem._async.transfer import AsyncTransfer
 from openmem._io.concurrency import AsyncBatches
 from openmem.checks import check_callable, check_choice, check_flag, check_instance
 from openmem.errors import InvalidRequestError
+from openmem.portable import memory_of
 from openmem.types import (
     ExportPage,
     ImportConflict,
     ImportReport,
+    MemoryRecord,
     TransferConflict,
     TransferProgress,
     TransferReport,
@@ -131,6 +133,16 @@ class AsyncPortable(AsyncClient):
             on_progress=on_progress,
         )
         return await work.run(start, dry_run=only)
+
+    async def _taken_in(self, id_: str, user_id: str, timeout: float) -> dict[str, Any]:
+        """Wait until a memory can be found, and return its fields as an export has them."""
+        call = self._call(timeout)
+
+        async def read(provider: AsyncProvider) -> MemoryRecord:
+            await provider.wait_for_ingest([id_], user_id, call)
+            return await provider.get(id_, user_id, call)
+
+        return memory_of(await self._use(call, read))
 
     async def _refusals(self, users: Sequence[str], timeout: float | None) -> dict[str, str]:
         """Return why the provider takes nothing of some users; those that it takes are not in it."""

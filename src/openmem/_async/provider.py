@@ -9,7 +9,7 @@ from typing import ClassVar
 from openmem._async.embedders import AsyncEmbedder
 from openmem._io.call import Call
 from openmem._io.concurrency import async_to_thread
-from openmem.context import TokenCounter, build_context
+from openmem.context import TokenCounter, build_context, is_quick
 from openmem.errors import UnsupportedCapabilityError
 from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
 from openmem.scopes import ScopePattern
@@ -118,6 +118,8 @@ class AsyncProvider:
         """Return the best matches as a block of text within a budget of tokens."""
         results = await self.search(query, call)
         pack = partial(build_context, results, token_budget=token_budget, token_counter=token_counter)
+        if token_counter is None and is_quick(results, token_budget):
+            return pack()
         return await async_to_thread(pack)
 
     async def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:

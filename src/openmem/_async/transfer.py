@@ -1,12 +1,16 @@
-"""Moving memories between two stores: look at all first, copy page by page, compare at the end."""
+"""Moving memories between two stores: look at all first, copy page by page, compare at the end.
+
+A service that takes texts in by and by may not show yet what it was given. So what a source is still taking in is
+waited for before it is read, and what a target is still taking in, before it counts as different.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from openmem.errors import UnsupportedCapabilityError
-from openmem.moving import MAX_EXAMPLES, Fitting, Ledger, check_ends, describe
+from openmem.errors import DeadlineExceededError, IngestionTimeoutError, OMPError, UnsupportedCapabilityError
+from openmem.moving import MAX_EXAMPLES, Fitting, Ledger, check_ends, describe, is_pending
 from openmem.portable import memory_line, read_memory
 from openmem.types import (
     TransferConflict,
@@ -19,6 +23,9 @@ if TYPE_CHECKING:
     from openmem._async.memory import AsyncMemory
 
 Tell = Callable[[TransferProgress], object]
+
+PATIENCE: Final = 60.0
+"""Seconds to wait for a service that is still taking in a memory, unless steps have a limit of their own."""
 
 
 class AsyncTransfer:
@@ -53,6 +60,7 @@ class AsyncTransfer:
         self._user_id, self._conflict, self._lossy = user_id, conflict, lossy
         self._limit, self._timeout = limit, timeout
         self._on_progress = on_progress
+        self._patient = True
 
     async def run(self, resume: TransferProgress | None, *, dry_run: bool) -> TransferReport:
         """Survey, copy from where `resume` stopped, and verify; a dry run only surveys."""
@@ -77,7 +85,7 @@ class AsyncTransfer:
         cursor: str | None = None
         while True:
             page = await self._source.export(self._user_id, cursor=cursor, limit=self._limit, timeout=self._timeout)
-            memories = _memories(page.lines)
+            memories = await self._settled(_memories(page.lines))
             for memory in await self._fit(memories, fitting):
                 ledger.expect(memory)
             report.memories += len(memories)
@@ -93,23 +101,24 @@ class AsyncTransfer:
         cursor, done = (resume.cursor, resume.done) if resume is not None and going_on else (None, 0)
         while True:
             page = await self._source.export(self._user_id, cursor=cursor, limit=self._limit, timeout=self._timeout)
-            memories = _memories(page.lines)
+            memories = await self._settled(_memories(page.lines))
             fitting_ones = await self._fit(memories, fitting)
             if fitting_ones:
                 lines = [memory_line(memory) for memory in fitting_ones]
                 report.include(await self._target.import_(lines, conflict=self._conflict, timeout=self._timeout))
             done, cursor = done + len(memories), page.next_cursor
+            self._tell("copy", done, report.memories, cursor)
             if cursor is None:
                 self._tell("verify", 0, report.memories, None)
                 return
-            self._tell("copy", done, report.memories, cursor)
 
     async def _verify(self, report: TransferReport, ledger: Ledger) -> None:
         cursor: str | None = None
         while True:
             page = await self._target.export(self._user_id, cursor=cursor, limit=self._limit, timeout=self._timeout)
             for memory in _memories(page.lines):
-                ledger.meet(memory)
+                if not ledger.meet(memory) and is_pending(memory):
+                    ledger.meet_again(await self._later(self._target, memory))
             self._tell("verify", ledger.verified, report.memories, None)
             cursor = page.next_cursor
             if cursor is None:
@@ -117,6 +126,20 @@ class AsyncTransfer:
         missing = ledger.missing
         report.verified, report.missing, report.different = ledger.verified, len(missing), len(ledger.different)
         report.examples = [*missing, *ledger.different][:MAX_EXAMPLES]
+
+    async def _settled(self, memories: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return memories of the source as they are once it has taken them in."""
+        return [await self._later(self._source, memory) if is_pending(memory) else memory for memory in memories]
+
+    async def _later(self, end: AsyncMemory, memory: dict[str, Any]) -> dict[str, Any]:
+        """Return a memory as it is once the store has taken it in, or as it is now if that fails or takes too long."""
+        if not self._patient:
+            return memory
+        try:
+            return await end._taken_in(memory["id"], memory["user_id"], self._timeout or PATIENCE)
+        except OMPError as error:
+            self._patient = not isinstance(error, DeadlineExceededError | IngestionTimeoutError)
+            return memory
 
     async def _fit(self, memories: Sequence[dict[str, Any]], fitting: Fitting) -> list[dict[str, Any]]:
         users = sorted({memory["user_id"] for memory in memories})

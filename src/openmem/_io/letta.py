@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Final
 
-from openmem._io.letta_errors import ask
 from openmem._io.letta_store import LettaStore
+from openmem._io.letta_wire import SDK
 
 MISSING: Final = "provider 'letta' needs the module 'letta_client': pip install 'openmem[letta]'"
 
@@ -29,7 +29,7 @@ def is_installed() -> bool:
 
 def make(settings: LettaSettings) -> LettaStore:
     """Return the backend. This imports the SDK and asks nobody anything."""
-    return LettaStore(settings.client or ask(lambda: _client(settings)), settings.embedding)
+    return LettaStore(settings.client or SDK.ask(lambda: _client(settings)), settings.embedding)
 
 
 def close(settings: LettaSettings, backend: LettaStore) -> None:

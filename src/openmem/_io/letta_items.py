@@ -14,10 +14,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from openmem._io.letta_errors import NAME
 from openmem.translated import envelope
 from openmem.translated.backend import Entry
 from openmem.types import UTC, MemoryRecord
+
+NAME: Final = "letta"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

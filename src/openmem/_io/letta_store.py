@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final, TypeVar
 
 from openmem._io.letta_archives import Archive, Archives
-from openmem._io.letta_errors import NAME, understood
-from openmem._io.letta_items import Stamps, age_of, entry_of, new_id, newest, passage_of, stamp_of, text_of
-from openmem._io.letta_listing import all_passages
-from openmem._io.letta_wire import MOST, Item, LettaWire
+from openmem._io.letta_items import NAME, Stamps, age_of, entry_of, new_id, newest, passage_of, stamp_of, text_of
+from openmem._io.letta_listing import all_passages, passages_after, place_of
+from openmem._io.letta_wire import MOST, SDK, Item, LettaWire
+from openmem._io.sdk_errors import is_refusal
 from openmem.errors import NotFoundError, OMPError, ProviderError
-from openmem.translated.backend import Backend, Entry, Hit
+from openmem.translated.backend import Backend, Entry, Hit, Place
 from openmem.types import MemoryRecord, SearchMode
+
+T = TypeVar("T")
 
 SPARE: Final = 10
 """How many results may turn out to be older forms of a memory that is being changed."""
@@ -31,6 +33,8 @@ class LettaStore(Backend):
     """
 
     name: ClassVar[str] = NAME
+    filters: ClassVar[bool] = False
+    most_inserts: ClassVar[int] = MOST
     most_hits: ClassVar[int | None] = MOST - SPARE
 
     def __init__(self, sdk: Any, embedding: str) -> None:
@@ -39,20 +43,31 @@ class LettaStore(Backend):
         self._archives = Archives(self._wire, embedding)
         self._stamps = Stamps()
 
-    @understood
+    @SDK.understood
     def insert(self, record: MemoryRecord, *, outdated: bool) -> Entry:
         """Store a passage in the user's archive, which is made for the first one."""
-        if not record.id:
-            record = record.model_copy(update={"id": new_id(self._stamps.take(record.created_at))})
-        passage = passage_of(record, outdated=outdated)
-        try:
-            made = self._wire.create(self._archives.home(record.user_id), passage)
-        except NotFoundError:  # the archive was deleted since
-            self._archives.forget(record.user_id)
-            made = self._wire.create(self._archives.home(record.user_id), passage)
+        passage = passage_of(self._named(record), outdated=outdated)
+        made = self._in_home(record.user_id, lambda home: self._wire.create(home, passage))
         return _stored(made, record.user_id)
 
-    @understood
+    @SDK.understood
+    def insert_many(
+        self, records: Sequence[MemoryRecord], outdated: Sequence[bool], note: Callable[[Entry], object]
+    ) -> Sequence[Entry]:
+        """Store passages in one request, each with a moment of its own."""
+        named, user_id = [self._named(record) for record in records], records[0].user_id
+        passages = [passage_of(record, outdated=mark) for record, mark in zip(named, outdated, strict=True)]
+        try:
+            made = self._in_home(user_id, lambda home: self._wire.create_many(home, passages))
+            stored = {entry.record.id: entry for entry in _entries(made, user_id)}
+            return [stored[record.id] for record in named]
+        except Exception as error:
+            if not (isinstance(error, OMPError) and is_refusal(error)):
+                for record in named:
+                    note(Entry("", record))
+            raise
+
+    @SDK.understood
     def rewrite(self, entry: Entry, record: MemoryRecord, *, outdated: bool) -> Entry:
         """Store the new form beside the old one and erase the old one."""
         archive, old = self._place_of(entry)
@@ -68,14 +83,18 @@ class LettaStore(Backend):
             # The change stands: readers take the newer passage, and the next change erases what is left.
         return made
 
-    @understood
+    @SDK.understood
     def remove(self, entry: Entry) -> None:
         """Erase every passage of a memory, the newest last."""
-        for archive in self._archives.of(entry.record.user_id):
+        archives = self._archives.of(entry.record.user_id)
+        if len(archives) == 1 and _is_alone(entry, archives[0]):
+            self._wire.delete(archives[0].id, entry.handle)
+            return
+        for archive in archives:
             for each in self._of_id(archive, entry.record.id):
                 self._wire.delete(archive.id, each.handle)
 
-    @understood
+    @SDK.understood
     def fetch(self, id: str, user_id: str | None) -> Sequence[Entry]:
         """Read the passages of the moment that the id tells, in the archive of the user or in each user's."""
         archives = self._archives.all() if user_id is None else self._archives.of(user_id)
@@ -86,7 +105,7 @@ class LettaStore(Backend):
             for each in newest(entry for entry in found if entry.record.user_id == owner)
         ]
 
-    @understood
+    @SDK.understood
     def entries(self, user_id: str, equal: Mapping[str, str | bool]) -> Sequence[Entry]:
         """Read all passages of a user, a hundred at a time. Letta filters by none of the mirrors."""
         return newest(
@@ -96,7 +115,23 @@ class LettaStore(Backend):
             if (entry := entry_of(passage, user_id)) is not None
         )
 
-    @understood
+    @SDK.understood
+    def following(
+        self, user_id: str, after: Place | None, count: int
+    ) -> tuple[Sequence[tuple[Place, Entry]], Place | None]:
+        """Read passages by the moment that they carry, a hundred at a time."""
+        archives = self._archives.of(user_id)
+        parts = [passages_after(self._wire, archive.id, after, count) for archive in archives]
+        end = min((end for _, end in parts if end is not None), default=None)
+        found: list[tuple[Place, Entry]] = []
+        for archive, (passages, _) in zip(archives, parts, strict=True):
+            places = {str(each["id"]): place_of(each) for each in passages if end is None or place_of(each) <= end}
+            entries = _entries([each for each in passages if str(each["id"]) in places], user_id)
+            found += [(places[entry.handle], entry) for entry in self._counting(archive, entries)]
+        counting = {entry.handle for entry in newest(entry for _, entry in found)}
+        return sorted((each for each in found if each[1].handle in counting), key=lambda each: each[0]), end
+
+    @SDK.understood
     def nearest(
         self, text: str, user_id: str, equal: Mapping[str, str | bool], count: int, mode: SearchMode
     ) -> Sequence[Hit]:
@@ -108,12 +143,12 @@ class LettaStore(Backend):
             for rank, entry in enumerate(newest(found), 1)
         ]
 
-    @understood
+    @SDK.understood
     def users(self) -> Sequence[str]:
         """Return the users who have an archive."""
         return sorted({archive.user_id for archive in self._archives.all()})
 
-    @understood
+    @SDK.understood
     def ping(self) -> Mapping[str, Any]:
         """Ask the server how it is, and whether it accepts the key."""
         return {"version": str(self._wire.ping()["version"])}
@@ -121,6 +156,10 @@ class LettaStore(Backend):
     def _near(self, archive: Archive, text: str, count: int) -> list[Entry]:
         wanted = count if archive.changing is None else count + SPARE
         found = _entries(self._wire.nearest(archive.id, text, wanted), archive.user_id)
+        return self._counting(archive, found)
+
+    def _counting(self, archive: Archive, found: list[Entry]) -> list[Entry]:
+        """Leave out passages of the memory that is being changed, except the one that counts."""
         if archive.changing is None or all(entry.record.id != archive.changing for entry in found):
             return found
         valid = {entry.handle for entry in newest(self._of_id(archive, archive.changing))}
@@ -132,6 +171,18 @@ class LettaStore(Backend):
         if len(passages) == MOST:
             passages = all_passages(self._wire, archive.id)
         return sorted((each for each in _entries(passages, archive.user_id) if each.record.id == id_), key=age_of)
+
+    def _named(self, record: MemoryRecord) -> MemoryRecord:
+        if record.id:
+            return record
+        return record.model_copy(update={"id": new_id(self._stamps.take(record.created_at))})
+
+    def _in_home(self, user_id: str, create: Callable[[str], T]) -> T:
+        try:
+            return create(self._archives.home(user_id))
+        except NotFoundError:  # the archive was deleted since
+            self._archives.forget(user_id)
+            return create(self._archives.home(user_id))
 
     def _place_of(self, entry: Entry) -> tuple[Archive, list[Entry]]:
         """Return where a memory is and its passages, the newest last, after interrupted changes are finished."""
@@ -147,6 +198,11 @@ class LettaStore(Backend):
         for stale in self._of_id(archive, id_)[:-1]:
             self._wire.delete(archive.id, stale.handle)
         self._archives.note(archive, None)
+
+
+def _is_alone(entry: Entry, archive: Archive) -> bool:
+    """Return whether a memory is one passage for certain: others wrote it, and nobody is changing it."""
+    return entry.record.id.endswith(f".{entry.handle}") and archive.changing != entry.record.id
 
 
 def _entries(passages: Sequence[Item], user_id: str) -> list[Entry]:

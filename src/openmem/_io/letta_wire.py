@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
-from openmem._io.letta_errors import ask, ask_again
+from openmem._io.letta_items import NAME
+from openmem._io.sdk_errors import SdkErrors
 from openmem._io.shim import time_left
 from openmem.errors import NotFoundError
 
 MOST: Final = 100
 """The most passages of one reply."""
+
+SDK: Final = SdkErrors(NAME)
 
 Item = dict[str, Any]
 
@@ -44,7 +47,7 @@ class LettaWire:
 
     def create_archive(self, name: str, embedding: str) -> Item:
         """Make an archive."""
-        made = ask(
+        made = SDK.ask(
             lambda: _json(self._archives.create(name=name, embedding=embedding, description="", timeout=time_left()))
         )
         return cast(Item, made)
@@ -55,13 +58,20 @@ class LettaWire:
 
     def create(self, archive_id: str, passage: Mapping[str, Any]) -> Item:
         """Store a passage."""
-        made = ask(lambda: _json(self._passages.create(archive_id, **passage, timeout=time_left())))
+        made = SDK.ask(lambda: _json(self._passages.create(archive_id, **passage, timeout=time_left())))
         return without_vector(made)
+
+    def create_many(self, archive_id: str, passages: Sequence[Mapping[str, Any]]) -> list[Item]:
+        """Store passages."""
+        made = SDK.ask(
+            lambda: _json(self._passages.create_many(archive_id, passages=list(passages), timeout=time_left()))
+        )
+        return passages_of(made)
 
     def delete(self, archive_id: str, passage_id: str) -> None:
         """Erase a passage; one that is gone is no error."""
         try:
-            ask_again(lambda: self._passages.delete(passage_id, archive_id=archive_id, timeout=time_left()))
+            SDK.ask_again(lambda: self._passages.delete(passage_id, archive_id=archive_id, timeout=time_left()))
         except NotFoundError:
             return
 
@@ -89,7 +99,7 @@ class LettaWire:
 
 def read(request: Callable[[], Any]) -> Any:
     """Return the JSON of a reply; the request may be made again."""
-    return ask_again(lambda: _json(request()))
+    return SDK.ask_again(lambda: _json(request()))
 
 
 def without_vector(passage: Item) -> Item:

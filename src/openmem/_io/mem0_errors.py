@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import httpx
 
+from openmem._io.http_exchange import quiet
 from openmem._io.shim import time_left
 from openmem.errors import (
     DeadlineExceededError,
@@ -27,7 +28,8 @@ NAME = "mem0"
 def ask(request: Callable[[], T]) -> T:
     """Return what a function of the SDK returns; what it raises becomes an `OMPError` without a word of the request."""
     try:
-        return request()
+        with quiet():  # addresses hold user ids
+            return request()
     except OMPError:
         raise
     except Exception as error:  # noqa: BLE001 - stores raise exceptions of their own drivers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -12,13 +11,12 @@ from typing import Any, ClassVar, Final, TypeVar
 import httpx
 
 from openmem._io.mem0_errors import NAME, ask
-from openmem._io.mem0_items import entities_of, entry_of, hit_of, is_handle, stored
+from openmem._io.mem0_items import added, entities_of, entry_of, hit_of, is_handle, stored
+from openmem._io.sdk_errors import pause_after
 from openmem._io.shim import time_left
 from openmem.errors import NotFoundError, OMPError, ProviderError
-from openmem.http_errors import backoff
 from openmem.translated import envelope
 from openmem.translated.backend import Backend, Entry, Hit
-from openmem.translated.failures import RETRYABLE
 from openmem.types import MemoryRecord, SearchMode
 
 T = TypeVar("T")
@@ -27,7 +25,6 @@ PAGE: Final = 200
 """The largest page of `get_all`."""
 EVENT: Final = "event-"
 """Begins the id of what mem0 has not taken in yet."""
-_ATTEMPTS: Final = 3
 _ROUNDS: Final = 5
 _CONNECT_LIMIT: Final = 10.0
 
@@ -57,7 +54,7 @@ class Mem0Hosted(Backend):
         results = reply.get("results") or []
         if len(results) != 1 or not results[0].get("id"):
             raise ProviderError("mem0 did not say that it stored the memory", provider=NAME)
-        return stored(record, str(results[0]["id"]), metadata)
+        return added(record, str(results[0]["id"]), outdated=outdated)
 
     def extract(self, record: MemoryRecord) -> MemoryRecord:
         """Hand a text to mem0's language model and return what stands for it until it is taken in."""
@@ -199,20 +196,11 @@ class Mem0Hosted(Backend):
             try:
                 return ask(request)
             except OMPError as error:
-                pause = _pause(error, attempt)
+                pause = pause_after(error, attempt)
                 if pause is None:
                     raise
             time.sleep(pause)
             attempt += 1
-
-
-def _pause(error: OMPError, attempt: int) -> float | None:
-    status = (error.details or {}).get("status")
-    passing = status in RETRYABLE if status is not None else error.code == "provider_unavailable"
-    if not passing or attempt + 1 >= _ATTEMPTS:
-        return None
-    pause, left = backoff(attempt, random.random(), error.retry_after), time_left()
-    return pause if left is None or pause < left else None
 
 
 def _filters(user_id: str, equal: Mapping[str, str | bool]) -> dict[str, Any]:

@@ -44,8 +44,13 @@ def hit_of(item: Mapping[str, Any], score: float, parts: Mapping[str, Any] | Non
     return None if entry is None else Hit(entry, min(1.0, max(0.0, score)), _parts_of(parts))
 
 
+def added(record: MemoryRecord, handle: str, *, outdated: bool) -> Entry:
+    """Return the entry of a new record, as reading it again would give it: all of it is in the envelope."""
+    return Entry(handle, record if record.id else record.model_copy(update={"id": handle}), outdated)
+
+
 def stored(record: MemoryRecord, handle: str, metadata: Mapping[str, Any]) -> Entry:
-    """Return the entry of a record that was stored, as reading it again would give it."""
+    """Return the entry of a record that was changed, as reading it again would give it."""
     item = {
         "id": handle,
         "memory": record.content,

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, ClassVar, Final, TypeVar
 
 from openmem._io.mem0_errors import NAME, ask
-from openmem._io.mem0_items import entities_of, entry_of, hit_of, is_handle, stored
+from openmem._io.mem0_items import added, entities_of, entry_of, hit_of, is_handle, stored
 from openmem._io.shim import time_left
 from openmem.errors import NotFoundError, ProviderError, ProviderUnavailableError, UnsupportedCapabilityError
 from openmem.translated import envelope
@@ -33,6 +33,7 @@ class Mem0Oss(Backend):
 
     name: ClassVar[str] = NAME
     lists_all_scored: ClassVar[bool] = True
+    filters: ClassVar[bool] = False
 
     def __init__(self, memory: Any) -> None:
         self.sdk = memory
@@ -43,10 +44,10 @@ class Mem0Oss(Backend):
 
     def insert(self, record: MemoryRecord, *, outdated: bool) -> Entry:
         """Store a text as it is."""
-        results, metadata = self._add(record, outdated, infer=False)
+        results = self._add(record, outdated, infer=False)
         if len(results) != 1:
             raise ProviderError("mem0 did not store the memory", provider=NAME)
-        return stored(record, str(results[0]["id"]), metadata)
+        return added(record, str(results[0]["id"]), outdated=outdated)
 
     def extract(self, record: MemoryRecord) -> MemoryRecord:
         """Store what mem0's language model makes of a text, and return the first memory of it.
@@ -54,7 +55,7 @@ class Mem0Oss(Backend):
         Raises:
             ProviderError: It found nothing to remember; nothing was stored.
         """
-        results, _ = self._add(record, False, infer=True)
+        results = self._add(record, False, infer=True)
         for result in results:
             entries = self.fetch(str(result.get("id")), record.user_id)
             if entries:
@@ -125,17 +126,16 @@ class Mem0Oss(Backend):
         count = self._ask(lambda: sum(len(self.sdk.db.get_history(handle)) for handle in handles))
         return {"history": count}
 
-    def _add(self, record: MemoryRecord, outdated: bool, *, infer: bool) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    def _add(self, record: MemoryRecord, outdated: bool, *, infer: bool) -> list[dict[str, Any]]:
         entities = entities_of(record)
         if "app_id" in entities:
             raise UnsupportedCapabilityError("mem0 in process knows no app_id", provider=NAME)
         facts = {"content_rewritten": True} if infer else {}
-        metadata: dict[str, Any] = {**envelope.pack(record, outdated=outdated, **facts)}
-        sent = {**metadata, "created_at": record.created_at.isoformat()}
+        sent = {**envelope.pack(record, outdated=outdated, **facts), "created_at": record.created_at.isoformat()}
         messages = [{"role": "user", "content": record.content}]
         options = {"user_id": record.user_id, "metadata": sent, "infer": infer, **entities}
         reply = self._ask(lambda: self.sdk.add(messages, **options))
-        return [result for result in reply["results"] if result.get("event") in (None, "ADD", "UPDATE")], metadata
+        return [result for result in reply["results"] if result.get("event") in (None, "ADD", "UPDATE")]
 
     def _all(self, filters: Mapping[str, Any]) -> list[Entry]:
         items = self._ask(lambda: self.sdk.get_all(filters=dict(filters), top_k=ALL, show_expired=True)["results"])

@@ -12,8 +12,9 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any, Final, Generic, TypeVar
 
 import anyio
@@ -136,36 +137,36 @@ class _Job(Generic[C, T]):
     def __init__(self, holder: _Holder[C], work: Callable[[C], T], deadline: Deadline) -> None:
         self._holder, self._work, self._deadline = holder, work, deadline
         self._lock = threading.Lock()
-        self._started = self._called_off = False
+        self._started = self._finished = self._left = False
         self.released: Callable[[], None] = lambda: None
 
     def __call__(self) -> T | None:
         with self._lock:
-            if self._called_off:
+            if self._left:
                 return None
             self._started = True
         try:
             return self._holder.use(self._work, self._deadline)
         finally:
-            if self._is_orphan():
+            self._holder.leave()
+            if self._finish():
                 _log.debug(ORPHAN)
-            self._release()
+                self.released()
 
-    def call_off(self) -> None:
-        """Note that nobody waits any more."""
+    def _finish(self) -> bool:
+        """Note the end, and return whether nobody waits for it."""
         with self._lock:
-            self._called_off = True
-            started = self._started
+            self._finished = True
+            return self._left
+
+    def leave(self) -> bool:
+        """Note that nobody waits any more, and return whether the place in the queue is free: else it will be."""
+        with self._lock:
+            self._left = True
+            started, finished = self._started, self._finished
         if not started:
-            self._release()
-
-    def _is_orphan(self) -> bool:
-        with self._lock:
-            return self._called_off
-
-    def _release(self) -> None:
-        self.released()
-        self._holder.leave()
+            self._holder.leave()
+        return finished or not started
 
 
 class AsyncSdk(Generic[C]):
@@ -192,6 +193,7 @@ class AsyncSdk(Generic[C]):
         """Drop what must not cross a fork."""
         self._holder: _Holder[C] = _Holder(*self._parts)
         self._limiter: anyio.CapacityLimiter | None = None
+        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix=f"openmem-{self._owner}")
 
     async def run(self, work: Callable[[C], T], deadline: Deadline) -> T:
         """Return what a function of the client returns.
@@ -235,22 +237,26 @@ class AsyncSdk(Generic[C]):
             holder.ended.wait(CLOSE_WAIT)
 
         await anyio.to_thread.run_sync(end, abandon_on_cancel=True, limiter=unlimited)
+        self._pool.shutdown(wait=False)
 
     async def _run(self, work: Callable[[C], T], deadline: Deadline, limiter: anyio.CapacityLimiter) -> T:
         job: _Job[C, T] = _Job(self._holder, work, deadline)
-        await limiter.acquire_on_behalf_of(job)
+        try:
+            limiter.acquire_on_behalf_of_nowait(job)
+        except anyio.WouldBlock:
+            await limiter.acquire_on_behalf_of(job)
+            if self._closed:
+                limiter.release_on_behalf_of(job)
+                raise RuntimeError(f"{self._owner} is closed") from None
         self._holder.enter()
         loop = asyncio.get_running_loop()
-
         job.released = lambda: _on_loop(loop, limiter.release_on_behalf_of, job)
         try:
-            result: Any = await anyio.to_thread.run_sync(
-                job, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(math.inf)
-            )
+            result: Any = await loop.run_in_executor(self._pool, copy_context().run, job)
             return result  # type: ignore[no-any-return]
-        except BaseException:
-            job.call_off()
-            raise
+        finally:
+            if job.leave():
+                limiter.release_on_behalf_of(job)
 
 
 class Sdk(Generic[C]):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Final
 
-from openmem._io.supermemory_errors import ask
+from openmem._io.supermemory_sending import SDK
 from openmem._io.supermemory_store import SupermemoryStore
 
 MISSING: Final = "provider 'supermemory' needs the module 'supermemory': pip install 'openmem[supermemory]'"
@@ -30,7 +30,7 @@ def is_installed() -> bool:
 
 def make(settings: SupermemorySettings) -> SupermemoryStore:
     """Return the backend. This imports the SDK and asks nobody anything."""
-    client = settings.client or ask(lambda: _client(settings))
+    client = settings.client or SDK.ask(lambda: _client(settings))
     return SupermemoryStore(client, settings.task_type, settings.dreaming)
 
 

@@ -13,12 +13,12 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, Final
 
-from openmem._io.supermemory_errors import NAME
 from openmem.errors import ProviderError
 from openmem.translated import envelope
 from openmem.translated.backend import Entry
 from openmem.types import UTC, MemoryRecord, Status
 
+NAME: Final = "supermemory"
 USER: Final = "omp_user"
 TEXT: Final = "omp_text"
 LINK: Final = "omp_link"

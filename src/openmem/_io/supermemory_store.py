@@ -11,9 +11,11 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, Final
 
 from openmem._io import supermemory_items as items
+from openmem._io.sdk_errors import ATTEMPTS
 from openmem._io.shim import time_left
-from openmem._io.supermemory_errors import ATTEMPTS, NAME, ask, pause_after, understood
-from openmem.errors import NotFoundError, OMPError, ProviderError
+from openmem._io.supermemory_items import NAME
+from openmem._io.supermemory_sending import SDK, Sender, options
+from openmem.errors import NotFoundError, ProviderError
 from openmem.http_errors import backoff
 from openmem.ids import ENTROPY_BYTES, bucket_of, new_memory_id, routing_bucket
 from openmem.translated.backend import Backend, Entry, Hit
@@ -37,42 +39,43 @@ class SupermemoryStore(Backend):
     """
 
     name: ClassVar[str] = NAME
+    most_inserts: ClassVar[int] = PAGE
     most_hits: ClassVar[int | None] = PAGE
 
     def __init__(self, client: Any, task_type: str, dreaming: str) -> None:
         self.sdk = client
         self._how = {"task_type": task_type, **({"dreaming": dreaming} if task_type == "memory" else {})}
+        self._sender = Sender(client, self._how, self._look)
         self._sent: dict[tuple[str, str], float] = {}
         self._sent_lock = threading.Lock()
 
-    @understood
+    @SDK.understood
     def insert(self, record: MemoryRecord, *, outdated: bool) -> Entry:
         """Send a text under an id of ours. It is sent again only if the service does not know the id yet."""
-        if not record.id:
-            record = record.model_copy(update={"id": _new_id(record.user_id)})
-        metadata = items.metadata_of(record, outdated=outdated)
-        namespace, handle = items.namespace_of(record.user_id), items.handle_of(record.id)
-        body = {**_body(record, metadata), "content": items.sent_form(record.content), "id": handle}
-        attempt = 0
-        while True:
-            try:
-                ref = ask(lambda: self.sdk.add(namespace, **body, **self._how, request_options=_options()))
-                break
-            except OMPError as error:
-                pause = pause_after(error, attempt)
-                if pause is None:
-                    raise
-            time.sleep(pause)
-            attempt += 1
-            # To send it once more would append the text to itself.
-            known = self._look(namespace, handle)
-            if known is not None:
-                ref = SimpleNamespace(id=known.id, status=known.system.status)
-                break
-        self._note(namespace, handle)
-        return items.stored(record, ref, metadata)
+        record, body = _prepared(record, outdated)
+        namespace = items.namespace_of(record.user_id)
+        ref = self._sender.send(namespace, [body])[body["id"]]
+        self._note(namespace, body["id"])
+        return items.stored(record, ref, body["metadata"])
 
-    @understood
+    @SDK.understood
+    def insert_many(
+        self, records: Sequence[MemoryRecord], outdated: Sequence[bool], note: Callable[[Entry], object]
+    ) -> Sequence[Entry]:
+        """Send texts in one request, as `insert` does."""
+        sent = [_prepared(record, mark) for record, mark in zip(records, outdated, strict=True)]
+
+        def note_all() -> None:
+            for record, body in sent:
+                note(Entry(body["id"], record))
+
+        namespace = items.namespace_of(records[0].user_id)
+        refs = self._sender.send(namespace, [body for _, body in sent], note_all)
+        for handle in refs:
+            self._note(namespace, handle)
+        return [items.stored(record, refs[body["id"]], body["metadata"]) for record, body in sent]
+
+    @SDK.understood
     def rewrite(self, entry: Entry, record: MemoryRecord, *, outdated: bool) -> Entry:
         """Replace text and metadata; the text is taken in again only if it changed."""
         metadata = items.metadata_of(record, outdated=outdated)
@@ -83,7 +86,7 @@ class SupermemoryStore(Backend):
         ref = self._again(self.sdk.documents.update, namespace, entry.handle, **body)
         return items.stored(record, SimpleNamespace(id=entry.handle, status=ref.status), metadata)
 
-    @understood
+    @SDK.understood
     def remove(self, entry: Entry) -> None:
         """Erase a document. The service reports per document what it could not erase, in a reply that is a success."""
         namespace = items.namespace_of(entry.record.user_id)
@@ -97,7 +100,7 @@ class SupermemoryStore(Backend):
                 _sleep(backoff(attempt, 1.0))
         raise ProviderError("supermemory could not erase the memory", provider=NAME)
 
-    @understood
+    @SDK.understood
     def fetch(self, id: str, user_id: str | None) -> Sequence[Entry]:
         """Read by id. Without a user the namespaces are asked, those first that the id points to."""
         if user_id is not None:
@@ -109,7 +112,7 @@ class SupermemoryStore(Backend):
             return found
         return [entry for user in users if user not in near for entry in self._of_user(id, user)]
 
-    @understood
+    @SDK.understood
     def entries(self, user_id: str, equal: Mapping[str, str | bool]) -> Sequence[Entry]:
         """Read all documents of a user, page by page, oldest first."""
         namespace = items.namespace_of(user_id)
@@ -122,7 +125,7 @@ class SupermemoryStore(Backend):
                 return [entry for entry in entries if entry is not None]
         raise ProviderError("supermemory's pages do not add up to its count, time after time", provider=NAME)
 
-    @understood
+    @SDK.understood
     def nearest(
         self, text: str, user_id: str, equal: Mapping[str, str | bool], count: int, mode: SearchMode
     ) -> Sequence[Hit]:
@@ -141,7 +144,7 @@ class SupermemoryStore(Backend):
         rest.sort(key=lambda entry: entry.record.created_at, reverse=True)
         return [*hits, *(Hit(entry, 0.0) for entry in rest)][:count]
 
-    @understood
+    @SDK.understood
     def users(self) -> Sequence[str]:
         """Return the users of the namespaces that the account has."""
         found: list[str | None] = []
@@ -154,13 +157,13 @@ class SupermemoryStore(Backend):
             number, last = number + 1, int(reply.pagination.total_pages)
         return sorted({user for user in found if user is not None})
 
-    @understood
+    @SDK.understood
     def ping(self) -> Mapping[str, Any]:
         """Ask the service whether it accepts the key."""
         reply = self._again(self.sdk.organization.get)
         return {"namespaces": reply.namespace_count}
 
-    @understood
+    @SDK.understood
     def unready(self, ids: Sequence[str], user_id: str) -> list[str]:
         """Return those of the user's memories that are still being taken in.
 
@@ -243,16 +246,7 @@ class SupermemoryStore(Backend):
 
     def _again(self, method: Callable[..., Any], *given: Any, **named: Any) -> Any:
         """Make a request that may be made again, and make it again if it failed for a passing reason."""
-        attempt = 0
-        while True:
-            try:
-                return ask(lambda: method(*given, **named, request_options=_options()))
-            except OMPError as error:
-                pause = pause_after(error, attempt)
-                if pause is None:
-                    raise
-            time.sleep(pause)
-            attempt += 1
+        return SDK.ask_again(lambda: method(*given, **named, request_options=options()))
 
     def _note(self, namespace: str, handle: str) -> None:
         now = time.monotonic()
@@ -268,6 +262,14 @@ class SupermemoryStore(Backend):
     def _is_new(self, namespace: str, handle: str) -> bool:
         with self._sent_lock:
             return self._sent.get((namespace, handle), -GRACE) + GRACE > time.monotonic()
+
+
+def _prepared(record: MemoryRecord, outdated: bool) -> tuple[MemoryRecord, dict[str, Any]]:
+    """Return a record with its id, and the document to send for it."""
+    if not record.id:
+        record = record.model_copy(update={"id": _new_id(record.user_id)})
+    body = _body(record, items.metadata_of(record, outdated=outdated))
+    return record, {**body, "content": items.sent_form(record.content), "id": items.handle_of(record.id)}
 
 
 def _body(record: MemoryRecord, metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -287,12 +289,6 @@ def _with_state(document: Any) -> Any:
     state = SimpleNamespace(status="done", created_at=system.created_at, updated_at=system.updated_at)
     named = {name: getattr(document, name, None) for name in ("id", "title", "type", "summary", "metadata")}
     return SimpleNamespace(**named, system=state)
-
-
-def _options() -> dict[str, Any]:
-    """Return how to make a request: repeats are ours, and it may take the time that is left of the call."""
-    left = time_left()
-    return {"max_retries": 0} if left is None else {"max_retries": 0, "timeout": left}
 
 
 def _new_id(user_id: str) -> str:

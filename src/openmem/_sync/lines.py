@@ -19,8 +19,10 @@ def export(provider: Provider, user_id: str | None, cursor: str | None, limit: i
     if user_id is None and call.access is not None:
         user_id = call.access.user_id
     records, following = provider.export(user_id, cursor, limit, call)
-    lines = [header_line(call.now, provider.name, user_id)] if cursor is None else []
-    lines += [record_line(record) for record in records]
+    lines = [record_line(record) for record in records]
+    if cursor is None:
+        said = provider.capabilities(call)  # behind a server, whose memories it has
+        lines.insert(0, header_line(call.now, said.provider, user_id))
     return ExportPage(lines=lines, next_cursor=following)
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from openmem._io.concurrency import Batches
 from openmem._sync import lines as pages
@@ -13,10 +13,12 @@ from openmem._sync.provider import Provider
 from openmem._sync.transfer import Transfer
 from openmem.checks import check_callable, check_choice, check_flag, check_instance
 from openmem.errors import InvalidRequestError
+from openmem.portable import memory_of
 from openmem.types import (
     ExportPage,
     ImportConflict,
     ImportReport,
+    MemoryRecord,
     TransferConflict,
     TransferProgress,
     TransferReport,
@@ -130,6 +132,16 @@ class Portable(Client):
             on_progress=on_progress,
         )
         return work.run(start, dry_run=only)
+
+    def _taken_in(self, id_: str, user_id: str, timeout: float) -> dict[str, Any]:
+        """Wait until a memory can be found, and return its fields as an export has them."""
+        call = self._call(timeout)
+
+        def read(provider: Provider) -> MemoryRecord:
+            provider.wait_for_ingest([id_], user_id, call)
+            return provider.get(id_, user_id, call)
+
+        return memory_of(self._use(call, read))
 
     def _refusals(self, users: Sequence[str], timeout: float | None) -> dict[str, str]:
         """Return why the provider takes nothing of some users; those that it takes are not in it."""

@@ -10,7 +10,7 @@ from typing import ClassVar
 from openmem._io.call import Call
 from openmem._io.concurrency import to_thread
 from openmem._sync.embedders import Embedder
-from openmem.context import TokenCounter, build_context
+from openmem.context import TokenCounter, build_context, is_quick
 from openmem.errors import UnsupportedCapabilityError
 from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
 from openmem.scopes import ScopePattern
@@ -119,6 +119,8 @@ class Provider:
         """Return the best matches as a block of text within a budget of tokens."""
         results = self.search(query, call)
         pack = partial(build_context, results, token_budget=token_budget, token_counter=token_counter)
+        if token_counter is None and is_quick(results, token_budget):
+            return pack()
         return to_thread(pack)
 
     def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:

@@ -18,6 +18,7 @@ from openmem.checks import (
     MAX_NAME,
     check_app,
     check_flag,
+    check_id,
     check_instance,
     check_limit,
     check_text,
@@ -236,6 +237,32 @@ class ServerStore:
         if not isinstance(body, bytes):
             raise InvalidRequestError(f"body must be bytes, not {type(body).__name__}")
         self._write(replies.end, *named, status, headers, body)
+
+    def release_reply(self, caller: str, idempotency_key: str, seed: Seed) -> None:
+        """Forget a request that did nothing, so that its key is free for another one.
+
+        Args:
+            caller: As in `begin_reply`.
+            idempotency_key: As in `begin_reply`.
+            seed: What `begin_reply` returned; a request that began anew since, or that is answered, stays.
+        """
+        named = (_name(caller, "caller"), _name(idempotency_key, "idempotency_key"))
+        self._write(replies.release, *named, check_instance(seed, Seed, "seed"))
+
+    def erase_replies(self, memory_id: str, *, user_id: str | None = None, status: int = 404) -> int:
+        """Erase the replies that hold a memory, but not that they were sent; return how many.
+
+        Args:
+            memory_id: The memory.
+            user_id: Whose it is; without that, the replies of all users are looked through.
+            status: What `StoredReply.status` is from now on.
+        """
+        owner, id = None if user_id is None else check_user_id(user_id), check_id(memory_id)
+        check_limit(status, 999, "status")
+        found = self._read(replies.holding, owner, id)
+        for caller, idempotency_key in found:
+            self._write(replies.erase, caller, idempotency_key, status)
+        return self._settled(len(found))
 
     def forget_replies(self, before: datetime) -> int:
         """Forget requests that began before a time, and rate counters as old; return how many requests."""

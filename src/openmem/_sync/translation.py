@@ -16,7 +16,7 @@ from openmem.native import OMP_VERSION
 from openmem.requests import Change, Draft, ListQuery, SearchQuery
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings
-from openmem.translated import reading, writing
+from openmem.translated import importing, reading, writing
 from openmem.translated.backend import Backend, Task
 from openmem.types import (
     Capabilities,
@@ -178,7 +178,7 @@ class TranslatedProvider(Provider):
     def import_(self, drafts: Sequence[Draft], conflict: ImportConflict, call: Call) -> ImportReport:
         """Store records of another store; if one fails, those before it are taken back."""
         self._check_users(draft.user_id for draft in drafts)
-        return self._do(lambda backend, task: writing.take_in(backend, drafts, conflict, task), call)
+        return self._do(lambda backend, task: importing.take_in(backend, drafts, conflict, task), call)
 
     def health(self, call: Call) -> Health:
         """Ask the service something small."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 import typer
 
 from openmem.cli import output
+from openmem.cli.notes import Notes
 from openmem.cli.progress import Progress
 from openmem.cli.session import FAILED, command
 
@@ -26,6 +28,7 @@ Conflict: TypeAlias = Literal["skip", "overwrite"]
 _PLACE: Final = "A file, postgresql://…, http(s)://… of an OMP server, a provider's name, or NAME+http(s)://…"
 _VERBS: Final = {"survey": "looked at", "copy": "copied", "verify": "compared"}
 _NAME_OF_KEY: Final = "OMP_{}_API_KEY"
+_PASSWORD: Final = re.compile(r"(://[^/@:]*):[^/@]*(?=@)|(?<=[?&])password=[^&]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +57,16 @@ class Ends:
     ] = None
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")] = False
 
+    def check(self) -> None:
+        """Refuse a source that is not there, and a copy of a place to itself."""
+        file = _file_of(self.from_)
+        if file is not None and not file.exists():
+            raise typer.BadParameter(f"--from: there is no file {file}")
+        if (_resolved(self.from_), self.from_options) == (_resolved(self.to), self.to_options):
+            raise typer.BadParameter("--to: is the same place as --from")
+
     def source(self) -> Memory:
         """Return the memory that is read."""
-        file = place_of(self.from_).get("url", "://")
-        if "://" not in file and not Path(file).exists():
-            raise typer.BadParameter(f"--from: there is no file {file}")
         return self._memory("FROM", self.from_, self.from_options, "none")
 
     def target(self) -> Memory:
@@ -91,11 +99,10 @@ def copy(
     the end both stores are compared; the exit code is 1 unless everything is there. Keys of services are read from
     OMP_FROM_API_KEY and OMP_TO_API_KEY, or where each provider looks for its own.
     """
-    notes = Notes(state or default_notes(ends))
+    ends.check()
+    notes = Notes(state or default_notes(ends), fingerprint(ends))
+    resume = None if dry_run else notes.read()
     with ends.source() as source, ends.target() as target, Stages(quiet=ends.as_json) as stages:
-        resume = None if dry_run else notes.read()
-        if resume is not None and resume.stage == "copy":
-            stages.say(f"Going on after {output.plural(resume.done)}.")
 
         def advance(progress: TransferProgress) -> None:
             stages.show(progress)
@@ -112,9 +119,16 @@ def copy(
                 limit=batch,
                 resume=start,
                 on_progress=advance,
+                timeout=ends.timeout,
             )
 
-        report = _going_on(run, resume)
+        try:
+            report = _going_on(run, resume, stages.say)
+        except BaseException:
+            written = None if dry_run else notes.read()
+            if written is not None:
+                stages.say(f"Stopped after {output.plural(written.done)}. The same command goes on there.")
+            raise
     if not dry_run:
         notes.forget()
     _show(report, ends.as_json, dry_run)
@@ -160,49 +174,16 @@ class Stages:
             self._progress.__exit__(None, None, None)
 
 
-class Notes:
-    """How far a copy is, in a file, so that a later run goes on there.
-
-    Args:
-        path: The file. Its folder is made when it is needed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self) -> TransferProgress | None:
-        """Return what the file says, or `None` if there is none or it cannot be read as notes."""
-        from pydantic import ValidationError
-
-        from openmem import TransferProgress
-
-        try:
-            return TransferProgress.model_validate_json(self._path.read_bytes())
-        except (FileNotFoundError, ValidationError):
-            return None
-
-    def write(self, progress: TransferProgress) -> None:
-        """Note how far it is, in one piece."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
-        part.write_text(progress.model_dump_json(), encoding="utf-8")
-        part.replace(self._path)
-
-    def forget(self) -> None:
-        """Remove the file."""
-        self._path.unlink(missing_ok=True)
-
-
 def default_notes(ends: Ends) -> Path:
     """Return where the notes of a copy are: a file of its own for each pair of places, users and options."""
-    what = [
-        ends.from_,
-        ends.to,
-        ends.user,
-        *(str(path and path.resolve()) for path in (ends.from_options, ends.to_options)),
-    ]
-    name = hashlib.sha256(json.dumps([*what, os.getcwd()]).encode()).hexdigest()[:16]
-    return Path(typer.get_app_dir("openmem")) / "copies" / f"{name}.json"
+    return Path(typer.get_app_dir("openmem")) / "copies" / f"{fingerprint(ends)}.json"
+
+
+def fingerprint(ends: Ends) -> str:
+    """Return what tells a copy from others: a digest of places, options and user, without passwords."""
+    places = [_PASSWORD.sub(r"\1", place) for place in (_resolved(ends.from_), _resolved(ends.to))]
+    options = [str(path and path.resolve()) for path in (ends.from_options, ends.to_options)]
+    return hashlib.sha256(json.dumps([*places, *options, ends.user]).encode()).hexdigest()[:16]
 
 
 def place_of(text: str) -> dict[str, str]:
@@ -216,6 +197,18 @@ def place_of(text: str) -> dict[str, str]:
     if text.isidentifier():
         return {"provider": text}
     return {"url": text}
+
+
+def _file_of(place: str) -> Path | None:
+    """Return the file that a place is, or `None` for a place elsewhere."""
+    name = place_of(place).get("url", "").removeprefix("sqlite:///")
+    return Path(name) if name and "://" not in name else None
+
+
+def _resolved(place: str) -> str:
+    """Return a place in a form that tells it from others: files by their whole paths."""
+    file = _file_of(place)
+    return place if file is None else str(file.resolve())
 
 
 def read_options(path: Path) -> dict[str, Any]:
@@ -233,17 +226,18 @@ def read_options(path: Path) -> dict[str, Any]:
     return options
 
 
-def _going_on(
-    run: Callable[[TransferProgress | None], TransferReport], start: TransferProgress | None
-) -> TransferReport:
+def _going_on(run: Run, start: TransferProgress | None, say: Callable[[str], None]) -> TransferReport:
     """Run from where the notes say, or from the beginning if the source no longer knows that place."""
     from openmem import InvalidRequestError
 
+    if start is not None:
+        say(f"Going on after {output.plural(start.done)}.")
     try:
         return run(start)
     except InvalidRequestError as error:
         if start is None or "cursor" not in error.message:
             raise
+        say("The notes no longer fit: starting over. What is there already is passed over.")
         return run(None)
 
 
@@ -261,3 +255,5 @@ def _show(report: TransferReport, as_json: bool, dry_run: bool) -> None:
     output.show_rows(["outcome", "memories"], [[name.replace("_", " "), str(getattr(report, name))] for name in done])
     if report.missing or report.different:
         output.say(f"Error: not everything is in {report.target} as in {report.source}: {', '.join(report.examples)}")
+    elif report.verified:
+        output.say(f"All {output.plural(report.verified)} found again in {report.target}, field by field.")

@@ -118,6 +118,11 @@ def refuse_unknown(body: Mapping[str, Any], known: frozenset[str], *, extensions
             raise InvalidRequestError(f"{shown} is unknown: the body may hold {', '.join(sorted(known))}{hint}")
 
 
+def as_whole(value: Any) -> Any:
+    """Return 1 for 1.0, which is the same number to JSON, and anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _kind_of(content_type: str | None, encoding: str | None) -> str:
     if encoding and encoding.strip().lower() != "identity":
         raise UnsupportedMediaError("the body must not be compressed")

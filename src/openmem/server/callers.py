@@ -7,10 +7,10 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 from openmem import Access, AsyncServerStore, KeyInfo, UnauthorizedError, parse_grant
-from openmem.server.waiting import clock
+from openmem.server.waiting import Together, clock
 
 REMEMBERED: Final = 2.0
 """Seconds for which a key is taken to be as it was: a revocation works within them."""
@@ -34,6 +34,9 @@ class Caller:
 
 ANYBODY: Final = Caller(NOBODY, EVERYTHING)
 
+Known: TypeAlias = tuple[float, Caller, datetime | None]
+"""Until when a key is taken to be as it was, who it is, and when it expires."""
+
 
 class Callers:
     """Finds out who is asking.
@@ -46,7 +49,9 @@ class Callers:
     def __init__(self, store: AsyncServerStore | None, *, open_without_keys: bool) -> None:
         self._store = store
         self._open_without_keys = open_without_keys
-        self._known: OrderedDict[bytes, tuple[float, Caller, datetime | None]] = OrderedDict()
+        self._known: OrderedDict[bytes, Known] = OrderedDict()
+        self._finding: Together[bytes, Known] = Together()
+        self._counting: Together[None, bool] = Together()
         self._locked = False
         self._asked_again_at = 0.0
         self._used: dict[str, datetime] = {}
@@ -74,7 +79,7 @@ class Callers:
             self._locked = True
             return True
         if clock() >= self._asked_again_at:
-            self._locked = await self._store.has_keys()
+            self._locked = await self._counting.ask(None, self._store.has_keys)
             self._asked_again_at = clock() + REMEMBERED
         return self._locked
 
@@ -82,7 +87,7 @@ class Callers:
         mark, now = hashlib.sha256(secret.encode()).digest(), clock()
         found = self._known.get(mark)
         if found is None or found[0] <= now:
-            found = await self._look_up(mark, secret, now)
+            found = await self._finding.ask(mark, lambda: self._look_up(mark, secret, now))
         _, caller, expires_at = found
         at = datetime.now(UTC)
         if expires_at is not None and expires_at <= at:
@@ -90,7 +95,7 @@ class Callers:
         self._used[caller.id] = at
         return caller
 
-    async def _look_up(self, mark: bytes, secret: str, now: float) -> tuple[float, Caller, datetime | None]:
+    async def _look_up(self, mark: bytes, secret: str, now: float) -> Known:
         info = await self._store.find_key(secret) if self._store is not None else None
         if info is None:
             self._known.pop(mark, None)

@@ -34,7 +34,8 @@ def unknown_route() -> NotFoundError:
 def error_reply(error: OMPError, request_id: str) -> Reply:
     """Return the envelope of an error, with the headers that belong to its status."""
     error.request_id = request_id
-    reply = json_reply(json.dumps(error.to_envelope(), allow_nan=False, default=str).encode(), error.http_status)
+    text = json.dumps(error.to_envelope(), allow_nan=False, default=str, separators=(",", ":"))
+    reply = json_reply(text.encode(), error.http_status)
     if error.http_status == 401:
         reply.with_header("www-authenticate", "Bearer")
     if isinstance(error, MethodNotAllowedError):

@@ -5,22 +5,27 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from openmem import AsyncMemory, InvalidRequestError, Seed
+from openmem import AsyncMemory, DeadlineExceededError, InvalidRequestError, Seed
 from openmem.server.bodies import check_json_type, parse_object, read_body
 from openmem.server.callers import NOBODY, Caller
 from openmem.server.parameters import Parameters
+from openmem.server.waiting import clock, within
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
     from openmem.server.service import Service
 
+T = TypeVar("T")
+
 MAX_WAIT: Final = 86_400.0
+
+_TIME_IS_UP: Final = "the time for the request is up"
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}", re.ASCII)
 _SECONDS: Final = re.compile(r"[0-9]{1,30}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
@@ -46,6 +51,7 @@ class Exchange:
         self.receive = receive
         self.caller = caller
         self.request_id = request_id
+        self._began = clock()
 
     @cached_property
     def headers(self) -> dict[bytes, bytes]:
@@ -67,16 +73,41 @@ class Exchange:
             self.service.memory.acting(app=said)  # a wrong header is refused, even one that counts for nothing
         return self.caller.app
 
-    @cached_property
+    @property
     def timeout(self) -> float | None:
-        """Seconds that the verb may take: what the server allows, or less if the client waits less long."""
-        own, text = self.service.timeout, self.header("x-omp-timeout")
+        """Seconds left for the verb, of what the server allows, or of less if the client waits less long."""
+        own, patience = self.service.timeout, self.patience
+        whole = own if patience is None else min(patience, MAX_WAIT if own is None else own)
+        return None if whole is None else whole - (clock() - self._began)
+
+    async def in_time(self, work: Awaitable[T]) -> T:
+        """Return what `work` returns, for what is not a verb and has no limit of its own.
+
+        Raises:
+            DeadlineExceededError: It took longer than a verb may take.
+        """
+        try:
+            return await within(work, self._limit())
+        except TimeoutError:
+            raise DeadlineExceededError(_TIME_IS_UP) from None
+
+    def _limit(self) -> float | None:
+        try:
+            left = self.timeout
+            return None if left is None else max(0.0, left)
+        except InvalidRequestError:  # which the verb will say; who asks comes first
+            return self.service.timeout
+
+    @cached_property
+    def patience(self) -> float | None:
+        """Seconds that the client is willing to wait, if it says so."""
+        text = self.header("x-omp-timeout")
         if text is None:
-            return own
+            return None
         seconds = float(text) if _SECONDS.fullmatch(text) else math.nan
         if not 0 < seconds < math.inf:
             raise InvalidRequestError("X-OMP-Timeout must be a number of seconds above 0")
-        return min(seconds, MAX_WAIT if own is None else own)
+        return seconds
 
     def header(self, name: str) -> str | None:
         """Return the text of a header.
@@ -98,8 +129,11 @@ class Exchange:
         Args:
             seed: Makes an `add` repeatable.
         """
+        left = self.timeout
+        if left is not None and left <= 0:
+            raise DeadlineExceededError(_TIME_IS_UP)
         return self.service.memory.acting(
-            access=self.caller.access, app=self.app, request_id=self.request_id, timeout=self.timeout, seed=seed
+            access=self.caller.access, app=self.app, request_id=self.request_id, timeout=left, seed=seed
         )
 
     def user(self, *named: str | None) -> str:

@@ -13,11 +13,12 @@ from typing import Final
 from openmem import AsyncServerStore, OMPError, RateLimitedError
 from openmem.server.asgi import OPERATIONS, ASGIApp, Message, Receive, Scope, Send, header
 from openmem.server.refusals import refuse
-from openmem.server.waiting import clock
+from openmem.server.waiting import clock, within
 
 log: Final = logging.getLogger("openmem.server")
 
 MAX_CALLERS: Final = 10_000
+STORE_SECONDS: Final = 1.0
 _MINUTE: Final = 60.0
 _ALMOST: Final = 1e-9
 
@@ -74,10 +75,11 @@ class RateLimiter:
 
     async def _ask(self, store: AsyncServerStore, caller: str) -> float:
         try:
-            wait = await store.take(caller, self._per_minute // self._lease, datetime.now(UTC))
-        except OMPError as error:
+            wait = await within(store.take(caller, self._per_minute // self._lease, datetime.now(UTC)), STORE_SECONDS)
+        except (OMPError, TimeoutError) as error:
             if not self._store_failed:
-                log.warning("the store cannot count requests, each process counts its own: %s", error.code)
+                code = error.code if isinstance(error, OMPError) else "no answer in time"
+                log.warning("the store cannot count requests, each process counts its own: %s", code)
             self._store_failed = True
             return 0.0
         self._store_failed = False

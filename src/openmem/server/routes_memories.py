@@ -93,6 +93,7 @@ async def delete_memory(exchange: Exchange) -> Reply:
     if owner is None and await journal.needed():
         owner = (await memory.get(id)).user_id
     await memory.delete(id, user_id=owner)
+    await exchange.service.replies.erase(exchange, id, owner)
     if owner is not None:
         await journal.enter(exchange, "delete", owner, id)
     return empty_reply()

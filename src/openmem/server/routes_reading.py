@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from openmem import CapabilityFeatures, InvalidRequestError
-from openmem.server.bodies import refuse_unknown
-from openmem.server.exchange import Exchange
+from openmem.server.bodies import as_whole, refuse_unknown
+from openmem.server.exchange import MAX_WAIT, Exchange
 from openmem.server.replies import Reply, entries_reply, json_reply, model_reply, results_reply
 
 _CONTEXT: Final = frozenset(("query", "user_id", "scope", "token_budget", "tags", "as_of"))
@@ -76,6 +76,8 @@ async def search_at_length(exchange: Exchange) -> Reply:
     fields = exchange.json()
     refuse_unknown(fields, frozenset(_SEARCH), extensions=False)
     given = {name: value for name, value in fields.items() if value is not None}
+    if "limit" in given:
+        given["limit"] = as_whole(given["limit"])
     words, user_id = given.pop("q", None), exchange.user(_user_of(given))
     given.pop("user_id", None)
     purpose = given.pop("purpose", "search")
@@ -96,7 +98,7 @@ async def get_context(exchange: Exchange) -> Reply:
         cast("Any", fields.get("query")),
         user_id,
         scope=fields.get("scope"),
-        token_budget=500 if budget is None else budget,
+        token_budget=500 if budget is None else as_whole(budget),
         tags=fields.get("tags"),
         as_of=fields.get("as_of"),
     )
@@ -122,6 +124,7 @@ def _user_of(fields: dict[str, Any]) -> str | None:
 
 
 async def reembed(exchange: Exchange) -> Reply:
-    """Answer POST /reembed."""
-    report = await exchange.memory().reembed()
+    """Answer POST /reembed: it takes as long as it takes, unless the client will not wait as long."""
+    patience = exchange.patience
+    report = await exchange.memory().reembed(timeout=None if patience is None else min(patience, MAX_WAIT))
     return json_reply(report.model_dump_json().encode())

@@ -129,7 +129,7 @@ class Resource:
         exchange = Exchange(self._service, scope, receive, ANYBODY, request_id)
         try:
             if verb.needs_key:
-                exchange.caller = await self._service.callers.identify(scope["headers"])
+                exchange.caller = await exchange.in_time(self._service.callers.identify(scope["headers"]))
             if verb.body == "json":
                 await exchange.read()
         except OMPError as error:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 
 def clock() -> float:
@@ -51,3 +52,36 @@ class Recent(Generic[T]):
                 answer = await self._ask()
                 self._answer = (clock(), answer)
             return self._answer[1]
+
+
+class Together(Generic[K, T]):
+    """Those who have the same question at the same moment ask once. Nothing is remembered."""
+
+    def __init__(self) -> None:
+        self._asked: dict[K, _Question[T]] = {}
+
+    async def ask(self, about: K, question: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return the answer, or raise what the question raises.
+
+        Who stops waiting takes nobody else along; a question for which nobody waits any more is given up, so that
+        nobody who comes later waits for it.
+        """
+        asked = self._asked.get(about)
+        if asked is None:
+            asked = self._asked[about] = _Question(asyncio.create_task(question()))
+        asked.waiting += 1
+        try:
+            return await asyncio.shield(asked.task)
+        finally:
+            asked.waiting -= 1
+            if not asked.waiting:
+                asked.task.cancel()
+            if (asked.task.done() or not asked.waiting) and self._asked.get(about) is asked:
+                del self._asked[about]
+
+
+class _Question(Generic[T]):
+    def __init__(self, task: asyncio.Task[T]) -> None:
+        self.task = task
+        self.waiting = 0
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # should nobody look at it

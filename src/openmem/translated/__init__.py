@@ -25,6 +25,9 @@ where to look; who supersedes whom, and from when, is looked up at every read. S
 deleting the newer memory, hides nothing wrongly. A backend that cannot rewrite metadata sets
 `marks_outdated = False`, and the lookup is made at every read.
 
+Two methods of a backend are there to be fast where the service can be: `insert_many`, for batches of new memories that
+need no look at others, and `following`, for an export that need not read everything for each page.
+
 What is weaker than in a store of our own: `key` and `update` are serialised within one instance only, and a batch
 that fails is taken back memory by memory, which a killed process does not do.
 """

@@ -6,10 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, ClassVar
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Final
 
-from openmem.types import MemoryRecord, SearchMode
+from openmem.types import UTC, MemoryRecord, SearchMode
+
+Place = tuple[int, str]
+"""Where a memory stands among those of its user: a number, and a text for those of equal numbers."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +66,12 @@ class Backend(ABC):
     name: ClassVar[str]
     marks_outdated: ClassVar[bool] = True
     """Whether metadata can be rewritten in place; if not, supersession is looked up at every read."""
+    filters: ClassVar[bool] = True
+    """Whether `entries` costs less with values of mirrors than without; if not, an import reads all of a user once."""
     most_hits: ClassVar[int | None] = None
     """How many results one search can return; `None` for any number."""
+    most_inserts: ClassVar[int] = 1
+    """How many memories of a user `insert_many` stores at once; with 1 it is never called."""
     lists_all_scored: ClassVar[bool] = False
     """Whether `nearest` in vector mode returns every memory of the user when asked for enough of them."""
 
@@ -73,6 +83,19 @@ class Backend(ABC):
             record: All that is known of it. An empty `id` lets the backend choose one; any other must be kept.
             outdated: The mark to store.
         """
+
+    def insert_many(
+        self, records: Sequence[MemoryRecord], outdated: Sequence[bool], note: Callable[[Entry], object]
+    ) -> Sequence[Entry]:
+        """Store new memories of one user in one request, and return them in order.
+
+        Args:
+            records: As for `insert`.
+            outdated: The mark of each.
+            note: To be called, before an error is raised, with each memory that is stored or may be: the caller
+                removes those.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def rewrite(self, entry: Entry, record: MemoryRecord, *, outdated: bool) -> Entry:
@@ -93,6 +116,24 @@ class Backend(ABC):
         More may be returned, never less.
         """
 
+    def following(
+        self, user_id: str, after: Place | None, count: int
+    ) -> tuple[Sequence[tuple[Place, Entry]], Place | None]:
+        """Return memories of a user behind a place, in an order that lasts, and where to go on.
+
+        Here all are read, oldest first. A service that can be read in parts does better.
+
+        Args:
+            user_id: Whose memories.
+            after: The place of a memory, or what this method returned; it need not be there any more.
+            count: How many are wanted; it may be more or fewer.
+
+        Returns:
+            Memories with their places, and the place to go on from, `None` at the end.
+        """
+        placed = [(place_of(entry.record), entry) for entry in self.entries(user_id, {})]
+        return sorted((each for each in placed if after is None or each[0] > after), key=lambda each: each[0]), None
+
     @abstractmethod
     def nearest(
         self, text: str, user_id: str, equal: Mapping[str, str | bool], count: int, mode: SearchMode
@@ -110,3 +151,8 @@ class Backend(ABC):
     def count_traces(self, handles: Sequence[str]) -> dict[str, int]:
         """Return what is left of erased memories elsewhere in the service, by store."""
         return {}
+
+
+def place_of(record: MemoryRecord) -> Place:
+    """Return the place of a memory by age."""
+    return (record.created_at - _EPOCH) // _MICROSECOND, record.id

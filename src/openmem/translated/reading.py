@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from openmem.cursors import decode_cursor, encode_cursor
 from openmem.errors import InvalidRequestError, NotFoundError
 from openmem.requests import ListQuery, SearchQuery, View
 from openmem.translated import envelope
-from openmem.translated.backend import Backend, Entry, Hit, Task
+from openmem.translated.backend import Backend, Entry, Hit, Place, Task, place_of
 from openmem.translated.views import equal_of, shows, superseded_since
-from openmem.types import UTC, MemoryPage, MemoryRecord, SearchResult
+from openmem.types import MemoryPage, MemoryRecord, SearchResult
 
 GROWTH: Final = 4
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def find(backend: Backend, id_: str, user_id: str | None) -> Entry:
@@ -55,12 +53,12 @@ def page(backend: Backend, query: ListQuery, task: Task) -> MemoryPage:
     task.check()
     superseded = _superseded(backend, query.view, entries)
     shown = [entry.record for entry in entries if shows(query.view, entry.record, task.now, superseded)]
-    shown = [record for record in shown if _in_range(record, query) and (after is None or _place(record) < after)]
-    shown.sort(key=_place, reverse=True)
+    shown = [record for record in shown if _in_range(record, query) and (after is None or place_of(record) < after)]
+    shown.sort(key=place_of, reverse=True)
     cursor = None
     if len(shown) > query.limit:
         shown = shown[: query.limit]
-        cursor = encode_cursor("list", _place(shown[-1]), query.binding)
+        cursor = encode_cursor("list", place_of(shown[-1]), query.binding)
     return MemoryPage.model_construct(items=shown, next_cursor=cursor)
 
 
@@ -87,22 +85,33 @@ def search(backend: Backend, query: SearchQuery, task: Task) -> list[SearchResul
 def export_page(
     backend: Backend, user_id: str | None, cursor: str | None, limit: int, task: Task
 ) -> tuple[list[MemoryRecord], str | None]:
-    """Return the next records, hidden ones too: user by user, oldest first."""
-    start: tuple[str, int, str] = ("", 0, "")
+    """Return the next records, hidden ones too: user by user, in the order of the backend."""
+    first, after = "", None
     if cursor is not None:
-        name, micros, id_ = decode_cursor(cursor, "export", (str, int, str), (user_id,))
-        start = (name, micros, id_)
-    taken: list[MemoryRecord] = []
+        first, number, text = decode_cursor(cursor, "export", (str, int, str), (user_id,))
+        after = (number, text)
+    taken: list[tuple[Place, MemoryRecord]] = []
     for owner in [user_id] if user_id is not None else sorted(backend.users()):
-        if cursor is not None and owner < start[0]:
+        if owner < first:
             continue
+        for place, entry in _all_after(backend, owner, after if owner == first else None, limit - len(taken) + 1, task):
+            if len(taken) == limit:
+                (number, text), last = taken[-1]
+                following = encode_cursor("export", (last.user_id, number, text), (user_id,))
+                return [record for _, record in taken], following
+            taken.append((place, entry.record))
+    return [record for _, record in taken], None
+
+
+def _all_after(
+    backend: Backend, user_id: str, after: Place | None, count: int, task: Task
+) -> Iterator[tuple[Place, Entry]]:
+    while True:
         task.check()
-        records = sorted((entry.record for entry in backend.entries(owner, {})), key=_place)
-        taken += [record for record in records if cursor is None or (owner, *_place(record)) > start]
-        if len(taken) > limit:
-            last = taken[limit - 1]
-            return taken[:limit], encode_cursor("export", (last.user_id, *_place(last)), (user_id,))
-    return taken, None
+        found, after = backend.following(user_id, after, count)
+        yield from found
+        if after is None:
+            return
 
 
 def _superseded(backend: Backend, view: View, entries: Iterable[Entry]) -> dict[str, datetime]:
@@ -118,7 +127,7 @@ def _rest(backend: Backend, query: SearchQuery, shown: Sequence[Hit], task: Task
     task.check()
     superseded = _superseded(backend, query.view, entries)
     rest = [entry for entry in entries if shows(query.view, entry.record, task.now, superseded)]
-    rest.sort(key=lambda entry: _place(entry.record), reverse=True)
+    rest.sort(key=lambda entry: place_of(entry.record), reverse=True)
     return [Hit(entry, 0.0) for entry in rest if entry.record.id not in known]
 
 
@@ -144,7 +153,3 @@ def _below(hits: Sequence[Hit], min_score: float | None) -> bool:
 def _in_range(record: MemoryRecord, query: ListQuery) -> bool:
     made = record.created_at
     return (query.since is None or made >= query.since) and (query.until is None or made < query.until)
-
-
-def _place(record: MemoryRecord) -> tuple[int, str]:
-    return (record.created_at - _EPOCH) // _MICROSECOND, record.id

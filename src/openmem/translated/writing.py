@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from openmem.checks import check_window
@@ -14,8 +15,8 @@ from openmem.scopes import ScopePattern
 from openmem.translated import envelope
 from openmem.translated.backend import Backend, Entry, Task
 from openmem.translated.reading import find, oldest
-from openmem.translated.views import equal_of, superseded_since
-from openmem.types import ErasureReceipt, ImportConflict, ImportReport, MemoryRecord, MemorySource, stored_record
+from openmem.translated.views import equal_of
+from openmem.types import ErasureReceipt, MemoryRecord, MemorySource, stored_record
 
 Undo = Callable[[], object]
 
@@ -26,12 +27,12 @@ def add(
     """Store drafts: all, or none if one fails. A draft whose key the user has already updates that memory."""
     records: list[MemoryRecord] = []
     done: list[Undo] = []
-    with ExitStack() as held, _taking_back(backend, done):
+    with ExitStack() as held, taking_back(backend, done):
         for owner in sorted({draft.user_id for draft in drafts if draft.key or draft.supersedes}):
             held.enter_context(task.hold(owner))
-        for draft in drafts:
+        for run in _runs(backend, drafts):
             task.check()
-            records.append(_add_one(backend, draft, done, task))
+            records += _add_run(backend, run, done, task)
             if on_progress is not None:
                 on_progress(len(records), len(drafts))
     return records
@@ -77,20 +78,6 @@ def erase(backend: Backend, user_id: str, scope: ScopePattern | None, task: Task
     )
 
 
-def take_in(backend: Backend, drafts: Sequence[Draft], conflict: ImportConflict, task: Task) -> ImportReport:
-    """Store records of another store under their own ids: all, or none if one fails."""
-    report, done = ImportReport(), list[Undo]()
-    users = sorted({draft.user_id for draft in drafts})
-    with ExitStack() as held, _taking_back(backend, done):
-        for owner in users:
-            held.enter_context(task.hold(owner))
-        hidden = {owner: set(_superseded(backend, owner)) for owner in users}
-        for draft in drafts:
-            task.check()
-            _take_in_one(backend, draft, conflict, hidden[draft.user_id], report, done, task)
-    return report
-
-
 def record_of(draft: Draft, task: Task) -> MemoryRecord:
     """Return the record that storing a draft makes; its id is empty unless the draft has one."""
     source = MemorySource.model_validate(draft.source) if draft.source is not None else None
@@ -114,7 +101,7 @@ def record_of(draft: Draft, task: Task) -> MemoryRecord:
     return stored_record(fields, draft.extensions)
 
 
-class _taking_back:  # noqa: N801 - used like a function
+class taking_back:  # noqa: N801 - used like a function
     """Takes back what was done if the block fails."""
 
     def __init__(self, backend: Backend, done: list[Undo]) -> None:
@@ -137,8 +124,45 @@ class _taking_back:  # noqa: N801 - used like a function
             raise ProviderError(message, provider=self._backend.name, details={"left": left}) from error
 
 
+def is_plain(draft: Draft) -> bool:
+    """Return whether storing a draft asks for no look at other memories."""
+    return draft.key is None and not draft.supersedes
+
+
+def insert_all(
+    backend: Backend, records: Sequence[MemoryRecord], outdated: Sequence[bool], done: list[Undo]
+) -> list[MemoryRecord]:
+    """Store new memories of one user, in one request if there are several."""
+    if len(records) == 1:
+        found = [backend.insert(records[0], outdated=outdated[0])]
+        done.append(partial(backend.remove, found[0]))
+        return [found[0].record]
+    entries = backend.insert_many(records, outdated, lambda entry: done.append(partial(backend.remove, entry)))
+    done += [partial(backend.remove, entry) for entry in entries]
+    return [entry.record for entry in entries]
+
+
+def _runs(backend: Backend, drafts: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
+    """Yield drafts that can be stored together, in order."""
+    run: list[Draft] = []
+    for draft in drafts:
+        fits = is_plain(draft) and len(run) < backend.most_inserts
+        if run and not (fits and is_plain(run[0]) and run[0].user_id == draft.user_id):
+            yield run
+            run = []
+        run.append(draft)
+    if run:
+        yield run
+
+
+def _add_run(backend: Backend, run: Sequence[Draft], done: list[Undo], task: Task) -> list[MemoryRecord]:
+    if len(run) == 1:
+        return [_add_one(backend, run[0], done, task)]
+    return insert_all(backend, [record_of(draft, task) for draft in run], [False] * len(run), done)
+
+
 def _add_one(backend: Backend, draft: Draft, done: list[Undo], task: Task) -> MemoryRecord:
-    known = _with_key(backend, draft)
+    known = with_key(backend, draft)
     mark_superseded(backend, draft)
     if known is None:
         entry = backend.insert(record_of(draft, task), outdated=False)
@@ -147,39 +171,6 @@ def _add_one(backend: Backend, draft: Draft, done: list[Undo], task: Task) -> Me
         entry = _put(backend, known, draft, task)
         done.append(lambda: backend.rewrite(entry, known.record, outdated=known.outdated))
     return entry.record
-
-
-def _take_in_one(
-    backend: Backend,
-    draft: Draft,
-    conflict: ImportConflict,
-    hidden: set[str],
-    report: ImportReport,
-    done: list[Undo],
-    task: Task,
-) -> None:
-    found = [entry for entry in backend.fetch(draft.id or "", draft.user_id) if entry.record.user_id == draft.user_id]
-    known = oldest(found) if found else _with_key(backend, draft)
-    if known is not None and conflict == "skip":
-        report.skipped += 1
-        return
-    mark_superseded(backend, draft)
-    hidden.update(draft.supersedes or ())
-    record = record_of(draft, task)
-    if known is not None and conflict == "overwrite":
-        changed = {"id": known.record.id, "version": known.record.version + 1, "updated_at": task.now}
-        entry = backend.rewrite(known, record.model_copy(update=changed), outdated=known.outdated)
-        done.append(lambda: backend.rewrite(entry, known.record, outdated=known.outdated))
-        report.overwritten += 1
-        return
-    if known is not None:
-        record = record.model_copy(update={"id": "", "key": None if _with_key(backend, draft) else draft.key})
-    entry = backend.insert(record, outdated=record.id in hidden)
-    done.append(lambda: backend.remove(entry))
-    if known is None:
-        report.imported += 1
-    else:
-        report.duplicated += 1
 
 
 def _put(backend: Backend, entry: Entry, draft: Draft, task: Task) -> Entry:
@@ -203,16 +194,12 @@ def mark_superseded(backend: Backend, draft: Draft) -> None:
                 backend.rewrite(entry, entry.record, outdated=True)
 
 
-def _with_key(backend: Backend, draft: Draft) -> Entry | None:
+def with_key(backend: Backend, draft: Draft) -> Entry | None:
     if draft.key is None:
         return None
     found = backend.entries(draft.user_id, {envelope.KEY: draft.key})
     found = [entry for entry in found if entry.record.key == draft.key]
     return oldest(found) if found else None
-
-
-def _superseded(backend: Backend, user_id: str) -> dict[str, Any]:
-    return superseded_since(entry.record for entry in backend.entries(user_id, {envelope.LINKS: True}))
 
 
 def _of_scope(backend: Backend, user_id: str, scope: ScopePattern | None) -> list[Entry]:

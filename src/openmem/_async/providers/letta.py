@@ -30,15 +30,13 @@ class AsyncLettaProvider(AsyncTranslatedProvider):
     name: ClassVar[str] = "letta"
     takes_base_url: ClassVar[bool] = True
     options: ClassVar[frozenset[str]] = frozenset({"embedding", "client", "workers"})
-    native: ClassVar[tuple[str, ...]] = ("add", "delete", "search", "user_id")
+    native: ClassVar[tuple[str, ...]] = ("add", "add_many", "delete", "search", "export", "user_id")
     emulated: ClassVar[tuple[str, ...]] = (
         "get",
         "update",
-        "add_many",
         "delete_all",
         "list",
         "context",
-        "export",
         "import",
         "score",
         "scope",

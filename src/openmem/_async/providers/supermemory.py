@@ -37,6 +37,7 @@ class AsyncSupermemoryProvider(AsyncTranslatedProvider):
     options: ClassVar[frozenset[str]] = frozenset({"client", "task_type", "dreaming", "workers"})
     native: ClassVar[tuple[str, ...]] = (
         "add",
+        "add_many",
         "get",
         "update",
         "delete",
@@ -46,7 +47,6 @@ class AsyncSupermemoryProvider(AsyncTranslatedProvider):
         "exact scope",
     )
     emulated: ClassVar[tuple[str, ...]] = (
-        "add_many",
         "delete_all",
         "list",
         "context",

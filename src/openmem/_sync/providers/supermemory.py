@@ -38,6 +38,7 @@ class SupermemoryProvider(TranslatedProvider):
     options: ClassVar[frozenset[str]] = frozenset({"client", "task_type", "dreaming", "workers"})
     native: ClassVar[tuple[str, ...]] = (
         "add",
+        "add_many",
         "get",
         "update",
         "delete",
@@ -47,7 +48,6 @@ class SupermemoryProvider(TranslatedProvider):
         "exact scope",
     )
     emulated: ClassVar[tuple[str, ...]] = (
-        "add_many",
         "delete_all",
         "list",
         "context",

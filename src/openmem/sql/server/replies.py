@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -13,6 +13,9 @@ from openmem.keys import MAX_REPLY, Remembered, StoredReply
 from openmem.sql.server.dialect import Dialect
 from openmem.sql.sqlite.rows import micros, time_of
 from openmem.sql.steps import Row, Steps
+
+# How a memory begins in the body of a reply; the id may also stand elsewhere, as one that another memory replaced.
+_START: Final = '{"id":'
 
 LIFE: Final = timedelta(hours=24)
 BATCH: Final = 500
@@ -47,7 +50,7 @@ def begin(
     while True:
         rows = yield insert
         if rows:
-            return Remembered(_seed(rows[0]))
+            return Remembered(_seed(rows[0]), is_new=True)
         rows = yield db.query(
             f"""
             select at, entropy, fingerprint, status, headers, body from {db.prefix}replies
@@ -57,7 +60,7 @@ def begin(
             idempotency_key,
         )
         if rows:  # else it was forgotten in between
-            return _remembered(rows[0], fingerprint)
+            return _remembered(rows[0], fingerprint, seed)
 
 
 def end(
@@ -75,6 +78,49 @@ def end(
         status,
         json.dumps(dict(headers)),
         body if len(body) <= MAX_REPLY else None,
+    )
+
+
+def release(db: Dialect, caller: str, idempotency_key: str, seed: Seed) -> Steps[None]:
+    """Forget a request that began under a seed, unless it is answered."""
+    yield db.query(
+        f"""
+        delete from {db.prefix}replies
+        where caller = $1 and idempotency_key = $2 and at = $3 and entropy = $4 and status is null
+        """,
+        caller,
+        idempotency_key,
+        micros(seed.at),
+        str(seed.entropy),
+    )
+
+
+def holding(db: Dialect, user_id: str | None, memory_id: str) -> Steps[Sequence[Row]]:
+    """Return caller and key of the replies that hold a memory, among those of its user if that one is known."""
+    of_user = "" if user_id is None else " and user_id = $2"
+    return (
+        yield db.query(
+            f"""
+            select caller, idempotency_key from {db.prefix}replies
+            where {db.place} > 0{of_user}
+            """,
+            start_of(memory_id),
+            *(() if user_id is None else (user_id,)),
+        )
+    )
+
+
+def erase(db: Dialect, caller: str, idempotency_key: str, status: int) -> Steps[None]:
+    """Put a status without headers and body in the place of a reply."""
+    yield db.query(
+        f"""
+        update {db.prefix}replies set status = $3, headers = $4, body = null
+        where caller = $1 and idempotency_key = $2 and body is not null
+        """,
+        caller,
+        idempotency_key,
+        status,
+        "{}",
     )
 
 
@@ -97,14 +143,20 @@ def forget_user(db: Dialect, user_id: str) -> Steps[int]:
     return len(rows)
 
 
+def start_of(memory_id: str) -> bytes:
+    """Return the bytes with which a memory begins wherever a reply holds it."""
+    return (_START + json.dumps(memory_id, ensure_ascii=False)).encode()
+
+
 def _seed(row: Row) -> Seed:
     return Seed(time_of(row[0]), int(row[1]))
 
 
-def _remembered(row: Row, wanted: str) -> Remembered:
+def _remembered(row: Row, wanted: str, offered: Seed) -> Remembered:
     _, _, fingerprint, status, headers, body = row
     if fingerprint != wanted:
         raise IdempotencyConflictError("the idempotency key was used for another request: give each its own")
     if status is None:
-        return Remembered(_seed(row))
+        # Its own seed: the row was made by this very call, whose first reply was lost.
+        return Remembered(_seed(row), is_new=_seed(row).entropy == offered.entropy)
     return Remembered(_seed(row), StoredReply(status, json.loads(headers), None if body is None else bytes(body)))

@@ -1,0 +1,125 @@
+"""Write what each provider says of itself into docs/providers.md.
+
+    python -m scripts.providers_table            write it
+    python -m scripts.providers_table --check    change nothing; exit 1 if the page is not up to date
+
+The block between the lines `<!-- providers -->` and `<!-- end -->` is replaced. No provider is opened and no SDK is
+needed: capabilities are asked of providers over clients that are never used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+from openmem import Capabilities
+from openmem._io.call import Call
+from openmem.registry import load_async_provider
+from openmem.settings import resolve_settings
+from openmem.testing import HashEmbedder
+
+PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "providers.md"
+NATIVE: Final = "native"
+HERE: Final = "here"
+NOT: Final = "—"
+
+_BLOCK: Final = re.compile(r"^<!-- providers -->\n.*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
+_VERBS: Final = {"import": "`import_`"}
+_PARTS: Final = {
+    "user_id": "users apart",
+    "exact scope": '`scope="a"`',
+    "scope/*": '`scope="a/*"`',
+    "tags": "`tags`",
+    "since": "`since`",
+    "until": "`until`",
+    "valid_from": "`valid_from`",
+    "valid_to": "`valid_to`",
+    "as_of": "`as_of`",
+    "supersedes": "`supersedes`",
+    "key": "`key`",
+    "cursor": "pages",
+    "get without user_id": "`get` without `user_id`",
+    "score": "scores",
+}
+_ALIASES: Final = {"scope": "exact scope"}
+_FLAGS: Final = {
+    "vector_search": '`search(mode="vector")`',
+    "keyword_search": '`search(mode="keyword")`',
+    "supports_audit": "journal",
+    "async_ingestion": "found only after `wait_for_ingest`",
+    "auto_chunking": "long texts in parts",
+}
+
+
+def table() -> str:
+    """Return the table: a row for each verb, argument and flag, a column for each provider."""
+    columns = asyncio.run(_all())
+    rows = [("", list(columns)), ("---", ["---"] * len(columns))]
+    verbs = columns["sqlite"].verbs
+    rows += [(_VERBS.get(verb, f"`{verb}`"), [_of(said, verb) for said in columns.values()]) for verb in verbs]
+    rows += [(shown, [_of(said, part) for said in columns.values()]) for part, shown in _PARTS.items()]
+    rows += [(shown, [_flag(said, flag) for said in columns.values()]) for flag, shown in _FLAGS.items()]
+    return "".join(f"| {name} | {' | '.join(cells)} |\n" for name, cells in rows)
+
+
+def filled(page: str) -> str:
+    """Return the page with the table up to date."""
+    return _BLOCK.sub(lambda found: f"<!-- providers -->\n{table()}<!-- end -->", page)
+
+
+async def _all() -> dict[str, Capabilities]:
+    def unused(*args: object, **kwargs: object) -> None:
+        raise AssertionError("capabilities ask nobody")
+
+    qdrant = SimpleNamespace(vector_store=SimpleNamespace(provider="qdrant"))
+    return {
+        "sqlite": await _said("sqlite", url="unused.db"),
+        "postgres": await _said("postgres", url="postgresql://unused/unused"),
+        "mem0 hosted": await _said("mem0", client=SimpleNamespace(add=unused)),
+        "mem0 in process": await _said("mem0", client=SimpleNamespace(add=unused, vector_store=None, config=qdrant)),
+        "supermemory": await _said("supermemory", client=SimpleNamespace(add=unused, documents=None)),
+        "letta": await _said("letta", client=SimpleNamespace(passages=SimpleNamespace(search=unused))),
+    }
+
+
+async def _said(name: str, *, url: str | None = None, **options: Any) -> Capabilities:
+    settings = resolve_settings(
+        provider=name, url=url, base_url=None, api_key=None, embedder=None, options=options, environ={}
+    )
+    provider = load_async_provider(name)(settings, HashEmbedder())
+    said: Capabilities = await provider.capabilities(Call())
+    return said
+
+
+def _of(said: Capabilities, what: str) -> str:
+    extra: dict[str, Any] = said.features.model_extra or {}
+    native = {_ALIASES.get(part, part) for part in extra.get("native", ())}
+    emulated = {_ALIASES.get(part, part) for part in extra.get("emulated", ())}
+    unknown = (native | emulated) - {*_PARTS, *said.verbs}
+    if unknown:
+        raise SystemExit(f"{said.provider} names what the table has no row for: {', '.join(sorted(unknown))}")
+    if what in emulated:
+        return HERE
+    return NATIVE if what in said.verbs or what in _PARTS else NOT
+
+
+def _flag(said: Capabilities, flag: str) -> str:
+    return "yes" if getattr(said.features, flag) else NOT
+
+
+def main() -> None:
+    """Write or check the page."""
+    old = PAGE.read_text(encoding="utf-8")
+    new = filled(old)
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(new, encoding="utf-8")
+    elif new != old:
+        raise SystemExit("docs/providers.md is not up to date: python -m scripts.providers_table")
+
+
+if __name__ == "__main__":
+    main()
