@@ -2,8 +2,8 @@
 
     python benchmarks/mem0_overhead.py [memories]
 
-The same store, the same vectors, bare and through openmem in turns; the ratio of the medians is what counts. `thread` is
-a bare call in a worker thread, the least that a call costs which does not block the loop; `mem0 async` is mem0's own
+The same store, the same vectors, bare and through openmem in turns; the ratio of the medians is what counts. `thread`
+is a bare call in a worker thread, the least that a call costs which does not block the loop; `mem0 async` is mem0's own
 class for that.
 """
 
