@@ -18,7 +18,7 @@ from tests.vendor.houses import PROVIDERS, House, house
 FEW = 50
 """How many memories each user has in the pairs that are always run."""
 ALWAYS = [("sqlite", "supermemory"), ("letta", "sqlite")]
-# Ten to twenty seconds each on an idle machine: the work is the test.
+# Three to a hundred seconds each: mem0 waits for the disk, Letta sends 4,096 numbers with every memory.
 AT_LENGTH = [pytest.mark.long, pytest.mark.timeout(240)]
 WHOLE = [pytest.param(*pair, EACH, marks=AT_LENGTH) for pair in product(PROVIDERS, PROVIDERS)]
 

@@ -82,6 +82,11 @@ def check_user_id(value: object) -> str:
     return user_id
 
 
+def check_owner(value: object) -> str | None:
+    """Return a user id as `check_user_id` does, or `None` where nobody is named."""
+    return None if value is None else check_user_id(value)
+
+
 def check_id(value: object, name: str = "id") -> str:
     """Return a memory's id: not blank, no control characters, at most 256 characters."""
     return check_text(value, name, MAX_NAME, control=False)

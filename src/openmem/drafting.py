@@ -13,6 +13,7 @@ from openmem.checks import (
     check_choice,
     check_content,
     check_key,
+    check_owner,
     check_supersedes,
     check_tags,
     check_text,
@@ -97,7 +98,7 @@ def make_drafts(items: Sequence[object], user_id: object = None, start: int = 0)
         InvalidRequestError: An item breaks the contract. The message starts with `items[3]:` and
             `details["index"]` holds the number.
     """
-    owner = None if user_id is None else check_user_id(user_id)
+    owner = check_owner(user_id)
     drafts = []
     for index, item in enumerate(items, start):
         try:

@@ -7,6 +7,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_same_script_prints_the_same_on_every_kind_of_store(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    postgres: Callable[[], PostgresServer] = lambda: request.getfixturevalue("postgres")  # noqa: E731
+    postgres: Callable[[], PostgresServer] = partial(request.getfixturevalue, "postgres")
     with house(kind, tmp_path / "house", postgres) as found:
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), json.dumps(found.settings())])
         runpy.run_path(str(SCRIPT), run_name="__main__")

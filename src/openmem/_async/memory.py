@@ -10,7 +10,7 @@ from openmem._async.portability import AsyncPortable
 from openmem._async.provider import AsyncProvider
 from openmem._io.call import Call, Stopwatch
 from openmem._io.concurrency import AsyncBatches, async_to_thread
-from openmem.checks import check_callable
+from openmem.checks import check_callable, check_owner
 from openmem.context import TokenCounter
 from openmem.drafting import make_change, make_draft, make_drafts
 from openmem.scopes import parse_pattern
@@ -164,7 +164,7 @@ class AsyncMemory(AsyncPortable):
             NotFoundError: There is no such memory.
         """
         call = self._call(timeout)
-        known, owner = check_id(id), _owner(user_id)
+        known, owner = check_id(id), check_owner(user_id)
         return await self._use(call, lambda provider: provider.get(known, owner, call))
 
     async def update(
@@ -200,7 +200,7 @@ class AsyncMemory(AsyncPortable):
             VersionConflictError: It has another version than `if_version`; nothing was changed.
         """
         call = self._call(timeout)
-        known, owner = check_id(id), _owner(user_id)
+        known, owner = check_id(id), check_owner(user_id)
         change = make_change(content, scope, tags, confidence, valid_to, supersedes, if_version)
         return await self._use(call, lambda provider: provider.update(known, owner, change, call))
 
@@ -216,7 +216,7 @@ class AsyncMemory(AsyncPortable):
             NotFoundError: There is no such memory.
         """
         call = self._call(timeout)
-        known, owner = check_id(id), _owner(user_id)
+        known, owner = check_id(id), check_owner(user_id)
         await self._use(call, lambda provider: provider.delete(known, owner, call))
 
     async def delete_all(
@@ -332,7 +332,7 @@ class AsyncMemory(AsyncPortable):
             NotFoundError: There is no such memory.
         """
         call = self._call(timeout)
-        known, owner = check_id(id), _owner(user_id)
+        known, owner = check_id(id), check_owner(user_id)
         return [*await self._use(call, lambda provider: provider.history(known, owner, call))]
 
     async def audit(
@@ -447,7 +447,3 @@ async def _timed_health(provider: AsyncProvider, call: Call) -> Health:
     health = await provider.health(call)
     health.latency_ms = watch.milliseconds()
     return health
-
-
-def _owner(user_id: str | None) -> str | None:
-    return None if user_id is None else check_user_id(user_id)

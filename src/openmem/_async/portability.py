@@ -10,7 +10,7 @@ from openmem._async.client import AsyncClient
 from openmem._async.provider import AsyncProvider
 from openmem._async.transfer import AsyncTransfer
 from openmem._io.concurrency import AsyncBatches
-from openmem.checks import check_callable, check_choice, check_flag, check_instance
+from openmem.checks import check_callable, check_choice, check_flag, check_instance, check_owner
 from openmem.errors import InvalidRequestError
 from openmem.portable import memory_of
 from openmem.types import (
@@ -22,7 +22,7 @@ from openmem.types import (
     TransferProgress,
     TransferReport,
 )
-from openmem.validation import MAX_LIST, check_conflict, check_limit, check_user_id
+from openmem.validation import MAX_LIST, check_conflict, check_limit
 
 if TYPE_CHECKING:
     from openmem._async.memory import AsyncMemory
@@ -48,7 +48,7 @@ class AsyncPortable(AsyncClient):
             timeout: Seconds this call may take.
         """
         call = self._call(timeout)
-        owner, size = _owner(user_id), check_limit(limit, MAX_LIST)
+        owner, size = check_owner(user_id), check_limit(limit, MAX_LIST)
         return await self._use(call, lambda provider: pages.export(provider, owner, cursor, size, call))
 
     async def import_(
@@ -125,7 +125,7 @@ class AsyncPortable(AsyncClient):
         work = AsyncTransfer(
             cast("AsyncMemory", self),
             target,
-            user_id=_owner(user_id),
+            user_id=check_owner(user_id),
             conflict=cast(TransferConflict, check_choice(conflict, ("skip", "overwrite"), "conflict")),
             lossy=check_flag(lossy, "lossy"),
             limit=check_limit(limit, MAX_LIST),
@@ -157,7 +157,3 @@ async def _refused(provider: AsyncProvider, users: Sequence[str]) -> dict[str, s
         except InvalidRequestError as error:
             refusals[user_id] = error.message
     return refusals
-
-
-def _owner(user_id: str | None) -> str | None:
-    return None if user_id is None else check_user_id(user_id)

@@ -9,7 +9,7 @@ from typing import ClassVar, Final, TypeVar
 from openmem._async.embedders import AsyncEmbedder
 from openmem._async.provider import AsyncProvider
 from openmem._io.call import Call
-from openmem._io.shim import AsyncSdk, WriterLocks
+from openmem._io.shim import AsyncSdk, WriterLocks, time_anew
 from openmem.checks import MAX_CONTENT, check_limit
 from openmem.native import OMP_VERSION
 from openmem.requests import Change, Draft, ListQuery, SearchQuery
@@ -185,7 +185,7 @@ class AsyncTranslatedProvider(AsyncProvider):
         return Health(ok=True, provider=self.name, detail=dict(detail))
 
     async def _do(self, work: Callable[[Backend, Task], T], call: Call) -> T:
-        task = Task(call.now, call.deadline.check, self._locks.hold)
+        task = Task(call.now, call.deadline.check, self._locks.hold, time_anew)
         return await self._sdk.run(lambda backend: work(backend, task), call.deadline)
 
     def _check_users(self, users: Iterable[str | None]) -> None:

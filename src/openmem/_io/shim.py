@@ -27,6 +27,7 @@ C = TypeVar("C")
 T = TypeVar("T")
 
 CLOSE_WAIT: Final = 1.0
+UNDO_SECONDS: Final = 30.0
 """Seconds that `aclose` waits for calls that still run; what takes longer is left to end by itself."""
 ORPHAN: Final = "orphan call completed after cancellation"
 
@@ -41,6 +42,16 @@ def time_left() -> float | None:
         DeadlineExceededError: The time is used up.
     """
     return _deadline.get().remaining()
+
+
+@contextmanager
+def time_anew() -> Iterator[None]:
+    """Give what is done in the context `UNDO_SECONDS` of its own: who takes steps back must not be late for it."""
+    token = _deadline.set(Deadline.after(UNDO_SECONDS))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
 
 
 class WriterLocks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -45,7 +46,7 @@ class Sender:
             while True:
                 waiting = [document for document in documents if document["id"] not in refs]
                 try:
-                    return refs | SDK.ask(lambda: self._send(namespace, waiting))  # noqa: B023 - runs at once
+                    return refs | SDK.ask(partial(self._send, namespace, waiting))
                 except OMPError as error:
                     doubt = doubt or not is_refusal(error)
                     pause = pause_after(error, attempt)

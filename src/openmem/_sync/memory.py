@@ -11,7 +11,7 @@ from openmem._io.call import Call, Stopwatch
 from openmem._io.concurrency import Batches, to_thread
 from openmem._sync.portability import Portable
 from openmem._sync.provider import Provider
-from openmem.checks import check_callable
+from openmem.checks import check_callable, check_owner
 from openmem.context import TokenCounter
 from openmem.drafting import make_change, make_draft, make_drafts
 from openmem.scopes import parse_pattern
@@ -165,7 +165,7 @@ class Memory(Portable):
             NotFoundError: There is no such memory.
         """
         call = self._call(timeout)
-        known, owner = check_id(id), _owner(user_id)
+        known, owner = check_id(id), check_owner(user_id)
         return self._use(call, lambda provider: provider.get(known, owner, call))
 
     def update(
@@ -201,7 +201,7 @@ class Memory(Portable):
             VersionConflictError: It has another version than `if_version`; nothing was changed.
         """
         call = self._call(timeout)
-        known, owner = check_id(id), _owner(user_id)
+        known, owner = check_id(id), check_owner(user_id)
         change = make_change(content, scope, tags, confidence, valid_to, supersedes, if_version)
         return self._use(call, lambda provider: provider.update(known, owner, change, call))
 
@@ -217,7 +217,7 @@ class Memory(Portable):
             NotFoundError: There is no such memory.
         """
         call = self._call(timeout)
-        known, owner = check_id(id), _owner(user_id)
+        known, owner = check_id(id), check_owner(user_id)
         self._use(call, lambda provider: provider.delete(known, owner, call))
 
     def delete_all(self, user_id: str, *, scope: str | None = None, timeout: float | None = None) -> ErasureReceipt:
@@ -331,7 +331,7 @@ class Memory(Portable):
             NotFoundError: There is no such memory.
         """
         call = self._call(timeout)
-        known, owner = check_id(id), _owner(user_id)
+        known, owner = check_id(id), check_owner(user_id)
         return [*self._use(call, lambda provider: provider.history(known, owner, call))]
 
     def audit(
@@ -446,7 +446,3 @@ def _timed_health(provider: Provider, call: Call) -> Health:
     health = provider.health(call)
     health.latency_ms = watch.milliseconds()
     return health
-
-
-def _owner(user_id: str | None) -> str | None:
-    return None if user_id is None else check_user_id(user_id)

@@ -11,7 +11,7 @@ from openmem._sync import lines as pages
 from openmem._sync.client import Client
 from openmem._sync.provider import Provider
 from openmem._sync.transfer import Transfer
-from openmem.checks import check_callable, check_choice, check_flag, check_instance
+from openmem.checks import check_callable, check_choice, check_flag, check_instance, check_owner
 from openmem.errors import InvalidRequestError
 from openmem.portable import memory_of
 from openmem.types import (
@@ -23,7 +23,7 @@ from openmem.types import (
     TransferProgress,
     TransferReport,
 )
-from openmem.validation import MAX_LIST, check_conflict, check_limit, check_user_id
+from openmem.validation import MAX_LIST, check_conflict, check_limit
 
 if TYPE_CHECKING:
     from openmem._sync.memory import Memory
@@ -49,7 +49,7 @@ class Portable(Client):
             timeout: Seconds this call may take.
         """
         call = self._call(timeout)
-        owner, size = _owner(user_id), check_limit(limit, MAX_LIST)
+        owner, size = check_owner(user_id), check_limit(limit, MAX_LIST)
         return self._use(call, lambda provider: pages.export(provider, owner, cursor, size, call))
 
     def import_(
@@ -124,7 +124,7 @@ class Portable(Client):
         work = Transfer(
             cast("Memory", self),
             target,
-            user_id=_owner(user_id),
+            user_id=check_owner(user_id),
             conflict=cast(TransferConflict, check_choice(conflict, ("skip", "overwrite"), "conflict")),
             lossy=check_flag(lossy, "lossy"),
             limit=check_limit(limit, MAX_LIST),
@@ -156,7 +156,3 @@ def _refused(provider: Provider, users: Sequence[str]) -> dict[str, str]:
         except InvalidRequestError as error:
             refusals[user_id] = error.message
     return refusals
-
-
-def _owner(user_id: str | None) -> str | None:
-    return None if user_id is None else check_user_id(user_id)

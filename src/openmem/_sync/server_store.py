@@ -21,6 +21,7 @@ from openmem.checks import (
     check_id,
     check_instance,
     check_limit,
+    check_owner,
     check_text,
     check_time,
     check_timeout,
@@ -140,7 +141,7 @@ class ServerStore:
         info = KeyInfo(
             id=new_key_id(secrets.randbits(62)),
             app=check_app(app) or "",
-            user_id=None if user_id is None else check_user_id(user_id),
+            user_id=check_owner(user_id),
             grants=check_grants(grants),
             created_at=made,
             expires_at=expires,
@@ -214,7 +215,7 @@ class ServerStore:
         Raises:
             IdempotencyConflictError: The caller used the key for another request.
         """
-        owner = None if user_id is None else check_user_id(user_id)
+        owner = check_owner(user_id)
         seed = Seed(_time(now), entropy())
         named = (_name(caller, "caller"), _name(idempotency_key, "idempotency_key"), _name(fingerprint, "fingerprint"))
         return self._write(replies.begin, *named, owner, seed)
@@ -257,7 +258,7 @@ class ServerStore:
             user_id: Whose it is; without that, the replies of all users are looked through.
             status: What `StoredReply.status` is from now on.
         """
-        owner, id = None if user_id is None else check_user_id(user_id), check_id(memory_id)
+        owner, id = check_owner(user_id), check_id(memory_id)
         check_limit(status, 999, "status")
         found = self._read(replies.holding, owner, id)
         for caller, idempotency_key in found:

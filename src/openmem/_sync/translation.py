@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, Final, TypeVar
 
 from openmem._io.call import Call
-from openmem._io.shim import Sdk, WriterLocks
+from openmem._io.shim import Sdk, WriterLocks, time_anew
 from openmem._sync.embedders import Embedder
 from openmem._sync.provider import Provider
 from openmem.checks import MAX_CONTENT, check_limit
@@ -186,7 +186,7 @@ class TranslatedProvider(Provider):
         return Health(ok=True, provider=self.name, detail=dict(detail))
 
     def _do(self, work: Callable[[Backend, Task], T], call: Call) -> T:
-        task = Task(call.now, call.deadline.check, self._locks.hold)
+        task = Task(call.now, call.deadline.check, self._locks.hold, time_anew)
         return self._sdk.run(lambda backend: work(backend, task), call.deadline)
 
     def _check_users(self, users: Iterable[str | None]) -> None:

@@ -29,5 +29,6 @@ Two methods of a backend are there to be fast where the service can be: `insert_
 need no look at others, and `following`, for an export that need not read everything for each page.
 
 What is weaker than in a store of our own: `key` and `update` are serialised within one instance only, and a batch
-that fails is taken back memory by memory, which a killed process does not do.
+that fails is taken back memory by memory, which a killed process does not do. It has 30 seconds of its own for
+that: the time of the call may be what was used up.
 """

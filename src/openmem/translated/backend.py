@@ -50,11 +50,13 @@ class Task:
         now: The time of the call.
         check: Raises once the deadline has passed.
         hold: Keeps other writers of a user out while the context lasts.
+        anew: Gives what is done in the context a limit of its own, whatever is left of the call's.
     """
 
     now: datetime
     check: Callable[[], None]
     hold: Callable[[str], AbstractContextManager[Any]]
+    anew: Callable[[], AbstractContextManager[Any]]
 
 
 class Backend(ABC):

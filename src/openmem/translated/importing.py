@@ -16,9 +16,8 @@ from openmem.types import ImportConflict, ImportReport, MemoryRecord
 
 def take_in(backend: Backend, drafts: Sequence[Draft], conflict: ImportConflict, task: Task) -> ImportReport:
     """Store records of another store under their own ids: all, or none if one fails."""
-    done = list[Undo]()
     users = sorted({draft.user_id for draft in drafts})
-    with ExitStack() as held, taking_back(backend, done):
+    with ExitStack() as held, taking_back(backend, task) as done:
         for owner in users:
             held.enter_context(task.hold(owner))
         batch = _Import(backend, conflict, task, done, {owner: _Roll(backend, owner) for owner in users})

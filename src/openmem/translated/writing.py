@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -26,8 +26,7 @@ def add(
 ) -> list[MemoryRecord]:
     """Store drafts: all, or none if one fails. A draft whose key the user has already updates that memory."""
     records: list[MemoryRecord] = []
-    done: list[Undo] = []
-    with ExitStack() as held, taking_back(backend, done):
+    with ExitStack() as held, taking_back(backend, task) as done:
         for owner in sorted({draft.user_id for draft in drafts if draft.key or draft.supersedes}):
             held.enter_context(task.hold(owner))
         for run in _runs(backend, drafts):
@@ -101,27 +100,27 @@ def record_of(draft: Draft, task: Task) -> MemoryRecord:
     return stored_record(fields, draft.extensions)
 
 
-class taking_back:  # noqa: N801 - used like a function
-    """Takes back what was done if the block fails."""
-
-    def __init__(self, backend: Backend, done: list[Undo]) -> None:
-        self._backend, self._done = backend, done
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            return
-        left = 0
-        for undo in reversed(self._done):
-            try:
-                undo()
-            except OMPError:
-                left += 1
+@contextmanager
+def taking_back(backend: Backend, task: Task) -> Iterator[list[Undo]]:
+    """Collect what takes steps back, and do that if the block fails, also where it ran out of time."""
+    done: list[Undo] = []
+    try:
+        yield done
+    except BaseException as error:
+        with task.anew():
+            left = sum(not _undone(undo) for undo in reversed(done))
         if left:
             message = f"a write failed, and {left} of the memories stored before it could not be taken back"
-            raise ProviderError(message, provider=self._backend.name, details={"left": left}) from error
+            raise ProviderError(message, provider=backend.name, details={"left": left}) from error
+        raise
+
+
+def _undone(undo: Undo) -> bool:
+    try:
+        undo()
+    except OMPError:
+        return False
+    return True
 
 
 def is_plain(draft: Draft) -> bool:

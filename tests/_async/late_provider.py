@@ -1,0 +1,74 @@
+"""A provider over a service that keeps memories in this process, and does not answer when it is asked to store one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from openmem._async.translation import AsyncTranslatedProvider
+from openmem._io.shim import time_left
+from openmem.registry import ProviderSpec
+from openmem.translated.backend import Backend, Entry, Hit
+from openmem.types import MemoryRecord, SearchMode
+
+SPEC = ProviderSpec("late", "tests._async.late_provider:AsyncLateProvider", "tests._sync.late_provider:LateProvider")
+SILENT = "the service never takes this"
+
+
+class LateBackend(Backend):
+    """Like an SDK, every request takes the time that is left, and none is made when there is none."""
+
+    name: ClassVar[str] = "late"
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Entry] = {}
+
+    def insert(self, record: MemoryRecord, *, outdated: bool) -> Entry:
+        if record.content == SILENT:
+            threading.Event().wait(time_left())
+        time_left()
+        handle = f"h{len(self.kept)}"
+        record = record.model_copy(update={"id": record.id or handle})
+        self.kept[handle] = Entry(handle, record, outdated)
+        return self.kept[handle]
+
+    def rewrite(self, entry: Entry, record: MemoryRecord, *, outdated: bool) -> Entry:
+        time_left()
+        self.kept[entry.handle] = Entry(entry.handle, record, outdated)
+        return self.kept[entry.handle]
+
+    def remove(self, entry: Entry) -> None:
+        time_left()
+        self.kept.pop(entry.handle, None)
+
+    def fetch(self, id: str, user_id: str | None) -> Sequence[Entry]:
+        return [entry for entry in self.kept.values() if entry.record.id == id]
+
+    def entries(self, user_id: str, equal: Mapping[str, str | bool]) -> Sequence[Entry]:
+        return [entry for entry in self.kept.values() if entry.record.user_id == user_id]
+
+    def nearest(
+        self, text: str, user_id: str, equal: Mapping[str, str | bool], count: int, mode: SearchMode
+    ) -> Sequence[Hit]:
+        return [Hit(entry, 1.0) for entry in self.entries(user_id, equal) if text in entry.record.content][:count]
+
+    def users(self) -> Sequence[str]:
+        return sorted({entry.record.user_id for entry in self.kept.values()})
+
+    def ping(self) -> Mapping[str, Any]:
+        return {"kept": len(self.kept)}
+
+
+class AsyncLateProvider(AsyncTranslatedProvider):
+    """One worker, so that a verb begins when the one before it has ended."""
+
+    name: ClassVar[str] = "late"
+    options: ClassVar[frozenset[str]] = frozenset({"workers"})
+
+    def make_backend(self) -> Backend:
+        return LateBackend()
+
+    def let_go(self, backend: Backend) -> None:
+        assert isinstance(backend, LateBackend)
+        backend.kept.clear()
