@@ -192,3 +192,9 @@ def test_result_without_relatives_is_not_taken_apart(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(copies, "_fingerprint", noting)
     assert [folding.keeps(place) for place in range(4)] == [False, True, True, True]
     assert taken_apart == ["likes tea", "likes  tea"]
+
+
+@pytest.mark.parametrize(("more", "left"), [("", 1), (" outside", 1), (" outside again", 2)])
+def test_nine_of_ten_words_in_common_are_enough(more: str, left: int) -> None:
+    nine = "she likes green tea very much after long walks"
+    assert len(fold_copies(found(nine, nine + more))) == left
