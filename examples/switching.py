@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 
 from openmem import Memory, NotFoundError
 
-USER, MOVED, BEFORE = "ann", datetime(2025, 6, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)
+USER = "switching-example"  # one of its own: it is erased at the end
+MOVED, BEFORE = datetime(2025, 6, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def main() -> None:
