@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -38,14 +39,14 @@ class AsyncSqlite:
         if self._read_limit is None:
             self._read_limit = anyio.CapacityLimiter(MAX_READERS)
         job = Job(deadline)
-        return await _in_worker(lambda: self._store.read(steps, job), job, self._read_limit)
+        return await _in_worker(partial(self._store.read, steps, job), job, self._read_limit)
 
     async def write(self, steps: Steps[T], deadline: Deadline) -> T:
         """Run the steps in one transaction."""
         if self._write_limit is None:
             self._write_limit = anyio.CapacityLimiter(1)
         job = Job(deadline)
-        return await _in_worker(lambda: self._store.write(steps, job), job, self._write_limit)
+        return await _in_worker(partial(self._store.write, steps, job), job, self._write_limit)
 
     def defer(self, statement: Query) -> None:
         """Keep a write for the next transaction, which comes in a moment or at `close`."""
@@ -59,7 +60,7 @@ class AsyncSqlite:
     async def checkpoint(self, deadline: Deadline) -> bool:
         """Empty the write-ahead log; return whether readers of old snapshots allowed that."""
         job = Job(deadline)
-        return await _in_worker(lambda: self._store.checkpoint(job), job, None)
+        return await _in_worker(partial(self._store.checkpoint, job), job, None)
 
     async def aclose(self) -> None:
         """Write what was deferred and close the file."""
@@ -101,7 +102,8 @@ class Sqlite:
 
 
 async def _in_worker(work: Callable[[], T], job: Job, limit: anyio.CapacityLimiter | None) -> T:
-    # The store watches the deadline too, but not while a call still waits for a free worker.
+    # The store watches the deadline too, but not while a call still waits for a free worker. The thread forgets `work`
+    # a moment after it gave its result: so that must not hold what closes the file when it is dropped.
     try:
         with anyio.fail_after(job.deadline.remaining()):
             return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limit)
