@@ -131,6 +131,7 @@ def test_failure_in_the_middle_keeps_notes_where_no_file_is_named(few: Path, tar
     assert failed[0] == "Stopped after 3 memories. The same command goes on there."
     assert failed[1].startswith("Error: ")
     [notes] = tmp_path.rglob("*.json")
+    assert "Going on" not in copy(few, target, "--dry-run").stderr
     with sqlite3.connect(target) as connection:
         connection.execute("drop trigger full")
     done = copy(few, target, "--batch", "1")
@@ -163,6 +164,12 @@ def test_dry_run_writes_nothing_and_keeps_no_notes(few: Path, target: Path, tmp_
     assert done.stdout == "4 memories would be copied from sqlite to sqlite.\n"
     assert contents(target) == []
     assert not (tmp_path / "notes").exists()
+
+
+def test_journal_says_which_app_copied(few: Path, target: Path) -> None:
+    copy(few, target, "--app", "mover")
+    with Memory(url=target, embedder="none") as memory:
+        assert {entry.app for entry in memory.audit("ann")} == {"mover"}
 
 
 def test_only_one_users_memories_on_request(few: Path, target: Path) -> None:
