@@ -88,12 +88,6 @@ def test_an_unknown_provider_names_those_there_are() -> None:
         find_spec("redis")
 
 
-def test_a_planned_provider_is_not_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openmem.registry.PLANNED", ("zep",))
-    with pytest.raises(UnsupportedProviderError, match="not part of this version"):
-        Memory("zep")
-
-
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
 def test_built_in_providers_can_be_loaded_in_both_forms(name: str) -> None:
     assert load_async_provider(name).name == load_provider(name).name == name

@@ -21,6 +21,7 @@ Codes, types and statuses are those of the OMP wire protocol; `version_conflict`
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -69,7 +70,7 @@ class OMPError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions pickle by calling the class with `args`; keyword-only state must travel beside it.
-        return _restore, (self.__class__, self.message, self.__dict__.copy(), self.__cause__)
+        return _restore, (self.__class__, self.message, self.__dict__.copy(), _portable(self.__cause__))
 
     def to_envelope(self) -> dict[str, dict[str, Any]]:
         """Return the error as the body every OMP server sends: `{"error": {code, message, type, …}}`."""
@@ -93,7 +94,8 @@ class OMPError(Exception):
             retry_after: Seconds from the reply's `Retry-After` header.
 
         Returns:
-            An instance of the class that owns the code; an unknown code gives a `ProviderError` that keeps it.
+            An instance of the class that owns the code; an unknown code gives a `ProviderError` that keeps it. A
+            body that is too large is an `InvalidRequestError`.
         """
         inner = payload.get("error", payload) if isinstance(payload, Mapping) else None
         if not isinstance(inner, Mapping):
@@ -205,10 +207,20 @@ _CLASS_OF_CODE: dict[str, type[OMPError]] = {
         IngestionTimeoutError,
     )
 }
+_CLASS_OF_CODE["payload_too_large"] = InvalidRequestError
 
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _portable(cause: BaseException | None) -> BaseException | None:
+    # A driver's exception may hold a lock or a connection, or want arguments that it does not keep.
+    try:
+        pickle.loads(pickle.dumps(cause))
+    except Exception:  # noqa: BLE001 - whatever stands in its way, its words can travel
+        return RuntimeError(f"{type(cause).__name__}: {cause}")
+    return cause
 
 
 def _restore(cls: type[E], message: str, state: dict[str, Any], cause: BaseException | None) -> E:

@@ -14,7 +14,6 @@ from typing import Any, Final
 from openmem.errors import InvalidRequestError, UnsupportedProviderError
 
 ENTRY_POINT_GROUP: Final = "openmem.providers"
-PLANNED: Final[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +84,6 @@ def find_spec(name: str) -> ProviderSpec:
         if isinstance(found, ProviderSpec):
             return found
         raise UnsupportedProviderError(f"provider {name!r}: its entry point is no ProviderSpec", provider=name)
-    if name in PLANNED:
-        raise UnsupportedProviderError(
-            f"provider {name!r} is not part of this version of openmem; it has: {_names()}", provider=name
-        )
     hint = f"; for a place give url={name!r}" if "/" in name or "." in name else ""
     raise UnsupportedProviderError(f"there is no provider {name!r}{hint}; installed are: {_names()}", provider=name)
 

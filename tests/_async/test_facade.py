@@ -17,7 +17,6 @@ from openmem import (
     UnsupportedCapabilityError,
     UnsupportedProviderError,
 )
-from openmem.registry import BUILT_IN, PLANNED
 from openmem.testing import HashEmbedder
 
 SECRET = "sk-4711-secret"
@@ -116,18 +115,10 @@ def test_address_and_environment_choose_the_provider(
         monkeypatch.setenv(name, value)
     try:
         shown = repr(AsyncMemory(**given, embedder="none"))
-    except InvalidRequestError as error:  # it is still to come, or its extra is not installed
+    except InvalidRequestError as error:  # its extra is not installed
         shown = error.message
     assert repr(provider) in shown
     assert "u:p" not in shown
-
-
-@pytest.mark.parametrize("provider", sorted({*PLANNED} - {*BUILT_IN}) or ["none is left"])
-def test_provider_that_is_still_to_come_says_so(provider: str) -> None:
-    if provider not in PLANNED:
-        pytest.skip("every planned provider is there")
-    with pytest.raises(UnsupportedProviderError, match=r"is not part of this version of openmem; it has: .*sqlite"):
-        AsyncMemory(provider)
 
 
 def test_unknown_provider_is_refused_and_the_known_ones_are_named() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 
 import pytest
 from hypothesis import given
@@ -91,6 +92,12 @@ def test_unknown_code_is_kept_in_a_provider_error() -> None:
     assert (error.code, error.type, error.provider) == ("teapot", "odd", "p")
 
 
+def test_body_that_is_too_large_is_the_callers_mistake() -> None:
+    error = OMPError.from_response_dict({"error": {"code": "payload_too_large", "message": "m", "type": "invalid"}})
+    assert type(error) is InvalidRequestError
+    assert error.code == "payload_too_large"
+
+
 def test_providers_own_name_wins_over_the_callers() -> None:
     assert OMPError.from_response_dict({"code": "not_found", "provider": "mem0"}, provider="p").provider == "mem0"
 
@@ -135,6 +142,27 @@ def test_pickling_keeps_everything(cls: type[OMPError], protocol: int) -> None:
     assert str(again) == "it broke"
     assert isinstance(again.__cause__, KeyError)
     assert again.__cause__.args == ("driver",)
+
+
+class HoldsALock(Exception):
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.lock = threading.Lock()
+
+
+class WantsMore(Exception):
+    def __init__(self, message: str, *, line: int) -> None:
+        super().__init__(f"{message} in line {line}")
+
+
+@pytest.mark.parametrize("cause", [HoldsALock("no room"), WantsMore("no room", line=3)], ids=type)
+def test_cause_that_cannot_be_pickled_travels_as_its_words(cause: Exception) -> None:
+    error = ProviderError("it broke", provider="sqlite")
+    error.__cause__ = cause
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.message, again.provider) == ("it broke", "sqlite")
+    assert str(again.__cause__) == f"{type(cause).__name__}: {cause}"
+    assert error.__cause__ is cause
 
 
 def test_copy_keeps_a_code_of_its_own() -> None:
