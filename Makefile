@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-vendors test-letta check sync format fuzz bench bench-locomo bench-postgres clean
+.PHONY: help demo test test-all test-vendors test-letta check sync format fuzz bench bench-locomo bench-postgres bench-server clean
 
 help: ## Print the doors.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ bench-locomo: $(VENV)/tools.stamp ## Measure retrieval on real conversations (LO
 # The others have an environment of their own: what they pull in never meets the tests.
 bench-postgres: $(BENCH)/bench.stamp ## Measure Postgres against its limits and against others.
 	@$(BENCH)/bin/python -m benchmarks.postgres $(ARGS)
+
+bench-server: $(VENV)/tools.stamp ## Measure omp-server against a bare app (ARGS="--quick throughput").
+	@$(RUN) -m benchmarks.server $(ARGS)
 
 clean: ## Remove the environment, the caches and what was built.
 	@rm -rf $(VENV) $(BENCH) $(VENDORS) $(LETTA) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
