@@ -16,6 +16,9 @@ from typing import Final
 BUCKETS: Final = 4096
 ENTROPY_BYTES: Final = 9
 
+# More than any `add` has; chance hits as few of 2**68 numbers practically never.
+_MOST_AT_ONCE: Final = 1 << 24
+
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _VALUES: Final = {sign: value for value, sign in enumerate(_ALPHABET)}
@@ -77,6 +80,22 @@ def is_own_id(memory_id: str) -> bool:
     in a store that holds imported memories.
     """
     return _OWN_ID.fullmatch(memory_id) is not None
+
+
+def origin_of(memory_id: str) -> tuple[int, int] | None:
+    """Return the milliseconds and the 68 random bits that the id carries, or `None` for an id of another form."""
+    if not is_own_id(memory_id):
+        return None
+    number = 0
+    for sign in memory_id[4:]:
+        number = number << 5 | _VALUES[sign]
+    return number >> 80, number & ((1 << 68) - 1)
+
+
+def is_made_from(memory_id: str, start: int) -> bool:
+    """Return whether `new_memory_ids` makes this id from a random number, be it for the first memory or a later one."""
+    origin = origin_of(memory_id)
+    return origin is not None and 0 <= origin[1] - (start >> 4) < _MOST_AT_ONCE
 
 
 def bucket_of(memory_id: str) -> int | None:

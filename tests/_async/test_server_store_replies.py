@@ -10,6 +10,7 @@ import pytest
 
 from openmem import AsyncServerStore, IdempotencyConflictError, InvalidRequestError, Remembered, StoredReply
 from openmem._io.concurrency import async_gather
+from openmem.ids import new_memory_ids
 from openmem.keys import MAX_REPLY
 from openmem.sql.server import replies
 from tests.server_stores import written
@@ -167,6 +168,36 @@ async def test_reply_is_erased_by_the_id_of_a_memory_and_the_request_stays_known
         assert kept is not None
         assert kept.body is not None
         assert await store.erase_replies("mem_3") == 1
+
+
+@pytest.mark.parametrize(("user_id", "padding"), [(None, 0), ("ann", MAX_REPLY)], ids=["of several users", "too large"])
+async def test_reply_whose_body_is_not_kept_is_erased_by_an_id(
+    server_store_url_: str, user_id: str | None, padding: int
+) -> None:
+    body = b'{"items":[{"id":"mem_1"},{"id":"mem_\\"2\\"","content":"<secret> %s"}]}' % (b"x" * padding)
+    async with AsyncServerStore(server_store_url_) as store:
+        first = await begin(store, user_id=user_id)
+        await answer(store, body=body)
+        assert b"<secret>" not in written(server_store_url_)
+        assert await store.erase_replies("mem_") == await store.erase_replies("2") == 0
+        assert await store.erase_replies('mem_"2"', user_id="ann") == 1
+        again = await begin(store, user_id=user_id)
+        assert (again.seed, again.reply) == (first.seed, StoredReply(404, {}, None))
+
+
+@pytest.mark.parametrize("number", [0, 9_999])
+async def test_request_that_was_never_answered_is_found_by_what_its_seed_made(
+    server_store_url_: str, number: int
+) -> None:
+    async with AsyncServerStore(server_store_url_) as store:
+        # All of one moment, and one of them about several users.
+        seeds = [(await begin(store, str(count), user_id="ann" if count else None)).seed for count in range(3)]
+        ids = [new_memory_ids(["ann"] * 10_000, seed.at, seed.entropy)[number] for seed in seeds]
+        assert await store.erase_replies(ids[0], user_id="ann") == 1
+        assert await store.erase_replies(ids[2]) == 1
+        await answer(store, "2")  # it was under way
+        found = [(await begin(store, str(count), user_id="ann" if count else None)).reply for count in range(3)]
+        assert found == [StoredReply(404, {}, None), None, StoredReply(404, {}, None)]
 
 
 @pytest.mark.parametrize(

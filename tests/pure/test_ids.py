@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem.ids import BUCKETS, bucket_of, is_own_id, new_memory_id, new_memory_ids, routing_bucket
+from openmem.ids import (
+    BUCKETS,
+    bucket_of,
+    is_made_from,
+    is_own_id,
+    new_memory_id,
+    new_memory_ids,
+    origin_of,
+    routing_bucket,
+)
 
 USER = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 MILLIS = st.integers(0, 2**48 - 1)
@@ -34,6 +43,21 @@ def test_bucket_of_a_new_id_is_that_of_its_user(user_id: str, millis: int, entro
     memory_id = new_memory_id(user_id, millis=millis, entropy=entropy)
     assert is_own_id(memory_id)
     assert bucket_of(memory_id) == routing_bucket(user_id)
+
+
+@given(USER, MILLIS, ENTROPY)
+def test_origin_of_a_new_id_is_what_it_was_made_of(user_id: str, millis: int, entropy: bytes) -> None:
+    memory_id = new_memory_id(user_id, millis=millis, entropy=entropy)
+    assert origin_of(memory_id) == (millis, int.from_bytes(entropy, "big") >> 4)
+
+
+@given(USER, st.integers(1, 50), st.integers(0, 2**71 - 1), st.integers(0, 2**71 - 1))
+def test_ids_are_made_from_their_own_start_alone(user_id: str, count: int, start: int, other: int) -> None:
+    ids = new_memory_ids([user_id] * count, datetime(2026, 3, 1, tzinfo=UTC), start)
+    assert all(is_made_from(memory_id, start) for memory_id in ids)
+    assert not is_made_from(ids[-1], start + 16 * count)
+    assert abs(other - start) < 1 << 28 or not any(is_made_from(memory_id, other) for memory_id in ids)
+    assert not is_made_from("mem_1", start)
 
 
 @given(USER)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import httpx
 import pytest
 
 from openmem import Memory
+from openmem.settings import sqlite_path
 from openmem.testing.postgres import PostgresServer
+from tests.postgres_catalog import execute
 from tests.server.running import Place, running_with_store
 from tests.server_stores import written
 
@@ -194,6 +198,85 @@ def test_deleted_memory_is_in_no_kept_reply_and_does_not_come_back(
     assert place.client.post(path, json={**body, "user_id": f"{user}-3"}, headers=named(user)).status_code == 409
     # A reply that only names it says what it said.
     assert place.client.post("/memories", json=other, headers=named(f"{user}-2")).content == kept.content
+
+
+def big_batch(user: str) -> dict[str, Any]:
+    """A batch whose reply is too large to be kept."""
+    return {"items": [{"content": f"{number} {'x' * 99_000}", "user_id": user} for number in range(11)]}
+
+
+def small_batch(user: str) -> dict[str, Any]:
+    """A batch whose reply is not kept, as several users are in it."""
+    return {"items": [{"content": "a", "user_id": user}, {"content": "b", "user_id": f"{user}-2"}]}
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["of a named user", "by its id alone"])
+@pytest.mark.parametrize("batch", [big_batch, small_batch])
+def test_deleted_memory_does_not_come_back_by_a_batch_whose_reply_is_not_kept(
+    place: Place, user: str, batch: Callable[[str], dict[str, Any]], told: bool
+) -> None:
+    body = batch(user)
+    made = place.client.post("/memories/batch", json=body, headers=named(user)).json()["items"]
+    again = place.client.post("/memories/batch", json=body, headers=named(user))
+    assert again.json()["items"] == made  # as long as they are all there
+    owner = {"X-User-Id": made[-1]["user_id"]} if told else {}
+    assert place.client.delete(f"/memories/{made[-1]['id']}", headers=owner).status_code == 204
+    for _ in range(2):
+        late = place.client.post("/memories/batch", json=body, headers=named(user))
+        assert (late.status_code, late.json()["error"]["code"]) == (404, "not_found")
+    mine = [memory for memory in made if memory["user_id"] == made[-1]["user_id"]]
+    assert count(place.client, made[-1]["user_id"]) == len(mine) - 1
+
+
+def test_memory_that_was_deleted_before_its_request_was_answered_does_not_come_back(place: Place, user: str) -> None:
+    body = {"content": "tea", "user_id": user}
+    made = place.client.post("/memories", json=body, headers=named(user)).json()
+    forget_answer(place, user)
+    assert place.client.post("/memories", json=body, headers=named(user)).json() == made  # its seed is enough
+    forget_answer(place, user)
+    assert place.client.delete(f"/memories/{made['id']}").status_code == 204
+    assert place.client.post("/memories", json=body, headers=named(user)).status_code == 404
+    assert count(place.client, user) == 0
+
+
+def test_answer_that_is_sent_again_is_the_first_one_whatever_became_of_the_memory(place: Place, user: str) -> None:
+    body = {"content": "tea", "user_id": user}
+    first = place.client.post("/memories", json=body, headers=named(user))
+    path = f"/memories/{first.json()['id']}"
+    assert place.client.patch(path, json={"content": "coffee"}).headers["etag"] == '"2"'
+    again = place.client.post("/memories", json=body, headers=named(user))
+    assert (again.content, again.headers["etag"]) == (first.content, '"1"')
+    stale = {"If-Match": again.headers["etag"]}
+    assert place.client.patch(path, json={"content": "milk"}, headers=stale).status_code == 412
+    assert place.client.get(path).json()["content"] == "coffee"
+
+
+def test_batch_whose_answer_is_not_kept_is_answered_with_the_memories_as_they_are_now(place: Place, user: str) -> None:
+    made = place.client.post("/memories/batch", json=small_batch(user), headers=named(user)).json()["items"]
+    place.client.patch(f"/memories/{made[0]['id']}", json={"content": "changed"})
+    again = place.client.post("/memories/batch", json=small_batch(user), headers=named(user)).json()["items"]
+    assert [memory["content"] for memory in again] == ["changed", "b"]
+
+
+def test_change_does_not_know_the_header_and_is_guarded_by_its_version(place: Place, user: str) -> None:
+    made = place.client.post("/memories", json={"content": "tea", "user_id": user}).json()
+    path = f"/memories/{made['id']}"
+    plain = [place.client.patch(path, json={"content": "milk"}, headers=named(user)).headers for _ in range(2)]
+    assert [headers["etag"] for headers in plain] == ['"2"', '"3"']
+    guarded = {**named(user), "If-Match": '"3"'}
+    replies = [place.client.patch(path, json={"content": "coffee"}, headers=guarded) for _ in range(2)]
+    assert [reply.status_code for reply in replies] == [200, 412]
+    assert replies[1].json()["error"]["details"] == {"version": 4}
+
+
+def forget_answer(place: Place, key: str) -> None:
+    """Leave the request as a server does that dies after it stored the memory and before it answered."""
+    change = "update {}replies set status = null, headers = null, body = null, ids = null where idempotency_key = '{}'"
+    if place.store_url.startswith("postgresql:"):
+        execute(place.store_url, change.format("openmem_server.", key))
+        return
+    with closing(sqlite3.connect(sqlite_path(place.store_url))) as file, file:
+        file.execute(change.format("", key))
 
 
 def test_memory_of_another_user_stays_in_its_reply(place: Place, user: str) -> None:

@@ -209,7 +209,7 @@ class AsyncServerStore:
             fingerprint: What tells the request from others, such as a hash of method, path and body.
             now: The time of the request.
             user_id: The user whose memories the reply will hold. `None`: those of several, so that its body is not
-                kept, as nobody could find it when one of them is to be forgotten.
+                kept, only the ids in it, as nobody could find it when one of them is to be forgotten.
 
         Raises:
             IdempotencyConflictError: The caller used the key for another request.
@@ -229,8 +229,8 @@ class AsyncServerStore:
             idempotency_key: As in `begin_reply`.
             status: The HTTP status.
             headers: The headers that a repetition is to have, too.
-            body: The body. One of more than a mebibyte, or of several users, is not kept: `StoredReply.body` is then
-                `None`, and the seed finds what was stored.
+            body: The body. Of one of more than a mebibyte, or of several users, only the ids are kept:
+                `StoredReply.body` is then `None`, and the seed finds what was stored.
         """
         named = (_name(caller, "caller"), _name(idempotency_key, "idempotency_key"))
         check_limit(status, 999, "status")
@@ -250,18 +250,20 @@ class AsyncServerStore:
         await self._write(replies.release, *named, check_instance(seed, Seed, "seed"))
 
     async def erase_replies(self, memory_id: str, *, user_id: str | None = None, status: int = 404) -> int:
-        """Erase the replies that hold a memory, but not that they were sent; return how many.
+        """Erase the replies to the requests that stored a memory, but not that they were made; return how many.
+
+        A request that is not answered yet is found by its seed, and its reply will not be kept.
 
         Args:
             memory_id: The memory.
-            user_id: Whose it is; without that, the replies of all users are looked through.
+            user_id: Whose it is; without that, the requests of all users are looked through.
             status: What `StoredReply.status` is from now on.
         """
         owner, id = check_owner(user_id), check_id(memory_id)
         check_limit(status, 999, "status")
         found = await self._read(replies.holding, owner, id)
-        for caller, idempotency_key in found:
-            await self._write(replies.erase, caller, idempotency_key, status)
+        for caller, idempotency_key, seed in found:
+            await self._write(replies.erase, caller, idempotency_key, seed, status)
         return await self._settled(len(found))
 
     async def forget_replies(self, before: datetime) -> int:

@@ -27,7 +27,7 @@ class Dialect:
         prefix: What stands before the name of a table.
         numbered: Parameters are `$1`; else they are `?`, in the order of their marks.
         blob: The type of bytes.
-        place: What finds bytes, given as parameter 1, in the column `body`; 0 is nowhere.
+        place: What finds bytes, given as parameter 1, in the columns `ids` or else `body`; 0 is nowhere.
         serial: The type of a number that grows by itself.
         unlogged: What makes a table that a crash of the server may empty.
     """
@@ -55,13 +55,17 @@ class Dialect:
 
 
 SQLITE: Final = Dialect(
-    prefix="", numbered=False, blob="blob", place="instr(body, $1)", serial="integer primary key autoincrement"
+    prefix="",
+    numbered=False,
+    blob="blob",
+    place="instr(coalesce(ids, body), $1)",
+    serial="integer primary key autoincrement",
 )
 POSTGRES: Final = Dialect(
     prefix=f"{SCHEMA}.",
     numbered=True,
     blob="bytea",
-    place="position(cast($1 as bytea) in body)",
+    place="position(cast($1 as bytea) in coalesce(ids, body))",
     serial="bigint generated always as identity primary key",
     unlogged="unlogged ",
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
 from openmem.access import Seed
 from openmem.errors import IdempotencyConflictError
+from openmem.ids import is_made_from, origin_of
 from openmem.keys import MAX_REPLY, Remembered, StoredReply
 from openmem.sql.server.dialect import Dialect
 from openmem.sql.sqlite.rows import micros, time_of
@@ -16,6 +18,7 @@ from openmem.sql.steps import Row, Steps
 
 # How a memory begins in the body of a reply; the id may also stand elsewhere, as one that another memory replaced.
 _START: Final = '{"id":'
+_STARTS: Final = re.compile(rb'\{"id":"(?:[^"\\]|\\.)*"')
 
 LIFE: Final = timedelta(hours=24)
 BATCH: Final = 500
@@ -35,7 +38,7 @@ def begin(
         values($1, $2, $3, $4, $5, $6)
         on conflict(caller, idempotency_key) do update set
           fingerprint = excluded.fingerprint, user_id = excluded.user_id, at = excluded.at,
-          entropy = excluded.entropy, status = null, headers = null, body = null
+          entropy = excluded.entropy, status = null, headers = null, body = null, ids = null
         where replies.at <= $7
         returning at, entropy
         """,
@@ -66,11 +69,11 @@ def begin(
 def end(
     db: Dialect, caller: str, idempotency_key: str, status: int, headers: Mapping[str, str], body: bytes
 ) -> Steps[None]:
-    """Store the reply, unless there is one or the request was forgotten; of several users or too large, no body."""
+    """Store the reply, unless there is one or the request was forgotten; of several users or too large, only ids."""
     yield db.query(
         f"""
         update {db.prefix}replies set status = $3, headers = $4,
-          body = case when user_id is not null then cast($5 as {db.blob}) end
+          body = case when user_id is not null then cast($5 as {db.blob}) end, ids = $6
         where caller = $1 and idempotency_key = $2 and status is null
         """,
         caller,
@@ -78,6 +81,7 @@ def end(
         status,
         json.dumps(dict(headers)),
         body if len(body) <= MAX_REPLY else None,
+        b"".join(_STARTS.findall(body)),
     )
 
 
@@ -95,30 +99,39 @@ def release(db: Dialect, caller: str, idempotency_key: str, seed: Seed) -> Steps
     )
 
 
-def holding(db: Dialect, user_id: str | None, memory_id: str) -> Steps[Sequence[Row]]:
-    """Return caller and key of the replies that hold a memory, among those of its user if that one is known."""
-    of_user = "" if user_id is None else " and user_id = $2"
-    return (
-        yield db.query(
-            f"""
-            select caller, idempotency_key from {db.prefix}replies
-            where {db.place} > 0{of_user}
-            """,
-            start_of(memory_id),
-            *(() if user_id is None else (user_id,)),
-        )
+def holding(db: Dialect, user_id: str | None, memory_id: str) -> Steps[list[tuple[str, str, Seed]]]:
+    """Return caller, key and seed of the requests that stored a memory, those that are not answered yet too.
+
+    Args:
+        db: The dialect.
+        user_id: Whose memory it is; without that, the requests of all users are looked through.
+        memory_id: The memory.
+    """
+    of_user = "" if user_id is None else " and (user_id = $4 or user_id is null)"
+    rows = yield db.query(
+        f"""
+        select caller, idempotency_key, at, entropy, status is null from {db.prefix}replies
+        where ({db.place} > 0 or status is null and at between $2 and $3){of_user}
+        """,
+        start_of(memory_id),
+        *_moment_of(memory_id),
+        *(() if user_id is None else (user_id,)),
     )
+    # What an unanswered request stored, nobody wrote down: its seed tells.
+    return [(row[0], row[1], _seed(row[2:])) for row in rows if not row[4] or is_made_from(memory_id, int(row[3]))]
 
 
-def erase(db: Dialect, caller: str, idempotency_key: str, status: int) -> Steps[None]:
-    """Put a status without headers and body in the place of a reply."""
+def erase(db: Dialect, caller: str, idempotency_key: str, seed: Seed, status: int) -> Steps[None]:
+    """Put a status without headers and body in the place of the reply to a request that began under a seed."""
     yield db.query(
         f"""
-        update {db.prefix}replies set status = $3, headers = $4, body = null
-        where caller = $1 and idempotency_key = $2 and body is not null
+        update {db.prefix}replies set status = $5, headers = $6, body = null, ids = null
+        where caller = $1 and idempotency_key = $2 and at = $3 and entropy = $4
         """,
         caller,
         idempotency_key,
+        micros(seed.at),
+        str(seed.entropy),
         status,
         "{}",
     )
@@ -146,6 +159,12 @@ def forget_user(db: Dialect, user_id: str) -> Steps[int]:
 def start_of(memory_id: str) -> bytes:
     """Return the bytes with which a memory begins wherever a reply holds it."""
     return (_START + json.dumps(memory_id, ensure_ascii=False)).encode()
+
+
+def _moment_of(memory_id: str) -> tuple[int, int]:
+    """Return the microseconds between which the seed of a memory lies: those around its millisecond, or none."""
+    origin = origin_of(memory_id)
+    return (1, 0) if origin is None else ((origin[0] - 1) * 1000, (origin[0] + 2) * 1000)
 
 
 def _seed(row: Row) -> Seed:

@@ -16,7 +16,7 @@ _LEDGER: Final = f"{SCHEMA}.migrations"
 
 def migrations(db: Dialect) -> tuple[tuple[str, ...], ...]:
     """Return the statements of each version, from 1 on."""
-    return (_first(db),)
+    return _first(db), _second(db)
 
 
 def touch() -> Steps[None]:
@@ -118,6 +118,11 @@ def _first(db: Dialect) -> tuple[str, ...]:
         """,
         f"create index journal_user on {p}journal(user_id, at desc, entry desc)",
     )
+
+
+def _second(db: Dialect) -> tuple[str, ...]:
+    # The ids of the memories in a reply, whether or not its body is kept; null: not answered yet, or by version 1.
+    return (f"alter table {db.prefix}replies add column ids {db.blob}",)
 
 
 # Replies hold what users store: what is deleted is overwritten at once, and nobody else may read the file.
