@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 from openmem import AsyncServerStore, ProviderUnavailableError
 from openmem.server.asgi import ASGIApp
 from openmem.server.edge import Edge
 from openmem.server.gate import Drain, Gate
-from openmem.server.metrics import Metrics
+from openmem.server.metrics import FOLDER_VARIABLE, Metrics
 from openmem.server.rate import RateLimit, RateLimiter
 from openmem.server.tracing import traced
 
@@ -194,6 +196,15 @@ async def test_metrics_have_templates_and_codes_and_no_ids() -> None:
     assert "_created" not in text
     assert "very-private" not in text
     assert "made" not in text
+
+
+def test_numbers_can_be_read_while_a_worker_makes_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    (tmp_path / "counter_1.db").touch()  # as it is before the first number is written: the answer was a 500
+    key = mmap_key("omp_errors", "omp_errors_total", ["code"], ["not_found"], "-")
+    with closing(MmapedDict(str(tmp_path / "counter_2.db"))) as other:  # type: ignore[no-untyped-call]
+        other.write_value(key, 3.0, 0.0)  # type: ignore[no-untyped-call]
+    assert b'omp_errors_total{code="not_found"} 3.0' in Metrics().text()
 
 
 @pytest.fixture

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from openmem.server.asgi import verb_of
 
@@ -65,7 +65,7 @@ class Metrics:
             return generate_latest(_Plain(self._registry))
         _forget_dead(folder)
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
+        _Workers(registry, path=folder)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
 
@@ -82,12 +82,28 @@ class _Plain(CollectorRegistry):
             yield metric
 
 
+class _Workers(MultiProcessCollector):
+    """The numbers of all workers, but for those that only just made their files and have none yet."""
+
+    def collect(self) -> Iterable[Metric]:
+        files = Path(self._path).glob("*.db")
+        merged: Iterable[Metric] = self.merge([str(file) for file in files if _is_written(file)])  # type: ignore[no-untyped-call]
+        return merged
+
+
+def _is_written(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:  # of a worker that is gone
+        return False
+
+
 def _forget_dead(folder: str) -> None:
     # A worker that was killed could not take its gauges along.
     for file in Path(folder).glob("gauge_live*_*.db"):
         pid = file.stem.rpartition("_")[2]
         if pid.isdigit() and not _is_alive(int(pid)):
-            mark_process_dead(int(pid), path=folder)  # type: ignore[no-untyped-call]
+            file.unlink(missing_ok=True)  # another worker may have seen it, too
 
 
 def _is_alive(pid: int) -> bool:
