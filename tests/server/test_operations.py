@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from openmem import ServerStore
 from openmem.testing.postgres import PostgresServer
-from tests.server.process import Process, request, run, started, until
+from tests.server.process import Process, command, environment, request, run, started, until
 
 HINT = "omp keys create --app NAME --user '*' --grant 'admin:*'"
 
@@ -120,6 +120,19 @@ def test_command_omp_serve_is_the_same(file: Path) -> None:
     shown = subprocess.run([*start(), "serve", "--help"], capture_output=True, text=True, check=False)
     assert shown.returncode == 0
     assert "--max-request-bytes" in shown.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_server_that_is_told_to_stop_while_it_starts_ends_at_once(number: int) -> None:
+    # The first process of a container hears only the signals that it handles: it started all the same.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        flags = ("--url", f"postgresql://omp@127.0.0.1:{silent.getsockname()[1]}/omp", "--port", "0")
+        process = subprocess.Popen(command(*flags), env=environment(), stderr=subprocess.PIPE, text=True)
+        connection, _ = silent.accept()
+        with connection:
+            process.send_signal(number)
+            said = process.communicate()[1]
+    assert (process.returncode, said) == (0, "")
 
 
 # Running

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
-
-from openmem import AsyncMemory, AsyncServerStore, server_store_url
+from openmem import AsyncServerStore
 from openmem.server.addresses import is_loopback
 from openmem.server.app import create_app
 from openmem.server.asgi import ASGIApp
@@ -18,9 +14,8 @@ from openmem.server.limits import BodyLimits, Limits
 from openmem.server.metrics import Metrics
 from openmem.server.pages import Cors, PageGuard
 from openmem.server.rate import RateLimit, RateLimiter
+from openmem.server.stores import make_memory, make_store
 from openmem.server.tracing import traced
-
-APP: str = "omp-server"
 
 
 def build_server(settings: ServerSettings, *, drain: Drain | None = None) -> ASGIApp:
@@ -64,32 +59,3 @@ def wrap(
         app = Cors(app, settings.cors_origins)
     app = traced(app, settings.provider or "")
     return Edge(app, numbers)
-
-
-def make_memory(settings: ServerSettings) -> AsyncMemory:
-    """Return the memory that is served, not opened yet."""
-    options = {} if settings.schema is None else {"schema": settings.schema}
-    return AsyncMemory(
-        settings.provider,
-        url=settings.url,
-        base_url=settings.base_url,
-        api_key=settings.api_key,
-        embedder=settings.embedder,
-        app=APP,
-        timeout=settings.request_timeout,
-        **options,
-    )
-
-
-def make_store(settings: ServerSettings) -> AsyncServerStore:
-    """Return the server's own store, not opened yet."""
-    url = server_store_url(
-        settings.url,
-        store=settings.store,
-        provider=settings.provider,
-        base_url=settings.base_url,
-        environ=os.environ,
-        platform=sys.platform,
-        home=str(Path.home()),
-    )
-    return AsyncServerStore(url)

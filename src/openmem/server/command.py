@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "omp-server")
         program: What the command calls itself in its help.
     """
     flags = vars(_parser(program).parse_args(arguments))
+    _end_when_told()
     try:
         return _serve(flags, os.environ)
     except MissingConfigError as error:
@@ -50,10 +52,19 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "omp-server")
         return _complain(f"bad config: {error.message}")
 
 
+def _end_when_told() -> None:
+    """End at once on a signal, until the server that starts handles it better: there is nothing to finish yet.
+
+    The first process of a container would not even hear of a signal that it does not handle.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+
+
 def _serve(flags: Mapping[str, Any], environ: Mapping[str, str]) -> int:
     settings = read_settings(flags, environ)
-    from openmem.server.build import make_memory, make_store
     from openmem.server.serve import serve
+    from openmem.server.stores import make_memory, make_store
 
     make_memory(settings)  # no I/O: what cannot be built is a bad setting
     make_store(settings)

@@ -14,12 +14,12 @@ import uvicorn
 
 from openmem import OMPError
 from openmem.server.addresses import http_url, is_loopback
-from openmem.server.build import build_server, make_memory, make_store
 from openmem.server.config import ServerSettings
 from openmem.server.gate import Drain
 from openmem.server.logs import log_config
 from openmem.server.output import say
 from openmem.server.protocol import protocol_class
+from openmem.server.stores import make_memory, make_store
 from openmem.server.waiting import run, within
 
 T = TypeVar("T")
@@ -131,7 +131,9 @@ class EdgeConfig(uvicorn.Config):
         )
 
     def load(self) -> None:
-        """Make the application."""
+        """Make the application. What it is made of is imported here: the parent of workers needs none of it."""
+        from openmem.server.build import build_server
+
         self.drain = Drain()
         self.app = build_server(self.settings, drain=self.drain)
         super().load()

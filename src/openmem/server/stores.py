@@ -1,0 +1,42 @@
+"""What the settings say to serve: the memories, and the server's own store."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from openmem import AsyncMemory, AsyncServerStore, server_store_url
+from openmem.server.config import ServerSettings
+
+APP: Final = "omp-server"
+
+
+def make_memory(settings: ServerSettings) -> AsyncMemory:
+    """Return the memory that is served, not opened yet."""
+    options = {} if settings.schema is None else {"schema": settings.schema}
+    return AsyncMemory(
+        settings.provider,
+        url=settings.url,
+        base_url=settings.base_url,
+        api_key=settings.api_key,
+        embedder=settings.embedder,
+        app=APP,
+        timeout=settings.request_timeout,
+        **options,
+    )
+
+
+def make_store(settings: ServerSettings) -> AsyncServerStore:
+    """Return the server's own store, not opened yet."""
+    url = server_store_url(
+        settings.url,
+        store=settings.store,
+        provider=settings.provider,
+        base_url=settings.base_url,
+        environ=os.environ,
+        platform=sys.platform,
+        home=str(Path.home()),
+    )
+    return AsyncServerStore(url)
