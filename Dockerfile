@@ -7,14 +7,16 @@ RUN python -m venv /opt/openmem && /opt/openmem/bin/pip install --no-cache-dir "
 
 FROM python:3.13-slim
 COPY --from=build /opt/openmem /opt/openmem
-RUN useradd --system --uid 10001 --home-dir /nonexistent omp && install -d -o omp -g omp -m 700 /data
+RUN groupadd --gid 10001 omp && useradd --uid 10001 --gid omp --home-dir /nonexistent --shell /usr/sbin/nologin omp \
+    && install -d -o omp -g omp -m 700 /data
 # The store is /data/openmem/memories.db, and the keys are next to it.
 ENV PATH=/opt/openmem/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     XDG_DATA_HOME=/data \
     OMP_HOST=0.0.0.0 \
     OMP_PORT=8080
-USER omp
+# A number, so that Kubernetes can tell that it is not root.
+USER 10001:10001
 VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM

@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from openmem.server.config import VARIABLES, MissingConfigError, ServerSettings, read_settings
 from tests.server.process import run
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def test_flag_wins_over_variable_over_default() -> None:
@@ -136,37 +133,3 @@ def test_version_and_help() -> None:
     text = run("--help").stdout
     for variable in VARIABLES.values():
         assert variable in text
-
-
-# The container
-
-
-def test_container_agrees_with_the_code() -> None:
-    text = (ROOT / "Dockerfile").read_text()
-    variables = set(re.findall(r"\b(OMP_[A-Z_]+)=", text))
-    assert variables <= set(VARIABLES.values())
-    settings = read_settings({}, dict(re.findall(r"\b(OMP_[A-Z_]+)=(\S+)", text)))
-    assert (settings.host, settings.port) == ("0.0.0.0", ServerSettings().port)
-    assert f"EXPOSE {settings.port}\n" in text
-    assert "'/health/live'" in text
-    from openmem.paths import user_data_dir
-
-    folder = user_data_dir({"XDG_DATA_HOME": "/data"}, "linux", "/nonexistent")
-    assert "XDG_DATA_HOME=/data" in text
-    assert "VOLUME /data\n" in text
-    assert f"{folder}/memories.db" in text
-    assert text.index("\nUSER omp") < text.index("\nCMD")
-    assert 'CMD ["omp-server"]' in text
-
-
-def test_composition_agrees_with_the_code(tmp_path: Path) -> None:
-    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
-    environment = services["server"]["environment"]
-    known = {*VARIABLES.values(), "OMP_URL"}
-    assert {name.removesuffix("_FILE") for name in environment} <= known
-    secret = tmp_path / "url"
-    secret.write_text("postgresql://omp:x@postgres:5432/omp\n")
-    settings = read_settings({}, {**environment, "OMP_URL_FILE": str(secret)})
-    assert services["server"]["ports"] == [f"127.0.0.1:8080:{settings.port}"]
-    assert settings.drain_seconds < int(services["server"]["stop_grace_period"].removesuffix("s"))
-    assert environment["OMP_URL_FILE"] == "/run/secrets/" + services["server"]["secrets"][0]
