@@ -8,6 +8,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -133,6 +134,22 @@ def test_server_that_is_told_to_stop_while_it_starts_ends_at_once(number: int) -
             process.send_signal(number)
             said = process.communicate()[1]
     assert (process.returncode, said) == (0, "")
+
+
+def test_server_that_is_told_to_stop_before_its_routes_are_loaded_stops_well(file: Path) -> None:
+    code = """
+import signal, socket, sys
+from openmem.server.config import read_settings
+from openmem.server.serve import EdgeConfig, EdgeServer
+server = EdgeServer(EdgeConfig(read_settings({"url": sys.argv[1]}, {})))
+server.handle_exit(signal.SIGTERM, None)
+server.run([socket.create_server(("127.0.0.1", 0))])
+print(server.started)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(file)], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 # Running

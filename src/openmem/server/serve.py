@@ -113,6 +113,7 @@ class EdgeConfig(uvicorn.Config):
 
     def __init__(self, settings: ServerSettings) -> None:
         self.settings = settings
+        self.drain = Drain()
         super().__init__(
             app="",
             http=protocol_class(),
@@ -134,7 +135,6 @@ class EdgeConfig(uvicorn.Config):
         """Make the application. What it is made of is imported here: the parent of workers needs none of it."""
         from openmem.server.build import build_server
 
-        self.drain = Drain()
         self.app = build_server(self.settings, drain=self.drain)
         super().load()
 
