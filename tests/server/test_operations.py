@@ -290,7 +290,15 @@ def _accepts(port: int) -> bool:
 
 def _children(pid: int) -> list[int]:
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in listed if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [int(child) for child in listed if "spawn_main" in _told(child, "cmdline")]
+
+
+def _told(pid: int | str, name: str) -> str:
+    """Return what the system says of a process, nothing of one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def test_workers_share_the_store_and_add_up_their_metrics(file: Path) -> None:
@@ -324,7 +332,5 @@ def test_workers_end_with_their_parent(file: Path) -> None:
 
 
 def _runs(pid: int) -> bool:
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
+    state = _told(pid, "stat")
+    return state != "" and ") Z " not in state
