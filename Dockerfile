@@ -24,4 +24,5 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['OMP_PORT'] + '/health/live', timeout=2)"]
 # There must be a key before the server listens to others:
 #   docker run --rm -v omp-data:/data omp-server omp keys create --app NAME --user '*' --grant 'admin:*'
+#   docker run -d -p 127.0.0.1:8080:8080 -v omp-data:/data omp-server
 CMD ["omp-server"]
