@@ -16,9 +16,9 @@ import pytest
 from tests.server.process import Process, started
 
 CLIENTS = 64
-ADDS = 3
-KILLS = 3
-TURNS = 2  # tests of few kills each: on a busy machine, six starts in a row take longer than a test may
+ADDS = 2
+KILLS = 2
+TURNS = 3  # tests of few kills each: on a busy machine, six starts in a row take longer than a test may
 
 Start = Callable[[], Process]
 
