@@ -31,6 +31,16 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(SRC), "OMP_EMBEDDER": "none", **more}
 
 
+def without_httptools(folder: Path) -> str:
+    """Return the `PYTHONPATH` of a process that does not find the parser in C.
+
+    Args:
+        folder: An empty one, for what makes it so.
+    """
+    (folder / "sitecustomize.py").write_text("import sys\nsys.modules['httptools'] = None\n", encoding="utf-8")
+    return os.pathsep.join([str(folder), str(SRC)])
+
+
 def run(*flags: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run it to its end; it must not come as far as serving."""
     return subprocess.run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 
@@ -11,7 +10,7 @@ import pytest
 from openmem.server.protocol import GuardedH11, protocol_class
 from tests.server import test_hostile
 from tests.server.hostile import all_requests
-from tests.server.process import SRC, Process, started
+from tests.server.process import Process, started, without_httptools
 from tests.server.test_limits import (  # noqa: F401 - these are the tests
     LIMITS,
     test_chunked_body_is_counted,
@@ -25,16 +24,14 @@ from tests.server.test_limits import (  # noqa: F401 - these are the tests
     test_what_is_no_http_gets_an_envelope,
 )
 
-MISSING = "import sys\nsys.modules['httptools'] = None\n"
 SMALL = 1_200  # bytes that are within all limits of this server
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     folder = tmp_path_factory.mktemp("h11")
-    (folder / "sitecustomize.py").write_text(MISSING, encoding="utf-8")
     flags = [text for name, value in LIMITS.items() for text in (name, str(value))]
-    with started("--url", str(folder / "m.db"), *flags, PYTHONPATH=os.pathsep.join([str(folder), str(SRC)])) as process:
+    with started("--url", str(folder / "m.db"), *flags, PYTHONPATH=without_httptools(folder)) as process:
         yield process
         assert process.stop() == 0
         assert "Traceback" not in process.output()

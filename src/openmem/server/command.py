@@ -127,6 +127,7 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
     add("--head-timeout", float, "seconds for a head to arrive, 10  [OMP_HEAD_TIMEOUT]")
     add("--body-idle-timeout", float, "seconds a body may stand still, 10  [OMP_BODY_IDLE_TIMEOUT]")
     add("--body-timeout", float, "seconds for a body to arrive, 60  [OMP_BODY_TIMEOUT]")
+    add("--write-timeout", float, "seconds a client may take nothing, 30  [OMP_WRITE_TIMEOUT]")
     add("--keep-alive-timeout", int, "seconds between requests, 65  [OMP_KEEP_ALIVE_TIMEOUT]")
     add("--boot-timeout", float, "seconds the store may take to answer at the start, 7  [OMP_BOOT_TIMEOUT]")
     add("--drain-seconds", int, "seconds to end requests when stopping, 30  [OMP_DRAIN_SECONDS]")

@@ -41,6 +41,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "head_timeout": "OMP_HEAD_TIMEOUT",
     "body_idle_timeout": "OMP_BODY_IDLE_TIMEOUT",
     "body_timeout": "OMP_BODY_TIMEOUT",
+    "write_timeout": "OMP_WRITE_TIMEOUT",
     "keep_alive_timeout": "OMP_KEEP_ALIVE_TIMEOUT",
     "boot_timeout": "OMP_BOOT_TIMEOUT",
     "drain_seconds": "OMP_DRAIN_SECONDS",
@@ -63,6 +64,7 @@ _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "head_timeout": (0.1, 3600),
     "body_idle_timeout": (0.1, 3600),
     "body_timeout": (0.1, 86_400),
+    "write_timeout": (0.1, 3600),
     "keep_alive_timeout": (1, 3600),
     "boot_timeout": (0.1, 3600),
     "drain_seconds": (0, 3600),
@@ -100,6 +102,7 @@ class ServerSettings:
         head_timeout: Seconds that the head of a request may take to arrive.
         body_idle_timeout: Seconds that a body may stand still.
         body_timeout: Seconds that a body may take to arrive, unless it is an import.
+        write_timeout: Seconds that a client may take nothing of an answer.
         keep_alive_timeout: Seconds that a connection stays open without a request.
         boot_timeout: Seconds that the memories, and then the store, may take to answer at the start.
         drain_seconds: Seconds that requests have to end when the server is told to stop.
@@ -131,6 +134,7 @@ class ServerSettings:
     head_timeout: float = 10.0
     body_idle_timeout: float = 10.0
     body_timeout: float = 60.0
+    write_timeout: float = 30.0
     keep_alive_timeout: int = 65
     boot_timeout: float = 7.0
     drain_seconds: int = 30

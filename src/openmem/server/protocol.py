@@ -1,12 +1,15 @@
-"""Connections: none may dawdle over the head of a request, send a huge one, or be one too many.
+"""Connections: none may dawdle over the head of a request or its answer, send a huge one, or be one too many.
 
-uvicorn waits for ever for the rest of a head. Its protocols are used with a guard in front.
+uvicorn waits for ever for the rest of a head and for a client to take its answer. Its protocols are used with a guard
+in front.
 """
 
 from __future__ import annotations
 
 import logging
+import socket
 import sys
+from contextlib import suppress
 from http import HTTPStatus
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +18,7 @@ from uuid import uuid4
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from openmem import InvalidRequestError, OMPError
-from openmem.server.asgi import UNMATCHED, envelope, error_headers
+from openmem.server.asgi import UNMATCHED, envelope, error_headers, request_id_of
 from openmem.server.edge import write_access
 from openmem.server.refusals import HeaderTooLargeError, OverloadedError, SlowRequestError
 
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
     from openmem.server.serve import EdgeConfig
 
 log: Final = logging.getLogger("openmem.server")
+
+# Else the kernel says that there is room again only after it sent megabytes: a slow reader would look like none at all.
+UNSENT_BYTES: Final = 65_536
+_LOW_WATER: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS
 
 
 class Guard:
@@ -37,10 +44,16 @@ class Guard:
 
     _timer: Any = None
     _head = 0  # bytes of a head that is not complete
+    _sending: Any = None
+    _unsent = 0  # bytes that the client had not taken when the clock was started
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock for the first request, unless there are too many connections."""
         super().connection_made(transport)  # type: ignore[misc]
+        transport.set_write_buffer_limits(high=0)  # whatever cannot be sent at once is watched
+        if _LOW_WATER is not None:
+            with suppress(OSError):  # of a connection that is gone already
+                transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, _LOW_WATER, UNSENT_BYTES)
         if len(self.connections) > self.config.settings.max_connections:
             self.reject(OverloadedError("the server has too many connections", retry_after=1.0))
             return
@@ -62,9 +75,20 @@ class Guard:
                 self.reject(_too_large(self.config.settings.max_header_bytes))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clocks."""
         self._disarm()
+        self._watch_sending(False)
         super().connection_lost(exc)  # type: ignore[misc]
+
+    def pause_writing(self) -> None:
+        """Start the clock for a client that does not take what it is sent."""
+        super().pause_writing()  # type: ignore[misc]
+        self._watch_sending(True)
+
+    def resume_writing(self) -> None:
+        """Stop that clock: the client has taken everything."""
+        self._watch_sending(False)
+        super().resume_writing()  # type: ignore[misc]
 
     def send_400_response(self, msg: str) -> None:
         """Answer to what is no HTTP, or to a head that h11 finds too large, with an envelope."""
@@ -113,6 +137,20 @@ class Guard:
         else:
             log.debug("a connection was closed on which no request came")
             self.transport.close()
+
+    def _watch_sending(self, on: bool) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+        self._unsent = self.transport.get_write_buffer_size() if on else 0
+        self._sending = self.loop.call_later(self.config.settings.write_timeout, self._is_stuck) if on else None
+
+    def _is_stuck(self) -> None:
+        if self.transport.get_write_buffer_size() < self._unsent:
+            self._watch_sending(True)
+            return
+        request_id = request_id_of(self.cycle.scope) if self.cycle else None
+        log.info("a connection was closed whose client did not take its answer req=%s", request_id or "-")
+        self.transport.abort()
 
 
 def _too_large(limit: int) -> HeaderTooLargeError:
