@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from openmem import (
     AsyncMemory,
+    ImportReport,
     InvalidRequestError,
     NotFoundError,
     OMPError,
@@ -227,6 +229,21 @@ async def test_embedder_that_fails_is_a_provider_error_and_nothing_is_stored(sto
             await calls[verb]()
         assert isinstance(caught.value.__cause__, ValueError)
         assert (await memory.list("ann")).items == [record]
+
+
+async def test_import_tells_what_was_done_after_each_batch(store_url: str) -> None:
+    def line(number: int) -> str:
+        record = {"id": f"m{number}", "content": "likes tea", "user_id": "ann", "created_at": "2026-01-01T00:00:00Z"}
+        return json.dumps({"memory": record})
+
+    seen: list[ImportReport] = []
+    async with AsyncMemory(url=store_url, embedder="none") as memory:
+        await memory.import_([line(0)])
+        report = await memory.import_((line(number) for number in range(700)), on_progress=seen.append)
+        assert seen == [ImportReport(imported=499, skipped=1), ImportReport(imported=699, skipped=1)]
+        assert report == seen[-1]
+        with pytest.raises(InvalidRequestError, match="on_progress"):
+            await memory.import_([], on_progress="yes")  # type: ignore[arg-type]
 
 
 # --- what it shows ---

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from openmem import (
+    ImportReport,
     InvalidRequestError,
     Memory,
     NotFoundError,
@@ -224,6 +226,21 @@ def test_embedder_that_fails_is_a_provider_error_and_nothing_is_stored(store_url
             calls[verb]()
         assert isinstance(caught.value.__cause__, ValueError)
         assert (memory.list("ann")).items == [record]
+
+
+def test_import_tells_what_was_done_after_each_batch(store_url: str) -> None:
+    def line(number: int) -> str:
+        record = {"id": f"m{number}", "content": "likes tea", "user_id": "ann", "created_at": "2026-01-01T00:00:00Z"}
+        return json.dumps({"memory": record})
+
+    seen: list[ImportReport] = []
+    with Memory(url=store_url, embedder="none") as memory:
+        memory.import_([line(0)])
+        report = memory.import_((line(number) for number in range(700)), on_progress=seen.append)
+        assert seen == [ImportReport(imported=499, skipped=1), ImportReport(imported=699, skipped=1)]
+        assert report == seen[-1]
+        with pytest.raises(InvalidRequestError, match="on_progress"):
+            memory.import_([], on_progress="yes")  # type: ignore[arg-type]
 
 
 # --- what it shows ---

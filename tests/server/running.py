@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import httpx
 import uvicorn
-from fastapi import FastAPI
 
 from openmem import AsyncMemory, AsyncServerStore, ServerStore
 from openmem.server import create_app
+from openmem.server.asgi import ASGIApp
 from tests.server.contract_check import check_reply
 
 
@@ -44,7 +44,7 @@ class Announcing(uvicorn.Server):
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
+def serving(app: ASGIApp) -> Iterator[str]:
     """Run an application and return its address."""
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="none", lifespan="on")
     server = Announcing(config)

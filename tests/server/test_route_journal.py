@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from openmem import AsyncMemory, AsyncServerStore, ServerStore
 from openmem.registry import BUILT_IN
 from openmem.server import create_app
 from tests.server.plain_provider import SPEC
+from tests.server.process import until
 from tests.server.running import Place, RouteOptions, client_of, serving
 
 
@@ -56,6 +61,84 @@ def test_every_verb_is_entered_newest_first(place: Place, user: str) -> None:
         ("delete", id, None),
         ("delete", None, "b/*"),
     ]
+
+
+def test_export_is_entered_for_each_user_of_each_page(place: Place, user: str) -> None:
+    key, other = place.key(), f"{user}-2"
+    for whose, count in ((user, 250), (other, 1)):
+        items = [{"content": f"fact {number}"} for number in range(count)]
+        place.client.post("/memories/batch", json={"items": items, "user_id": whose}, headers=key)
+    place.client.get("/export", headers=key)  # 200 lines, then 51
+    place.client.get(f"/export?user_id={other}&limit=1", headers=key)
+    place.client.get(f"/export?user_id={user}-3", headers=key)
+    listed = {whose: [entry for entry in journal(place, key, whose) if entry[0] == "list"] for whose in (user, other)}
+    assert listed == {user: [("list", None, None)] * 2, other: [("list", None, None)] * 2}
+    assert journal(place, key, f"{user}-3") == [("list", None, None)]
+
+
+def exported(user: str, *ids: str) -> bytes:
+    """Return the lines of memories whose scopes are called like them."""
+    header = {"format": "omp-export", "version": 1}
+    named = [{"id": id, "content": f"note {id}", "user_id": user, "scope": f"s/{id}"} for id in ids]
+    lines = [header, *({"memory": {**memory, "created_at": "2026-01-01T00:00:00Z"}} for memory in named)]
+    return "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+
+
+def test_import_is_entered_for_each_memory_that_it_stored(place: Place, user: str) -> None:
+    key, other = place.key(app="mover"), f"{user}-2"
+    one, two = f"{user}-a", f"{user}-b"
+    body = exported(user, one, two) + b"\n" + exported(other, f"{other}-a")
+    headers = {**key, "X-Request-Id": "move-1"}
+    assert place.client.post("/import", content=body, headers=headers).json()["imported"] == 3
+    assert journal(place, key, user) == [("add", two, f"s/{two}"), ("add", one, f"s/{one}")]
+    assert journal(place, key, other) == [("add", f"{other}-a", f"s/{other}-a")]
+    entry = place.client.get("/audit", params={"user_id": other}, headers=key).json()["entries"][0]
+    assert (entry["app"], entry["request_id"]) == ("mover", "move-1")
+    for conflict, action, id in (("skip", None, None), ("overwrite", "update", two), ("duplicate", "add", None)):
+        before = journal(place, key, user)
+        assert place.client.post(f"/import?conflict={conflict}", content=exported(user, two), headers=key).is_success
+        made = [] if action is None else [(action, id, f"s/{two}")]
+        assert journal(place, key, user) == made + before
+
+
+def test_import_that_is_refused_in_the_middle_is_entered_as_far_as_it_came(place: Place, user: str) -> None:
+    key, ids = place.key(), [f"{user}-{number}" for number in range(700)]
+    reply = place.client.post("/import", content=exported(user, *ids) + b"no JSON", headers=key)
+    assert (reply.status_code, reply.json()["error"]["details"]["done"]["imported"]) == (400, 499)
+    assert {id for _, id, _ in journal(place, key, user, limit="1000")} == {*ids[:499]}
+
+
+def test_import_is_entered_while_it_comes(place: Place, user: str) -> None:
+    key, ids = place.key(), [f"{user}-{number}" for number in range(700)]
+    lines = exported(user, *ids).splitlines(keepends=True)
+
+    def body() -> Iterator[bytes]:
+        yield b"".join(lines[:501])
+        until(lambda: len(journal(place, key, user, limit="1000")) == 499)
+        yield b"".join(lines[501:])
+
+    assert place.client.post("/import", content=body(), headers=key).json()["imported"] == 700
+    assert len(journal(place, key, user, limit="1000")) == 700
+
+
+def test_entries_of_a_batch_are_written_at_once(tmp_path: Path, place: Place, user: str) -> None:
+    key, users = place.key(), [user, f"{user}-2"]
+    items = [{"content": f"fact {number}", "user_id": users[number % 2]} for number in range(50)]
+    place.client.post("/memories/batch", json={"items": items}, headers=key)
+    with closing(sqlite3.connect(tmp_path / "server.db")) as store:
+        times = store.execute("select user_id, count(distinct at), count(*) from journal group by user_id").fetchall()
+    assert sorted(times) == [(whose, 1, 25) for whose in users]
+
+
+def test_silent_store_holds_up_the_answer_for_a_moment_only(tmp_path: Path, place: Place, user: str) -> None:
+    key = {**place.key(), "X-OMP-Timeout": "0.5"}
+    assert place.client.get("/capabilities", headers=key).status_code == 200
+    with closing(sqlite3.connect(tmp_path / "server.db", isolation_level=None)) as writer:
+        writer.execute("begin immediate")
+        begun = time.monotonic()
+        body = {"items": [{"content": "a", "user_id": f"{user}-{n}"} for n in range(3)]}
+        assert place.client.post("/memories/batch", json=body, headers=key).status_code == 201
+        assert time.monotonic() - begun < 5
 
 
 def test_entries_have_app_and_request_and_can_be_asked_for_by_app(place: Place, user: str) -> None:

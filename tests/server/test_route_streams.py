@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from openmem import Memory
-from tests.server.running import running
+from tests.server.running import running, running_with_store
 
 COUNT = 4_000
 SIZE = 4_000
@@ -169,8 +169,10 @@ def test_import_that_breaks_off_stores_whole_batches_only(tmp_path: Path, user: 
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_verb_is_cancelled_when_its_client_leaves(postgres_url: str, method: str) -> None:
-    with running(postgres_url) as client, psycopg.connect(postgres_url, autocommit=True) as watcher:
+def test_verb_is_cancelled_when_its_client_leaves(postgres_url: str, tmp_path: Path, method: str) -> None:
+    store = f"sqlite:///{tmp_path / 'server.db'}"
+    with running_with_store(postgres_url, store) as place, psycopg.connect(postgres_url, autocommit=True) as watcher:
+        client = place.client
         assert client.get("/memories?user_id=ann").status_code == 200
         (table,) = watcher.execute(
             "select format('%I.%I', schemaname, tablename) from pg_tables where tablename = 'memories'"

@@ -28,9 +28,13 @@ async def export(
 
 
 async def import_(
-    provider: AsyncProvider, source: AsyncBatches[str], conflict: ImportConflict, new_call: Callable[[], Call]
+    provider: AsyncProvider,
+    source: AsyncBatches[str],
+    conflict: ImportConflict,
+    on_progress: Callable[[ImportReport], object] | None,
+    new_call: Callable[[], Call],
 ) -> ImportReport:
-    """Store the memories of some lines, batch by batch."""
+    """Store the memories of some lines, batch by batch; after each, `on_progress` gets the report so far."""
     report, read = ImportReport(), 0
     try:
         while lines := await source.take(MAX_LIST):
@@ -39,6 +43,8 @@ async def import_(
             drafts = [draft for draft in parsed if draft is not None]
             if drafts:
                 report.include(await provider.import_(drafts, conflict, new_call()))
+            if on_progress is not None:
+                on_progress(report.model_copy())
     except OMPError as error:
         error.details = {**(error.details or {}), "done": report.model_dump()}
         raise

@@ -56,6 +56,7 @@ class AsyncPortable(AsyncClient):
         lines: Iterable[str] | AsyncIterable[str],
         *,
         conflict: ImportConflict = "skip",
+        on_progress: Callable[[ImportReport], object] | None = None,
         timeout: float | None = None,
     ) -> ImportReport:
         """Store the memories of an export under their own ids, times and versions.
@@ -66,6 +67,7 @@ class AsyncPortable(AsyncClient):
             lines: Lines that `export` made.
             conflict: What to do with a memory that the user has already, by id or key: `skip`, `overwrite` or
                 `duplicate` (store it under a new id).
+            on_progress: Called with what was done so far after each batch of lines.
             timeout: Seconds that each batch may take.
 
         Raises:
@@ -73,9 +75,10 @@ class AsyncPortable(AsyncClient):
                 before its batch, of which nothing was stored.
         """
         call = self._call(timeout)
+        check_callable(on_progress, "on_progress")
         policy, source = check_conflict(conflict), AsyncBatches(lines, "lines")
         return await self._use(
-            call, lambda provider: pages.import_(provider, source, policy, lambda: self._call(timeout))
+            call, lambda provider: pages.import_(provider, source, policy, on_progress, lambda: self._call(timeout))
         )
 
     async def transfer(

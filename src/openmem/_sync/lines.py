@@ -27,9 +27,13 @@ def export(provider: Provider, user_id: str | None, cursor: str | None, limit: i
 
 
 def import_(
-    provider: Provider, source: Batches[str], conflict: ImportConflict, new_call: Callable[[], Call]
+    provider: Provider,
+    source: Batches[str],
+    conflict: ImportConflict,
+    on_progress: Callable[[ImportReport], object] | None,
+    new_call: Callable[[], Call],
 ) -> ImportReport:
-    """Store the memories of some lines, batch by batch."""
+    """Store the memories of some lines, batch by batch; after each, `on_progress` gets the report so far."""
     report, read = ImportReport(), 0
     try:
         while lines := source.take(MAX_LIST):
@@ -38,6 +42,8 @@ def import_(
             drafts = [draft for draft in parsed if draft is not None]
             if drafts:
                 report.include(provider.import_(drafts, conflict, new_call()))
+            if on_progress is not None:
+                on_progress(report.model_copy())
     except OMPError as error:
         error.details = {**(error.details or {}), "done": report.model_dump()}
         raise

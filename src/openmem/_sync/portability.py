@@ -57,6 +57,7 @@ class Portable(Client):
         lines: Iterable[str] | Iterable[str],
         *,
         conflict: ImportConflict = "skip",
+        on_progress: Callable[[ImportReport], object] | None = None,
         timeout: float | None = None,
     ) -> ImportReport:
         """Store the memories of an export under their own ids, times and versions.
@@ -67,6 +68,7 @@ class Portable(Client):
             lines: Lines that `export` made.
             conflict: What to do with a memory that the user has already, by id or key: `skip`, `overwrite` or
                 `duplicate` (store it under a new id).
+            on_progress: Called with what was done so far after each batch of lines.
             timeout: Seconds that each batch may take.
 
         Raises:
@@ -74,8 +76,11 @@ class Portable(Client):
                 before its batch, of which nothing was stored.
         """
         call = self._call(timeout)
+        check_callable(on_progress, "on_progress")
         policy, source = check_conflict(conflict), Batches(lines, "lines")
-        return self._use(call, lambda provider: pages.import_(provider, source, policy, lambda: self._call(timeout)))
+        return self._use(
+            call, lambda provider: pages.import_(provider, source, policy, on_progress, lambda: self._call(timeout))
+        )
 
     def transfer(
         self,

@@ -1,4 +1,4 @@
-"""Stops a verb whose client has gone away."""
+"""Notices that the client has gone away, and stops what need not be brought to its end."""
 
 from __future__ import annotations
 
@@ -23,20 +23,28 @@ class Watch:
 
     Args:
         receive: Where the messages of the connection come from; what is left of the body is dropped.
+        cancels: Whether it does. If not, `check` says what happened.
     """
 
-    __slots__ = ("_gone", "_receive", "_task", "_timer", "_watcher")
+    __slots__ = ("_cancels", "_gone", "_receive", "_task", "_timer", "_watcher")
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, *, cancels: bool = True) -> None:
         self._receive = receive
+        self._cancels = cancels
         self._gone = False
         self._watcher: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> None:
+    def check(self) -> None:
+        """Raise `ClientGoneError` if nobody is there any more."""
+        if self._gone:
+            raise ClientGoneError
+
+    async def __aenter__(self) -> Watch:
         task = asyncio.current_task()
         assert task is not None
         self._task = task
         self._timer = asyncio.get_running_loop().call_later(GRACE, self._start)
+        return self
 
     async def __aexit__(
         self,
@@ -48,7 +56,7 @@ class Watch:
         if self._watcher is None:
             return
         self._watcher.cancel()
-        if not self._gone:
+        if not self._gone or not self._cancels:
             return
         if exc_type is None:  # the cancellation came too late: it still waits for the next await
             with contextlib.suppress(asyncio.CancelledError):
@@ -63,4 +71,5 @@ class Watch:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._gone = True
-        self._task.cancel()
+        if self._cancels:
+            self._task.cancel()

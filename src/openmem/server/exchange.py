@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_WAIT: Final = 86_400.0
+LEAST: Final = 1.0
+"""Seconds for what must follow a write, however little time is left."""
 
 _TIME_IS_UP: Final = "the time for the request is up"
 
@@ -44,6 +46,7 @@ class Exchange:
     """
 
     body: bytes = b""
+    _least: float = 0.0
 
     def __init__(self, service: Service, scope: Scope, receive: Receive, caller: Caller, request_id: str) -> None:
         self.service = service
@@ -80,21 +83,29 @@ class Exchange:
         whole = own if patience is None else min(patience, MAX_WAIT if own is None else own)
         return None if whole is None else whole - (clock() - self._began)
 
-    async def in_time(self, work: Awaitable[T]) -> T:
+    def has_begun(self) -> None:
+        """Note that a write is about to begin: what must follow it has at least `LEAST` seconds from now on."""
+        self._least = LEAST
+
+    async def in_time(self, work: Awaitable[T], *, least: float = 0.0) -> T:
         """Return what `work` returns, for what is not a verb and has no limit of its own.
+
+        Args:
+            work: What is to be done.
+            least: Seconds that it may take even if less is left.
 
         Raises:
             DeadlineExceededError: It took longer than a verb may take.
         """
         try:
-            return await within(work, self._limit())
+            return await within(work, self._limit(max(least, self._least)))
         except TimeoutError:
             raise DeadlineExceededError(_TIME_IS_UP) from None
 
-    def _limit(self) -> float | None:
+    def _limit(self, least: float) -> float | None:
         try:
             left = self.timeout
-            return None if left is None else max(0.0, left)
+            return None if left is None else max(least, left)
         except InvalidRequestError:  # which the verb will say; who asks comes first
             return self.service.timeout
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from openmem import AsyncMemory, AsyncServerStore, AuditEntry, OMPError, ScopeDeniedError
+from openmem import AsyncMemory, AsyncServerStore, AuditEntry, OMPError, ProviderError, ScopeDeniedError
+from openmem.server.exchange import LEAST
 
 if TYPE_CHECKING:
     from openmem import MemoryRecord
     from openmem.server.exchange import Exchange
 
 logger = logging.getLogger("openmem.server")
+
+
+class Touched(NamedTuple):
+    """What something was done to: a memory of a user, or what a user has in a scope."""
+
+    user_id: str
+    memory_id: str | None = None
+    scope: str | None = None
 
 
 class Journal:
@@ -31,32 +41,40 @@ class Journal:
             self._needed = not capabilities.features.supports_audit
         return self._needed
 
-    async def enter_records(self, exchange: Exchange, action: str, records: Sequence[MemoryRecord]) -> None:
-        """Enter that something was done to memories."""
-        if self._needed is False or not await self.needed():
-            return
-        for record in records:
-            await self.enter(exchange, action, record.user_id, record.id, record.scope)
+    @asynccontextmanager
+    async def writing(self, exchange: Exchange, action: str, *touched: Touched) -> AsyncIterator[None]:
+        """Enter a write that failed in its block in a way that leaves open whether it was made.
 
-    async def enter(
-        self, exchange: Exchange, action: str, user_id: str, memory_id: str | None = None, scope: str | None = None
-    ) -> None:
+        One that succeeds is entered by who knows what it made, and one that was refused is not entered.
+        """
+        exchange.has_begun()
+        try:
+            yield
+        except BaseException as error:
+            if is_open(error):
+                await self.enter(exchange, action, *touched)
+            raise
+
+    async def enter_records(self, exchange: Exchange, action: str, records: Iterable[MemoryRecord]) -> None:
+        """Enter that something was done to memories."""
+        await self.enter(exchange, action, *(Touched(one.user_id, one.id, one.scope) for one in records))
+
+    async def enter(self, exchange: Exchange, action: str, *touched: Touched) -> None:
         """Enter that a caller did something. What was done stays done if the entry cannot be written."""
         if self._needed is False or not await self.needed():
             return
+        entries: dict[str, list[AuditEntry]] = {}
+        named = {"timestamp": datetime.now(UTC), "app": exchange.app, "action": action}
+        for user_id, memory_id, scope in touched:
+            fields = {**named, "memory_id": memory_id, "scope": scope, "request_id": exchange.request_id}
+            entries.setdefault(user_id, []).append(AuditEntry.model_validate(fields))
+        for user_id, some in entries.items():
+            await self._write(exchange, user_id, some)
+
+    async def _write(self, exchange: Exchange, user_id: str, entries: Sequence[AuditEntry]) -> None:
         assert self._store is not None
-        entry = AuditEntry.model_validate(
-            {
-                "timestamp": datetime.now(UTC),
-                "app": exchange.app,
-                "action": action,
-                "memory_id": memory_id,
-                "scope": scope,
-                "request_id": exchange.request_id,
-            }
-        )
         try:
-            await self._store.enter(user_id, entry)
+            await exchange.in_time(self._store.enter(user_id, *entries), least=LEAST)
         except OMPError as error:
             logger.error("the journal could not be written: %s req=%s", error.code, exchange.request_id)
 
@@ -74,3 +92,8 @@ class Journal:
             raise ScopeDeniedError("the key is bound to another user")
         access.need("read", None)
         return await self._store.entries(user_id, app=app, since=since, limit=limit)
+
+
+def is_open(error: BaseException) -> bool:
+    """Return whether a write that ended like this may have been made all the same."""
+    return isinstance(error, ProviderError) or not isinstance(error, OMPError)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any, Final
 
-from openmem import UNSET, InvalidRequestError, Seed, VersionConflictError
+from openmem import UNSET, AsyncMemory, InvalidRequestError, OMPError, ProviderError, Seed, VersionConflictError
 from openmem.server.bodies import refuse_unknown
 from openmem.server.exchange import Exchange
+from openmem.server.journal import Touched
 from openmem.server.replies import (
     Reply,
     empty_reply,
@@ -38,8 +40,10 @@ async def add_memory(exchange: Exchange) -> Reply:
     fields["user_id"] = user_id = exchange.user(_text_or_none(fields, "user_id"))
 
     async def act(seed: Seed | None) -> Reply:
-        record = await exchange.memory(seed).add(**{"content": None, **fields})
-        await exchange.service.journal.enter_records(exchange, "add", [record])
+        memory, journal = exchange.memory(seed), exchange.service.journal
+        async with journal.writing(exchange, "add", Touched(user_id, None, fields.get("scope"))):
+            record = await memory.add(**{"content": None, **fields})
+        await journal.enter_records(exchange, "add", [record])
         reply = record_reply(record, 201)
         return reply.with_header("location", location(exchange.scope.get("root_path", ""), record.id))
 
@@ -56,8 +60,10 @@ async def add_memories(exchange: Exchange) -> Reply:
     user_id = exchange.user_or_any(_text_or_none(fields, "user_id"))
 
     async def act(seed: Seed | None) -> Reply:
-        records = await exchange.memory(seed).add_many(items, user_id=user_id)
-        await exchange.service.journal.enter_records(exchange, "add", records)
+        memory, journal = exchange.memory(seed), exchange.service.journal
+        async with journal.writing(exchange, "add", *_targets(items, user_id)):
+            records = await memory.add_many(items, user_id=user_id)
+        await journal.enter_records(exchange, "add", records)
         return records_reply(records, 201)
 
     return await exchange.service.replies.once(exchange, _only_user(items, user_id), act)
@@ -79,8 +85,11 @@ async def update_memory(exchange: Exchange) -> Reply:
     changes = {name: fields.get(name, UNSET) for name in _CHANGES}
     owner = exchange.owner(_text_or_none(fields, "user_id"))
     version = _expected_version(exchange.header("if-match"))
-    record = await exchange.memory().update(exchange.id(), user_id=owner, if_version=version, **changes)
-    await exchange.service.journal.enter_records(exchange, "update", [record])
+    id, memory, journal = exchange.id(), exchange.memory(), exchange.service.journal
+    owner, touched = await _touched(exchange, memory, id, owner)
+    async with journal.writing(exchange, "update", *touched):
+        record = await memory.update(id, user_id=owner, if_version=version, **changes)
+    await journal.enter_records(exchange, "update", [record])
     return record_reply(record)
 
 
@@ -90,12 +99,17 @@ async def delete_memory(exchange: Exchange) -> Reply:
     if exchange.header("if-match") is not None:
         raise InvalidRequestError("If-Match cannot be used with DELETE")
     journal = exchange.service.journal
-    if owner is None and await journal.needed():
-        owner = (await memory.get(id)).user_id
-    await memory.delete(id, user_id=owner)
+    owner, touched = await _touched(exchange, memory, id, owner)
+    try:
+        async with journal.writing(exchange, "delete", *touched):
+            await memory.delete(id, user_id=owner)
+    except ProviderError:
+        if exchange.caller.access.patterns("delete") is None:  # else it may be a memory that was none of theirs
+            with suppress(OMPError):
+                await exchange.service.replies.erase(exchange, id, owner)
+        raise
+    await journal.enter(exchange, "delete", *touched)
     await exchange.service.replies.erase(exchange, id, owner)
-    if owner is not None:
-        await journal.enter(exchange, "delete", owner, id)
     return empty_reply()
 
 
@@ -104,9 +118,11 @@ async def delete_memories(exchange: Exchange) -> Reply:
     user_id, scope = exchange.query.text("user_id"), exchange.query.text("scope")
     if user_id is None:
         raise InvalidRequestError("user_id is required: an erasure names its user in the query string")
-    receipt = await exchange.memory().delete_all(user_id, scope=scope)
-    await exchange.service.replies.forget(user_id)
-    await exchange.service.journal.enter(exchange, "delete", user_id, None, scope)
+    memory, journal, touched = exchange.memory(), exchange.service.journal, Touched(user_id, None, scope)
+    async with journal.writing(exchange, "delete", touched):
+        receipt = await memory.delete_all(user_id, scope=scope)
+        await exchange.service.replies.forget(user_id)
+    await journal.enter(exchange, "delete", touched)
     return model_reply(receipt)
 
 
@@ -115,7 +131,7 @@ async def get_history(exchange: Exchange) -> Reply:
     id = exchange.id()
     records = await exchange.memory().history(id, user_id=exchange.owner())
     if records:
-        await exchange.service.journal.enter(exchange, "get", records[0].user_id, id)
+        await exchange.service.journal.enter(exchange, "get", Touched(records[0].user_id, id))
     return records_reply(records)
 
 
@@ -134,6 +150,21 @@ def _text_or_none(fields: dict[str, Any], name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise InvalidRequestError(f"{name} must be a string, not {type(value).__name__}")
     return value
+
+
+def _targets(items: list[Any], default: str | None) -> list[Touched]:
+    """Return what a batch is about to touch, as far as its items say so: which of them are wrong comes later."""
+    named = [(item.get("user_id") or default, item.get("scope")) for item in items if isinstance(item, dict)]
+    return [Touched(user_id, None, scope) for user_id, scope in named if isinstance(user_id, str)]
+
+
+async def _touched(
+    exchange: Exchange, memory: AsyncMemory, id: str, owner: str | None
+) -> tuple[str | None, tuple[Touched, ...]]:
+    """Return whose a memory is, if the server's journal must know it, and what to enter there."""
+    if owner is None and await exchange.service.journal.needed():
+        owner = (await memory.get(id)).user_id
+    return owner, () if owner is None else (Touched(owner, id),)
 
 
 def _only_user(items: list[Any], default: str | None) -> str | None:

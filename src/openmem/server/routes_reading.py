@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 from openmem import CapabilityFeatures, InvalidRequestError
 from openmem.server.bodies import as_whole, refuse_unknown
 from openmem.server.exchange import MAX_WAIT, Exchange
+from openmem.server.journal import Touched
 from openmem.server.replies import Reply, entries_reply, json_reply, model_reply, results_reply
 
 _CONTEXT: Final = frozenset(("query", "user_id", "scope", "token_budget", "tags", "as_of"))
@@ -42,7 +43,7 @@ async def list_memories(exchange: Exchange) -> Reply:
         include_superseded=query.flag("include_superseded"),
         include_expired=query.flag("include_expired"),
     )
-    await exchange.service.journal.enter(exchange, "list", user_id, None, scope)
+    await exchange.service.journal.enter(exchange, "list", Touched(user_id, None, scope))
     return model_reply(page)
 
 
@@ -67,7 +68,7 @@ async def search_memories(exchange: Exchange) -> Reply:
         explain=query.flag("explain"),
         purpose=purpose,
     )
-    await exchange.service.journal.enter(exchange, purpose, user_id, None, scope)
+    await exchange.service.journal.enter(exchange, purpose, Touched(user_id, None, scope))
     return results_reply(results)
 
 
@@ -84,7 +85,7 @@ async def search_at_length(exchange: Exchange) -> Reply:
     if words is None:
         raise InvalidRequestError("q is required: what is looked for")
     results = await exchange.memory().search(words, user_id, purpose=purpose, **given)
-    await exchange.service.journal.enter(exchange, purpose, user_id, None, given.get("scope"))
+    await exchange.service.journal.enter(exchange, purpose, Touched(user_id, None, given.get("scope")))
     return results_reply(results)
 
 
@@ -102,7 +103,7 @@ async def get_context(exchange: Exchange) -> Reply:
         tags=fields.get("tags"),
         as_of=fields.get("as_of"),
     )
-    await exchange.service.journal.enter(exchange, "context", user_id, None, fields.get("scope"))
+    await exchange.service.journal.enter(exchange, "context", Touched(user_id, None, fields.get("scope")))
     return model_reply(block)
 
 

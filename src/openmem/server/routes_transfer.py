@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from typing import Any, Final, cast
 
 from openmem import AsyncMemory, ExportPage
 from openmem.server.bodies import check_lines_type, lines_of
 from openmem.server.exchange import Exchange
+from openmem.server.intake import Intake
+from openmem.server.journal import Touched
 from openmem.server.replies import Reply, Stream, model_reply
 
 LINES_PER_PAGE: Final = 200
@@ -23,8 +26,9 @@ async def export_memories(exchange: Exchange) -> Reply | Stream:
     memory = exchange.memory()
     # The first page is read before the reply begins: what is wrong is still answered as an error.
     page = await memory.export(user_id, cursor=cursor, limit=LINES_PER_PAGE if limit is None else limit)
+    await _enter(exchange, user_id, page)
     if limit is None and exchange.scope["method"] == "GET":
-        return Stream(_NDJSON, _rest(memory, user_id, page))
+        return Stream(_NDJSON, _rest(exchange, memory, user_id, page))
     reply = Reply(200, _bytes_of(page)).with_header("content-type", _NDJSON)
     return reply if page.next_cursor is None else reply.with_header("x-next-cursor", page.next_cursor)
 
@@ -34,14 +38,36 @@ async def import_memories(exchange: Exchange) -> Reply:
     check_lines_type(exchange.header("content-type"), exchange.header("content-encoding"))
     exchange.caller.access.need("write", None)  # before a long body is read for nothing
     conflict = cast("Any", exchange.query.word("conflict", "skip"))
-    return model_reply(await exchange.memory().import_(lines_of(exchange.receive), conflict=conflict))
+    memory, lines = exchange.memory(), lines_of(exchange.receive)
+    if not await exchange.service.journal.needed():
+        return model_reply(await memory.import_(lines, conflict=conflict))
+    intake = Intake(exchange, lines)
+    try:
+        report = await memory.import_(intake.lines(), conflict=conflict, on_progress=intake.note)
+    except BaseException as error:
+        await intake.enter(error)
+        raise
+    await intake.enter()
+    return model_reply(report)
 
 
-async def _rest(memory: AsyncMemory, user_id: str | None, page: ExportPage) -> AsyncGenerator[bytes, None]:
+async def _rest(
+    exchange: Exchange, memory: AsyncMemory, user_id: str | None, page: ExportPage
+) -> AsyncGenerator[bytes, None]:
     yield _bytes_of(page)
     while page.next_cursor is not None:
         page = await memory.export(user_id, cursor=page.next_cursor, limit=LINES_PER_PAGE)
+        await _enter(exchange, user_id, page)
         yield _bytes_of(page)
+
+
+async def _enter(exchange: Exchange, user_id: str | None, page: ExportPage) -> None:
+    """Enter a page for each user on it, or for the one who has nothing."""
+    if await exchange.service.journal.needed():
+        memories = [json.loads(line).get("memory") for line in page.lines]
+        users = dict.fromkeys(memory["user_id"] for memory in memories if memory is not None)
+        whose = [*users] or ([] if user_id is None else [user_id])
+        await exchange.service.journal.enter(exchange, "list", *map(Touched, whose))
 
 
 def _bytes_of(page: ExportPage) -> bytes:

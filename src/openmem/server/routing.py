@@ -40,7 +40,7 @@ from openmem.server.routes_transfer import export_memories, import_memories
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from openmem.server.service import Service
+    from openmem.server.service import Effect, Service
 
 Handler = Callable[[Exchange], Awaitable[Reply | Stream]]
 
@@ -50,11 +50,12 @@ Body = Literal["none", "json", "lines"]
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A method of a path: what answers it, whether it asks for a key, and what its body is."""
+    """A method of a path: what answers it, whether it asks for a key, what its body is, and what it does."""
 
     handler: Handler
     needs_key: bool = True
     body: Body = "none"
+    effect: Effect = "none"
 
 
 # A fixed path stands before one with an id in its place.
@@ -63,16 +64,16 @@ ROUTES: Final[Mapping[str, Mapping[str, Verb]]] = {
     "/openapi.json": {"GET": Verb(get_contract, needs_key=False)},
     "/memories": {
         "GET": Verb(list_memories),
-        "POST": Verb(add_memory, body="json"),
-        "DELETE": Verb(delete_memories),
+        "POST": Verb(add_memory, body="json", effect="write"),
+        "DELETE": Verb(delete_memories, effect="erase"),
     },
     "/memories/search": {"GET": Verb(search_memories), "POST": Verb(search_at_length, body="json")},
-    "/memories/batch": {"POST": Verb(add_memories, body="json")},
+    "/memories/batch": {"POST": Verb(add_memories, body="json", effect="write")},
     "/memories/wait": {"POST": Verb(wait_for_memories, body="json")},
     "/memories/{id}": {
         "GET": Verb(get_memory),
-        "PATCH": Verb(update_memory, body="json"),
-        "DELETE": Verb(delete_memory),
+        "PATCH": Verb(update_memory, body="json", effect="write"),
+        "DELETE": Verb(delete_memory, effect="erase"),
     },
     "/memories/{id}/history": {"GET": Verb(get_history)},
     "/context": {"POST": Verb(get_context, body="json")},
@@ -132,14 +133,17 @@ class Resource:
                 exchange.caller = await exchange.in_time(self._service.callers.identify(scope["headers"]))
             if verb.body == "json":
                 await exchange.read()
+            lasting = await self._service.must_end(verb.effect)
         except OMPError as error:
             await _send(error_reply(error, request_id), request_id, send)
             return
         if verb.body == "lines":
             await _send(await _reply_of(verb, exchange), request_id, send)
             return
-        async with Watch(receive):
-            await _send(await _reply_of(verb, exchange), request_id, send)
+        async with Watch(receive, cancels=not lasting) as watch:
+            reply = await _reply_of(verb, exchange)
+            watch.check()
+            await _send(reply, request_id, send)
 
 
 async def _reply_of(verb: Verb, exchange: Exchange) -> Reply | Stream:

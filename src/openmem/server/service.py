@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from openmem import AsyncMemory, AsyncServerStore
 from openmem.server.callers import Callers
 from openmem.server.idempotency import Replies
 from openmem.server.journal import Journal
+
+Effect: TypeAlias = Literal["none", "write", "erase"]
+"""What a verb does to memories."""
 
 
 class RouteSettings(Protocol):
@@ -36,3 +39,13 @@ class Service:
         self.callers = Callers(store, open_without_keys=settings is None or settings.open_without_keys)
         self.replies = Replies(store)
         self.journal = Journal(memory, store)
+
+    async def must_end(self, effect: Effect) -> bool:
+        """Return whether a request is brought to its end even if its client leaves.
+
+        What follows a write must not be left out: the entry in the server's journal, and after a deletion the erasure
+        of replies that hold the memory. A write that a provider enters by itself needs nothing more.
+        """
+        if effect == "erase":
+            return self.store is not None
+        return effect == "write" and await self.journal.needed()

@@ -1,0 +1,77 @@
+"""An import on its way through the server, watched for the journal: what was stored is known batch by batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from openmem import ImportReport
+from openmem.server.exchange import Exchange
+from openmem.server.journal import Touched, is_open
+
+_NOTHING: Final = ImportReport()
+
+
+class Intake:
+    """Lines that pass through to an import, and the entries that they make.
+
+    A report counts and names no memories. Where a batch was not stored as a whole, because some of it was there, all of
+    its memories are entered: the store does not tell which of them it wrote.
+
+    Args:
+        exchange: The request.
+        lines: Where the lines come from.
+    """
+
+    def __init__(self, exchange: Exchange, lines: AsyncIterator[str]) -> None:
+        self._exchange = exchange
+        self._source = lines
+        self._batch: list[str] = []
+        self._done = _NOTHING
+        self._due: dict[str, list[Touched]] = {}
+
+    async def lines(self) -> AsyncIterator[str]:
+        """Yield the lines; who asks for one has done with the batches before."""
+        try:
+            async for line in self._source:
+                await self.enter()
+                self._batch.append(line)
+                yield line
+        except GeneratorExit:
+            raise
+        except BaseException:  # the batch was never complete, and nobody got it
+            self._batch.clear()
+            raise
+
+    def note(self, report: ImportReport) -> None:
+        """Take over what has been done so far, with the end of a batch."""
+        before, self._done = self._done, report
+        changed = report.overwritten > before.overwritten
+        copied = report.duplicated > before.duplicated
+        if changed or copied or report.imported > before.imported:
+            only_changed = changed and report.imported == before.imported
+            self._take("update" if only_changed else "add", named=not copied)
+        self._batch.clear()
+
+    async def enter(self, failure: BaseException | None = None) -> None:
+        """Enter what is known by now.
+
+        Args:
+            failure: What ended the import. If it leaves open whether the last batch was stored, that is entered too.
+        """
+        if failure is not None and is_open(failure):
+            self._take("add", named=True)
+        due, self._due = self._due, {}
+        for action, touched in due.items():
+            await self._exchange.service.journal.enter(self._exchange, action, *touched)
+
+    def _take(self, action: str, *, named: bool) -> None:
+        """Make entries due for the memories of the batch; copies have ids that are not in the lines."""
+        memories = [json.loads(line).get("memory") for line in self._batch if line.strip()]
+        touched = [_target(memory, named) for memory in memories if memory is not None]
+        self._due.setdefault(action, []).extend(touched)
+
+
+def _target(memory: dict[str, Any], named: bool) -> Touched:
+    return Touched(memory["user_id"], memory["id"] if named else None, memory.get("scope"))
