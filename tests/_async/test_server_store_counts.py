@@ -1,4 +1,4 @@
-"""Rate counters that are exact, and a journal that only grows."""
+"""Rate counters that are exact, and a journal that keeps every entry."""
 
 from __future__ import annotations
 
@@ -114,3 +114,55 @@ async def test_incomplete_entry_is_refused_with_those_beside_it(tmp_path: Path, 
         for given in ({"limit": 0}, {"limit": 1_001}, {"app": ""}, {"since": "soon"}):
             with pytest.raises(InvalidRequestError):
                 await store.entries("ann", **given)
+
+
+def named(number: int, memory_id: str | None, scope: str | None, action: Action = "get") -> AuditEntry:
+    return entry(number, memory_id=memory_id, scope=scope, action=action)
+
+
+async def test_journal_forgets_what_entries_name_and_keeps_the_entries(server_store_url_: str) -> None:
+    entries = [named(0, "m", "a"), named(1, None, "a"), named(2, "n", None), named(3, None, None)]
+    async with AsyncServerStore(server_store_url_) as store:
+        for user in ("ann", "bob"):
+            await store.enter(user, *entries)
+        assert await store.forget_entries_of("ann") == (3, 0)
+        bare = [one.model_copy(update={"memory_id": None, "scope": None}) for one in entries]
+        assert await store.entries("ann") == bare[::-1]
+        assert await store.entries("bob") == entries[::-1]
+        assert await store.forget_entries_of("ann", scope="*") == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("scope", "gone"),
+    [("a", {"m1", "m2"}), ("a/*", {"m1", "m2", "below"}), ("a_", set()), ("z", set()), ("*", None)],
+)
+async def test_journal_forgets_memories_by_the_scope_in_which_they_were_last(
+    server_store_url_: str, scope: str, gone: set[str] | None
+) -> None:
+    entries = [
+        named(0, "m1", "a", "add"),
+        named(1, "m1", None),  # the scope was not known
+        named(2, "m2", "b", "add"),
+        named(3, "m2", "a", "update"),
+        named(4, "left", "a", "add"),
+        named(6, "left", "b", "update"),
+        named(8, "below", "a/c", "add"),
+        named(10, "beside", "ab", "add"),
+        named(12, None, "a", "list"),
+    ]
+    async with AsyncServerStore(server_store_url_) as store:
+        await store.enter("ann", *entries)
+        counted = sum(one.memory_id is not None and (gone is None or one.memory_id in gone) for one in entries)
+        assert await store.forget_entries_of("ann", scope=scope) == (counted + (gone is None), 0)
+        left = {one.memory_id for one in await store.entries("ann")} - {None}
+        assert left == ({"m1", "m2", "left", "below", "beside"} - gone if gone is not None else set())
+        assert (await store.entries("ann"))[0].scope == (None if gone is None else "a")
+
+
+async def test_wrong_scope_makes_the_journal_forget_nothing(tmp_path: Path) -> None:
+    async with AsyncServerStore(str(tmp_path / "server.db")) as store:
+        await store.enter("ann", entry(0))
+        for given in ({"scope": "a//b"}, {"scope": ""}):
+            with pytest.raises(InvalidRequestError):
+                await store.forget_entries_of("ann", **given)
+        assert await store.entries("ann") == [entry(0)]

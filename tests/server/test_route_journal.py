@@ -121,6 +121,34 @@ def test_import_is_entered_while_it_comes(place: Place, user: str) -> None:
     assert len(journal(place, key, user, limit="1000")) == 700
 
 
+def test_erased_user_has_no_ids_and_scopes_in_the_journal(place: Place, user: str) -> None:
+    key, body = place.key(), {"content": "tea", "user_id": user, "scope": "a"}
+    id = place.client.post("/memories", json=body, headers=key).json()["id"]
+    place.client.get(f"/memories?user_id={user}&scope=a", headers=key)
+    place.client.get(f"/memories/{id}", headers=key)
+    place.client.get(f"/memories/search?user_id={user}&q=tea", headers=key)
+    receipt = place.client.delete(f"/memories?user_id={user}", headers=key).json()
+    assert (receipt["erased"]["audit"], receipt["remaining"]["audit"]) == (3, 0)
+    assert journal(place, key, user)[::-1] == [
+        (action, None, None) for action in ("add", "list", "get", "search", "delete")
+    ]
+
+
+def test_erased_scope_takes_the_names_of_its_memories_out_of_the_journal(place: Place, user: str) -> None:
+    key, ids = place.key(), {}
+    for scope in ("a", "a/b", "ab", "c"):
+        body = {"content": "tea", "user_id": user, "scope": scope}
+        ids[scope] = place.client.post("/memories", json=body, headers=key).json()["id"]
+    place.client.patch(f"/memories/{ids['c']}", json={"scope": "a/c"}, headers=key)
+    place.client.get(f"/memories/{ids['c']}/history", headers=key)
+    receipt = place.client.delete(f"/memories?user_id={user}&scope=a/*", headers=key).json()
+    assert (receipt["erased"]["audit"], receipt["remaining"]["audit"]) == (5, 0)
+    assert [entry for entry in journal(place, key, user) if entry[1] or entry[2]] == [
+        ("delete", None, "a/*"),
+        ("add", ids["ab"], "ab"),
+    ]
+
+
 def test_entries_of_a_batch_are_written_at_once(tmp_path: Path, place: Place, user: str) -> None:
     key, users = place.key(), [user, f"{user}-2"]
     items = [{"content": f"fact {number}", "user_id": users[number % 2]} for number in range(50)]

@@ -42,7 +42,7 @@ from openmem.keys import (
     new_secret,
 )
 from openmem.requests import AuditQuery
-from openmem.scopes import Grant
+from openmem.scopes import Grant, parse_pattern
 from openmem.sql.server import journal, keys, rates, replies
 from openmem.types import AuditEntry
 
@@ -314,6 +314,20 @@ class ServerStore:
         owner = check_user_id(user_id)
         if entries:
             self._write(journal.enter, owner, entries, once=True)
+
+    def forget_entries_of(self, user_id: str, *, scope: str | None = None) -> tuple[int, int]:
+        """Take ids of memories and scopes out of a user's journal, whose entries stay.
+
+        Args:
+            user_id: Whose journal.
+            scope: Only in entries about memories that the journal last knew in this scope, which may end in `/*`.
+
+        Returns:
+            How many entries were changed, and how many should be but are not.
+        """
+        owner, pattern = check_user_id(user_id), None if scope is None else parse_pattern(scope)
+        changed, left = self._write(journal.forget, owner, pattern)
+        return self._settled(changed), left
 
     def entries(
         self, user_id: str, *, app: str | None = None, since: datetime | None = None, limit: int = 100

@@ -78,6 +78,18 @@ class Journal:
         except OMPError as error:
             logger.error("the journal could not be written: %s req=%s", error.code, exchange.request_id)
 
+    async def forget(self, user_id: str, scope: str | None) -> dict[str, tuple[int, int]]:
+        """Make the journal forget which memories were erased: those of a user, or of a scope.
+
+        Returns:
+            For an `ErasureReceipt`: how many entries of a store were changed, and how many should be but are not;
+            nothing if the provider keeps the journal.
+        """
+        if not await self.needed():
+            return {}
+        assert self._store is not None
+        return {"audit": await self._store.forget_entries_of(user_id, scope=scope)}
+
     async def entries(
         self, exchange: Exchange, user_id: str, app: str | None, since: datetime | None, limit: int
     ) -> list[AuditEntry]:

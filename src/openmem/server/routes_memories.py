@@ -122,6 +122,8 @@ async def delete_memories(exchange: Exchange) -> Reply:
     async with journal.writing(exchange, "delete", touched):
         receipt = await memory.delete_all(user_id, scope=scope)
         await exchange.service.replies.forget(user_id)
+        for name, (erased, left) in (await journal.forget(user_id, scope)).items():
+            receipt.erased[name], receipt.remaining[name] = erased, left
     await journal.enter(exchange, "delete", touched)
     return model_reply(receipt)
 

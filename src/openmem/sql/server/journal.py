@@ -1,4 +1,4 @@
-"""Steps over the journal that a server keeps for providers without one. It only grows, and holds no content."""
+"""Steps over the journal that a server keeps for providers without one. No entry goes, and none holds content."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from openmem.requests import AuditQuery
+from openmem.scopes import EVERYTHING, ScopePattern
 from openmem.sql.server.dialect import Dialect
 from openmem.sql.sqlite.rows import micros, time_of
 from openmem.sql.steps import Steps
@@ -44,3 +45,36 @@ def entries(db: Dialect, query: AuditQuery) -> Steps[list[AuditEntry]]:
     )
     names = ("app", "action", "memory_id", "scope", "request_id")
     return [AuditEntry(timestamp=time_of(row[0]), **dict(zip(names, row[1:], strict=True))) for row in rows]
+
+
+def forget(db: Dialect, user_id: str, scope: ScopePattern | None) -> Steps[tuple[int, int]]:
+    """Take ids and scopes out of a user's entries: all of them, or those about memories last known in a scope.
+
+    Returns:
+        How many entries were changed, and how many should be but are not.
+    """
+    chosen, params = _chosen(db, scope)
+    changed = yield db.query(
+        f"update {db.prefix}journal set memory_id = null, scope = null where {chosen} returning 1", user_id, *params
+    )
+    left = yield db.query(f"select count(*) from {db.prefix}journal where {chosen}", user_id, *params)
+    return len(changed), int(left[0][0])
+
+
+def _chosen(db: Dialect, scope: ScopePattern | None) -> tuple[str, tuple[str, ...]]:
+    """Return the condition for entries that are to forget what they name, and its parameters from the second on."""
+    if scope is None or scope == EVERYTHING:
+        return "user_id = $1 and (memory_id is not null or scope is not null)", ()
+    below = "cast($3 as text)"
+    inside = f"(scope = $2 or substr(scope, 1, length({below})) = {below})" if scope.subtree else "scope = $2"
+    return (
+        f"""
+        user_id = $1 and memory_id in (
+          select memory_id from (
+            select memory_id, scope, row_number() over (partition by memory_id order by at desc, entry desc) as age
+            from {db.prefix}journal where user_id = $1 and memory_id is not null and scope is not null
+          ) as known where age = 1 and {inside}
+        )
+        """,
+        (scope.path, f"{scope.path}/") if scope.subtree else (scope.path,),
+    )
