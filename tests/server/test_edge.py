@@ -92,6 +92,16 @@ def test_listed_page_may_ask_first(server: Process) -> None:
     assert "access-control-allow-origin" not in other.headers
 
 
+@pytest.mark.parametrize("given", [None, "mine-1", "not proper", "x" * 65])
+def test_page_that_may_not_ask_is_told_the_id_of_its_request(server: Process, given: str | None) -> None:
+    asked = {"origin": "https://evil.example", "access-control-request-method": "POST"}
+    reply = server.ask("OPTIONS", "/memories", **asked, **({} if given is None else {"x-request-id": given}))
+    assert reply.status == 400
+    id = reply.headers["x-request-id"]
+    assert reply.json()["error"]["request_id"] == id
+    assert re.fullmatch("mine-1" if given == "mine-1" else "[0-9a-f]{32}", id)
+
+
 def test_error_can_be_read_by_a_listed_page(server: Process) -> None:
     reply = server.ask("GET", "/nowhere", origin="https://app.example")
     assert reply.status == 404

@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from openmem.server.addresses import is_loopback
-from openmem.server.asgi import ASGIApp, Receive, Scope, Send, envelope, header
+from openmem.server.asgi import ASGIApp, Receive, Scope, Send, envelope, header, request_id_of
 from openmem.server.refusals import ForeignPageError, RefusedError, refuse
 
 METHODS: Final = ("GET", "POST", "PATCH", "DELETE")
@@ -40,9 +40,17 @@ class Cors(CORSMiddleware):
         response = super().preflight_response(request_headers)
         if response.status_code < 400:
             return Response(status_code=204, headers=_without_body(response))
+        return _Refusal(headers=_without_body(response))
+
+
+class _Refusal(Response):
+    """The envelope, which is made when the request is known, as it holds its id."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         error = RefusedError("a page of this origin may not send such a request", code="invalid_request")
-        body = envelope(error, request_headers.get("x-request-id"))
-        return Response(body, 400, headers=_without_body(response), media_type="application/json")
+        body = envelope(error, request_id_of(scope))
+        headers = {**self.headers, "content-length": str(len(body))}
+        await Response(body, 400, headers=headers, media_type="application/json")(scope, receive, send)
 
 
 def _without_body(response: Response) -> dict[str, str]:
