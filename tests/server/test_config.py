@@ -31,6 +31,8 @@ def test_flag_wins_over_variable_over_default() -> None:
             ("https://a.example", "https://b.example"),
         ),
         ("OMP_BODY_TIMEOUT", "2.5", "body_timeout", 2.5),
+        ("OMP_WRITE_TIMEOUT", "0.5", "write_timeout", 0.5),
+        ("OMP_POOL_SIZE", "40", "pool_size", 40),
         ("OMP_LOG_FORMAT", "json", "log_format", "json"),
     ],
 )
@@ -83,6 +85,8 @@ def test_value_comes_from_a_file_without_its_newline(tmp_path: Path) -> None:
     [
         ({"OMP_PORT": "x"}, "OMP_PORT must be a whole number"),
         ({"OMP_PORT": "65536"}, "port must be 0 to 65535"),
+        ({"OMP_POOL_SIZE": "many"}, "OMP_POOL_SIZE must be a whole number"),
+        ({"OMP_POOL_SIZE": "0"}, "pool_size must be 1 to 10000"),
         ({"OMP_MAX_REQUEST_BYTES": "1023"}, "max_request_bytes must be 1024 to 104857600"),
         ({"OMP_INSECURE": "maybe"}, "OMP_INSECURE must be true or false"),
         ({"OMP_CORS_ORIGINS": "https://a.example,,"}, "blank entry"),

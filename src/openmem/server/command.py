@@ -94,6 +94,7 @@ def _add_place(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--base-url", metavar="URL", help="address of a memory service  [OMP_BASE_URL]")
     group.add_argument("--embedder", metavar="NAME", help="none, fastembed[:MODEL], openai:MODEL  [OMP_EMBEDDER]")
     group.add_argument("--schema", help="the schema on Postgres  [OMP_SCHEMA]")
+    group.add_argument("--pool-size", type=int, metavar="N", help="connections to Postgres, 10  [OMP_POOL_SIZE]")
     group.add_argument("--store", metavar="URL", help="where the keys are kept  [OMP_SERVER_STORE]")
 
 

@@ -27,6 +27,7 @@ NEEDED: Final[Mapping[str, tuple[str, str]]] = {
 VARIABLES: Final[Mapping[str, str]] = {
     "embedder": "OMP_EMBEDDER",
     "schema": "OMP_SCHEMA",
+    "pool_size": "OMP_POOL_SIZE",
     "store": "OMP_SERVER_STORE",
     "host": "OMP_HOST",
     "port": "OMP_PORT",
@@ -54,6 +55,7 @@ VARIABLES: Final[Mapping[str, str]] = {
 }
 _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "port": (0, 65_535),
+    "pool_size": (1, 10_000),
     "workers": (1, 256),
     "rate_limit_per_minute": (0, 1_000_000),
     "max_request_bytes": (MIN_BODY, MAX_BODY),
@@ -88,6 +90,7 @@ class ServerSettings:
         api_key: The key for that service.
         embedder: `none`, `fastembed[:MODEL]` or `openai:MODEL`.
         schema: The schema on Postgres.
+        pool_size: Connections to Postgres that a process holds at most; `None` is what the provider takes.
         store: Where the server keeps its keys; `None` is next to the memories.
         host: The address to listen on.
         port: 0 to 65535; 0 is any free one.
@@ -120,6 +123,7 @@ class ServerSettings:
     api_key: str | None = field(default=None, repr=False)
     embedder: str | None = None
     schema: str | None = None
+    pool_size: int | None = None
     store: str | None = field(default=None, repr=False)
     host: str = "127.0.0.1"
     port: int = 8080
@@ -148,6 +152,8 @@ class ServerSettings:
     def __post_init__(self) -> None:
         for name, (least, most) in _BOUNDS.items():
             value = getattr(self, name)
+            if value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
                 raise ValueError(f"{name} must be {least:g} to {most:.0f}")
         for name in ("cors_origins", "trusted_proxies"):
@@ -248,7 +254,7 @@ def _fits(provider: str, of: str | None, url: str) -> bool:
 
 
 def _parsed(setting: str, variable: str, text: str) -> Any:
-    kind = next(str(item.type) for item in fields(ServerSettings) if item.name == setting)
+    kind = next(str(item.type) for item in fields(ServerSettings) if item.name == setting).removesuffix(" | None")
     try:
         if kind == "int":
             return int(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from openmem import AsyncMemory, AsyncServerStore, server_store_url
 from openmem.server.config import ServerSettings
@@ -15,7 +15,8 @@ APP: Final = "omp-server"
 
 def make_memory(settings: ServerSettings) -> AsyncMemory:
     """Return the memory that is served, not opened yet."""
-    options = {} if settings.schema is None else {"schema": settings.schema}
+    given = {"schema": settings.schema, "pool_max_size": settings.pool_size}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return AsyncMemory(
         settings.provider,
         url=settings.url,
