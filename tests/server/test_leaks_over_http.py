@@ -366,7 +366,18 @@ def server_of(name: str, folder: Path, url: str) -> Iterator[tuple[Place, httpx.
         yield place, client
 
 
-@pytest.mark.parametrize(("name", "examples", "steps"), [("sqlite", 5, 16), ("postgres", 1, 14)])
+AT_LENGTH = [pytest.mark.long, pytest.mark.timeout(240)]
+
+
+@pytest.mark.parametrize(
+    ("name", "examples", "steps"),
+    [
+        ("sqlite", 5, 16),
+        ("postgres", 1, 14),
+        pytest.param("sqlite", 150, 30, marks=AT_LENGTH),
+        pytest.param("postgres", 60, 30, marks=AT_LENGTH),
+    ],
+)
 def test_no_answer_tells_of_what_a_key_does_not_reach(
     request: pytest.FixtureRequest, tmp_path: Path, name: str, examples: int, steps: int
 ) -> None:
