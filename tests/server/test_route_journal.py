@@ -164,7 +164,7 @@ def test_silent_store_holds_up_the_answer_for_a_moment_only(tmp_path: Path, plac
     with closing(sqlite3.connect(tmp_path / "server.db", isolation_level=None)) as writer:
         writer.execute("begin immediate")
         begun = time.monotonic()
-        body = {"items": [{"content": "a", "user_id": f"{user}-{n}"} for n in range(3)]}
+        body = {"items": [{"content": "a", "user_id": f"{user}-{n}"} for n in range(30)]}
         assert place.client.post("/memories/batch", json=body, headers=key).status_code == 201
         assert time.monotonic() - begun < 5
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -68,15 +68,15 @@ class Journal:
         for user_id, memory_id, scope in touched:
             fields = {**named, "memory_id": memory_id, "scope": scope, "request_id": exchange.request_id}
             entries.setdefault(user_id, []).append(AuditEntry.model_validate(fields))
-        for user_id, some in entries.items():
-            await self._write(exchange, user_id, some)
-
-    async def _write(self, exchange: Exchange, user_id: str, entries: Sequence[AuditEntry]) -> None:
-        assert self._store is not None
         try:
-            await exchange.in_time(self._store.enter(user_id, *entries), least=LEAST)
+            await exchange.in_time(self._write(entries), least=LEAST)
         except OMPError as error:
             logger.error("the journal could not be written: %s req=%s", error.code, exchange.request_id)
+
+    async def _write(self, entries: Mapping[str, Sequence[AuditEntry]]) -> None:
+        assert self._store is not None
+        for user_id, some in entries.items():
+            await self._store.enter(user_id, *some)
 
     async def forget(self, user_id: str, scope: str | None) -> dict[str, tuple[int, int]]:
         """Make the journal forget which memories were erased: those of a user, or of a scope.
