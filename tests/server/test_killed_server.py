@@ -16,9 +16,8 @@ import pytest
 from tests.server.process import Process, started
 
 CLIENTS = 64
-ADDS = 2
-KILLS = 2
-TURNS = 3  # tests of few kills each: on a busy machine, six starts in a row take longer than a test may
+ADDS_PER_KILL = 1  # of each client
+AT_LENGTH = (pytest.mark.long, pytest.mark.timeout(60))
 
 Start = Callable[[], Process]
 
@@ -42,18 +41,18 @@ async def add_for_sure(client: httpx.AsyncClient, name: str, up: asyncio.Event) 
         await asyncio.sleep(0.02)
 
 
-async def load_and_kill(start: Start, port: int) -> tuple[Counter[str], int]:
+async def load_and_kill(start: Start, port: int, kills: int) -> tuple[Counter[str], int]:
     """Run the clients while the server dies and comes back; return what is stored and how many adds were repeated."""
     running = await asyncio.to_thread(start)
-    progress = Progress()
+    progress, adds = Progress(), kills * ADDS_PER_KILL
     limits = httpx.Limits(max_connections=CLIENTS, max_keepalive_connections=CLIENTS)
     async with (
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=15, limits=limits) as client,
         asyncio.TaskGroup() as clients,
     ):
-        tasks = [clients.create_task(add_some(client, number, progress)) for number in range(CLIENTS)]
-        for kill in range(KILLS):
-            await progress.reach((kill + 1) * CLIENTS * ADDS // (KILLS + 1))
+        tasks = [clients.create_task(add_some(client, number, adds, progress)) for number in range(CLIENTS)]
+        for kill in range(kills):
+            await progress.reach((kill + 1) * CLIENTS * adds // (kills + 1))
             progress.up.clear()
             await asyncio.to_thread(running.stop, signal.SIGKILL)
             running = await asyncio.to_thread(start)
@@ -82,10 +81,10 @@ class Progress:
             await self._turn.wait_for(lambda: self.count >= goal)
 
 
-async def add_some(client: httpx.AsyncClient, number: int, progress: Progress) -> int:
+async def add_some(client: httpx.AsyncClient, number: int, adds: int, progress: Progress) -> int:
     """Add memories one after the other; return how many had to be sent more than once."""
     repeated = 0
-    for count in range(ADDS):
+    for count in range(adds):
         repeated += await add_for_sure(client, f"note {number} {count}", progress.up) > 1
         await progress.step()
     return repeated
@@ -109,10 +108,12 @@ def free_port() -> int:
         return port
 
 
-@pytest.mark.parametrize("turn", range(TURNS))
-@pytest.mark.parametrize("backend", ["sqlite", pytest.param("postgres", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("backend", "kills"),
+    [("sqlite", 2), ("sqlite", 3), *(pytest.param(backend, 5, marks=AT_LENGTH) for backend in ("sqlite", "postgres"))],
+)
 def test_acknowledged_writes_survive_and_none_is_doubled(
-    backend: str, turn: int, tmp_path: Path, request: pytest.FixtureRequest
+    backend: str, kills: int, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     port, store = free_port(), f"sqlite:///{tmp_path / 'server.db'}"
     url = f"sqlite:///{tmp_path / 'memories.db'}"
@@ -123,6 +124,7 @@ def test_acknowledged_writes_survive_and_none_is_doubled(
         def start() -> Process:
             return servers.enter_context(started("--port", str(port), "--url", url, OMP_SERVER_STORE=store))
 
-        stored, repeated = asyncio.run(load_and_kill(start, port))
-    assert stored == Counter(f"note {number} {count}" for number in range(CLIENTS) for count in range(ADDS))
+        stored, repeated = asyncio.run(load_and_kill(start, port, kills))
+    wanted = (f"note {number} {count}" for number in range(CLIENTS) for count in range(kills * ADDS_PER_KILL))
+    assert stored == Counter(wanted)
     assert repeated > 0  # some adds met a server that was dead or dying
