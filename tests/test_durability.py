@@ -38,9 +38,13 @@ def assert_sound(path: Path) -> None:
             return connection.execute(query).fetchall()
 
         assert rows("pragma integrity_check") == [("ok",)]
-        connection.execute("insert into terms(terms) values('integrity-check')")
+        connection.execute("insert into word_index(word_index) values('integrity-check')")
         memories = rows("select rid, terms from memories order by rid")
-        assert rows("select doc, count(*) from postings group by doc order by doc") == memories
+        assert [
+            (rid, len(words.split())) for rid, words in rows("select rid, words from memories order by rid")
+        ] == memories
+        entered = rows("select rid, terms from memories join users using(user_no) where rid <= indexed order by rid")
+        assert rows("select doc, count(*) from postings group by doc order by doc") == entered
         assert rows("select rid from vectors_1 order by rid") == [(rid,) for rid, _ in memories]
         for table, column in (("tags", "rid"), ("versions", "rid"), ("supersessions", "new_rid")):
             assert rows(f"select * from {table} where {column} not in (select rid from memories)") == []

@@ -7,7 +7,7 @@ one. `UserCache` keeps the snapshots of the users who searched last.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -42,7 +42,8 @@ class Columns:
     """The columns of a user's memories, ordered by `rid`.
 
     `table` has one row per name in `COLUMN_NAMES`; open ends of time are `NEVER` and `ALWAYS`. `version` tells
-    snapshots apart and grows with them; its first number changes when more than new rows came.
+    snapshots apart and grows with them; its first number changes when more than new rows came. `waiting` are the
+    newest rows, which no index of words holds yet: how often each has which term.
     """
 
     version: tuple[int, int]
@@ -50,6 +51,7 @@ class Columns:
     scopes: dict[int, str]
     tags: dict[str, Ints]
     tag_words: dict[str, frozenset[str]]
+    waiting: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.table.shape[1])
@@ -62,7 +64,8 @@ class Columns:
     @property
     def nbytes(self) -> int:
         """Memory taken, in bytes, roughly."""
-        return int(self.table.nbytes) + sum(int(rids.nbytes) + 200 for rids in self.tags.values())
+        tags = sum(int(rids.nbytes) + 200 for rids in self.tags.values())
+        return int(self.table.nbytes) + tags + sum(200 + 100 * len(counts) for counts in self.waiting.values())
 
     def locate(self, rids: Ints) -> tuple[Ints, Mask]:
         """Return where the rids stand, leaving out those that are not there, and which ones are."""
@@ -73,6 +76,12 @@ class Columns:
         found[found == len(own)] = 0
         known = own[found] == rids
         return found[known], known
+
+    def rows_waiting(self, term: str) -> tuple[Ints, Ints]:
+        """Return the waiting rows that have a term, by `rid`, and how often each has it."""
+        found = [(rid, counts[term]) for rid, counts in self.waiting.items() if term in counts]
+        rids, counts = np.array(found, dtype=np.int64).reshape(-1, 2).T
+        return rids, counts
 
     def tag_mask(self, tag: str) -> Mask:
         """Return which rows carry the tag."""

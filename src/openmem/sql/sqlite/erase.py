@@ -9,7 +9,7 @@ from openmem.sql.sqlite import journal
 from openmem.sql.sqlite.rows import Stamp, dumps, time_of
 from openmem.sql.sqlite.schema import PAGE_SIZE, first_rid, last_rid
 from openmem.sql.sqlite.write import erase_rows
-from openmem.sql.sqlite.writer import close_user, model_numbers, open_user
+from openmem.sql.sqlite.writer import Writer, close_user, model_numbers, open_user
 from openmem.sql.steps import Query, Steps
 from openmem.types import ErasureReceipt
 
@@ -23,7 +23,7 @@ def erase(user_id: str, scope: ScopePattern | None, stamp: Stamp) -> Steps[Erasu
     rids = yield from _chosen(writer.user_no, scope)
     ids = yield Query(f"select id from memories where rid {_CHOSEN}", (dumps(rids),))
     known = dumps([row[0] for row in ids])
-    erased = yield from _counts(writer.user_no, rids, known, scope)
+    erased = yield from _counts(writer, rids, known, scope)
     yield from erase_rows(writer, rids)
     yield Query(
         f"""
@@ -34,7 +34,7 @@ def erase(user_id: str, scope: ScopePattern | None, stamp: Stamp) -> Steps[Erasu
     )
     if scope is None:
         yield Query("delete from scopes where user_no = ?", (writer.user_no,))
-    remaining = yield from _counts(writer.user_no, rids, known, scope)
+    remaining = yield from _counts(writer, rids, known, scope)
     yield journal.write(writer, "delete", [(None, None if scope is None else str(scope), None)])
     yield from close_user(writer)
     return ErasureReceipt(
@@ -54,7 +54,7 @@ def merge_index(pages: int) -> Steps[bool]:
     "The 'merge' Command": it is done once a step changes fewer than two rows).
     """
     before = yield Query("select total_changes()")
-    yield Query("insert into terms(terms, rank) values('merge', ?)", (pages,))
+    yield Query("insert into word_index(word_index, rank) values('merge', ?)", (pages,))
     after = yield Query("select total_changes()")
     return bool(after[0][0] - before[0][0] >= 2)
 
@@ -82,13 +82,18 @@ def _chosen(user_no: int, scope: ScopePattern | None) -> Steps[list[int]]:
     return [rid for rid, path in rows if scope is None or scope.matches(path)]
 
 
-def _counts(user_no: int, rids: list[int], ids: str | None, scope: ScopePattern | None) -> Steps[dict[str, int]]:
-    chosen, bounds = dumps(rids), (first_rid(user_no), last_rid(user_no))
+def _counts(writer: Writer, rids: list[int], ids: str | None, scope: ScopePattern | None) -> Steps[dict[str, int]]:
+    user_no, chosen = writer.user_no, dumps(rids)
+    bounds = (first_rid(user_no), last_rid(user_no))
     queries = {
         "memories": Query(f"select count(*) from memories where rid {_CHOSEN}", (chosen,)),
         "index": Query(
-            f"select count(distinct doc) from postings where term >= ? and term < ? and doc {_CHOSEN}",
-            (f"{user_no}q", f"{user_no}r", chosen),  # ASCII "r" comes right after the "q" of the prefix
+            f"""
+            select (select count(distinct doc) from postings where term >= ?1 and term < ?2 and doc
+              {_CHOSEN.replace("?", "?3")}) + (select count(*) from memories where rid {_CHOSEN.replace("?", "?3")}
+              and rid > ?4 and words <> '')
+            """,  # those behind `indexed` wait for the index; ASCII "r" comes right after the "q" of the prefix
+            (f"{user_no}q", f"{user_no}r", chosen, writer.indexed),
         ),
         "history": Query(f"select count(*) from versions where rid {_CHOSEN}", (chosen,)),
         "audit": Query(

@@ -1,10 +1,10 @@
 """The schema of the embedded store, as numbered migrations. Append to `MIGRATIONS`; never edit what was released.
 
 Why so: vectors live in a table of their own per model (`vectors_<n>`), so a scan touches nothing but them and
-several models can stand side by side. The index `terms` holds each stemmed word prefixed with its user's number
+several models can stand side by side. The index `word_index` holds each stemmed word prefixed with its user's number
 (`12qpnpm`), so a posting list holds one user's rows only and its statistics are that user's own. An `add` touches as
 few pages as can be, since the pages are what a commit costs: no counter of the user's is bumped by it, the newest
-`rid` says enough.
+`rid` says enough, and its words come into the index later (`openmem.sql.sqlite.indexing`).
 """
 
 from __future__ import annotations
@@ -104,7 +104,17 @@ _FIRST: Final = (
     "create virtual table postings using fts5vocab(terms, instance)",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+# The index has another name from here on, so that a process of an older version, which does not know that it trails
+# behind, gets an error and does not spoil it.
+_INDEX_LATER: Final = (
+    "drop table postings",
+    "alter table terms rename to word_index",
+    "create virtual table postings using fts5vocab(word_index, instance)",
+    "alter table users add column indexed integer not null default 0",  # the last `rid` that the index has seen
+    f"update users set indexed = coalesce((select max(rid) from memories where rid {USER_RANGE}), 0)",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _INDEX_LATER)
 
 
 def create_vectors(model_no: int) -> str:
@@ -120,8 +130,3 @@ def first_rid(user_no: int) -> int:
 def last_rid(user_no: int) -> int:
     """Return the highest `rid` a user's row can have."""
     return user_no << 32 | 0xFFFFFFFF
-
-
-def index_token(user_no: int, term: str) -> str:
-    """Return the word under which the index knows a user's term."""
-    return f"{user_no}q{term}"

@@ -23,8 +23,8 @@ from openmem.ranking import (
     top,
 )
 from openmem.requests import SearchQuery
+from openmem.sql.sqlite.indexing import index_token
 from openmem.sql.sqlite.rows import Model, micros, select_rids
-from openmem.sql.sqlite.schema import index_token
 from openmem.sql.sqlite.snapshot import UserState, load_columns, load_vectors, user_state
 from openmem.sql.steps import Query, Steps
 from openmem.types import SearchResult
@@ -144,6 +144,8 @@ def _postings(user_no: int, columns: Columns, query: SearchQuery) -> Steps[list[
         # As one JSON text: a row per occurrence would cost more to fetch than all the rest of a search.
         rows = yield Query("select json_group_array(doc) from postings where term = ?", (index_token(user_no, term),))
         rids, counts = runs_of(numbers_of(rows[0][0]))
+        if columns.waiting:
+            rids, counts = map(np.concatenate, zip((rids, counts), columns.rows_waiting(term), strict=True))
         positions, known = columns.locate(rids)
         found.append(Postings(term, positions, counts[known].astype(np.float32)))
     return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -19,13 +20,15 @@ _COLUMNS: Final = f"""
 
 
 class UserState(NamedTuple):
-    """A user's row: its number, its counters, the time of its newest change, and its newest `rid`."""
+    """A user's row: its number, its counters, the time of its newest change, and two times a `rid`: the newest one,
+    and the last one that the index of words has seen, which changes only together with the others."""
 
     user_no: int
     epoch: int
     vector_epoch: int
     clock: int
     newest: int
+    indexed: int
 
     @property
     def version(self) -> tuple[int, int]:
@@ -43,7 +46,7 @@ def user_state(user_id: str) -> Steps[UserState | None]:
     rows = yield Query(
         f"""
         select user_no, epoch, vector_epoch, clock, coalesce(
-          (select max(rid) from memories where rid {USER_RANGE}), 0)
+          (select max(rid) from memories where rid {USER_RANGE}), 0), indexed
         from users where user_id = ?
         """,
         (user_id,),
@@ -94,7 +97,18 @@ def _read_columns(state: UserState, base: Columns | None) -> Steps[Columns]:
         table = np.concatenate([base.table, table], axis=1)
     known = base.tag_words if base is not None else {}
     words = {tag: known.get(tag) or words_of_tag(tag) for tag in tags}
-    return Columns(state.version, table, dict(_pairs(scopes)), tags, words)
+    waiting = yield from _read_waiting(state, start, base)
+    return Columns(state.version, table, dict(_pairs(scopes)), tags, words, waiting)
+
+
+def _read_waiting(state: UserState, start: int, base: Columns | None) -> Steps[dict[int, Mapping[str, int]]]:
+    known = base.waiting if base is not None else {}
+    waiting = {rid: counts for rid, counts in known.items() if rid > state.indexed}
+    after = max(state.indexed, start - 1)
+    if state.newest > after:
+        rows = yield Query("select rid, words from memories where rid > ? and rid <= ?", (after, state.newest))
+        waiting.update((rid, Counter(words.split())) for rid, words in rows)
+    return waiting
 
 
 def _read_tags(user_no: int, start: int, end: int, base: Columns | None) -> Steps[dict[str, Any]]:

@@ -12,7 +12,7 @@ from openmem.checks import check_window
 from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictError
 from openmem.native import by_user, changed_draft
 from openmem.requests import Change, Draft
-from openmem.sql.sqlite import journal
+from openmem.sql.sqlite import indexing, journal
 from openmem.sql.sqlite.links import link, unlink
 from openmem.sql.sqlite.repeats import stored_before
 from openmem.sql.sqlite.rows import (
@@ -25,7 +25,6 @@ from openmem.sql.sqlite.rows import (
     select_where,
     time_of,
 )
-from openmem.sql.sqlite.schema import index_token
 from openmem.sql.sqlite.scoped import allowed
 from openmem.sql.sqlite.writer import (
     Blob,
@@ -145,16 +144,15 @@ def insert(writer: Writer, items: Sequence[Incoming], model: Model | None) -> St
     now = writer.stamp.now
     first = writer.next_rid
     writer.next_rid += len(items)
-    rows, words, records = [], [], []
+    rows, records = [], []
     for rid, item in enumerate(items, first):
         terms = terms_of(item.draft.content, item.draft.tags or ())
         created_at = now if item.draft.created_at is None else micros(item.draft.created_at)
         rows.append(_row(writer, rid, item, created_at or 0, terms))
-        words.append((rid, _tokens(writer.user_no, terms)))
         name = model.name if model is not None and item.blob is not None else None
         records.append(record_of(item.draft, item.id, item.draft.created_at or time_of(now), name))
     yield Many(_INSERT, rows)
-    yield Many("insert into terms(rowid, words) values(?, ?)", words)
+    yield from indexing.catch_up(writer, [item.draft for item in items])
     yield from _insert_vectors(writer, [(rid, item.blob) for rid, item in enumerate(items, first)])
     yield from link(writer, list(enumerate(items, first)))
     scopes = [(item.id, item.draft.scope, (item.draft.source or {}).get("app")) for item in items]
@@ -176,9 +174,9 @@ def put(
     same_text = draft.content == old.content and (item.blob is None or model is None)
     if not same_text:
         yield from _replace_vector(writer, rid, item.blob)
-    if not same_text or draft.tags != (tuple(old.tags) if old.tags is not None else None):
-        yield from _unindex(writer.user_no, [rid])
-        yield Many("insert into terms(rowid, words) values(?, ?)", [(rid, _tokens(writer.user_no, terms))])
+    same_words = same_text and draft.tags == (tuple(old.tags) if old.tags is not None else None)
+    if not same_words:
+        yield indexing.take_out(writer, [rid])
     model_name = old.embedding_model if same_text else (model.name if model and item.blob else None)
     row = _row(writer, rid, item, micros(old.created_at) or 0, terms)
     yield Query(
@@ -190,6 +188,9 @@ def put(
         """,
         (*row[3:13], writer.stamp.now, *row[18:20], model_name, rid),
     )
+    if not same_words:
+        yield indexing.enter_again(writer, rid)
+        yield from indexing.catch_up(writer, [draft])
     yield from unlink(writer, [rid])
     yield from link(writer, [(rid, replace(item, draft=_at(draft, old)))])
     yield journal.write(writer, action, [(old.id, draft.scope, None)])
@@ -205,7 +206,7 @@ def erase_rows(writer: Writer, rids: Sequence[int]) -> Steps[None]:
     yield from unlink(writer, rids)
     for model_no in (yield from model_numbers()):
         yield Query(f"delete from vectors_{model_no} where rid {where}", params)
-    yield from _unindex(writer.user_no, rids)
+    yield indexing.take_out(writer, rids)
     yield Query(f"delete from versions where rid {where}", params)
     yield Query(f"delete from memories where rid {where}", params)
     writer.rows_changed = writer.vectors_changed = True
@@ -273,18 +274,6 @@ def _row(writer: Writer, rid: int, item: Incoming, created_at: int, terms: Seque
         len(terms),
         " ".join(terms),
     )
-
-
-def _unindex(user_no: int, rids: Sequence[int]) -> Steps[None]:
-    rows = yield Query(
-        "select rid, words from memories where rid in (select value from json_each(?))", (dumps(list(rids)),)
-    )
-    tokens = [(rid, _tokens(user_no, words.split())) for rid, words in rows]
-    yield Many("insert into terms(terms, rowid, words) values('delete', ?, ?)", tokens)
-
-
-def _tokens(user_no: int, terms: Iterable[str]) -> str:
-    return " ".join([index_token(user_no, term) for term in terms])
 
 
 def _at(draft: Draft, old: MemoryRecord) -> Draft:

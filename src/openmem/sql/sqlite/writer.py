@@ -15,9 +15,8 @@ from openmem.sql.steps import Many, Query, Steps
 Blob: TypeAlias = bytes | memoryview
 
 _PLACE: Final = f"""
-    select user_no,
-      coalesce((select max(rid) from memories where rid {USER_RANGE}),
-        user_no << 32),
+    select user_no, max(indexed, user_no << 32),
+      coalesce((select max(rid) from memories where rid {USER_RANGE}), 0),
       coalesce((select max(entry) from audit where entry {USER_RANGE}),
         user_no << 32),
       model_no, dim,
@@ -28,9 +27,14 @@ _PLACE: Final = f"""
 
 @dataclass(slots=True)
 class Writer:
-    """What one transaction knows while it writes for one user."""
+    """What one transaction knows while it writes for one user.
+
+    `indexed` is the last `rid` that the index of words has seen. None up to it is given again, or a new memory would
+    be taken for one that is in the index.
+    """
 
     user_no: int
+    indexed: int
     next_rid: int
     next_entry: int
     stamp: Stamp
@@ -62,8 +66,8 @@ def open_user(user_id: str, stamp: Stamp, model: Model | None, scope: str | None
     if not rows:
         yield Query("insert into users(user_id) values(?)", (user_id,))
         rows = yield Query(_PLACE, params)
-    user_no, rid, entry, model_no, dim, scope_no = rows[0]
-    writer = Writer(user_no, rid + 1, entry + 1, stamp)
+    user_no, indexed, rid, entry, model_no, dim, scope_no = rows[0]
+    writer = Writer(user_no, indexed, max(rid, indexed) + 1, entry + 1, stamp)
     if scope is not None and scope_no is not None:
         writer.scopes[scope] = scope_no
     if model is not None:

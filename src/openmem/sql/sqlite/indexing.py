@@ -1,0 +1,52 @@
+"""The index of words, which trails behind the memories: a user's newest ones wait until some can be entered at once.
+
+Why so: FTS5 makes a part of the index for each transaction that enters something, which costs as much as all the rest
+of an `add`, and every search has to join the parts. The words of a memory stand in its row as well. So a search looks
+into the index up to the user's `indexed`, and into the rows behind that, which are few and short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from openmem.requests import Draft
+from openmem.sql.sqlite.rows import dumps
+from openmem.sql.sqlite.writer import Writer
+from openmem.sql.steps import Query, Steps
+
+WAIT_AT_MOST: Final = 64  # memories of a user
+LONG: Final = 4_000  # characters of a text for which nothing waits
+
+_TOKENS: Final = "case words when '' then '' else ?1 || replace(words, ' ', ' ' || ?1) end"
+_ENTER: Final = f"insert into word_index(rowid, words) select rid, {_TOKENS} from memories where rid"
+_TAKE_OUT: Final = f"""
+    insert into word_index(word_index, rowid, words) select 'delete', rid, {_TOKENS} from memories
+    where rid in (select value from json_each(?2)) and rid <= ?3
+"""
+
+
+def catch_up(writer: Writer, drafts: Sequence[Draft]) -> Steps[None]:
+    """Enter everything that waits, if it has become much; `drafts` are the memories that were written just now."""
+    last = writer.next_rid - 1
+    waiting = last - writer.indexed
+    if waiting < WAIT_AT_MOST and (not waiting or all(len(draft.content) < LONG for draft in drafts)):
+        return
+    yield Query(f"{_ENTER} > ?2 and rid <= ?3", (index_token(writer.user_no, ""), writer.indexed, last))
+    yield Query("update users set indexed = ? where user_no = ?", (last, writer.user_no))
+    writer.indexed = last
+
+
+def take_out(writer: Writer, rids: Sequence[int]) -> Query:
+    """Return the statement that takes memories out of the index. It reads their rows, so change those afterwards."""
+    return Query(_TAKE_OUT, (index_token(writer.user_no, ""), dumps(list(rids)), writer.indexed))
+
+
+def enter_again(writer: Writer, rid: int) -> Query:
+    """Return the statement that enters a memory anew that was taken out."""
+    return Query(f"{_ENTER} = ?2 and rid <= ?3", (index_token(writer.user_no, ""), rid, writer.indexed))
+
+
+def index_token(user_no: int, term: str) -> str:
+    """Return the word under which the index knows a user's term."""
+    return f"{user_no}q{term}"
