@@ -7,16 +7,15 @@ hop per verb, and the event loop never waits for the disk.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-import anyio
 import anyio.to_thread
 
 from openmem._io.call import Deadline
 from openmem._io.sqlite_errors import Job
 from openmem._io.sqlite_store import MAX_READERS, SqliteStore, nothing
+from openmem._io.sqlite_threads import LoopThreads
 from openmem.sql.sqlite.files import MEMORIES, FileKind
 from openmem.sql.steps import Query, Steps
 
@@ -30,23 +29,18 @@ class AsyncSqlite:
         self, path: str, *, synchronous: str = "normal", make_folder: bool = False, kind: FileKind = MEMORIES
     ) -> None:
         self._store = SqliteStore(path, synchronous=synchronous, make_folder=make_folder, kind=kind)
-        self._read_limit: anyio.CapacityLimiter | None = None
-        self._write_limit: anyio.CapacityLimiter | None = None
-        self._finalizer = weakref.finalize(self, SqliteStore.close, self._store)
+        self._readers, self._writers = LoopThreads(MAX_READERS), LoopThreads(1)
+        self._finalizer = weakref.finalize(self, _end, self._store, self._readers, self._writers)
 
     async def read(self, steps: Steps[T], deadline: Deadline) -> T:
         """Run the steps on one snapshot."""
-        if self._read_limit is None:
-            self._read_limit = anyio.CapacityLimiter(MAX_READERS)
         job = Job(deadline)
-        return await _in_worker(partial(self._store.read, steps, job), job, self._read_limit)
+        return await self._readers.run(partial(self._store.read, steps, job), job)
 
     async def write(self, steps: Steps[T], deadline: Deadline) -> T:
         """Run the steps in one transaction."""
-        if self._write_limit is None:
-            self._write_limit = anyio.CapacityLimiter(1)
         job = Job(deadline)
-        return await _in_worker(partial(self._store.write, steps, job), job, self._write_limit)
+        return await self._writers.run(partial(self._store.write, steps, job), job)
 
     def defer(self, statement: Query) -> None:
         """Keep a write for the next transaction, which comes in a moment or at `close`."""
@@ -60,11 +54,18 @@ class AsyncSqlite:
     async def checkpoint(self, deadline: Deadline) -> bool:
         """Empty the write-ahead log; return whether readers of old snapshots allowed that."""
         job = Job(deadline)
-        return await _in_worker(partial(self._store.checkpoint, job), job, None)
+        return await self._writers.run(partial(self._store.checkpoint, job), job)
 
     async def aclose(self) -> None:
         """Write what was deferred and close the file."""
-        await anyio.to_thread.run_sync(self._finalizer)
+        self._readers.stop()
+        self._writers.stop()
+        await anyio.to_thread.run_sync(self._close)
+
+    def _close(self) -> None:
+        self._finalizer()
+        self._readers.join()
+        self._writers.join()
 
 
 class Sqlite:
@@ -101,15 +102,7 @@ class Sqlite:
         self._finalizer()
 
 
-async def _in_worker(work: Callable[[], T], job: Job, limit: anyio.CapacityLimiter | None) -> T:
-    # The store watches the deadline too, but not while a call still waits for a free worker. The thread forgets `work`
-    # a moment after it gave its result: so that must not hold what closes the file when it is dropped.
-    try:
-        with anyio.fail_after(job.deadline.remaining()):
-            return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limit)
-    except TimeoutError:
-        job.cancelled = True
-        raise job.deadline.exceeded() from None
-    except anyio.get_cancelled_exc_class():
-        job.cancelled = True
-        raise
+def _end(store: SqliteStore, *threads: LoopThreads) -> None:
+    for some in threads:
+        some.stop()
+    store.close()
