@@ -6,7 +6,6 @@ with about a third of the memories, as in recorded conversations.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,12 +65,12 @@ class GivenVectors:
     dim = DIM
 
     def __init__(self) -> None:
-        self._coming: Iterator[NDArray[np.float32]] = iter(())
+        self._coming: Floats = np.empty((0, DIM), dtype=np.float32)
         self._query: Floats = np.zeros((1, DIM), dtype=np.float32)
 
     def give(self, vectors: Floats) -> None:
         """Set the vectors of the next texts to store, in order."""
-        self._coming = iter(vectors)
+        self._coming = vectors
 
     def give_query(self, vector: Floats) -> None:
         """Set the vector of the next query."""
@@ -79,7 +78,8 @@ class GivenVectors:
 
     def embed(self, texts: list[str]) -> Floats:
         """Return the next vectors."""
-        return np.stack([next(self._coming) for _ in texts])
+        vectors, self._coming = self._coming[: len(texts)], self._coming[len(texts) :]
+        return vectors
 
     def embed_query(self, texts: list[str]) -> Floats:
         """Return the query's vector."""

@@ -69,19 +69,20 @@ def make_draft(
     Raises:
         InvalidRequestError: One of them breaks the contract; the message names it.
     """
-    start, end = check_time(valid_from, "valid_from"), check_time(valid_to, "valid_to")
+    start = None if valid_from is None else check_time(valid_from, "valid_from")
+    end = None if valid_to is None else check_time(valid_to, "valid_to")
     check_window(start, end)
     return Draft(
         check_content(content),
         check_user_id(user_id),
         None if scope is None else parse_scope(scope),
-        check_tags(tags),
-        _source(source),
-        check_unit(confidence, "confidence"),
+        None if tags is None else check_tags(tags),
+        None if source is None else _source(source),
+        None if confidence is None else check_unit(confidence, "confidence"),
         start,
         end,
-        check_supersedes(supersedes),
-        check_key(key),
+        None if supersedes is None else check_supersedes(supersedes),
+        None if key is None else check_key(key),
         check_extensions(extensions) if extensions else _NO_EXTENSIONS,
     )
 
@@ -211,9 +212,7 @@ def _fields_of(item: object) -> Mapping[str, Any]:
     return dict(item)
 
 
-def _source(value: object) -> dict[str, Any] | None:
-    if value is None:
-        return None
+def _source(value: object) -> dict[str, Any]:
     given = value.model_dump(exclude_none=True, warnings=False) if isinstance(value, MemorySource) else value
     if not isinstance(given, Mapping):
         raise InvalidRequestError(f"source must be a MemorySource or a mapping, not {type(value).__name__}")

@@ -12,7 +12,7 @@ from openmem.scopes import ScopePattern
 from openmem.types import Action, SearchMode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # never changed, but a frozen one takes eight times as long to make, and many are made
 class Draft:
     """A memory to be stored. `id`, `created_at`, `updated_at` and `version` are set by imports only."""
 

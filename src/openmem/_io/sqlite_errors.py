@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from types import TracebackType
 
 from openmem._io.call import Deadline
 from openmem.errors import OMPError, ProviderError, ProviderUnavailableError
 
+_OPERATIONS_PER_CHECK = 10_000
 _MESSAGES: dict[int, tuple[type[ProviderError], str]] = {
     sqlite3.SQLITE_BUSY: (ProviderUnavailableError, "another process kept the database locked"),
     sqlite3.SQLITE_LOCKED: (ProviderUnavailableError, "another process kept the database locked"),
@@ -20,6 +22,25 @@ _MESSAGES: dict[int, tuple[type[ProviderError], str]] = {
     sqlite3.SQLITE_CORRUPT: (ProviderError, "the database file is damaged"),
     sqlite3.SQLITE_NOTADB: (ProviderError, "the file is not a database"),
 }
+
+
+class Running:
+    """Lets a job stop the statements of a connection while the context lasts, and turns SQLite's errors into ours."""
+
+    __slots__ = ("_connection", "_job")
+
+    def __init__(self, connection: sqlite3.Connection, job: Job) -> None:
+        self._connection, self._job = connection, job
+
+    def __enter__(self) -> None:
+        self._connection.set_progress_handler(self._job.must_stop, _OPERATIONS_PER_CHECK)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._connection.set_progress_handler(None, 0)
+        if isinstance(error, sqlite3.Error):
+            raise translate(error, self._job) from error
 
 
 class Job:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from openmem._io.call import Deadline
-from openmem._io.sqlite_errors import Job, translate
+from openmem._io.sqlite_errors import Job, Running, translate
 from openmem._io.sqlite_forks import watch
 from openmem._io.sqlite_open import begin_immediate, open_connection
 from openmem.errors import ProviderUnavailableError
@@ -32,7 +32,6 @@ FLUSH_AFTER_SECONDS = 0.1
 FLUSH_AT_COUNT = 256
 PAUSE_SECONDS = 10.0
 MAX_DEFERRED = 20_000  # a file that can be read but not written must not fill the memory
-_OPERATIONS_PER_CHECK = 10_000
 
 _log = logging.getLogger("openmem.sqlite")
 _left_by_fork: list[object] = []  # never closed: the parent goes on with the same files and locks
@@ -73,7 +72,7 @@ class SqliteStore:
 
     def read(self, steps: Steps[T], job: Job) -> T:
         """Run the steps on one snapshot."""
-        with self._reader(job) as connection, self._running(connection, job):
+        with self._reader(job) as connection, Running(connection, job):
             if self._flusher is None:
                 self._start_flusher()  # here, as a journal entry follows, and the caller of `defer` must not wait
             connection.execute("begin")
@@ -85,7 +84,7 @@ class SqliteStore:
 
     def write(self, steps: Steps[T], job: Job) -> T:
         """Run the steps in one transaction, with the deferred writes before them."""
-        with self._exclusive(job) as connection, self._running(connection, job):
+        with _Exclusive(self, job) as connection, Running(connection, job):
             taken = self._take_deferred()
             try:
                 begin_immediate(connection, job)
@@ -120,7 +119,7 @@ class SqliteStore:
 
     def checkpoint(self, job: Job) -> bool:
         """Empty the write-ahead log; return whether readers of old snapshots allowed that."""
-        with self._exclusive(job) as connection, self._running(connection, job):
+        with _Exclusive(self, job) as connection, Running(connection, job):
             busy: int = connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
             return not busy
 
@@ -164,26 +163,21 @@ class SqliteStore:
         finally:
             self._slots.release()
 
-    @contextlib.contextmanager
-    def _exclusive(self, job: Job) -> Iterator[sqlite3.Connection]:
+    def lock_writer(self, job: Job) -> sqlite3.Connection:
+        """Wait for one's turn to write, and return the connection for it."""
         if not self._write_lock.acquire(timeout=_seconds(job.deadline)):
             raise job.deadline.exceeded()
         try:
             if self._writer is None:
                 self._writer = self._open(job)
-            yield self._writer
-        finally:
+            return self._writer
+        except BaseException:
             self._write_lock.release()
+            raise
 
-    @contextlib.contextmanager
-    def _running(self, connection: sqlite3.Connection, job: Job) -> Iterator[None]:
-        connection.set_progress_handler(job.must_stop, _OPERATIONS_PER_CHECK)
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise translate(error, job) from error
-        finally:
-            connection.set_progress_handler(None, 0)
+    def unlock_writer(self) -> None:
+        """Let the next one write."""
+        self._write_lock.release()
 
     def _open(self, job: Job) -> sqlite3.Connection:
         if self._closed:
@@ -229,7 +223,9 @@ class SqliteStore:
             connection.close()
 
     def _take_deferred(self) -> list[Query]:
-        taken = []
+        taken: list[Query] = []
+        if not self._deferred:
+            return taken
         with contextlib.suppress(IndexError):
             while True:
                 taken.append(self._deferred.popleft())
@@ -260,6 +256,21 @@ class SqliteStore:
         self._hurry.set()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5.0)
+
+
+class _Exclusive:
+    """A turn to write. A generator would do the same and take longer, which a single `add` notices."""
+
+    __slots__ = ("_job", "_store")
+
+    def __init__(self, store: SqliteStore, job: Job) -> None:
+        self._store, self._job = store, job
+
+    def __enter__(self) -> sqlite3.Connection:
+        return self._store.lock_writer(self._job)
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._store.unlock_writer()
 
 
 def _drive(connection: sqlite3.Connection, steps: Steps[T]) -> T:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from openmem.requests import Draft
 from openmem.sql.sqlite.rows import dumps, micros
 from openmem.sql.sqlite.writer import Incoming, Writer
 from openmem.sql.steps import Many, Query, Steps
@@ -21,8 +22,15 @@ _RECOMPUTE: Final = """
 """
 
 
+def has_links(draft: Draft) -> bool:
+    """Return whether storing a draft may make a tag or a supersession."""
+    return bool(draft.tags or draft.supersedes or draft.id is not None)
+
+
 def link(writer: Writer, items: Sequence[tuple[int, Incoming]]) -> Steps[None]:
     """Enter the tags and supersessions of new rows."""
+    if not items:
+        return
     tags = [(writer.user_no, tag, rid) for rid, item in items for tag in item.draft.tags or ()]
     if tags:
         yield Many("insert into tags(user_no, tag, rid) values(?, ?, ?)", tags)

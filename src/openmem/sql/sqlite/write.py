@@ -13,7 +13,7 @@ from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictEr
 from openmem.native import by_user, changed_draft
 from openmem.requests import Change, Draft
 from openmem.sql.sqlite import indexing, journal
-from openmem.sql.sqlite.links import link, unlink
+from openmem.sql.sqlite.links import has_links, link, unlink
 from openmem.sql.sqlite.repeats import stored_before
 from openmem.sql.sqlite.rows import (
     Model,
@@ -154,7 +154,7 @@ def insert(writer: Writer, items: Sequence[Incoming], model: Model | None) -> St
     yield Many(_INSERT, rows)
     yield from indexing.catch_up(writer, [item.draft for item in items])
     yield from _insert_vectors(writer, [(rid, item.blob) for rid, item in enumerate(items, first)])
-    yield from link(writer, list(enumerate(items, first)))
+    yield from link(writer, [(rid, item) for rid, item in enumerate(items, first) if has_links(item.draft)])
     scopes = [(item.id, item.draft.scope, (item.draft.source or {}).get("app")) for item in items]
     yield journal.write(writer, "add", scopes)
     return records
