@@ -13,6 +13,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from openmem._io.alarms import Alarms
 from openmem._io.sqlite_errors import Job
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class LoopThreads:
         self._threads: list[threading.Thread] = []
         self._errands: _Errands = SimpleQueue()
         self._idle: deque[None] = deque()  # one entry for each thread that has nothing to do
+        self._alarms = Alarms()
         self._dismissed = 0
         self._stopped = False
 
@@ -42,18 +44,18 @@ class LoopThreads:
         Raises:
             DeadlineExceededError: The job's time is up, whether the work was begun or not.
         """
-        left = job.deadline.remaining()
+        job.check()
         errand = _Errand(work, job, asyncio.get_running_loop(), self._idle)
+        if job.deadline.at is not None:
+            self._alarms.set(errand, job.deadline.at)
         self._give(errand)
-        timer = None if left is None else errand.loop.call_later(left, errand.expire)
         try:
             return await errand.future
         except asyncio.CancelledError:
             job.cancelled = True
             raise
         finally:
-            if timer is not None:
-                timer.cancel()
+            self._alarms.unset(errand)
             del errand  # an error that passes refers to this frame, and the errand to the error
 
     def stop(self) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable
 from typing import Any
 
+from openmem._io.alarms import Alarms, limit
 from openmem._io.call import Deadline
 from openmem._io.concurrency import async_call, call, is_coroutine_function
 from openmem.errors import InvalidRequestError
@@ -22,6 +22,7 @@ class AsyncWorker:
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         self._function = function
+        self._alarms = Alarms()
         self._awaited = is_coroutine_function(function)  # not looked up for each call: it takes longer than some calls
 
     async def run(self, deadline: Deadline, *args: Any) -> Any:
@@ -30,15 +31,10 @@ class AsyncWorker:
         Raises:
             DeadlineExceededError: The deadline came first. A plain function runs on; its result is dropped.
         """
-        try:
-            async with asyncio.timeout(deadline.remaining()) as limit:
-                if self._awaited:
-                    return await self._function(*args)
-                return await async_call(self._function, *args)
-        except TimeoutError:
-            if limit.expired():
-                raise deadline.exceeded() from None
-            raise
+        with limit(self._alarms, deadline):
+            if self._awaited:
+                return await self._function(*args)
+            return await async_call(self._function, *args)
 
 
 class Worker:
