@@ -119,13 +119,14 @@ def terms_of(text: str, tags: Iterable[str] = ()) -> list[str]:
     words = words_of(text)
     for tag in tags:
         words += words_of(tag)
-    return [stem(word) for word in words if word not in STOP_WORDS] or [stem(word) for word in words]
+    known = _stems.get  # most words were met before: a call for each would take longer than all the rest
+    return [known(word) or stem(word) for word in [word for word in words if word not in STOP_WORDS] or words]
 
 
 def words_of(text: str) -> list[str]:
     """Return the lower-cased words of a text, neither stemmed nor filtered."""
     if text.isascii():
-        return _ASCII_WORD.findall(_POSSESSIVE.sub("", text.lower()))
+        return _ASCII_WORD.findall(_POSSESSIVE.sub("", text.lower()) if "'" in text else text.lower())
     words: list[str] = []
     for word in _WORD.findall(_POSSESSIVE.sub("", _fold(text))):
         words += _pairs(word) if _CJK.match(word) else (word,)

@@ -39,7 +39,8 @@ def unit_rows(raw: Any, *, count: int, dim: int | None, model: str) -> Rows:
     if rows.shape[1] != (dim or rows.shape[1]) or rows.shape[1] == 0:
         raise _wrong(model, f"returned vectors of {rows.shape[1]} numbers, but its dim is {dim}")
     if rows.dtype == np.float32 and count == 1:  # a query: with plain numbers it takes a third of the time
-        length = math.sqrt(rows[0].dot(rows[0]))
+        row = rows[0]
+        length = math.sqrt(row.dot(row))
         if _SAFE[0] < length < _SAFE[1]:
             return np.ascontiguousarray(rows / np.float32(length))
     elif rows.dtype == np.float32:
