@@ -133,7 +133,9 @@ def test_file_of_the_first_version_is_brought_up_to_date(store_path: Path) -> No
         assert entered(store_path) == 2
         for number in range(WAIT_AT_MOST):
             memory.add(content=text(number), user_id="ann")
-        assert [entry.action for entry in memory.audit("ann", limit=1_000)][-1] == "add"
+        journal = [(entry.action, entry.memory_id) for entry in memory.audit("ann", limit=1_000)][::-1]
+        assert journal[:3] == [("add", f"m{number}") for number in (1, 2, 3)]
+        assert ("delete", "m2") in journal
     assert entered(store_path) == 2 + WAIT_AT_MOST
     with pytest.raises(sqlite3.OperationalError, match="no such table"):  # as a process of that version would get
         rows(store_path, "select * from terms")

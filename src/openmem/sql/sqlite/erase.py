@@ -23,11 +23,12 @@ def erase(user_id: str, scope: ScopePattern | None, stamp: Stamp) -> Steps[Erasu
     rids = yield from _chosen(writer.user_no, scope)
     ids = yield Query(f"select id from memories where rid {_CHOSEN}", (dumps(rids),))
     known = dumps([row[0] for row in ids])
+    yield journal.keep(rids)
     erased = yield from _counts(writer, rids, known, scope)
     yield from erase_rows(writer, rids)
     yield Query(
         f"""
-        update audit set memory_id = null, scope = null
+        update journal set memory_id = null, scope = null
         where entry between ? and ? and (memory_id {_CHOSEN} or ?)
         """,
         (first_rid(writer.user_no), last_rid(writer.user_no), known, scope is None),
@@ -98,7 +99,7 @@ def _counts(writer: Writer, rids: list[int], ids: str | None, scope: ScopePatter
         "history": Query(f"select count(*) from versions where rid {_CHOSEN}", (chosen,)),
         "audit": Query(
             f"""
-            select count(*) from audit
+            select count(*) from journal
             where entry between ? and ? and (memory_id {_CHOSEN} or (? and scope is not null))
             """,
             (*bounds, ids, scope is None),

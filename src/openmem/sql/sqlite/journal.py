@@ -1,24 +1,44 @@
-"""The audit journal: who did what to which memory, and when. Never content."""
+"""The audit journal: who did what to which memory, and when. Never content.
+
+The entry of an `add` stands in the row of its memory until that changes or goes, and then in the table `journal`: an
+`add` writes a page less, and names everything once only. The number of an entry tells which was first. They grow with
+`rid`, so the newest one is the last of `journal` or that of a user's last row.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from openmem.requests import AuditQuery
-from openmem.sql.sqlite.rows import Stamp, micros, moment
-from openmem.sql.sqlite.schema import USER_RANGE
+from openmem.requests import AuditQuery, Draft
+from openmem.sql.sqlite.rows import Stamp, dumps, micros, moment
+from openmem.sql.sqlite.schema import LAST_ENTRY, USER_RANGE
 from openmem.sql.sqlite.writer import Writer
 from openmem.sql.steps import Many, Query, Row, Steps
 from openmem.types import Action, AuditEntry
 
-_COLUMNS: Final = "audit(entry, at, app, action, memory_id, scope, request_id)"
+_COLUMNS: Final = "journal(entry, at, app, action, memory_id, scope, request_id)"
 _INSERT: Final = f"insert into {_COLUMNS} values(?,?,?,?,?,?,?)"
 _ENSURE_USER: Final = "insert into users(user_id) values(?) on conflict(user_id) do nothing"
 _INSERT_BY_NAME: Final = f"""
-    insert into {_COLUMNS} select 1 + coalesce(
-      (select max(entry) from audit where entry {USER_RANGE}), user_no << 32
-    ), ?, ?, ?, ?, ?, ? from users where user_id = ?
+    insert into {_COLUMNS} select 1 + {LAST_ENTRY}, ?, ?, ?, ?, ?, ? from users where user_id = ?
+"""
+_KEEP: Final = f"""
+    insert into {_COLUMNS} select entry, created_at, app, 'add', id, path, request_id
+    from memories left join scopes on scopes.scope_no = memories.scope_no
+    where rid in (select value from json_each(?)) and entry is not null
+"""
+_ENTRIES: Final = f"""
+    select * from (
+      select at, app, action, memory_id, scope, request_id, entry
+      from users join journal on entry {USER_RANGE}
+      where user_id = ?1 and (?2 is null or app = ?2) and at >= ?3 order by entry desc limit ?4
+    ) union all select * from (
+      select created_at, app, 'add', id, path, request_id, entry
+      from users join memories on rid {USER_RANGE} left join scopes on scopes.scope_no = memories.scope_no
+      where user_id = ?1 and entry is not null and (?2 is null or app = ?2) and created_at >= ?3
+      order by rid desc limit ?4
+    ) order by entry desc limit ?4
 """
 
 
@@ -33,6 +53,29 @@ def write(writer: Writer, action: Action, items: Sequence[tuple[str | None, str 
     return Many(_INSERT, rows)
 
 
+def own_entry(writer: Writer, draft: Draft) -> tuple[int | None, str | None, str | None]:
+    """Return what the row of a new memory says of its `add`: the number of the entry, the app and the request.
+
+    The row of a memory that was made at another time than it is stored (an import) cannot say when that was, so it
+    says nothing.
+    """
+    if draft.created_at is not None:
+        return None, None, None
+    stamp, entry = writer.stamp, writer.next_entry
+    writer.next_entry += 1
+    return entry, stamp.app or app_of(draft), stamp.request_id
+
+
+def app_of(draft: Draft) -> str | None:
+    """Return the app of a draft's source."""
+    return (draft.source or {}).get("app")
+
+
+def keep(rids: Sequence[int]) -> Query:
+    """Return the statement that enters what the rows of memories say, which are about to change or to go."""
+    return Query(_KEEP, (dumps(list(rids)),))
+
+
 def read_entry(
     user_id: str, action: Action, memory_id: str | None, scope: str | None, stamp: Stamp
 ) -> tuple[Query, Query]:
@@ -43,20 +86,12 @@ def read_entry(
 
 def entries(query: AuditQuery) -> Steps[list[AuditEntry]]:
     """Read a user's journal, newest first."""
-    rows = yield Query(
-        f"""
-        select at, app, action, memory_id, scope, request_id
-        from users join audit on entry {USER_RANGE}
-        where user_id = ? and (? is null or app = ?) and at >= ?
-        order by entry desc limit ?
-        """,
-        (query.user_id, query.app, query.app, micros(query.since) or 0, query.limit),
-    )
+    rows = yield Query(_ENTRIES, (query.user_id, query.app, micros(query.since) or 0, query.limit))
     return [_entry(row) for row in rows]
 
 
 def _entry(row: Row) -> AuditEntry:
-    at, app, action, memory_id, scope, request_id = row
+    at, app, action, memory_id, scope, request_id, _ = row
     return AuditEntry(
         timestamp=moment(at), app=app, action=action, memory_id=memory_id, scope=scope, request_id=request_id
     )

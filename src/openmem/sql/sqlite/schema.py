@@ -4,7 +4,8 @@ Why so: vectors live in a table of their own per model (`vectors_<n>`), so a sca
 several models can stand side by side. The index `word_index` holds each stemmed word prefixed with its user's number
 (`12qpnpm`), so a posting list holds one user's rows only and its statistics are that user's own. An `add` touches as
 few pages as can be, since the pages are what a commit costs: no counter of the user's is bumped by it, the newest
-`rid` says enough, and its words come into the index later (`openmem.sql.sqlite.indexing`).
+`rid` says enough, its words come into the index later (`openmem.sql.sqlite.indexing`), and its entry in the journal
+is a part of its row (`openmem.sql.sqlite.journal`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from typing import Final
 APPLICATION_ID: Final = 0x4F4D454D  # "OMEM"
 PAGE_SIZE: Final = 16_384
 USER_RANGE: Final = "between users.user_no << 32 and users.user_no << 32 | 4294967295"
+LAST_ENTRY: Final = f"""
+    max(coalesce((select max(entry) from journal where entry {USER_RANGE}), user_no << 32),
+      coalesce((select entry from memories where rid {USER_RANGE} order by rid desc limit 1), 0))
+"""
 
 _FIRST: Final = (
     """
@@ -114,7 +119,22 @@ _INDEX_LATER: Final = (
     f"update users set indexed = coalesce((select max(rid) from memories where rid {USER_RANGE}), 0)",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _INDEX_LATER)
+# What is added needs no row in the journal as long as nothing happens to it: its own row says it all.
+_ADDS_IN_THEIR_ROWS: Final = (
+    "alter table audit rename to journal",
+    "alter table memories add column entry integer",  # number of the entry of its `add`, if the journal has none for it
+    "alter table memories add column app text",
+    "alter table memories add column request_id text",
+    """
+    create view audit as
+      select entry, at, app, action, memory_id, scope, request_id from journal
+      union all
+      select entry, created_at, app, 'add', id, path, request_id
+      from memories left join scopes on scopes.scope_no = memories.scope_no where entry is not null
+    """,
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _INDEX_LATER, _ADDS_IN_THEIR_ROWS)
 
 
 def create_vectors(model_no: int) -> str:

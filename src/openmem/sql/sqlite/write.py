@@ -38,7 +38,7 @@ from openmem.sql.sqlite.writer import (
 from openmem.sql.steps import Many, Query, Steps
 from openmem.types import MemoryRecord
 
-_INSERT: Final = f"insert into memories values({','.join('?' * 20)})"
+_INSERT: Final = f"insert into memories values({','.join('?' * 23)})"
 
 
 def add(
@@ -113,6 +113,7 @@ def delete(id_: str, user_id: str | None, stamp: Stamp, access: Access | None = 
     if access is not None:
         access.need("delete", stored.record.scope)
     writer = yield from open_user(stored.record.user_id, stamp, None)
+    yield journal.keep([stored.rid])
     yield from erase_rows(writer, [stored.rid])
     yield journal.write(writer, "delete", [(id_, stored.record.scope, None)])
     yield from close_user(writer)
@@ -147,16 +148,16 @@ def insert(writer: Writer, items: Sequence[Incoming], model: Model | None) -> St
     rows, records = [], []
     for rid, item in enumerate(items, first):
         terms = terms_of(item.draft.content, item.draft.tags or ())
-        created_at = now if item.draft.created_at is None else micros(item.draft.created_at)
-        rows.append(_row(writer, rid, item, created_at or 0, terms))
+        rows.append((*_row(writer, rid, item, terms), *journal.own_entry(writer, item.draft)))
         name = model.name if model is not None and item.blob is not None else None
         records.append(record_of(item.draft, item.id, item.draft.created_at or time_of(now), name))
     yield Many(_INSERT, rows)
     yield from indexing.catch_up(writer, [item.draft for item in items])
     yield from _insert_vectors(writer, [(rid, item.blob) for rid, item in enumerate(items, first)])
     yield from link(writer, [(rid, item) for rid, item in enumerate(items, first) if has_links(item.draft)])
-    scopes = [(item.id, item.draft.scope, (item.draft.source or {}).get("app")) for item in items]
-    yield journal.write(writer, "add", scopes)
+    imported = [(item.id, item.draft.scope, journal.app_of(item.draft)) for item in items if item.draft.created_at]
+    if imported:
+        yield journal.write(writer, "add", imported)
     return records
 
 
@@ -165,6 +166,7 @@ def put(
 ) -> Steps[MemoryRecord]:
     """Replace a memory's fields by a draft's; the earlier version goes to the history."""
     old, draft, rid = stored.record, item.draft, stored.rid
+    yield journal.keep([rid])
     yield Query(
         "insert or replace into versions(rid, version, replaced_at, record) values(?, ?, ?, ?)",
         (rid, old.version, writer.stamp.now, old.model_dump_json(exclude_none=True)),
@@ -178,12 +180,12 @@ def put(
     if not same_words:
         yield indexing.take_out(writer, [rid])
     model_name = old.embedding_model if same_text else (model.name if model and item.blob else None)
-    row = _row(writer, rid, item, micros(old.created_at) or 0, terms)
+    row = _row(writer, rid, item, terms)
     yield Query(
         """
         update memories set key = ?, content = ?, scope_no = ?, tags = ?, source = ?, confidence = ?,
           valid_from = ?, valid_to = ?, supersedes = ?, extensions = ?, updated_at = ?, version = version + 1,
-          terms = ?, words = ?, model_no = (select model_no from models where name = ?)
+          terms = ?, words = ?, entry = null, model_no = (select model_no from models where name = ?)
         where rid = ?
         """,
         (*row[3:13], writer.stamp.now, *row[18:20], model_name, rid),
@@ -200,7 +202,7 @@ def put(
 
 
 def erase_rows(writer: Writer, rids: Sequence[int]) -> Steps[None]:
-    """Erase memories and everything that hangs on them."""
+    """Erase memories and everything that hangs on them. The journal must have kept what their rows say."""
     params = (dumps(list(rids)),)
     where = "in (select value from json_each(?))"
     yield from unlink(writer, rids)
@@ -250,7 +252,7 @@ def _put_by_key(writer: Writer, item: Incoming, model: Model | None, access: Acc
     return record
 
 
-def _row(writer: Writer, rid: int, item: Incoming, created_at: int, terms: Sequence[str]) -> tuple[Any, ...]:
+def _row(writer: Writer, rid: int, item: Incoming, terms: Sequence[str]) -> tuple[Any, ...]:
     draft = item.draft
     return (
         rid,
@@ -267,7 +269,7 @@ def _row(writer: Writer, rid: int, item: Incoming, created_at: int, terms: Seque
         dumps(draft.supersedes),
         dumps(draft.extensions) if draft.extensions else None,
         writer.model_no if item.blob is not None else None,
-        created_at,
+        writer.stamp.now if draft.created_at is None else micros(draft.created_at),
         micros(draft.updated_at),
         draft.version,
         None,

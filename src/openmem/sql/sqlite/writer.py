@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from openmem.errors import InvalidRequestError
 from openmem.requests import Draft
 from openmem.sql.sqlite.rows import Model, Stamp, dumps
-from openmem.sql.sqlite.schema import USER_RANGE, create_vectors
+from openmem.sql.sqlite.schema import LAST_ENTRY, USER_RANGE, create_vectors
 from openmem.sql.steps import Many, Query, Steps
 
 Blob: TypeAlias = bytes | memoryview
@@ -17,8 +17,7 @@ Blob: TypeAlias = bytes | memoryview
 _PLACE: Final = f"""
     select user_no, max(indexed, user_no << 32),
       coalesce((select max(rid) from memories where rid {USER_RANGE}), 0),
-      coalesce((select max(entry) from audit where entry {USER_RANGE}),
-        user_no << 32),
+      {LAST_ENTRY},
       model_no, dim,
       (select scope_no from scopes where scopes.user_no = users.user_no and path = ?2)
     from users left join models on name = ?1 where user_id = ?3
