@@ -42,8 +42,9 @@ class Columns:
     """The columns of a user's memories, ordered by `rid`.
 
     `table` has one row per name in `COLUMN_NAMES`; open ends of time are `NEVER` and `ALWAYS`. `version` tells
-    snapshots apart and grows with them; its first number changes when more than new rows came. `waiting` are the
-    newest rows, which no index of words holds yet: how often each has which term.
+    snapshots apart and grows with them; its first number changes when more than new rows came. `waiting` says which
+    term occurs in which of the rows behind the `rid` of `indexed`, which no index of words holds yet: their `rid` in
+    ascending order, once for each time.
     """
 
     version: tuple[int, int]
@@ -51,7 +52,8 @@ class Columns:
     scopes: dict[int, str]
     tags: dict[str, Ints]
     tag_words: dict[str, frozenset[str]]
-    waiting: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    indexed: int = 0
+    waiting: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.table.shape[1])
@@ -65,7 +67,7 @@ class Columns:
     def nbytes(self) -> int:
         """Memory taken, in bytes, roughly."""
         tags = sum(int(rids.nbytes) + 200 for rids in self.tags.values())
-        return int(self.table.nbytes) + tags + sum(200 + 100 * len(counts) for counts in self.waiting.values())
+        return int(self.table.nbytes) + tags + 200 * len(self.waiting)
 
     def locate(self, rids: Ints) -> tuple[Ints, Mask]:
         """Return where the rids stand, leaving out those that are not there, and which ones are."""
@@ -76,12 +78,6 @@ class Columns:
         found[found == len(own)] = 0
         known = own[found] == rids
         return found[known], known
-
-    def rows_waiting(self, term: str) -> tuple[Ints, Ints]:
-        """Return the waiting rows that have a term, by `rid`, and how often each has it."""
-        found = [(rid, counts[term]) for rid, counts in self.waiting.items() if term in counts]
-        rids, counts = np.array(found, dtype=np.int64).reshape(-1, 2).T
-        return rids, counts
 
     def tag_mask(self, tag: str) -> Mask:
         """Return which rows carry the tag."""

@@ -143,9 +143,10 @@ def _postings(user_no: int, columns: Columns, query: SearchQuery) -> Steps[list[
     for term in list(dict.fromkeys(terms_of(query.text)))[:MAX_QUERY_TERMS]:
         # As one JSON text: a row per occurrence would cost more to fetch than all the rest of a search.
         rows = yield Query("select json_group_array(doc) from postings where term = ?", (index_token(user_no, term),))
-        rids, counts = runs_of(numbers_of(rows[0][0]))
-        if columns.waiting:
-            rids, counts = map(np.concatenate, zip((rids, counts), columns.rows_waiting(term), strict=True))
+        numbers = numbers_of(rows[0][0])
+        if term in columns.waiting:
+            numbers = np.append(numbers, np.array(columns.waiting[term], dtype=np.int64))
+        rids, counts = runs_of(numbers)
         positions, known = columns.locate(rids)
         found.append(Postings(term, positions, counts[known].astype(np.float32)))
     return found

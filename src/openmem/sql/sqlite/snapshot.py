@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -98,16 +97,18 @@ def _read_columns(state: UserState, base: Columns | None) -> Steps[Columns]:
     known = base.tag_words if base is not None else {}
     words = {tag: known.get(tag) or words_of_tag(tag) for tag in tags}
     waiting = yield from _read_waiting(state, start, base)
-    return Columns(state.version, table, dict(_pairs(scopes)), tags, words, waiting)
+    return Columns(state.version, table, dict(_pairs(scopes)), tags, words, state.indexed, waiting)
 
 
-def _read_waiting(state: UserState, start: int, base: Columns | None) -> Steps[dict[int, Mapping[str, int]]]:
-    known = base.waiting if base is not None else {}
-    waiting = {rid: counts for rid, counts in known.items() if rid > state.indexed}
-    after = max(state.indexed, start - 1)
+def _read_waiting(state: UserState, start: int, base: Columns | None) -> Steps[dict[str, tuple[int, ...]]]:
+    grows = base is not None and base.indexed == state.indexed
+    waiting = dict(base.waiting) if base is not None and grows else {}
+    after = start - 1 if grows else state.indexed
     if state.newest > after:
         rows = yield Query("select rid, words from memories where rid > ? and rid <= ?", (after, state.newest))
-        waiting.update((rid, Counter(words.split())) for rid, words in rows)
+        for rid, words in rows:
+            for word in words.split():
+                waiting[word] = (*waiting.get(word, ()), rid)
     return waiting
 
 
