@@ -155,7 +155,7 @@ async def test_orphans_keep_their_places_until_they_end(place: Place) -> None:
         task.cancel()
         await asyncio.wait({task})
     third = asyncio.create_task(sdk.run(Client.slow, Deadline()))
-    await until(lambda: bool(sdk._limiter and sdk._limiter.statistics().tasks_waiting))
+    await until(lambda: len(sdk._waiting) == 1)
     assert place.client.calls == 2
     place.client.gate.set()
     assert await third == "done"
@@ -171,8 +171,26 @@ async def test_caller_cancelled_in_the_queue_never_reaches_the_client(place: Pla
     for task in waiting:
         task.cancel()
     await asyncio.wait(waiting)
+    assert not sdk._waiting
     place.client.gate.set()
     assert await first == "done"
+    assert await sdk.run(lambda client: client.calls, Deadline()) == 1
+    await sdk.aclose()
+
+
+async def test_caller_cancelled_at_the_moment_of_its_turn_never_reaches_the_client(place: Place) -> None:
+    sdk = sdk_of(place, workers=1)
+    first = asyncio.create_task(sdk.run(Client.slow, Deadline()))
+    await until(lambda: place.client.calls == 1)
+    second = asyncio.create_task(sdk.run(Client.slow, Deadline()))
+    await until(lambda: len(sdk._waiting) == 1)
+    reported = threading.Event()
+    sdk._crew.call(reported.set, 1)
+    place.client.gate.set()
+    reported.wait(SOON)  # on the loop, which learns of the free place and of the cancelled caller together
+    second.cancel()
+    await asyncio.wait({first, second})
+    assert second.cancelled()
     assert await sdk.run(lambda client: client.calls, Deadline()) == 1
     await sdk.aclose()
 
@@ -234,6 +252,22 @@ async def test_close_does_not_wait_for_a_stuck_call_whose_end_lets_go(place: Pla
     await until(lambda: len(place.gone) == 1)
     with pytest.raises(RuntimeError, match="AsyncMemory is closed"):
         await sdk.run(Client.slow, Deadline())
+
+
+async def test_close_refuses_at_once_what_still_waits_for_a_turn(place: Place) -> None:
+    sdk = sdk_of(place, workers=1)
+    running = asyncio.create_task(sdk.run(Client.slow, Deadline()))
+    await until(lambda: place.client.calls == 1)
+    waiting = [asyncio.create_task(sdk.run(Client.slow, Deadline())) for _ in range(3)]
+    await until(lambda: len(sdk._waiting) == 3)
+    closing = asyncio.create_task(sdk.aclose())
+    for task in waiting:
+        with pytest.raises(RuntimeError, match="AsyncMemory is closed"):
+            await task
+    assert not running.done()
+    place.client.gate.set()
+    await closing
+    assert (await running, place.client.calls, len(place.gone)) == ("done", 1, 1)
 
 
 async def test_closing_what_was_never_used_makes_nothing(place: Place) -> None:

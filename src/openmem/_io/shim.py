@@ -11,10 +11,11 @@ import asyncio
 import logging
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 import anyio
@@ -22,13 +23,15 @@ import anyio.to_thread
 
 from openmem._io.call import Deadline
 from openmem._io.concurrency import AsyncBinding
+from openmem._io.crew import Crew
 
 C = TypeVar("C")
 T = TypeVar("T")
 
 CLOSE_WAIT: Final = 1.0
-UNDO_SECONDS: Final = 30.0
 """Seconds that `aclose` waits for calls that still run; what takes longer is left to end by itself."""
+UNDO_SECONDS: Final = 30.0
+"""Seconds that taking a failed batch back may take, whatever is left of the call's own time."""
 ORPHAN: Final = "orphan call completed after cancellation"
 
 _log = logging.getLogger("openmem.shim")
@@ -107,10 +110,8 @@ class _Holder(Generic[C]):
     def use(self, work: Callable[[C], T], deadline: Deadline) -> T:
         token = _deadline.set(deadline)
         try:
-            with self._making:
-                if not self._made:
-                    deadline.check()
-                    self._made.append(self._make())
+            if not self._made:
+                self._make_one(deadline)
             return work(self._made[0])
         finally:
             _deadline.reset(token)
@@ -134,6 +135,12 @@ class _Holder(Generic[C]):
         if first and idle:
             self._end()
 
+    def _make_one(self, deadline: Deadline) -> None:
+        with self._making:
+            if not self._made:
+                deadline.check()
+                self._made.append(self._make())
+
     def _end(self) -> None:
         try:
             for client in self._made:
@@ -143,41 +150,36 @@ class _Holder(Generic[C]):
 
 
 class _Job(Generic[C, T]):
-    """One call: it runs in a worker, or is called off before it starts."""
+    """One call for a caller on an event loop.
 
-    def __init__(self, holder: _Holder[C], work: Callable[[C], T], deadline: Deadline) -> None:
-        self._holder, self._work, self._deadline = holder, work, deadline
-        self._lock = threading.Lock()
-        self._started = self._finished = self._left = False
-        self.released: Callable[[], None] = lambda: None
+    Attributes:
+        answer: What the caller waits for.
+        queued: It waits for its turn.
+        done: The client was called, whatever came of it.
+    """
 
-    def __call__(self) -> T | None:
-        with self._lock:
-            if self._left:
-                return None
-            self._started = True
-        try:
-            return self._holder.use(self._work, self._deadline)
-        finally:
-            self._holder.leave()
-            if self._finish():
-                _log.debug(ORPHAN)
-                self.released()
+    __slots__ = ("_context", "_deadline", "_function", "answer", "done", "queued")
 
-    def _finish(self) -> bool:
-        """Note the end, and return whether nobody waits for it."""
-        with self._lock:
-            self._finished = True
-            return self._left
+    def __init__(self, function: Callable[[C], T], deadline: Deadline, answer: asyncio.Future[T]) -> None:
+        self._function, self._deadline, self.answer = function, deadline, answer
+        self._context = copy_context()
+        self.queued, self.done = True, False
 
-    def leave(self) -> bool:
-        """Note that nobody waits any more, and return whether the place in the queue is free: else it will be."""
-        with self._lock:
-            self._left = True
-            started, finished = self._started, self._finished
-        if not started:
-            self._holder.leave()
-        return finished or not started
+    def do(self, holder: _Holder[C]) -> T | None:
+        """Make the call, unless nobody waits for it any more."""
+        if self.answer.done():
+            return None
+        self.done = True
+        return self._context.run(holder.use, self._function, self._deadline)
+
+    def expire(self) -> None:
+        """Tell the caller that the time is over."""
+        self.fail(self._deadline.exceeded())
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error, if somebody still waits."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
 
 
 class AsyncSdk(Generic[C]):
@@ -203,8 +205,9 @@ class AsyncSdk(Generic[C]):
     def forked(self) -> None:
         """Drop what must not cross a fork."""
         self._holder: _Holder[C] = _Holder(*self._parts)
-        self._limiter: anyio.CapacityLimiter | None = None
-        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix=f"openmem-{self._owner}")
+        self._crew = Crew(f"openmem-{self._owner}")
+        self._busy = 0
+        self._waiting: deque[_Job[C, Any]] = deque()
 
     async def run(self, work: Callable[[C], T], deadline: Deadline) -> T:
         """Return what a function of the client returns.
@@ -215,16 +218,19 @@ class AsyncSdk(Generic[C]):
         """
         self._binding.check()
         if self._closed:
-            raise RuntimeError(f"{self._owner} is closed")
-        if self._limiter is None:
-            self._limiter = anyio.CapacityLimiter(self._workers)
+            raise self._no_more()
+        left, loop = deadline.remaining(), asyncio.get_running_loop()
+        job: _Job[C, T] = _Job(work, deadline, loop.create_future())
+        timer = None if left is None else loop.call_later(left, job.expire)
+        self._waiting.append(job)
+        self._go_on(loop)
         try:
-            async with asyncio.timeout(deadline.remaining()) as limit:
-                return await self._run(work, deadline, self._limiter)
-        except TimeoutError:
-            if limit.expired():
-                raise deadline.exceeded() from None
-            raise
+            return await job.answer
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if job.queued:
+                self._waiting.remove(job)
 
     def relay(self, function: Callable[..., object]) -> Callable[..., None]:
         """Return a function for workers that has another one called on the loop, in the order of the calls."""
@@ -240,6 +246,9 @@ class AsyncSdk(Generic[C]):
         if self._closed:
             return
         self._closed = True
+        while self._waiting:
+            self._next().fail(self._no_more())
+        self._crew.dismiss()
         holder = self._holder
         unlimited = anyio.CapacityLimiter(math.inf)
 
@@ -248,26 +257,42 @@ class AsyncSdk(Generic[C]):
             holder.ended.wait(CLOSE_WAIT)
 
         await anyio.to_thread.run_sync(end, abandon_on_cancel=True, limiter=unlimited)
-        self._pool.shutdown(wait=False)
 
-    async def _run(self, work: Callable[[C], T], deadline: Deadline, limiter: anyio.CapacityLimiter) -> T:
-        job: _Job[C, T] = _Job(self._holder, work, deadline)
+    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have calls begun, in the order in which they came, as long as there are workers."""
+        while self._waiting and self._busy < self._workers:
+            job = self._next()
+            self._busy += 1
+            self._holder.enter()
+            self._crew.call(partial(self._work, job, self._holder, loop), self._busy)
+
+    def _next(self) -> _Job[C, Any]:
+        job = self._waiting.popleft()
+        job.queued = False
+        return job
+
+    def _work(self, job: _Job[C, T], holder: _Holder[C], loop: asyncio.AbstractEventLoop) -> None:
+        """Do a job, in a worker, and report."""
+        result: T | None = None
+        error: BaseException | None = None
         try:
-            limiter.acquire_on_behalf_of_nowait(job)
-        except anyio.WouldBlock:
-            await limiter.acquire_on_behalf_of(job)
-            if self._closed:
-                limiter.release_on_behalf_of(job)
-                raise RuntimeError(f"{self._owner} is closed") from None
-        self._holder.enter()
-        loop = asyncio.get_running_loop()
-        job.released = lambda: _on_loop(loop, limiter.release_on_behalf_of, job)
-        try:
-            result: Any = await loop.run_in_executor(self._pool, copy_context().run, job)
-            return result  # type: ignore[no-any-return]
-        finally:
-            if job.leave():
-                limiter.release_on_behalf_of(job)
+            result = job.do(holder)
+        except BaseException as raised:  # noqa: BLE001 - it is the caller's
+            error = raised
+        holder.leave()
+        if not _on_loop(loop, self._end, job, result, error, loop):
+            _log.debug(ORPHAN)
+
+    def _end(self, job: _Job[C, T], result: T, error: BaseException | None, loop: asyncio.AbstractEventLoop) -> None:
+        self._busy -= 1
+        self._go_on(loop)
+        if not job.answer.done():
+            job.answer.set_result(result) if error is None else job.answer.set_exception(error)
+        elif job.done:
+            _log.debug(ORPHAN)
+
+    def _no_more(self) -> RuntimeError:
+        return RuntimeError(f"{self._owner} is closed")
 
 
 class Sdk(Generic[C]):
@@ -320,17 +345,12 @@ class Sdk(Generic[C]):
         self._holder.end()
 
 
-def _on_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: Any) -> None:
-    """Call a function on a loop: at once if this is its thread, not at all if it is closed."""
-    try:
-        here = asyncio.get_running_loop() is loop
-    except RuntimeError:
-        here = False
-    if here:
-        function(*args)
-        return
+def _on_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: Any) -> bool:
+    """Have a function called on a loop, and return whether the loop is still there."""
     try:
         loop.call_soon_threadsafe(function, *args)
     except RuntimeError:
         if not loop.is_closed():
             raise
+        return False
+    return True
