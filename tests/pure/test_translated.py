@@ -70,8 +70,8 @@ JSON = st.recursive(
     )
 )
 def test_record_survives_metadata_field_for_field(one: MemoryRecord) -> None:
-    metadata = json.loads(json.dumps(envelope.pack(one, outdated=False)))
-    assert again(one, metadata).model_dump() == one.model_dump()
+    for packed in (envelope.pack(one, outdated=False), envelope.pack_new(one, outdated=False)):
+        assert again(one, json.loads(json.dumps(packed))).model_dump() == one.model_dump()
 
 
 def test_metadata_is_flat_and_holds_no_null() -> None:
@@ -82,6 +82,12 @@ def test_metadata_is_flat_and_holds_no_null() -> None:
             assert {type(part) for part in parts} <= ({str} if isinstance(value, list) else {str, bool})
         assert set(metadata) == envelope.OWN
     assert envelope.pack(record(), outdated=False).keys() == envelope.pack(full, outdated=True).keys()
+
+
+def test_new_memory_carries_nothing_that_is_empty() -> None:
+    assert envelope.pack_new(record(""), outdated=False).keys() == {"omp"}
+    full = record(tags=["a"], scope="x/y", key="k", supersedes=["b"])
+    assert envelope.pack_new(full, outdated=True) == envelope.pack(full, outdated=True)
 
 
 def test_mirrors_hold_what_is_filtered_by() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from openmem._io.call import Deadline
 from openmem._io.concurrency import async_sleep, async_to_thread, sleep
 from openmem._io.http_exchange import (
+    Quiet,
     Received,
     arguments,
     check_open,
@@ -17,7 +18,6 @@ from openmem._io.http_exchange import (
     failure_of_exception,
     outcome,
     pause_before_next,
-    quiet,
 )
 from openmem.errors import OMPError
 from openmem.http_errors import Endpoint, Failure, decode_json
@@ -125,7 +125,7 @@ class AsyncHttp:
         self._closed = True
         client = self._clients.pop(os.getpid(), None)
         if client is not None:
-            with quiet():
+            with Quiet():
                 await client.aclose()
 
     async def _attempt(self, request: HttpRequest, deadline: Deadline) -> HttpReply | Failure:
@@ -150,7 +150,7 @@ class AsyncHttp:
 
     async def _exchange(self, client: httpx.AsyncClient, route: Route, deadline: Deadline) -> HttpReply:
         received = Received(self._endpoint)
-        with quiet():
+        with Quiet():
             async with client.stream(**arguments(route, deadline, self._deadline_header)) as reply:
                 async for chunk in reply.aiter_bytes():
                     received.add(chunk)
@@ -244,7 +244,7 @@ class Http:
         self._closed = True
         client = self._clients.pop(os.getpid(), None)
         if client is not None:
-            with quiet():
+            with Quiet():
                 client.close()
 
     def _attempt(self, request: HttpRequest, deadline: Deadline) -> HttpReply | Failure:
@@ -265,7 +265,7 @@ class Http:
 
     def _exchange(self, client: httpx.Client, route: Route, deadline: Deadline) -> HttpReply:
         received = Received(self._endpoint)
-        with quiet(), client.stream(**arguments(route, deadline, self._deadline_header)) as reply:
+        with Quiet(), client.stream(**arguments(route, deadline, self._deadline_header)) as reply:
             for chunk in reply.iter_bytes():
                 received.add(chunk)
                 # The library limits each read, not their sum: a server that sends drop by drop would never end.

@@ -7,8 +7,6 @@ import http.cookiejar
 import logging
 import random
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -41,14 +39,16 @@ for _name in _LOGGERS:
     logging.getLogger(_name).addFilter(_NotOurs())
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what the HTTP library says about this exchange out of the logs."""
-    token = _ours.set(True)
-    try:
-        yield
-    finally:
-        _ours.reset(token)
+class Quiet:
+    """Keeps what the HTTP library says about this exchange out of the logs."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token = _ours.set(True)
+
+    def __exit__(self, *exc_info: object) -> None:
+        _ours.reset(self._token)
 
 
 def client_settings() -> dict[str, Any]:

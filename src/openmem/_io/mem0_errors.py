@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import httpx
 
-from openmem._io.http_exchange import quiet
+from openmem._io.http_exchange import Quiet
 from openmem._io.shim import time_left
 from openmem.errors import (
     DeadlineExceededError,
@@ -28,7 +28,7 @@ NAME = "mem0"
 def ask(request: Callable[[], T]) -> T:
     """Return what a function of the SDK returns; what it raises becomes an `OMPError` without a word of the request."""
     try:
-        with quiet():  # addresses hold user ids
+        with Quiet():  # addresses hold user ids
             return request()
     except OMPError:
         raise

@@ -49,7 +49,7 @@ class Mem0Hosted(Backend):
 
     def insert(self, record: MemoryRecord, *, outdated: bool) -> Entry:
         """Store a text as it is."""
-        metadata = envelope.pack(record, outdated=outdated)
+        metadata = envelope.pack_new(record, outdated=outdated)
         reply = self._add(record, metadata, infer=False)
         results = reply.get("results") or []
         if len(results) != 1 or not results[0].get("id"):
@@ -58,7 +58,7 @@ class Mem0Hosted(Backend):
 
     def extract(self, record: MemoryRecord) -> MemoryRecord:
         """Hand a text to mem0's language model and return what stands for it until it is taken in."""
-        metadata = envelope.pack(record, outdated=False, content_rewritten=True)
+        metadata = envelope.pack_new(record, outdated=False, content_rewritten=True)
         reply = self._add(record, metadata, infer=True)
         event_id = str(reply.get("event_id") or "")
         if not is_handle(event_id):

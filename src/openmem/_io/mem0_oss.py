@@ -131,7 +131,8 @@ class Mem0Oss(Backend):
         if "app_id" in entities:
             raise UnsupportedCapabilityError("mem0 in process knows no app_id", provider=NAME)
         facts = {"content_rewritten": True} if infer else {}
-        sent = {**envelope.pack(record, outdated=outdated, **facts), "created_at": record.created_at.isoformat()}
+        sent = envelope.pack_new(record, outdated=outdated, **facts)
+        sent["created_at"] = record.created_at.isoformat()
         messages = [{"role": "user", "content": record.content}]
         options = {"user_id": record.user_id, "metadata": sent, "infer": infer, **entities}
         reply = self._ask(lambda: self.sdk.add(messages, **options))

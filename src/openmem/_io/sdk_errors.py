@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final, ParamSpec, TypeVar
 
-from openmem._io.http_exchange import quiet
+from openmem._io.http_exchange import Quiet
 from openmem._io.shim import time_left
 from openmem.errors import DeadlineExceededError, OMPError, ProviderError, ProviderUnavailableError
 from openmem.http_errors import backoff, parse_retry_after
@@ -34,7 +34,7 @@ class SdkErrors:
     def ask(self, request: Callable[[], T]) -> T:
         """Return what a function returns; what it raises becomes an `OMPError` without a word of the request."""
         try:
-            with quiet():  # addresses hold user ids
+            with Quiet():  # addresses hold user ids
                 return request()
         except OMPError:
             raise

@@ -24,6 +24,8 @@ OWN: Final = frozenset({TRUTH, "omp_tags", *MIRRORS})
 _TIMES: Final = ("created_at", "updated_at", "valid_from", "valid_to")
 _PLAIN: Final = ("scope", "tags", "confidence", "supersedes", "key")
 
+_dumps: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 Flat = str | bool | list[str]
 
 
@@ -35,9 +37,10 @@ def pack(record: MemoryRecord, *, outdated: bool, **facts: Any) -> dict[str, Fla
         outdated: Whether some memory may supersede it.
         **facts: Further values to remember, as `facts_of` returns them.
     """
+    given = vars(record)
     truth: dict[str, Any] = {"v": VERSION, "version": record.version}
-    truth |= {name: value for name in _PLAIN if (value := getattr(record, name)) is not None}
-    truth |= {name: value.isoformat() for name in _TIMES if (value := getattr(record, name)) is not None}
+    truth |= {name: value for name in _PLAIN if (value := given[name]) is not None}
+    truth |= {name: value.isoformat() for name in _TIMES if (value := given[name]) is not None}
     if record.source is not None:
         truth["source"] = record.source.model_dump(mode="json", exclude_none=True)
     if record.model_extra:
@@ -45,7 +48,7 @@ def pack(record: MemoryRecord, *, outdated: bool, **facts: Any) -> dict[str, Fla
     if facts:
         truth["facts"] = facts
     return {
-        TRUTH: json.dumps(truth, ensure_ascii=False, separators=(",", ":")),
+        TRUTH: _dumps(truth),
         ID: record.id,
         KEY: record.key or "",
         SCOPE: record.scope or "",
@@ -53,6 +56,11 @@ def pack(record: MemoryRecord, *, outdated: bool, **facts: Any) -> dict[str, Fla
         OUTDATED: outdated,
         "omp_tags": record.tags or [],
     }
+
+
+def pack_new(record: MemoryRecord, *, outdated: bool, **facts: Any) -> dict[str, Flat]:
+    """Return the metadata of a record that is stored for the first time: nothing of it is empty."""
+    return {name: value for name, value in pack(record, outdated=outdated, **facts).items() if value}
 
 
 def unpack(

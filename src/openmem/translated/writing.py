@@ -25,6 +25,9 @@ def add(
     backend: Backend, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, task: Task
 ) -> list[MemoryRecord]:
     """Store drafts: all, or none if one fails. A draft whose key the user has already updates that memory."""
+    if len(drafts) == 1 and on_progress is None and is_plain(drafts[0]):
+        task.check()
+        return [backend.insert(record_of(drafts[0], task), outdated=False).record]
     records: list[MemoryRecord] = []
     with ExitStack() as held, taking_back(backend, task) as done:
         for owner in sorted({draft.user_id for draft in drafts if draft.key or draft.supersedes}):

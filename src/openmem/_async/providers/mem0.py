@@ -75,7 +75,7 @@ class AsyncMem0Provider(AsyncTranslatedProvider):
 
     def check_user(self, user_id: str) -> None:
         """Refuse white space, which mem0 trims or refuses."""
-        if any(sign.isspace() for sign in user_id):
+        if user_id.split() != [user_id]:
             raise InvalidRequestError("user_id must not hold white space: mem0 does not take it", provider=self.name)
 
     def features(self) -> dict[str, object]:
