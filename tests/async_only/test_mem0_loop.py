@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from openmem import AsyncMemory
+from openmem import AsyncMemory, DeadlineExceededError, NotFoundError
 from tests.vendor.mem0_hosted import KEY, Mem0Service
 from tests.vendor.mem0_oss import NEEDED
 
@@ -33,6 +33,12 @@ async def memory(service: Mem0Service) -> AsyncIterator[AsyncMemory]:
 
 def searches(service: Mem0Service) -> int:
     return sum(path == "/v3/memories/search/" for _, path in [*service.requests])
+
+
+async def until_requests(service: Mem0Service, count: int) -> None:
+    async with asyncio.timeout(10):
+        while len(service.requests) < count:  # noqa: ASYNC110 - another thread counts
+            await asyncio.sleep(0.001)
 
 
 async def until_searches(service: Mem0Service, count: int) -> None:
@@ -75,12 +81,55 @@ async def test_cancelled_add_is_finished_whole_or_not_begun(service: Mem0Service
     service.gate.clear()
     before = len(service.requests)
     task = asyncio.create_task(memory.add_many(items, user_id="bob"))
-    async with asyncio.timeout(10):
-        while len(service.requests) == before:  # noqa: ASYNC110 - another thread counts
-            await asyncio.sleep(0.001)
+    await until_requests(service, before + 1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     service.gate.set()
     await memory.close()  # waits a moment for what still runs
     assert sum(kept["user_id"] == "bob" for kept in service.memories.values()) in (0, 20)
+
+
+async def test_many_memories_are_looked_up_at_once_but_not_more_than_there_are_workers(service: Mem0Service) -> None:
+    async with AsyncMemory("mem0", api_key=KEY, base_url=service.url, workers=4) as memory:
+        records = await memory.add_many([{"content": f"fact {n}"} for n in range(30)], user_id="ann")
+        before = len(service.requests)
+        service.gate.clear()
+        task = asyncio.create_task(memory.wait_for_ingest([record.id for record in records], "ann"))
+        await until_requests(service, before + 4)
+        assert {*service.requests[before:]} == {("GET", f"/v1/memories/{records[n * 8].id}/") for n in range(4)}
+        service.gate.set()
+        await task
+        assert len(service.requests) == before + 30
+
+
+async def test_many_events_are_waited_for_at_once(service: Mem0Service) -> None:
+    service.looks = 3
+    async with AsyncMemory("mem0", api_key=KEY, base_url=service.url, workers=4, infer=True) as memory:
+        records = [await memory.add(content="I do like tea", user_id="ann") for _ in range(10)]
+        before = len(service.requests)
+        service.gate.clear()
+        task = asyncio.create_task(memory.wait_for_ingest([record.id for record in records], "ann"))
+        await until_requests(service, before + 4)
+        assert len({path for _, path in service.requests[before:]}) == len(service.requests[before:]) == 4
+        service.gate.set()
+        await task
+        assert len((await memory.list("ann")).items) == 10
+
+
+async def test_deadline_ends_the_wait_for_many(service: Mem0Service, memory: AsyncMemory) -> None:
+    records = await memory.add_many([{"content": f"fact {n}"} for n in range(30)], user_id="ann")
+    service.gate.clear()
+    with pytest.raises(DeadlineExceededError):
+        await memory.wait_for_ingest([record.id for record in records], "ann", timeout=0.2)
+    service.gate.set()
+
+
+async def test_after_one_is_missing_no_more_are_looked_up(service: Mem0Service) -> None:
+    async with AsyncMemory("mem0", api_key=KEY, base_url=service.url, workers=1) as memory:
+        records = await memory.add_many([{"content": f"fact {n}"} for n in range(60)], user_id="ann")
+        await memory.delete(records[0].id)
+        before = len(service.requests)
+        with pytest.raises(NotFoundError, match=records[0].id):
+            await memory.wait_for_ingest([record.id for record in records], "ann")
+        assert len(service.requests) - before <= 2

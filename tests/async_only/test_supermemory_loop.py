@@ -35,6 +35,12 @@ def searches(service: SupermemoryService) -> int:
     return sum(path == "/ns/ann/search" for _, path in [*service.requests])
 
 
+async def until_requests(service: SupermemoryService, count: int) -> None:
+    async with asyncio.timeout(10):
+        while len(service.requests) < count:  # noqa: ASYNC110 - another thread counts
+            await asyncio.sleep(0.001)
+
+
 async def until_searches(service: SupermemoryService, count: int) -> None:
     async with asyncio.timeout(10):
         while searches(service) < count:  # noqa: ASYNC110 - another thread counts
@@ -75,12 +81,25 @@ async def test_cancelled_add_is_finished_whole_or_not_begun(service: Supermemory
     service.gate.clear()
     before = len(service.requests)
     task = asyncio.create_task(memory.add_many(items, user_id="bob"))
-    async with asyncio.timeout(10):
-        while len(service.requests) == before:  # noqa: ASYNC110 - another thread counts
-            await asyncio.sleep(0.001)
+    await until_requests(service, before + 1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     service.gate.set()
     await memory.close()  # waits a moment for what still runs
     assert sum(kept.namespace == "bob" for kept in service.documents.values()) in (0, 20)
+
+
+@pytest.mark.parametrize(("count", "at_once"), [(6, 4), (350, 4)])
+async def test_many_documents_are_looked_up_at_once_but_not_more_than_there_are_workers(
+    service: SupermemoryService, count: int, at_once: int
+) -> None:
+    async with AsyncMemory("supermemory", api_key=KEY, base_url=service.url, workers=at_once) as memory:
+        records = await memory.add_many([{"content": f"fact {n}"} for n in range(count)], user_id="ann")
+        before = len(service.requests)
+        service.gate.clear()
+        task = asyncio.create_task(memory.wait_for_ingest([record.id for record in records], "ann"))
+        await until_requests(service, before + at_once)
+        assert len(service.requests) == before + at_once
+        service.gate.set()
+        await task

@@ -35,7 +35,7 @@ class Mem0Service:
         looks: How often an event is looked at before it is done.
         outcome: What becomes of an event: SUCCEEDED or FAILED.
         extracted: What the language model makes of a text.
-        gate: While it is clear, searches and additions wait.
+        gate: While it is clear, requests wait.
         requests: Method and path of each request.
     """
 
@@ -85,8 +85,7 @@ class Mem0Service:
             if faults:
                 self.broken += faults
                 return 400, {"error": "; ".join(faults)}, {}
-        if path.endswith(("/search/", "/add/")):
-            self.gate.wait(30)
+        self.gate.wait(30)
         with self._lock:
             status, reply = self._do(method, path, query, body)
             faults = self._contract.faults_of_reply(method, path, status, reply)

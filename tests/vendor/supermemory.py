@@ -58,7 +58,7 @@ class SupermemoryService:
         undeletable: How many deletions are refused, each in a reply that is a success.
         refused: Places of documents that a batch does not take, in a reply that is a success.
         own_ids: Whether replies name documents by ids of the service.
-        gate: While it is clear, searches and additions wait.
+        gate: While it is clear, requests wait.
         fetched: Addresses that the service was told to fetch.
         requests: Method and path of each request.
     """
@@ -109,8 +109,7 @@ class SupermemoryService:
             if faults:
                 self.broken += faults
                 return 400, {"error": "; ".join(faults)}, {}
-        if path.endswith("/search") or (method == "POST" and path.endswith(("/document", "/batch"))):
-            self.gate.wait(30)
+        self.gate.wait(30)
         with self._lock:
             status, reply = self._do(method, unquote(path).strip("/").split("/"), query, body)
             faults = self._contract.faults_of_reply(method, path, status, reply)
@@ -246,6 +245,7 @@ class SupermemoryService:
             if body.get("include", {}).get("content"):
                 shown["content"] = each.content
             documents.append(shown)
+            self._look(each)
         return {"documents": documents, "chunks": [], "memories": [], "pagination": _pagination(page, size, len(found))}
 
     def _search(self, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -335,6 +335,8 @@ def _fits(metadata: dict[str, Any], condition: dict[str, Any] | None) -> bool:
         return True
     if condition["operator"] == "and":
         return all(_fits(metadata, part) for part in condition["operands"])
+    if condition["operator"] == "or":
+        return any(_fits(metadata, part) for part in condition["operands"])
     if condition["operator"] != "eq":
         raise AssertionError(f"a filter that is no plain equality: {condition['operator']}")
     found = metadata.get(condition["field"])

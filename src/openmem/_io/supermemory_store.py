@@ -18,8 +18,9 @@ from openmem._io.supermemory_sending import SDK, Sender, options
 from openmem.errors import NotFoundError, ProviderError
 from openmem.http_errors import backoff
 from openmem.ids import ENTROPY_BYTES, bucket_of, new_memory_id, routing_bucket
+from openmem.translated import envelope
 from openmem.translated.backend import Backend, Entry, Hit
-from openmem.types import MemoryRecord, SearchMode
+from openmem.types import MemoryRecord, SearchMode, Status
 
 PAGE: Final = 100
 """The largest page of a list, and the most results of a search."""
@@ -27,6 +28,7 @@ GRACE: Final = 2.0
 """Seconds for which a document that was just sent may be unknown when it is asked for."""
 _ROUNDS: Final = 5
 _REMEMBERED: Final = 10_000
+_BARE: Final = {"content": False, "memory_count": False}
 
 
 class SupermemoryStore(Backend):
@@ -164,24 +166,30 @@ class SupermemoryStore(Backend):
         return {"namespaces": reply.namespace_count}
 
     @SDK.understood
-    def unready(self, ids: Sequence[str], user_id: str) -> list[str]:
-        """Return those of the user's memories that are still being taken in.
+    def listed_states(self, ids: Sequence[str], user_id: str) -> dict[str, Status]:
+        """Return the states of up to a hundred memories of a user, without those that a list does not show.
+
+        Raises:
+            ProviderError: The service gave one up.
+        """
+        wanted = [{"field": envelope.ID, "operator": "eq", "value": id_} for id_ in ids]
+        asked = {"limit": PAGE, "filter": {"operator": "or", "operands": wanted}, "include": _BARE}
+        reply = self._again(self.sdk.list, items.namespace_of(user_id), "documents", page=1, **asked)
+        entries = (items.entry_of(each, user_id) for each in reply.documents)
+        return {entry.record.id: _state_of(entry) for entry in entries if entry is not None and entry.record.id in ids}
+
+    @SDK.understood
+    def state(self, id_: str, user_id: str) -> Status:
+        """Return how far a memory of a user is taken in.
 
         Raises:
             NotFoundError: The user has no memory of that id.
-            ProviderError: The service gave one up.
+            ProviderError: The service gave it up.
         """
-        waiting = []
-        for id_ in ids:
-            entries = self._of_user(id_, user_id)
-            if not entries:
-                raise NotFoundError(f"no memory has the id {id_!r}", provider=NAME)
-            status = entries[0].record.status
-            if status == "failed":
-                raise ProviderError("supermemory could not take in the text", provider=NAME, details={"status": status})
-            if status != "done":
-                waiting.append(id_)
-        return waiting
+        entries = self._of_user(id_, user_id)
+        if not entries:
+            raise NotFoundError(f"no memory has the id {id_!r}", provider=NAME)
+        return _state_of(entries[0])
 
     def _of_user(self, id_: str, user_id: str) -> list[Entry]:
         namespace, handle = items.namespace_of(user_id), items.handle_of(id_)
@@ -262,6 +270,13 @@ class SupermemoryStore(Backend):
     def _is_new(self, namespace: str, handle: str) -> bool:
         with self._sent_lock:
             return self._sent.get((namespace, handle), -GRACE) + GRACE > time.monotonic()
+
+
+def _state_of(entry: Entry) -> Status:
+    status = entry.record.status
+    if status == "failed":
+        raise ProviderError("supermemory could not take in the text", provider=NAME, details={"status": status})
+    return status or "done"
 
 
 def _prepared(record: MemoryRecord, outdated: bool) -> tuple[MemoryRecord, dict[str, Any]]:

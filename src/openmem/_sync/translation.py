@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, Final, TypeVar
 
 from openmem._io.call import Call
+from openmem._io.concurrency import gather, sleep
 from openmem._io.shim import Sdk, WriterLocks, time_anew
 from openmem._sync.embedders import Embedder
 from openmem._sync.provider import Provider
 from openmem.checks import MAX_CONTENT, check_limit
+from openmem.errors import DeadlineExceededError, IngestionTimeoutError
 from openmem.native import OMP_VERSION
 from openmem.requests import Change, Draft, ListQuery, SearchQuery
 from openmem.scopes import ScopePattern
@@ -36,6 +38,8 @@ from openmem.validation import MAX_SEARCH
 T = TypeVar("T")
 
 WORKERS: Final = 8
+_PART: Final = 20  # memories that one call of a worker looks up, at most
+_FIRST_PAUSE: Final = 0.01
 VERBS: Final = (
     "add",
     "add_many",
@@ -67,10 +71,13 @@ class TranslatedProvider(Provider):
     """What the service does by itself, for `capabilities`."""
     emulated: ClassVar[tuple[str, ...]] = ()
     """What is done on this side, for `capabilities`."""
+    poll: ClassVar[float] = 1.0
+    """Seconds between two looks at what is being taken in, at most."""
 
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)
         workers = check_limit(settings.options.get("workers", WORKERS), 1_000, "workers")
+        self._workers = workers
         self._sdk: Sdk[Backend] = Sdk(self.make_backend, self.let_go, workers, self.name)
         self._locks = WriterLocks()
 
@@ -164,9 +171,27 @@ class TranslatedProvider(Provider):
         return self._do(lambda backend, task: reading.search(backend, query, task), call)
 
     def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
-        """Check that the memories are there."""
+        """Look again and again until none of the memories is being taken in any more."""
         self._check_users([user_id])
-        self._do(lambda backend, task: reading.check_all(backend, ids, user_id, task), call)
+        waiting, pause = self.unready(ids, user_id, call), _FIRST_PAUSE
+        try:
+            while waiting:
+                left = call.deadline.remaining()
+                sleep(pause if left is None else min(pause, left))
+                waiting, pause = self.unready(waiting, user_id, call), min(self.poll, pause * 2)
+        except DeadlineExceededError:
+            raise IngestionTimeoutError(f"{self.name} is still taking in the text", provider=self.name) from None
+
+    def unready(self, ids: Sequence[str], user_id: str, call: Call) -> Sequence[str]:
+        """Return which memories of a user cannot be found yet: none here, where storing makes them so.
+
+        Raises:
+            NotFoundError: The user has no memory of one of the ids.
+            ProviderError: The service gave one up.
+        """
+        size = min(_PART, -(-len(ids) // self._workers))
+        self._spread(ids, size, lambda backend, part, task: reading.check_all(backend, part, user_id, task), call)
+        return ()
 
     def export(
         self, user_id: str | None, cursor: str | None, limit: int, call: Call
@@ -188,6 +213,28 @@ class TranslatedProvider(Provider):
     def _do(self, work: Callable[[Backend, Task], T], call: Call) -> T:
         task = Task(call.now, call.deadline.check, self._locks.hold, time_anew)
         return self._sdk.run(lambda backend: work(backend, task), call.deadline)
+
+    def _spread(
+        self, ids: Sequence[str], size: int, work: Callable[[Backend, Sequence[str], Task], T], call: Call
+    ) -> Sequence[T]:
+        """Return what a function makes of parts of some ids, in any order; as many run at once as there are workers.
+
+        Args:
+            ids: The ids.
+            size: How many make a part.
+            work: The function. Once it has failed no further part is begun.
+            call: The call.
+        """
+        parts = iter([ids[at : at + size] for at in range(0, len(ids), size or 1)])
+        results: list[T] = []
+
+        def lane() -> None:
+            for part in parts:
+                result = self._do(lambda backend, task: work(backend, part, task), call)  # noqa: B023 - before the next
+                results.append(result)
+
+        gather(*[lane] * min(self._workers, len(ids)))
+        return results
 
     def _check_users(self, users: Iterable[str | None]) -> None:
         for user_id in users:

@@ -9,20 +9,18 @@ from typing import Any, ClassVar, Final, cast
 
 from openmem._io import mem0 as clients
 from openmem._io.call import Call
-from openmem._io.concurrency import sleep
+from openmem._io.mem0_errors import NAME
 from openmem._io.mem0_hosted import EVENT
 from openmem._sync.embedders import Embedder
 from openmem._sync.translation import TranslatedProvider
 from openmem.checks import check_choice, check_flag
-from openmem.errors import IngestionTimeoutError, InvalidRequestError, NotFoundError
+from openmem.errors import InvalidRequestError, NotFoundError
 from openmem.requests import Draft
 from openmem.settings import Settings
 from openmem.translated import writing
 from openmem.translated.backend import Backend, Task
 from openmem.types import MemoryRecord, SearchMode
 
-POLL: Final = 0.5
-"""Seconds between two looks at an event, at most."""
 _EXACT_COSINE: Final = ("qdrant", "pgvector")
 
 
@@ -39,6 +37,7 @@ class Mem0Provider(TranslatedProvider):
 
     name: ClassVar[str] = "mem0"
     takes_base_url: ClassVar[bool] = True
+    poll: ClassVar[float] = 0.5
     options: ClassVar[frozenset[str]] = frozenset({"mode", "config", "client", "infer", "workers"})
     native: ClassVar[tuple[str, ...]] = ("add", "get", "update", "delete", "search", "user_id", "exact scope")
     emulated: ClassVar[tuple[str, ...]] = (
@@ -104,27 +103,12 @@ class Mem0Provider(TranslatedProvider):
         self.check_user(draft.user_id)
         return [self._do(lambda backend, task: _extract(backend, draft, task), call)]
 
-    def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
-        """Wait for the events among the ids, and check that the memories are there."""
-        self.check_user(user_id)
-        for id_ in ids:
-            if id_.startswith(EVENT):
-                self._wait_for_event(id_, user_id, call)
-        super().wait_for_ingest([id_ for id_ in ids if not id_.startswith(EVENT)], user_id, call)
-
-    def _wait_for_event(self, id_: str, user_id: str, call: Call) -> None:
-        pause = POLL / 16
-        while True:
-            records = self._do(lambda backend, task: cast(Any, backend).event_records(id_), call)
-            if records is not None:
-                if any(record.user_id == user_id for record in records):
-                    return
-                raise NotFoundError(f"no memory has the id {id_!r}", provider=self.name)
-            pause = min(POLL, pause * 2)
-            left = call.deadline.remaining()
-            if left is not None and left <= pause:
-                raise IngestionTimeoutError("mem0 is still taking in the text", provider=self.name)
-            sleep(pause)
+    def unready(self, ids: Sequence[str], user_id: str, call: Call) -> Sequence[str]:
+        """Return which events among the ids are not done, after a look whether the memories are there."""
+        events = [id_ for id_ in ids if id_.startswith(EVENT)]
+        super().unready([id_ for id_ in ids if not id_.startswith(EVENT)], user_id, call)
+        done = {*self._spread(events, 1, lambda backend, part, task: _if_done(backend, part[0], user_id), call)}
+        return [event for event in events if event not in done]
 
     @property
     def _store(self) -> str:
@@ -138,6 +122,16 @@ def _extract(backend: Backend, draft: Draft, task: Task) -> MemoryRecord:
     writing.mark_superseded(backend, draft)
     record: MemoryRecord = cast(Any, backend).extract(writing.record_of(draft, task))
     return record
+
+
+def _if_done(backend: Backend, event: str, user_id: str) -> str | None:
+    """Return the event if it is done, `None` if not."""
+    records = cast(Any, backend).event_records(event)
+    if records is None:
+        return None
+    if all(record.user_id != user_id for record in records):
+        raise NotFoundError(f"no memory has the id {event!r}", provider=NAME)
+    return event
 
 
 def _access_of(settings: Settings) -> clients.Mem0Settings:

@@ -9,18 +9,17 @@ from typing import ClassVar, Final, cast
 
 from openmem._io import supermemory as clients
 from openmem._io.call import Call
-from openmem._io.concurrency import sleep
-from openmem._io.supermemory_store import SupermemoryStore
+from openmem._io.supermemory_store import PAGE, SupermemoryStore
 from openmem._sync.embedders import Embedder
 from openmem._sync.translation import TranslatedProvider
 from openmem.checks import check_choice
-from openmem.errors import IngestionTimeoutError, InvalidRequestError
+from openmem.errors import InvalidRequestError
 from openmem.settings import Settings
 from openmem.translated.backend import Backend
+from openmem.types import Status
 
-POLL: Final = 1.0
-"""Seconds between two looks at a document, at most."""
-_FIRST_POLL: Final = 0.01
+FEW: Final = 8
+"""Documents that are looked at one by one: for more, a list of them is quicker."""
 
 
 class SupermemoryProvider(TranslatedProvider):
@@ -76,7 +75,7 @@ class SupermemoryProvider(TranslatedProvider):
 
     def let_go(self, backend: Backend) -> None:
         """Close the client, unless it is the caller's."""
-        clients.close(self._access, cast(SupermemoryStore, backend))
+        clients.close(self._access, _store(backend))
 
     def features(self) -> dict[str, object]:
         """Return the feature flags; what is stored can be found later."""
@@ -89,23 +88,24 @@ class SupermemoryProvider(TranslatedProvider):
             "task_type": self._access.task_type,
         }
 
-    def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
-        """Wait until the memories are indexed and nothing is being derived from them any more."""
-        self.check_user(user_id)
-        waiting, pause = list(ids), _FIRST_POLL
-        while True:
-            asked = waiting
-            waiting = self._do(
-                lambda backend, task: cast(SupermemoryStore, backend).unready(asked, user_id),  # noqa: B023 - runs at once
-                call,
-            )
-            if not waiting:
-                return
-            left = call.deadline.remaining()
-            if left is not None and left <= pause:
-                raise IngestionTimeoutError("supermemory is still taking in the text", provider=self.name)
-            sleep(pause)
-            pause = min(POLL, pause * 2)
+    def unready(self, ids: Sequence[str], user_id: str, call: Call) -> Sequence[str]:
+        """Return which memories are not indexed yet, or have others derived from them: many are looked up in lists."""
+        states: dict[str, Status] = {}
+        if len(ids) > FEW:
+            for found in self._spread(
+                ids, PAGE, lambda backend, part, task: _store(backend).listed_states(part, user_id), call
+            ):
+                states |= found
+        rest = [id_ for id_ in ids if id_ not in states]
+        for found in self._spread(
+            rest, 1, lambda backend, part, task: {part[0]: _store(backend).state(part[0], user_id)}, call
+        ):
+            states |= found
+        return [id_ for id_ in ids if states[id_] != "done"]
+
+
+def _store(backend: Backend) -> SupermemoryStore:
+    return cast(SupermemoryStore, backend)
 
 
 def _access_of(settings: Settings) -> clients.SupermemorySettings:
