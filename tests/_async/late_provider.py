@@ -8,12 +8,17 @@ from typing import Any, ClassVar
 
 from openmem._async.translation import AsyncTranslatedProvider
 from openmem._io.shim import time_left
+from openmem.errors import NotFoundError, ProviderUnavailableError
 from openmem.registry import ProviderSpec
 from openmem.translated.backend import Backend, Entry, Hit
 from openmem.types import MemoryRecord, SearchMode
 
 SPEC = ProviderSpec("late", "tests._async.late_provider:AsyncLateProvider", "tests._sync.late_provider:LateProvider")
 SILENT = "the service never takes this"
+LATE = "the service takes this when it is too late"
+GONE = "the service goes away before this"
+ERASED = "somebody erases this"
+UNTOLD = "the service takes this and does not say so"
 
 
 class LateBackend(Backend):
@@ -23,11 +28,14 @@ class LateBackend(Backend):
 
     def __init__(self) -> None:
         self.kept: dict[str, Entry] = {}
+        self.gone = False
 
     def insert(self, record: MemoryRecord, *, outdated: bool) -> Entry:
-        if record.content == SILENT:
-            threading.Event().wait(time_left())
-        time_left()
+        self.gone = record.content == GONE
+        self._check_there()
+        self._wait_for(record.content, SILENT, LATE)
+        if record.content != LATE:
+            time_left()
         handle = f"h{len(self.kept)}"
         record = record.model_copy(update={"id": record.id or handle})
         self.kept[handle] = Entry(handle, record, outdated)
@@ -35,11 +43,18 @@ class LateBackend(Backend):
 
     def rewrite(self, entry: Entry, record: MemoryRecord, *, outdated: bool) -> Entry:
         time_left()
+        if record.content == ERASED:
+            self.kept.clear()
+        if entry.handle not in self.kept:
+            raise NotFoundError("it is gone")
         self.kept[entry.handle] = Entry(entry.handle, record, outdated)
+        self._wait_for(record.content, UNTOLD)
+        time_left()
         return self.kept[entry.handle]
 
     def remove(self, entry: Entry) -> None:
         time_left()
+        self._check_there()
         self.kept.pop(entry.handle, None)
 
     def fetch(self, id: str, user_id: str | None) -> Sequence[Entry]:
@@ -55,6 +70,14 @@ class LateBackend(Backend):
 
     def users(self) -> Sequence[str]:
         return sorted({entry.record.user_id for entry in self.kept.values()})
+
+    def _wait_for(self, content: str, *slow: str) -> None:
+        if content in slow:
+            threading.Event().wait(time_left())
+
+    def _check_there(self) -> None:
+        if self.gone:
+            raise ProviderUnavailableError("the service cannot be reached")
 
     def ping(self) -> Mapping[str, Any]:
         return {"kept": len(self.kept)}

@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from openmem import DeadlineExceededError, Memory
+from openmem import DeadlineExceededError, Memory, NotFoundError, ProviderUnavailableError
 from openmem.registry import BUILT_IN
-from tests._sync.late_provider import SILENT, SPEC
+from tests._sync.late_provider import ERASED, GONE, LATE, SILENT, SPEC, UNTOLD
+from tests.vendor.houses import House, house
 
 LINE = '{{"memory":{{"id":"m{0}","content":"{1}","user_id":"ann","created_at":"2024-01-01T00:00:00Z"}}}}'
 FIRST = "drinks tea"
+SERVICES = ["mem0 hosted", "supermemory", "letta"]
 
 
 @pytest.fixture
@@ -22,21 +26,102 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
         yield memory
 
 
+@pytest.fixture(params=SERVICES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+    with house(request.param, tmp_path, lambda: request.getfixturevalue("postgres")) as place:
+        yield place
+
+
+@pytest.fixture
+def service_memory(place: House) -> Iterator[Memory]:
+    """One worker, so that a verb begins when the one before it has ended."""
+    with Memory(**place.settings(), workers=1) as memory:
+        memory.add(content="plays chess", user_id="ann", key="game")
+        yield memory
+
+
 def contents(memory: Memory) -> list[str]:
     return sorted(record.content for record in (memory.list("ann")).items)
 
 
-def test_added_memories_are_taken_back_after_the_deadline(memory: Memory) -> None:
+def stored(place: House) -> str:
+    """Return all that a service holds."""
+    return repr([getattr(place.service, name, None) for name in ("memories", "documents", "passages")])
+
+
+@pytest.mark.parametrize("last", [SILENT, LATE])
+def test_added_memories_are_taken_back_after_the_deadline(memory: Memory, last: str) -> None:
     memory.add(content="plays chess", user_id="ann", key="game")
-    items = [{"content": FIRST}, {"content": "plays go", "key": "game"}, {"content": SILENT}]
+    items = [{"content": FIRST}, {"content": "plays go", "key": "game"}, {"content": last}]
     with pytest.raises(DeadlineExceededError):
         memory.add_many(items, user_id="ann", timeout=0.2)
     assert contents(memory) == ["plays chess"]
 
 
-def test_imported_memories_are_taken_back_after_the_deadline(memory: Memory) -> None:
+def test_change_is_taken_back_if_nobody_said_that_it_was_made(memory: Memory) -> None:
+    memory.add(content="plays chess", user_id="ann", key="game")
+    with pytest.raises(DeadlineExceededError):
+        memory.add_many([{"content": FIRST}, {"content": UNTOLD, "key": "game"}], user_id="ann", timeout=0.2)
+    assert contents(memory) == ["plays chess"]
+
+
+@pytest.mark.parametrize("last", [SILENT, LATE])
+def test_imported_memories_are_taken_back_after_the_deadline(memory: Memory, last: str) -> None:
     memory.import_([LINE.format(1, "plays chess")])
-    lines = [LINE.format(1, "plays go"), LINE.format(2, FIRST), LINE.format(3, SILENT)]
+    lines = [LINE.format(1, "plays go"), LINE.format(2, FIRST), LINE.format(3, last)]
     with pytest.raises(DeadlineExceededError):
         memory.import_(lines, conflict="overwrite", timeout=0.2)
     assert contents(memory) == ["plays chess"]
+
+
+def test_imported_change_is_taken_back_if_nobody_said_that_it_was_made(memory: Memory) -> None:
+    memory.import_([LINE.format(1, "plays chess")])
+    with pytest.raises(DeadlineExceededError):
+        memory.import_([LINE.format(1, UNTOLD)], conflict="overwrite", timeout=0.2)
+    assert contents(memory) == ["plays chess"]
+
+
+def test_service_that_went_away_is_unavailable_and_it_is_told_what_may_be_left(memory: Memory) -> None:
+    with pytest.raises(ProviderUnavailableError) as caught:
+        memory.add_many([{"content": FIRST}, {"content": GONE}], user_id="ann")
+    assert caught.value.details == {"left": 1}
+
+
+def test_change_of_a_memory_that_others_erase_meanwhile_is_not_called_left(memory: Memory) -> None:
+    memory.add(content="plays chess", user_id="ann", key="game")
+    with pytest.raises(NotFoundError):
+        memory.add_many([{"content": FIRST}, {"content": ERASED, "key": "game"}], user_id="ann")
+    assert contents(memory) == []
+
+
+BATCHES: dict[str, list[dict[str, Any]]] = {
+    "a new memory": [{"content": FIRST}, {"content": "plays go", "key": "game"}, {"content": UNTOLD}],
+    "several new memories": [{"content": FIRST}, {"content": UNTOLD}, {"content": "drinks milk"}],
+    "a new memory with a key": [{"content": FIRST}, {"content": UNTOLD, "key": "other"}],
+    "a change": [{"content": FIRST}, {"content": UNTOLD, "key": "game"}],
+}
+
+
+@pytest.mark.parametrize("items", BATCHES.values(), ids=BATCHES.keys())
+def test_service_that_stores_and_does_not_answer_keeps_nothing_of_a_batch(
+    place: House, service_memory: Memory, items: list[dict[str, Any]]
+) -> None:
+    place.service.untold = UNTOLD
+    with pytest.raises(DeadlineExceededError):
+        service_memory.add_many(items, user_id="ann", timeout=0.5)
+    place.service.untold = None
+    assert contents(service_memory) == ["plays chess"]
+    assert UNTOLD not in stored(place)
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["a change", "a new memory"])
+def test_service_that_stores_and_does_not_answer_keeps_nothing_of_an_import(
+    place: House, service_memory: Memory, number: int
+) -> None:
+    service_memory.import_([LINE.format(1, "plays cards")])
+    place.service.untold = UNTOLD
+    with pytest.raises(DeadlineExceededError):
+        service_memory.import_([LINE.format(3, FIRST), LINE.format(number, UNTOLD)], conflict="overwrite", timeout=0.5)
+    place.service.untold = None
+    assert contents(service_memory) == ["plays cards", "plays chess"]
+    assert UNTOLD not in stored(place)

@@ -80,7 +80,7 @@ def test_metadata_is_flat_and_holds_no_null() -> None:
         for value in metadata.values():
             parts = value if isinstance(value, list) else [value]
             assert {type(part) for part in parts} <= ({str} if isinstance(value, list) else {str, bool})
-        assert set(metadata) == envelope.OWN
+        assert set(metadata) == envelope.OWN - {envelope.TRACE}
     assert envelope.pack(record(), outdated=False).keys() == envelope.pack(full, outdated=True).keys()
 
 

@@ -39,6 +39,7 @@ class LettaService:
         faults: What the next requests to a place get instead of an answer: method, pattern of the path, reply.
         broken: Requests and replies that break the contract.
         gate: While it is clear, searches wait.
+        untold: What requests with this text do is done, and no reply is ever sent.
         requests: Method and path of each request.
         dimensions: How many numbers a vector has.
     """
@@ -55,6 +56,8 @@ class LettaService:
         self.requests: list[tuple[str, str]] = []
         self.bodies: list[Any] = []
         self.dimensions = 4_096
+        self.untold: str | None = None
+        self.closing = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
         self._server = Loopback(self._answer)
@@ -70,6 +73,7 @@ class LettaService:
     def close(self) -> None:
         """Stop serving."""
         self.gate.set()
+        self.closing.set()
         self._server.close()
 
     def fail(self, method: str, place: str, *replies: Reply) -> None:
@@ -114,7 +118,10 @@ class LettaService:
         if path == "/v1/passages/search":
             self.gate.wait(30)
         with self._lock:
-            return self._checked(method, path, *self._do(method, path, query, body))
+            reply = self._checked(method, path, *self._do(method, path, query, body))
+        if self.untold is not None and self.untold in json.dumps(body):
+            self.closing.wait(30)
+        return reply
 
     def _checked(self, method: str, path: str, status: int, reply: Any) -> Reply:
         part = reply[:_CHECKED] if isinstance(reply, list) else reply

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ class Mem0Service:
         outcome: What becomes of an event: SUCCEEDED or FAILED.
         extracted: What the language model makes of a text.
         gate: While it is clear, requests wait.
+        untold: What requests with this text do is done, and no reply is ever sent.
         requests: Method and path of each request.
     """
 
@@ -51,6 +53,8 @@ class Mem0Service:
         self.bodies: list[Any] = []
         self.looks, self.outcome = 2, "SUCCEEDED"
         self.extracted = ["User likes tea"]
+        self.untold: str | None = None
+        self.closing = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
         self._server = Loopback(self._answer)
@@ -67,6 +71,7 @@ class Mem0Service:
     def close(self) -> None:
         """Stop serving."""
         self.gate.set()
+        self.closing.set()
         self._server.close()
 
     def _answer(self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: Any) -> Reply:
@@ -90,7 +95,11 @@ class Mem0Service:
             status, reply = self._do(method, path, query, body)
             faults = self._contract.faults_of_reply(method, path, status, reply)
             self.broken += faults
-            return (500, {"error": "; ".join(faults)}, {}) if faults else (status, reply, {})
+            if faults:
+                return 500, {"error": "; ".join(faults)}, {}
+        if self.untold is not None and self.untold in json.dumps(body):
+            self.closing.wait(30)
+        return status, reply, {}
 
     def _do(self, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
         parts = path.strip("/").split("/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 import uuid
 from collections.abc import Iterator
@@ -59,6 +60,7 @@ class SupermemoryService:
         refused: Places of documents that a batch does not take, in a reply that is a success.
         own_ids: Whether replies name documents by ids of the service.
         gate: While it is clear, requests wait.
+        untold: What requests with this text do is done, and no reply is ever sent.
         fetched: Addresses that the service was told to fetch.
         requests: Method and path of each request.
     """
@@ -74,6 +76,8 @@ class SupermemoryService:
         self.fetched: list[str] = []
         self.requests: list[tuple[str, str]] = []
         self.bodies: list[Any] = []
+        self.untold: str | None = None
+        self.closing = threading.Event()
         self.gate = threading.Event()
         self._server = Loopback(self._answer)
         self.url = self._server.url
@@ -93,6 +97,7 @@ class SupermemoryService:
     def close(self) -> None:
         """Stop serving."""
         self.gate.set()
+        self.closing.set()
         self._server.close()
 
     def _answer(self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: Any) -> Reply:
@@ -116,7 +121,9 @@ class SupermemoryService:
             self.broken += faults
             if faults:
                 return 500, {"error": "; ".join(faults)}, {}
-            return self.after.pop(0) if self.after else (status, reply, {})
+        if self.untold is not None and self.untold in json.dumps(body):
+            self.closing.wait(30)
+        return self.after.pop(0) if self.after else (status, reply, {})
 
     def _do(self, method: str, parts: list[str], query: dict[str, str], body: Any) -> tuple[int, Any]:
         page, size = int(query.get("page", 1)), int(query.get("limit", 10))

@@ -9,9 +9,9 @@ from openmem._io.letta_archives import Archive, Archives
 from openmem._io.letta_items import NAME, Stamps, age_of, entry_of, new_id, newest, passage_of, stamp_of, text_of
 from openmem._io.letta_listing import all_passages, passages_after, place_of
 from openmem._io.letta_wire import MOST, SDK, Item, LettaWire
-from openmem._io.sdk_errors import is_refusal
 from openmem.errors import NotFoundError, OMPError, ProviderError
 from openmem.translated.backend import Backend, Entry, Hit, Place
+from openmem.translated.failures import is_refusal
 from openmem.types import MemoryRecord, SearchMode
 
 T = TypeVar("T")

@@ -12,11 +12,12 @@ import httpx
 
 from openmem._io.mem0_errors import NAME, ask
 from openmem._io.mem0_items import added, entities_of, entry_of, hit_of, is_handle, stored
+from openmem._io.mem0_traces import TracedBackend
 from openmem._io.sdk_errors import pause_after
 from openmem._io.shim import time_left
 from openmem.errors import NotFoundError, OMPError, ProviderError
 from openmem.translated import envelope
-from openmem.translated.backend import Backend, Entry, Hit
+from openmem.translated.backend import Entry, Hit
 from openmem.types import MemoryRecord, SearchMode
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ def new_http_client() -> httpx.Client:
     return httpx.Client(timeout=None, event_hooks={"request": [_limit]})
 
 
-class Mem0Hosted(Backend):
+class Mem0Hosted(TracedBackend):
     """A `mem0.MemoryClient`.
 
     Args:
@@ -47,10 +48,9 @@ class Mem0Hosted(Backend):
     def __init__(self, client: Any) -> None:
         self.sdk = client
 
-    def insert(self, record: MemoryRecord, *, outdated: bool) -> Entry:
+    def store(self, record: MemoryRecord, metadata: Mapping[str, str], *, outdated: bool) -> Entry:
         """Store a text as it is."""
-        metadata = envelope.pack_new(record, outdated=outdated)
-        reply = self._add(record, metadata, infer=False)
+        reply = self._add(record, {**envelope.pack_new(record, outdated=outdated), **metadata}, infer=False)
         results = reply.get("results") or []
         if len(results) != 1 or not results[0].get("id"):
             raise ProviderError("mem0 did not say that it stored the memory", provider=NAME)
@@ -95,10 +95,10 @@ class Mem0Hosted(Backend):
         ask(lambda: self.sdk.update(entry.handle, **changes))
         return stored(record, entry.handle, metadata)
 
-    def remove(self, entry: Entry) -> None:
+    def erase(self, handle: str) -> None:
         """Erase a memory."""
         with suppress(NotFoundError):
-            ask(lambda: self.sdk.delete(entry.handle))
+            ask(lambda: self.sdk.delete(handle))
 
     def fetch(self, id: str, user_id: str | None) -> Sequence[Entry]:
         """Read by mem0's own id, by the id that an import kept, or by the event that made it."""

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from openmem._io.mem0_errors import NAME, ask
 from openmem._io.mem0_items import added, entities_of, entry_of, hit_of, is_handle, stored
+from openmem._io.mem0_traces import TracedBackend
 from openmem._io.shim import time_left
 from openmem.errors import NotFoundError, ProviderError, ProviderUnavailableError, UnsupportedCapabilityError
 from openmem.translated import envelope
-from openmem.translated.backend import Backend, Entry, Hit
+from openmem.translated.backend import Entry, Hit
 from openmem.types import MemoryRecord, SearchMode
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ _WILD: Final = frozenset({"qdrant", "pgvector"})
 _ONE_AT_A_TIME: Final = frozenset({"faiss", "chroma"})
 
 
-class Mem0Oss(Backend):
+class Mem0Oss(TracedBackend):
     """A `mem0.Memory`.
 
     Args:
@@ -42,9 +43,9 @@ class Mem0Oss(Backend):
         # Stores inside the process are plain Python objects that do not expect two threads.
         self._turn: threading.Lock | None = threading.Lock() if embedded else None
 
-    def insert(self, record: MemoryRecord, *, outdated: bool) -> Entry:
+    def store(self, record: MemoryRecord, metadata: Mapping[str, str], *, outdated: bool) -> Entry:
         """Store a text as it is."""
-        results = self._add(record, outdated, infer=False)
+        results = self._add(record, {**envelope.pack_new(record, outdated=outdated), **metadata}, infer=False)
         if len(results) != 1:
             raise ProviderError("mem0 did not store the memory", provider=NAME)
         return added(record, str(results[0]["id"]), outdated=outdated)
@@ -55,7 +56,8 @@ class Mem0Oss(Backend):
         Raises:
             ProviderError: It found nothing to remember; nothing was stored.
         """
-        results = self._add(record, False, infer=True)
+        metadata = envelope.pack_new(record, outdated=False, content_rewritten=True)
+        results = self._add(record, metadata, infer=True)
         for result in results:
             entries = self.fetch(str(result.get("id")), record.user_id)
             if entries:
@@ -76,11 +78,11 @@ class Mem0Oss(Backend):
         self._ask(lambda: self.sdk.update(entry.handle, text=record.content, metadata=dict(metadata)))
         return stored(record, entry.handle, {**_foreign(entry), **metadata})
 
-    def remove(self, entry: Entry) -> None:
+    def erase(self, handle: str) -> None:
         """Erase a memory and what mem0's own history kept of its texts."""
         with suppress(NotFoundError):
-            self._ask(lambda: self.sdk.delete(entry.handle))
-        self._ask(lambda: self._forget(entry.handle))
+            self._ask(lambda: self.sdk.delete(handle))
+        self._ask(lambda: self._forget(handle))
 
     def fetch(self, id: str, user_id: str | None) -> Sequence[Entry]:
         """Read by mem0's own id, else by the id that an import kept."""
@@ -126,13 +128,11 @@ class Mem0Oss(Backend):
         count = self._ask(lambda: sum(len(self.sdk.db.get_history(handle)) for handle in handles))
         return {"history": count}
 
-    def _add(self, record: MemoryRecord, outdated: bool, *, infer: bool) -> list[dict[str, Any]]:
+    def _add(self, record: MemoryRecord, metadata: Mapping[str, Any], *, infer: bool) -> list[dict[str, Any]]:
         entities = entities_of(record)
         if "app_id" in entities:
             raise UnsupportedCapabilityError("mem0 in process knows no app_id", provider=NAME)
-        facts = {"content_rewritten": True} if infer else {}
-        sent = envelope.pack_new(record, outdated=outdated, **facts)
-        sent["created_at"] = record.created_at.isoformat()
+        sent = {**metadata, "created_at": record.created_at.isoformat()}
         messages = [{"role": "user", "content": record.content}]
         options = {"user_id": record.user_id, "metadata": sent, "infer": infer, **entities}
         reply = self._ask(lambda: self.sdk.add(messages, **options))

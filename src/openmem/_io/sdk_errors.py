@@ -98,12 +98,6 @@ def pause_after(error: OMPError, attempt: int) -> float | None:
     return pause if left is None or pause < left else None
 
 
-def is_refusal(error: OMPError) -> bool:
-    """Return whether a failed write changed nothing for certain."""
-    status = (error.details or {}).get("status")
-    return isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 429)
-
-
 def _late() -> DeadlineExceededError | None:
     try:
         time_left()

@@ -8,10 +8,11 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final
 
-from openmem._io.sdk_errors import SdkErrors, is_refusal, pause_after
+from openmem._io.sdk_errors import SdkErrors, pause_after
 from openmem._io.shim import time_left
 from openmem._io.supermemory_items import NAME
 from openmem.errors import OMPError, ProviderError
+from openmem.translated.failures import is_refusal
 
 SDK: Final = SdkErrors(NAME)
 

@@ -25,10 +25,12 @@ where to look; who supersedes whom, and from when, is looked up at every read. S
 deleting the newer memory, hides nothing wrongly. A backend that cannot rewrite metadata sets
 `marks_outdated = False`, and the lookup is made at every read.
 
-Two methods of a backend are there to be fast where the service can be: `insert_many`, for batches of new memories that
-need no look at others, and `following`, for an export that need not read everything for each page.
+Two methods of a backend are there to do better where the service can: `insert_many`, for parts of a batch, in one
+request or so that what was stored without an answer is found again, and `following`, for an export that need not read
+everything for each page.
 
 What is weaker than in a store of our own: `key` and `update` are serialised within one instance only, and a batch
 that fails is taken back memory by memory, which a killed process does not do. It has 30 seconds of its own for
-that: the time of the call may be what was used up.
+that: the time of the call may be what was used up. Who is late at the end is told that the time is over, so what is
+done by then is taken back, too.
 """

@@ -73,7 +73,7 @@ class Backend(ABC):
     most_hits: ClassVar[int | None] = None
     """How many results one search can return; `None` for any number."""
     most_inserts: ClassVar[int] = 1
-    """How many memories of a user `insert_many` stores at once; with 1 it is never called."""
+    """How many memories of a user `insert_many` stores at once."""
     lists_all_scored: ClassVar[bool] = False
     """Whether `nearest` in vector mode returns every memory of the user when asked for enough of them."""
 
@@ -89,7 +89,7 @@ class Backend(ABC):
     def insert_many(
         self, records: Sequence[MemoryRecord], outdated: Sequence[bool], note: Callable[[Entry], object]
     ) -> Sequence[Entry]:
-        """Store new memories of one user in one request, and return them in order.
+        """Store new memories of one user in one request, as a part of more, and return them in order.
 
         Args:
             records: As for `insert`.
@@ -97,7 +97,7 @@ class Backend(ABC):
             note: To be called, before an error is raised, with each memory that is stored or may be: the caller
                 removes those.
         """
-        raise NotImplementedError
+        return [self.insert(record, outdated=mark) for record, mark in zip(records, outdated, strict=True)]
 
     @abstractmethod
     def rewrite(self, entry: Entry, record: MemoryRecord, *, outdated: bool) -> Entry:

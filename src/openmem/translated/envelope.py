@@ -17,9 +17,11 @@ KEY: Final = "omp_key"
 SCOPE: Final = "omp_scope"
 LINKS: Final = "omp_links"
 OUTDATED: Final = "omp_outdated"
+TRACE: Final = "omp_trace"
+"""By what a part of a batch is found if nobody knows whether it was stored; a text of its own."""
 MIRRORS: Final = (ID, KEY, SCOPE, LINKS, OUTDATED)
 """Metadata to filter by: three texts, empty for none, and two flags."""
-OWN: Final = frozenset({TRUTH, "omp_tags", *MIRRORS})
+OWN: Final = frozenset({TRUTH, "omp_tags", TRACE, *MIRRORS})
 
 _TIMES: Final = ("created_at", "updated_at", "valid_from", "valid_to")
 _PLAIN: Final = ("scope", "tags", "confidence", "supersedes", "key")

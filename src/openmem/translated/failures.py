@@ -49,3 +49,9 @@ def error_of_status(provider: str, status: int, retry_after: float | None = None
         retry_after=retry_after,
         details={"status": status},
     )
+
+
+def is_refusal(error: OMPError) -> bool:
+    """Return whether a failed write changed nothing for certain."""
+    status = (error.details or {}).get("status")
+    return isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 429)

@@ -10,7 +10,16 @@ from openmem.translated import envelope
 from openmem.translated.backend import Backend, Entry, Task
 from openmem.translated.reading import oldest
 from openmem.translated.views import superseded_since
-from openmem.translated.writing import Undo, insert_all, is_plain, mark_superseded, record_of, taking_back, with_key
+from openmem.translated.writing import (
+    Undo,
+    change,
+    insert_all,
+    is_plain,
+    mark_superseded,
+    record_of,
+    taking_back,
+    with_key,
+)
 from openmem.types import ImportConflict, ImportReport, MemoryRecord
 
 
@@ -25,6 +34,7 @@ def take_in(backend: Backend, drafts: Sequence[Draft], conflict: ImportConflict,
             task.check()
             batch.take(draft)
         batch.store()
+        task.check()  # who is late was told that nothing is stored
     return batch.report
 
 
@@ -87,8 +97,7 @@ class _Import:
     def _overwrite(self, known: Entry, draft: Draft) -> None:
         backend, record = self._backend, record_of(draft, self._task)
         changed = {"id": known.record.id, "version": known.record.version + 1, "updated_at": self._task.now}
-        entry = backend.rewrite(known, record.model_copy(update=changed), outdated=known.outdated)
-        self._done.append(lambda: backend.rewrite(entry, known.record, outdated=known.outdated))
+        change(backend, known, record.model_copy(update=changed), self._done)
         self.report.overwritten += 1
 
 

@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any
 
 from openmem.checks import check_window
-from openmem.errors import InvalidRequestError, OMPError, ProviderError
+from openmem.errors import InvalidRequestError, NotFoundError, OMPError, ProviderError, ProviderUnavailableError
 from openmem.native import changed_draft
 from openmem.requests import Change, Draft
 from openmem.scopes import ScopePattern
 from openmem.translated import envelope
 from openmem.translated.backend import Backend, Entry, Task
+from openmem.translated.failures import is_refusal
 from openmem.translated.reading import find, oldest
 from openmem.translated.views import equal_of
 from openmem.types import ErasureReceipt, MemoryRecord, MemorySource, stored_record
@@ -37,6 +38,7 @@ def add(
             records += _add_run(backend, run, done, task)
             if on_progress is not None:
                 on_progress(len(records), len(drafts))
+        task.check()  # who is late was told that nothing is stored
     return records
 
 
@@ -53,7 +55,7 @@ def update(backend: Backend, id_: str, user_id: str | None, change: Change, task
         draft = changed_draft(entry.record, change.fields)
         check_window(draft.valid_from, draft.valid_to)
         mark_superseded(backend, draft)
-        return _put(backend, entry, draft, task).record
+        return backend.rewrite(entry, _changed(entry, draft, task), outdated=entry.outdated).record
 
 
 def delete(backend: Backend, id_: str, user_id: str | None, task: Task) -> None:
@@ -113,14 +115,17 @@ def taking_back(backend: Backend, task: Task) -> Iterator[list[Undo]]:
         with task.anew():
             left = sum(not _undone(undo) for undo in reversed(done))
         if left:
-            message = f"a write failed, and {left} of the memories stored before it could not be taken back"
-            raise ProviderError(message, provider=backend.name, details={"left": left}) from error
+            kind = ProviderUnavailableError if isinstance(error, ProviderUnavailableError) else ProviderError
+            message = f"a write failed, and {left} memories that it stored, or may have, could not be taken back"
+            raise kind(message, provider=backend.name, details={"left": left}) from error
         raise
 
 
 def _undone(undo: Undo) -> bool:
     try:
         undo()
+    except NotFoundError:
+        return True  # somebody else erased it
     except OMPError:
         return False
     return True
@@ -134,11 +139,7 @@ def is_plain(draft: Draft) -> bool:
 def insert_all(
     backend: Backend, records: Sequence[MemoryRecord], outdated: Sequence[bool], done: list[Undo]
 ) -> list[MemoryRecord]:
-    """Store new memories of one user, in one request if there are several."""
-    if len(records) == 1:
-        found = [backend.insert(records[0], outdated=outdated[0])]
-        done.append(partial(backend.remove, found[0]))
-        return [found[0].record]
+    """Store new memories of one user as a part of more, so that they can be taken back."""
     entries = backend.insert_many(records, outdated, lambda entry: done.append(partial(backend.remove, entry)))
     done += [partial(backend.remove, entry) for entry in entries]
     return [entry.record for entry in entries]
@@ -158,7 +159,7 @@ def _runs(backend: Backend, drafts: Sequence[Draft]) -> Iterator[Sequence[Draft]
 
 
 def _add_run(backend: Backend, run: Sequence[Draft], done: list[Undo], task: Task) -> list[MemoryRecord]:
-    if len(run) == 1:
+    if not is_plain(run[0]):
         return [_add_one(backend, run[0], done, task)]
     return insert_all(backend, [record_of(draft, task) for draft in run], [False] * len(run), done)
 
@@ -167,15 +168,27 @@ def _add_one(backend: Backend, draft: Draft, done: list[Undo], task: Task) -> Me
     known = with_key(backend, draft)
     mark_superseded(backend, draft)
     if known is None:
-        entry = backend.insert(record_of(draft, task), outdated=False)
-        done.append(lambda: backend.remove(entry))
-    else:
-        entry = _put(backend, known, draft, task)
-        done.append(lambda: backend.rewrite(entry, known.record, outdated=known.outdated))
-    return entry.record
+        return insert_all(backend, [record_of(draft, task)], [False], done)[0]
+    return change(backend, known, _changed(known, draft, task), done).record
 
 
-def _put(backend: Backend, entry: Entry, draft: Draft, task: Task) -> Entry:
+def change(backend: Backend, known: Entry, record: MemoryRecord, done: list[Undo]) -> Entry:
+    """Replace a memory as a part of more; it can be taken back even if the service does not say that it did it."""
+    try:
+        entry = backend.rewrite(known, record, outdated=known.outdated)
+    except OMPError as error:
+        if not is_refusal(error):
+            done.append(_back_to(backend, known, Entry(known.handle, record, known.outdated)))
+        raise
+    done.append(_back_to(backend, known, entry))
+    return entry
+
+
+def _back_to(backend: Backend, old: Entry, new: Entry) -> Undo:
+    return partial(backend.rewrite, new, old.record, outdated=old.outdated)
+
+
+def _changed(entry: Entry, draft: Draft, task: Task) -> MemoryRecord:
     old = entry.record
     changed = {
         "id": old.id,
@@ -183,7 +196,7 @@ def _put(backend: Backend, entry: Entry, draft: Draft, task: Task) -> Entry:
         "updated_at": max(task.now, old.created_at),
         "version": old.version + 1,
     }
-    return backend.rewrite(entry, record_of(draft, task).model_copy(update=changed), outdated=entry.outdated)
+    return record_of(draft, task).model_copy(update=changed)
 
 
 def mark_superseded(backend: Backend, draft: Draft) -> None:
