@@ -17,6 +17,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from openmem import ServerStore
+from openmem.server.config import ServerSettings
+from openmem.server.serve import listen
 from openmem.testing.postgres import PostgresServer
 from tests.server.process import Process, command, environment, request, run, started, until
 
@@ -68,6 +70,16 @@ def test_server_with_keys_may_listen_anywhere_and_asks_for_them(file: Path) -> N
         reply = server.ask("GET", "/memories", authorization=f"Bearer {secret}", origin="https://any.example")
         assert reply.status == 200
         assert secret not in server.output()
+
+
+def test_body_does_not_wait_until_the_head_is_acknowledged() -> None:
+    # Without that option a reply on a connection that is kept took 40 ms longer.
+    with (
+        listen(ServerSettings(host="127.0.0.1", port=0)) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_rate_limit_holds_over_the_socket(file: Path) -> None:
