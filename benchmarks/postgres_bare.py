@@ -112,8 +112,8 @@ class BareSync:
 def same_search(text: str, user_id: str, vector: Floats, mode: str = "vector") -> Asked:
     """Return the statement that openmem's search runs, journal entry included."""
     query, stamp = make_search_query(text, user_id, mode=mode), _stamp()
-    steps = search.by_vector if mode == "vector" else search.by_parts
-    statement = next(steps(Names(), query, vector, MODEL, stamp))
+    given = (Names(), query, vector, MODEL, stamp)
+    statement = next(search.by_vector(*given) if mode == "vector" else search.by_parts(*given, search.RESULTS))
     assert isinstance(statement, Query)
     return statement.sql, _raw(statement.params)
 

@@ -30,6 +30,7 @@ from openmem.validation import make_search_query
 SEED = 11
 QUERIES = 64
 _FIRST = 4
+SHAPES: dict[int, search.Shape[Any]] = {10: search.RESULTS, 100: search.CANDIDATES}
 _BUCKET, _USER, _ENTRY, _AT, _REQUEST = 0, 1, 2, 3, 8
 
 Row = Any
@@ -120,7 +121,7 @@ async def _found(text: str, user_id: str, limit: int) -> list[Row]:
 
 def _prepared(text: str, limit: int) -> tuple[str, list[Any]]:
     query = make_search_query(text, "nobody", limit=limit, action="search" if limit == 10 else "context")
-    statement = next(search.by_parts(Names(), query, None, None, _stamp()))
+    statement = next(search.by_parts(Names(), query, None, None, _stamp(), SHAPES[limit]))
     assert isinstance(statement, Query)
     return statement.sql, list(statement.params)
 

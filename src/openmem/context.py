@@ -1,61 +1,43 @@
-"""Packs search results into a block of text for a prompt, never larger than the caller's token budget."""
+"""Packs what a search found into a block of text for a prompt, never larger than the caller's token budget."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
 from numbers import Real
-from typing import Final
+from typing import Final, NamedTuple
 
+from openmem.candidates import Candidate
 from openmem.copies import Folding
 from openmem.errors import InvalidRequestError
 from openmem.quoting import FENCE_CLOSE, FENCE_OPEN, HEADER, quote
-from openmem.types import ContextBlock, SearchResult
+from openmem.tokens import CJK, estimate, least_tokens
+from openmem.types import ContextBlock
 
 TokenCounter = Callable[[str], int]
+Count = Callable[[str], float]
 
 ELLIPSIS: Final = "…"
 MIN_WORDS: Final = 12
+MIN_COMPARED: Final = 40
 
-_ASCII_SIGN_COST: Final = 1.5
-_LEAST_FRAME: Final = 11
+_LINE_START: Final = 11
+_LEAST_LINE: Final = 12
 _QUICK_BUDGET: Final = 1_000
 _QUICK_LENGTH: Final = 20_000
-_CJK: Final = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-_PIECE: Final = re.compile(r"[A-Za-z]+|\d{1,3}|[^\sA-Za-z\d]")
-_ASCII_WHOLE: Final = re.compile(r"[A-Za-z]{1,8}|\d{1,3}")
-_SIGNS_ONLY: Final = {code: None for code in range(128) if chr(code).isalnum() or chr(code).isspace()}
-_CJK_SIGN: Final = re.compile(f"[{_CJK}]")
-_WORD: Final = re.compile(rf"[{_CJK}]|[^\s{_CJK}]+")
+_WORD: Final = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
 
 
-@dataclass(frozen=True, slots=True)
-class _Note:
+class _Note(NamedTuple):
     memory_id: str
     score: float
     date: str
     text: str
 
 
-def estimate_tokens(text: str) -> int:
-    """Return about how many tokens a language model makes of the text; rather too many than too few.
-
-    Args:
-        text: Any text. White space costs nothing.
-
-    Returns:
-        For English prose about 9 % more than the `o200k` tokenizer counts, rounded up.
-    """
-    if text.isascii():
-        return math.ceil(len(_ASCII_WHOLE.findall(text)) + _ASCII_SIGN_COST * len(text.translate(_SIGNS_ONLY)))
-    return math.ceil(sum(map(_piece_cost, _PIECE.findall(text))))
-
-
 def build_context(
-    results: Sequence[SearchResult], *, token_budget: int, token_counter: TokenCounter | None = None
+    candidates: Sequence[Candidate], *, token_budget: int, token_counter: TokenCounter | None = None
 ) -> ContextBlock:
     """Return a fenced block of numbered notes that fits into the budget.
 
@@ -63,7 +45,7 @@ def build_context(
     it may still be taken. Only the best one is cut short, if it is too long for the budget by itself.
 
     Args:
-        results: What a search found.
+        candidates: What a search found.
         token_budget: Upper limit for the whole block, frame included, in tokens of the counter.
         token_counter: Counts the tokens of a text; `estimate_tokens` by default.
 
@@ -74,9 +56,13 @@ def build_context(
     Raises:
         InvalidRequestError: The counter returned something that is no number of tokens.
     """
-    count = estimate_tokens if token_counter is None else _checked(token_counter)
-    notes = _pack(Folding(results), token_budget, count, _least_cost if token_counter is None else _no_cost)
-    text, tokens = _proved(notes, token_budget, count)
+    if token_counter is None:
+        notes, used = _pack_estimated(candidates, token_budget)
+        text, tokens = (_render(notes), math.ceil(used)) if notes else ("", 0)
+    else:
+        count = _checked(token_counter)
+        notes = _pack(Folding(candidates), token_budget, _Counted(count))[0]
+        text, tokens = _proved(notes, token_budget, count)
     return ContextBlock.model_validate(
         {
             "text": text,
@@ -87,62 +73,120 @@ def build_context(
     )
 
 
-def is_quick(results: Sequence[SearchResult], token_budget: int) -> bool:
-    """Return whether a block of these results, with the estimate, is made in a millisecond or two.
+def is_quick(candidates: Sequence[Candidate], token_budget: int) -> bool:
+    """Return whether a block of these candidates, with the estimate, is made in less than a millisecond or so.
 
     The way to a thread and back takes about as long, and far longer where many threads compete.
 
     Args:
-        results: What a search found.
+        candidates: What a search found.
         token_budget: Upper limit for the whole block.
     """
-    return token_budget <= _QUICK_BUDGET and sum(len(result.memory.content) for result in results) <= _QUICK_LENGTH
+    return token_budget <= _QUICK_BUDGET and sum(len(one.content) for one in candidates) <= _QUICK_LENGTH
 
 
-def _pack(folding: Folding, budget: int, count: TokenCounter, least: TokenCounter) -> list[_Note]:
+class _Estimated:
+    """The built-in estimate, which is known of a line before it is written, and of a whole by its parts."""
+
+    whole = staticmethod(estimate)
+
+    def line(self, number: int, note: _Note) -> float:
+        # A bracket costs as much as a hyphen, a date two signs and four numbers.
+        return _LINE_START - 1 + (len(str(number)) + 2) // 3 + estimate(note.text)
+
+    def room(self, left: float) -> float:
+        return left
+
+
+class _Counted:
+    """The caller's counter, of which nothing is known beforehand."""
+
+    def __init__(self, count: Count) -> None:
+        self.whole = count
+
+    def line(self, number: int, note: _Note) -> float:
+        return self.whole(f"{_line(number, note)}\n")
+
+    def room(self, left: float) -> float:
+        return math.inf
+
+
+def _pack_estimated(candidates: Sequence[Candidate], budget: int) -> tuple[list[_Note], float]:
+    # To look for copies takes most of the time. The block holds no more notes than these, and mostly far fewer.
+    ranked = sorted(candidates, key=lambda one: -one.score)
+    most = max(MIN_COMPARED, budget // _LEAST_LINE)
+    notes, used = _pack(Folding(ranked[:most]), budget, _Estimated())
+    if any(_might_fit(candidate, budget - used) for candidate in ranked[most:]):
+        return _pack(Folding(ranked), budget, _Estimated())
+    return notes, used
+
+
+def _might_fit(candidate: Candidate, room: float) -> bool:
+    text = _quoted(candidate, room) if room >= _LEAST_LINE else ""
+    return bool(text) and _LINE_START + estimate(text) <= room
+
+
+def _pack(folding: Folding, budget: int, meter: _Estimated | _Counted) -> tuple[list[_Note], float]:
     places = iter(range(len(folding.ranked)))
-    best = next((note for place in places if (note := _note(folding, place, least, math.inf))), None)
-    best = _fitted(best, budget, count) if best else None
-    chosen = [best] if best else []
-    used = count(_render(chosen))
+    best = next((note for place in places if (note := _note(folding, place, math.inf))), None)
+    chosen, exact = _first(best, budget, meter.whole)
+    used = math.ceil(exact)
     for place in places:
-        note = _note(folding, place, least, budget - used)
-        # Pieces are counted one by one, so that the work grows with the text and not with its square.
-        cost = count(f"{_line(len(chosen) + 1, note)}\n") if note else 0
+        room = meter.room(budget - used)
+        if room < _LEAST_LINE:
+            break
+        note = _note(folding, place, room)
+        # Lines are counted one by one, so that the work grows with the text and not with its square.
+        cost = meter.line(len(chosen) + 1, note) if note else 0
         if note and used + cost <= budget:
             chosen.append(note)
-            used += cost
-    return chosen
+            used += math.ceil(cost)
+            exact += cost
+    return chosen, exact
 
 
-def _note(folding: Folding, place: int, least: TokenCounter, room: float) -> _Note | None:
-    # In the order of what it costs to know: most results end here because there is no room for them.
-    result = folding.ranked[place]
-    memory = result.memory
-    text = quote(memory.content)
-    if not text or least(text) > room or not folding.keeps(place):
+def _first(best: _Note | None, budget: int, count: Count) -> tuple[list[_Note], float]:
+    chosen = [best] if best else []
+    used = count(_render(chosen))
+    if best and used > budget:
+        short = _shortened(best, budget, count)
+        chosen = [short] if short else []
+        used = count(_render(chosen))
+    return chosen, used
+
+
+def _note(folding: Folding, place: int, room: float) -> _Note | None:
+    candidate = folding.ranked[place]
+    text = _quoted(candidate, room)
+    if not text or not folding.keeps(place):
         return None
-    return _Note(memory.id, result.score, (memory.valid_from or memory.created_at).date().isoformat(), text)
+    return _Note(candidate.id, candidate.score, candidate.since.date().isoformat(), text)
 
 
-def _proved(notes: list[_Note], budget: int, count: TokenCounter) -> tuple[str, int]:
-    # A counter need not be additive: only the count of the whole block is proof.
+def _quoted(candidate: Candidate, room: float) -> str:
+    # In the order of what it costs to know: most candidates end here because there is no room for them.
+    if _least_unquoted(candidate.content) > room:
+        return ""
+    text = quote(candidate.content)
+    return text if _LINE_START + least_tokens(text) <= room else ""
+
+
+def _proved(notes: list[_Note], budget: int, count: Count) -> tuple[str, int]:
+    # A counter need not be additive, as the estimate is: only the count of the whole block is proof.
     while notes:
         text = _render(notes)
         tokens = count(text)
         if tokens <= budget:
-            return text, tokens
+            return text, math.ceil(tokens)
         notes.pop()
     return "", 0
 
 
-def _fitted(note: _Note, budget: int, count: TokenCounter) -> _Note | None:
-    if count(_render([note])) <= budget:
-        return note
+def _shortened(note: _Note, budget: int, count: Count) -> _Note | None:
     ends = [match.end() for match in _WORD.finditer(note.text)]
 
     def cut(words: int) -> _Note | None:
-        short = replace(note, text=note.text[: ends[words - 1]] + ELLIPSIS)
+        short = note._replace(text=note.text[: ends[words - 1]] + ELLIPSIS)
         return short if count(_render([short])) <= budget else None
 
     high = MIN_WORDS
@@ -166,28 +210,14 @@ def _line(number: int, note: _Note) -> str:
     return f"[{number}] {note.date} {note.text}"
 
 
-@lru_cache(maxsize=8192)
-def _piece_cost(piece: str) -> float:
-    if piece.isascii():
-        if piece.isalpha():
-            return 1 + (len(piece) - 1) // 8
-        return 1.0 if piece.isdigit() else _ASCII_SIGN_COST
-    if _CJK_SIGN.match(piece) or piece.isdecimal():
-        return 1.0
-    return 0.5 if piece.isalpha() else 2.0
+def _least_unquoted(text: str) -> float:
+    # Of a line, by the estimate. Quoting leaves all of these texts but spaces, and a token has eight letters at most.
+    if not text.isascii() or not text.isprintable() or "(" in text:
+        return 0
+    return _LINE_START + (len(text) - text.count(" ")) / 8
 
 
-def _least_cost(text: str) -> int:
-    # Of a quoted text and the number and date before it, by the estimate: each word is one token, or half of one.
-    words = text.count(" ") + 1
-    return _LEAST_FRAME + (words if text.isascii() else (words + 1) // 2)
-
-
-def _no_cost(text: str) -> int:
-    return 0
-
-
-def _checked(counter: TokenCounter) -> TokenCounter:
+def _checked(counter: TokenCounter) -> Count:
     def count(text: str) -> int:
         given: object = counter(text)
         tokens = float(given) if isinstance(given, Real) else math.nan

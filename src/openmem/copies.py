@@ -1,4 +1,4 @@
-"""Finds search results that say the same thing, so that a prompt does not pay for it twice."""
+"""Finds candidates of a context that say the same thing, so that a prompt does not pay for it twice."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Final
 
-from openmem.types import MemoryRecord, SearchResult
+from openmem.candidates import Candidate
 
 MIN_JACCARD: Final = 0.9
 # Beyond this length one changed word would vanish among the others: only equal texts are copies.
 MAX_COMPARED: Final = 4_000
 _ASCII: Final = [chr(code) for code in range(128)]
-_WORDS_ONLY: Final = {ord(sign): sign.lower() if sign.isalnum() or sign == "_" else " " for sign in _ASCII}
+_WORDS_ONLY: Final = {ord(sign): sign.lower() if sign.isalnum() or sign in "_'" else " " for sign in _ASCII}
 
 _WORD: Final = re.compile(r"\w+(?:['’]\w+)*")
 # Amounts, and signs that tell C++ from C# or one emoji from another.
@@ -41,38 +41,38 @@ class _Fingerprint:
     exact: tuple[str, ...]
 
 
-def fold_copies(results: Sequence[SearchResult]) -> list[SearchResult]:
-    """Return the results without near copies, best score first.
+def fold_copies(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates without near copies, best score first.
 
-    Two results are near copies when nine tenths of their words are the same, in the same order, with the
+    Two of them are near copies when nine tenths of their words are the same, in the same order, with the
     same amounts, dates and signs, and when the words that differ are no names, negations or days.
 
     Args:
-        results: Search results in any order.
+        candidates: What a search found, in any order.
 
     Returns:
         Of every group of copies the newest one, with its own score. Of equal scores, the one given first is first.
     """
-    folding = Folding(results)
-    return [result for place, result in enumerate(folding.ranked) if folding.keeps(place)]
+    folding = Folding(candidates)
+    return [candidate for place, candidate in enumerate(folding.ranked) if folding.keeps(place)]
 
 
 class Folding:
-    """Near copies among results, looked for only around the results that are asked about.
+    """Near copies among candidates, looked for only around those that are asked about.
 
     Args:
-        results: Search results in any order.
+        candidates: What a search found, in any order.
     """
 
-    def __init__(self, results: Sequence[SearchResult]) -> None:
-        self.ranked: Final = sorted(results, key=lambda item: -item.score)
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        self.ranked: Final = sorted(candidates, key=lambda item: -item.score)
         self._verdicts: dict[int, bool] = {}
         self._marks: dict[int, _Fingerprint] = {}
 
     def keeps(self, place: int) -> bool:
-        """Return whether the result at this place of `ranked` is the newest of its group of copies."""
+        """Return whether the candidate at this place of `ranked` is the newest of its group of copies."""
         if place not in self._verdicts:
-            group = self._related(place)
+            group = self._related(place) if self._has_company(place) else [place]
             kept = self._newest(group) if len(group) > 1 else group
             self._verdicts.update({member: member in kept for member in group})
         return self._verdicts[place]
@@ -84,7 +84,7 @@ class Folding:
             twin = next((number for number, other in enumerate(kept) if _alike(mark, self._mark(other))), None)
             if twin is None:
                 kept.append(place)
-            elif _age_key(self.ranked[place].memory) > _age_key(self.ranked[kept[twin]].memory):
+            elif _age_key(self.ranked[place]) > _age_key(self.ranked[kept[twin]]):
                 kept[twin] = place
         return kept
 
@@ -107,26 +107,37 @@ class Folding:
     def _mark(self, place: int) -> _Fingerprint:
         mark = self._marks.get(place)
         if mark is None:
-            mark = self._marks[place] = _fingerprint(self.ranked[place].memory.content)
+            mark = self._marks[place] = _fingerprint(self.ranked[place].content)
         return mark
 
+    def _has_company(self, place: int) -> bool:
+        return self._frequency[self._rarest(place)[-1]] > 1
+
     def _near(self, place: int) -> list[int]:
+        if not self._has_company(place):
+            return [place]
+        words, rarest = self._sets[place], self._rarest(place)
+        near = [other for other, theirs in enumerate(self._sets) if not theirs.isdisjoint(rarest)]
+        return [other for other in near if _overlap(words, self._sets[other])]
+
+    def _rarest(self, place: int) -> list[str]:
         # Who has nine tenths of n words has one of any n // 10 + 1 of them (prefix filtering; Chaudhuri, Ganti, Kaushik
         # 2006). Of the rarest ones, few others have any.
-        words = self._words[place]
-        rarest = sorted(words, key=self._frequency.__getitem__)[: len(words) // 10 + 1]
-        if self._frequency[rarest[-1]] == 1:
-            return [place]
-        near = [other for other, theirs in enumerate(self._words) if not theirs.isdisjoint(rarest)]
-        return [other for other in near if _overlap(words, self._words[other])]
+        words = set(self._words[place])
+        return sorted(words, key=self._frequency.__getitem__)[: len(words) // 10 + 1]
 
     @cached_property
-    def _words(self) -> list[frozenset[str]]:
-        return [_words(result.memory.content) for result in self.ranked]
+    def _words(self) -> list[list[str]]:
+        return [_words(candidate.content) for candidate in self.ranked]
 
     @cached_property
     def _frequency(self) -> Counter[str]:
         return Counter(chain.from_iterable(self._words))
+
+    @cached_property
+    def _sets(self) -> list[frozenset[str]]:
+        # Made only once a word is shared: most candidates have no company, and need none of these.
+        return [frozenset(words) for words in self._words]
 
 
 def _fingerprint(text: str) -> _Fingerprint:
@@ -150,12 +161,15 @@ def _is_telling(term: str) -> bool:
     return _TELLING.fullmatch(term) is not None
 
 
-def _words(text: str) -> frozenset[str]:
+def _words(text: str) -> list[str]:
     if len(text) > MAX_COMPARED:
-        return frozenset((text,))
-    if text.isascii() and "'" not in text:
-        return frozenset(text.translate(_WORDS_ONLY).split()) or frozenset((text,))
-    return frozenset(map(_folded, _WORD.findall(text))) or frozenset((text,))
+        return [text]
+    if text.isascii():
+        line = text.translate(_WORDS_ONLY)
+        if "'" in line:  # one that does not stand between two letters is a quotation mark
+            line = f" {line} ".replace("''", "  ").replace("' ", " ").replace(" '", " ")
+        return line.split() or [text]
+    return [_folded(word) for word in _WORD.findall(text)] or [text]
 
 
 def _folded(text: str) -> str:
@@ -176,5 +190,5 @@ def _alike(one: _Fingerprint, other: _Fingerprint) -> bool:
     return [term for term in one.order if term in common] == [term for term in other.order if term in common]
 
 
-def _age_key(memory: MemoryRecord) -> tuple[datetime, datetime]:
-    return memory.valid_from or memory.created_at, memory.created_at
+def _age_key(candidate: Candidate) -> tuple[datetime, datetime]:
+    return candidate.since, candidate.created_at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,23 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmem import context, quoting
-from openmem.context import MIN_WORDS, build_context, estimate_tokens
+from openmem.candidates import Candidate
+from openmem.context import MIN_COMPARED, MIN_WORDS, build_context
 from openmem.copies import Folding, fold_copies
 from openmem.errors import InvalidRequestError
 from openmem.quoting import FENCE_CLOSE, FENCE_OPEN, HEADER, quote
-from openmem.types import UTC, ContextBlock, Memory, SearchResult
+from openmem.tokens import estimate, estimate_tokens, least_tokens
+from openmem.types import UTC, ContextBlock
 
 DAY = datetime(2023, 5, 8, 12, tzinfo=UTC)
 FRAME = f"{HEADER}\n{FENCE_OPEN}\n{FENCE_CLOSE}"
 LOOSE_FENCE = re.compile(r"<\s*/?\s*memories", re.IGNORECASE)
 
 
-def found(*contents: str, score: float = 0.9) -> list[SearchResult]:
+def found(*contents: str, score: float = 0.9) -> list[Candidate]:
     return [
-        SearchResult(
-            memory=Memory(id=f"m{i}", content=content, user_id="u", created_at=DAY + timedelta(days=i)),
-            score=score - i / 1000,
-        )
+        Candidate(f"m{i}", score - i / 1000, content, None, DAY + timedelta(days=i))
         for i, content in enumerate(contents)
     ]
 
@@ -114,9 +113,9 @@ def test_block_is_a_header_a_fence_and_numbered_lines() -> None:
 
 
 def test_date_is_that_from_which_the_memory_is_valid() -> None:
-    (result,) = found("Lives in Oslo")
-    result.memory.valid_from = datetime(999, 1, 2, tzinfo=UTC)
-    assert "[1] 0999-01-02 Lives" in build_context([result], token_budget=200).text
+    (candidate,) = found("Lives in Oslo")
+    candidate = candidate._replace(valid_from=datetime(999, 1, 2, tzinfo=UTC))
+    assert "[1] 0999-01-02 Lives" in build_context([candidate], token_budget=200).text
 
 
 def test_order_is_that_of_the_scores() -> None:
@@ -259,44 +258,17 @@ def test_own_counter_is_not_called_an_estimate() -> None:
     assert block.model_extra == {"tokens_estimated": False}
 
 
-@pytest.mark.parametrize(
-    ("text", "tokens"),
-    [
-        ("", 0),
-        (" \n\t", 0),
-        ("tea", 1),
-        ("memories", 1),
-        ("memoriesx", 2),
-        ("2023", 2),
-        ("a.b", 4),
-        ("日本語", 3),
-        ("éé", 1),
-        ("😀", 2),
-        ("٣", 1),
-    ],
-)
-def test_estimate_follows_its_rules(text: str, tokens: int) -> None:
-    assert estimate_tokens(text) == tokens
-
-
-@given(st.text(), st.text())
-def test_estimate_of_a_whole_is_no_more_than_that_of_its_lines(one: str, two: str) -> None:
-    assert estimate_tokens(f"{one}\n{two}") <= estimate_tokens(one) + estimate_tokens(two)
-
-
 def packed_without_haste(
-    results: list[SearchResult], budget: int, counter: Callable[[str], int] | None
+    candidates: list[Candidate], budget: int, counter: Callable[[str], int] | None
 ) -> tuple[str, list[str]]:
     """Return text and ids of the block when every note is folded, quoted and counted, with a chance or not."""
     count = counter or estimate_tokens
     notes = []
-    for result in fold_copies(results):
-        memory = result.memory
-        date = (memory.valid_from or memory.created_at).date().isoformat()
-        notes.append(context._Note(memory.id, result.score, date, quote(memory.content)))
+    for one in fold_copies(candidates):
+        date = (one.valid_from or one.created_at).date().isoformat()
+        notes.append(context._Note(one.id, one.score, date, quote(one.content)))
     notes = [note for note in notes if note.text]
-    best = context._fitted(notes[0], budget, count) if notes else None
-    chosen = [best] if best else []
+    chosen, _ = context._first(notes[0] if notes else None, budget, count)
     used = count(context._render(chosen))
     for note in notes[1:]:
         cost = count(f"{context._line(len(chosen) + 1, note)}\n")
@@ -321,9 +293,10 @@ PHRASES = st.sampled_from(
 def test_what_is_left_out_early_would_not_have_fitted(
     drawn: list[tuple[str, int]], budget: int, counter: Callable[[str], int] | None
 ) -> None:
-    results = found(*[content for content, _ in drawn])
-    for result, (_, score) in zip(results, drawn, strict=True):
-        result.score = score / 4
+    results = [
+        candidate._replace(score=score / 4)
+        for candidate, (_, score) in zip(found(*[content for content, _ in drawn]), drawn, strict=True)
+    ]
     block = build_context(results, token_budget=budget, token_counter=counter)
     assert (block.text, [citation.memory_id for citation in block.citations]) == packed_without_haste(
         results, budget, counter
@@ -333,13 +306,13 @@ def test_what_is_left_out_early_would_not_have_fitted(
 @given(st.one_of(HOSTILE, st.lists(PHRASES, max_size=5).map(" ".join)), st.integers(1, 1_000))
 def test_no_line_costs_less_than_its_least(text: str, number: int) -> None:
     quoted = quote(text)
-    line = context._line(number, context._Note("m0", 0.9, "2023-05-08", quoted))
-    assert not quoted or context._least_cost(quoted) <= estimate_tokens(f"{line}\n")
-
-
-@given(st.one_of(st.text(), st.text(st.characters(max_codepoint=127))))
-def test_estimate_is_the_sum_of_its_pieces(text: str) -> None:
-    assert estimate_tokens(text) == math.ceil(sum(map(context._piece_cost, context._PIECE.findall(text))))
+    note = context._Note("m0", 0.9, "2023-05-08", quoted)
+    cost = estimate(f"{context._line(number, note)}\n")
+    assert context._Estimated().line(number, note) == cost
+    if quoted:
+        assert math.ceil(cost) >= context._LEAST_LINE
+        assert context._LINE_START + least_tokens(quoted) <= cost
+        assert context._least_unquoted(text) <= cost
 
 
 @given(st.one_of(HOSTILE, st.lists(st.sampled_from([*ATTACKS, "<", "(", "[1]", "  ", "memories", "a"])).map("".join)))
@@ -365,3 +338,36 @@ def test_notes_without_room_are_not_looked_up_among_the_copies(monkeypatch: pyte
     texts = [f"Note number {number} about tea and all that goes with it" for number in range(100)]
     block = build_context(found(*texts), token_budget=100)
     assert asked == list(range(len(block.citations)))
+
+
+def all_different(lengths: list[int]) -> list[Candidate]:
+    return found(*[" ".join(f"{place}x{number}" for number in range(length)) for place, length in enumerate(lengths)])
+
+
+@given(st.lists(st.integers(1, 20), min_size=MIN_COMPARED, max_size=2 * MIN_COMPARED), st.integers(30, 600))
+def test_without_copies_every_candidate_that_fits_is_taken(lengths: list[int], budget: int) -> None:
+    candidates = all_different(lengths)
+    block = build_context(candidates, token_budget=budget)
+    cited = [citation.memory_id for citation in block.citations]
+    assert (block.text, cited) == packed_without_haste(candidates, budget, None)
+
+
+def test_candidate_behind_many_copies_is_taken_while_there_is_room() -> None:
+    candidates = found(*["likes tea"] * (2 * MIN_COMPARED), "lives in Oslo")
+    block = build_context(candidates, token_budget=200)
+    assert [citation.memory_id for citation in block.citations] == [f"m{2 * MIN_COMPARED - 1}", f"m{2 * MIN_COMPARED}"]
+
+
+def test_copies_are_looked_for_among_as_many_as_the_block_could_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Noting(Folding):
+        def __init__(self, candidates: Sequence[Candidate]) -> None:
+            asked.append(len(candidates))
+            super().__init__(candidates)
+
+    monkeypatch.setattr(context, "Folding", Noting)
+    build_context(all_different([20] * 100), token_budget=200)
+    build_context(all_different([20] * 100), token_budget=600)
+    build_context(all_different([20] * 99 + [1]), token_budget=200)
+    assert asked == [MIN_COMPARED, 50, MIN_COMPARED, 100]

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmem import copies
+from openmem.candidates import Candidate
 from openmem.context import build_context
 from openmem.copies import Folding, fold_copies
-from openmem.types import UTC, Memory, SearchResult
+from openmem.types import UTC
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 LONG = (
@@ -50,18 +51,14 @@ FAMILY = [
 ]
 
 
-def found(*contents: str) -> list[SearchResult]:
+def found(*contents: str) -> list[Candidate]:
     return [
-        SearchResult(
-            memory=Memory(id=f"m{i}", content=content, user_id="u", created_at=DAY + timedelta(days=i)),
-            score=0.9 - i / 10,
-        )
-        for i, content in enumerate(contents)
+        Candidate(f"m{i}", 0.9 - i / 10, content, None, DAY + timedelta(days=i)) for i, content in enumerate(contents)
     ]
 
 
-def ids(results: list[SearchResult]) -> list[str]:
-    return [result.memory.id for result in results]
+def ids(candidates: list[Candidate]) -> list[str]:
+    return [candidate.id for candidate in candidates]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +73,7 @@ def ids(results: list[SearchResult]) -> list[str]:
 )
 def test_copies_leave_the_newest_with_its_own_score(one: str, two: str) -> None:
     kept = fold_copies(found(one, two))
-    assert [(result.memory.id, result.score) for result in kept] == [("m1", 0.8)]
+    assert [(result.id, result.score) for result in kept] == [("m1", 0.8)]
 
 
 @pytest.mark.parametrize(
@@ -106,13 +103,13 @@ def test_texts_that_differ_in_what_they_say_are_both_kept(one: str, two: str) ->
 
 def test_newest_is_judged_by_the_time_of_validity() -> None:
     one, two = found("User likes tea", "User likes tea")
-    one.memory.valid_from = DAY + timedelta(days=100)
+    one = one._replace(valid_from=DAY + timedelta(days=100))
     assert ids(fold_copies([one, two])) == ["m0"]
 
 
 def test_scores_fall_after_folding() -> None:
     results = found("User likes tea", "User has a cat", "User likes tea")
-    assert [(result.memory.id, result.score) for result in fold_copies(results)] == [("m1", 0.8), ("m2", 0.7)]
+    assert [(result.id, result.score) for result in fold_copies(results)] == [("m1", 0.8), ("m2", 0.7)]
 
 
 def test_folded_copy_is_not_paid_for_in_the_block() -> None:
@@ -131,17 +128,17 @@ def test_every_result_is_kept_or_has_a_newer_copy(contents: list[str]) -> None:
     assert set(ids(kept)) == set(newest.values())
 
 
-def folded_one_by_one(results: list[SearchResult]) -> list[str]:
+def folded_one_by_one(results: list[Candidate]) -> list[str]:
     """Return what the definition says: each result against every group that there is so far."""
     ranked = sorted(results, key=lambda result: -result.score)
-    kept: list[SearchResult] = []
+    kept: list[Candidate] = []
     for result in ranked:
-        mark = copies._fingerprint(result.memory.content)
-        twins = (n for n, one in enumerate(kept) if copies._alike(mark, copies._fingerprint(one.memory.content)))
+        mark = copies._fingerprint(result.content)
+        twins = (n for n, one in enumerate(kept) if copies._alike(mark, copies._fingerprint(one.content)))
         twin = next(twins, None)
         if twin is None:
             kept.append(result)
-        elif copies._age_key(result.memory) > copies._age_key(kept[twin].memory):
+        elif copies._age_key(result) > copies._age_key(kept[twin]):
             kept[twin] = result
     return ids([result for result in ranked if result in kept])
 
@@ -152,11 +149,12 @@ MIXED = st.lists(
 )
 
 
-def mixed(drawn: list[tuple[str, int, int, str]]) -> list[SearchResult]:
+def mixed(drawn: list[tuple[str, int, int, str]]) -> list[Candidate]:
     results = found(*[content + end for content, _, _, end in drawn])
-    for result, (_, score, days, _) in zip(results, drawn, strict=True):
-        result.score, result.memory.created_at = score / 4, DAY + timedelta(days=days)
-    return results
+    return [
+        result._replace(score=score / 4, created_at=DAY + timedelta(days=days))
+        for result, (_, score, days, _) in zip(results, drawn, strict=True)
+    ]
 
 
 @given(MIXED)
@@ -165,9 +163,9 @@ def test_folding_around_some_gives_what_folding_all_gives(drawn: list[tuple[str,
     assert ids(fold_copies(results)) == folded_one_by_one(results)
 
 
-@given(st.one_of(st.text(), st.text("aB1_' .-’\n"), st.sampled_from(FAMILY)))
+@given(st.one_of(st.text(), st.text("aB1_' .-’\n"), st.text("aB' "), st.sampled_from(FAMILY)))
 def test_words_are_those_that_are_compared(text: str) -> None:
-    assert copies._words(text) == copies._fingerprint(text).terms
+    assert set(copies._words(text)) == copies._fingerprint(text).terms
 
 
 @given(MIXED, st.randoms(use_true_random=False))
@@ -175,7 +173,7 @@ def test_it_does_not_matter_what_is_asked_about_first(drawn: list[tuple[str, int
     folding = Folding(mixed(drawn))
     places = random.sample(range(len(drawn)), len(drawn))
     kept = {place for place in places if folding.keeps(place)}
-    assert [result.memory.id for place, result in enumerate(folding.ranked) if place in kept] == folded_one_by_one(
+    assert [result.id for place, result in enumerate(folding.ranked) if place in kept] == folded_one_by_one(
         folding.ranked
     )
 

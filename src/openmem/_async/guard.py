@@ -12,6 +12,7 @@ from dataclasses import replace
 from openmem._async.provider import AsyncProvider
 from openmem._io.call import Call
 from openmem.access import Access, missing_grant
+from openmem.candidates import Candidate
 from openmem.errors import ScopeDeniedError
 from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery, View
 from openmem.scopes import EVERYTHING, ScopePattern
@@ -87,6 +88,10 @@ class AsyncGuard(AsyncProvider):
     async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches among the memories that may be read."""
         return await self.inner.search(replace(query, view=self.view(query.view)), call)
+
+    async def candidates(self, query: SearchQuery, call: Call) -> Sequence[Candidate]:
+        """Return the same for a context."""
+        return await self.inner.candidates(replace(query, view=self.view(query.view)), call)
 
     async def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         """Return those earlier states and superseded memories that may be read."""

@@ -13,6 +13,7 @@ from openmem._async.provider import AsyncProvider
 from openmem._io.call import Call
 from openmem._io.concurrency import async_gather
 from openmem.access import Access, Patterns, matches_any
+from openmem.candidates import Candidate, candidate_of
 from openmem.cursors import decode_cursor, encode_cursor
 from openmem.errors import IngestionTimeoutError, InvalidRequestError, NotFoundError, ProviderError
 from openmem.requests import Change, Draft, ListQuery, SearchQuery, View
@@ -84,6 +85,10 @@ class AsyncOuterGuard(AsyncGuard):
         if len(views) > 1:
             results.sort(key=lambda result: (result.score, *_place(result.memory)), reverse=True)
         return results[: query.limit]
+
+    async def candidates(self, query: SearchQuery, call: Call) -> Sequence[Candidate]:
+        """Return the same for a context; by way of the results, whose scopes are checked."""
+        return [candidate_of(result) for result in await self.search(query, call)]
 
     async def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         """Return those earlier states and superseded memories that may be read."""

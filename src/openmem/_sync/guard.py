@@ -13,6 +13,7 @@ from dataclasses import replace
 from openmem._io.call import Call
 from openmem._sync.provider import Provider
 from openmem.access import Access, missing_grant
+from openmem.candidates import Candidate
 from openmem.errors import ScopeDeniedError
 from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery, View
 from openmem.scopes import EVERYTHING, ScopePattern
@@ -88,6 +89,10 @@ class Guard(Provider):
     def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches among the memories that may be read."""
         return self.inner.search(replace(query, view=self.view(query.view)), call)
+
+    def candidates(self, query: SearchQuery, call: Call) -> Sequence[Candidate]:
+        """Return the same for a context."""
+        return self.inner.candidates(replace(query, view=self.view(query.view)), call)
 
     def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         """Return those earlier states and superseded memories that may be read."""

@@ -14,6 +14,7 @@ from openmem._io.concurrency import gather
 from openmem._sync.guard import Guard
 from openmem._sync.provider import Provider
 from openmem.access import Access, Patterns, matches_any
+from openmem.candidates import Candidate, candidate_of
 from openmem.cursors import decode_cursor, encode_cursor
 from openmem.errors import IngestionTimeoutError, InvalidRequestError, NotFoundError, ProviderError
 from openmem.requests import Change, Draft, ListQuery, SearchQuery, View
@@ -85,6 +86,10 @@ class OuterGuard(Guard):
         if len(views) > 1:
             results.sort(key=lambda result: (result.score, *_place(result.memory)), reverse=True)
         return results[: query.limit]
+
+    def candidates(self, query: SearchQuery, call: Call) -> Sequence[Candidate]:
+        """Return the same for a context; by way of the results, whose scopes are checked."""
+        return [candidate_of(result) for result in self.search(query, call)]
 
     def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         """Return those earlier states and superseded memories that may be read."""

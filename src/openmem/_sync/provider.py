@@ -10,6 +10,7 @@ from typing import ClassVar
 from openmem._io.call import Call
 from openmem._io.concurrency import to_thread
 from openmem._sync.embedders import Embedder
+from openmem.candidates import Candidate, candidate_of
 from openmem.context import TokenCounter, build_context, is_quick
 from openmem.errors import UnsupportedCapabilityError
 from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
@@ -113,13 +114,17 @@ class Provider:
         """Return the best matches, best first."""
         raise self.cannot("search")
 
+    def candidates(self, query: SearchQuery, call: Call) -> Sequence[Candidate]:
+        """Return what a search would, best first, with no more of each memory than a context needs."""
+        return [candidate_of(result) for result in self.search(query, call)]
+
     def context(
         self, query: SearchQuery, token_budget: int, token_counter: TokenCounter | None, call: Call
     ) -> ContextBlock:
         """Return the best matches as a block of text within a budget of tokens."""
-        results = self.search(query, call)
-        pack = partial(build_context, results, token_budget=token_budget, token_counter=token_counter)
-        if token_counter is None and is_quick(results, token_budget):
+        found = self.candidates(query, call)
+        pack = partial(build_context, found, token_budget=token_budget, token_counter=token_counter)
+        if token_counter is None and is_quick(found, token_budget):
             return pack()
         return to_thread(pack)
 

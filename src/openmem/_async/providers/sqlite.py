@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from openmem._async.embedders import AsyncEmbedder
 from openmem._async.provider import AsyncProvider
@@ -18,6 +18,7 @@ from openmem._io.call import Call, entropy
 from openmem._io.concurrency import ThreadLock
 from openmem._io.sqlite import AsyncSqlite
 from openmem.access import Patterns
+from openmem.candidates import Candidate
 from openmem.columns import UserCache
 from openmem.errors import DeadlineExceededError, InvalidRequestError
 from openmem.ids import new_memory_ids
@@ -28,6 +29,7 @@ from openmem.scopes import ScopePattern
 from openmem.settings import Settings, sqlite_path
 from openmem.sql.sqlite import erase, health, journal, portable, read, reembed, search, write
 from openmem.sql.sqlite.rows import Model, Stamp, micros
+from openmem.sql.sqlite.search import Shape
 from openmem.sql.sqlite.writer import Blob, Incoming
 from openmem.types import (
     Action,
@@ -42,6 +44,8 @@ from openmem.types import (
     ReembedReport,
     SearchResult,
 )
+
+T = TypeVar("T")
 
 _EMBED_AT_ONCE: Final = 256
 _MERGE_PAGES: Final = 500
@@ -136,9 +140,20 @@ class AsyncSqliteProvider(AsyncProvider):
 
     async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
-        results = await self._search(query, call)
+        if query.mode == "vector":
+            results = await self._search_by_vector(query, call)
+        else:
+            results = await self._fused(query, search.RESULTS, call)
         self._note(query.view.user_id, query.action, None, _scope(query), call)
         return results
+
+    async def candidates(self, query: SearchQuery, call: Call) -> Sequence[Candidate]:
+        """Return what a search would, best first, with no more of each memory than a context needs."""
+        if query.mode == "vector":
+            return await super().candidates(query, call)
+        found = await self._fused(query, search.CANDIDATES, call)
+        self._note(query.view.user_id, query.action, None, _scope(query), call)
+        return found
 
     async def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         """Return earlier versions and what the memory supersedes, newest first."""
@@ -209,23 +224,23 @@ class AsyncSqliteProvider(AsyncProvider):
         detail = await self._db.read(health.check(), call.deadline)
         return Health(ok=True, provider=self.name, detail={"path": self.path, **detail})
 
-    async def _search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
-        now = _now(call)
-        if query.mode == "vector" and self.embedder is None:
+    async def _search_by_vector(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
+        if self.embedder is None:
             raise self.needs_embedder('mode="vector"')
+        vector = await self.embedder.embed_query(query.text, call.deadline)
+        steps = search.by_vector(query, _now(call), self._cache, vector, Model(self.embedder.model, len(vector)))
+        return await self._db.read(steps, call.deadline)
+
+    async def _fused(self, query: SearchQuery, shape: Shape[T], call: Call) -> Sequence[T]:
+        now = _now(call)
         if query.mode == "keyword" or self.embedder is None:
-            return await self._db.read(search.by_keyword(query, now, self._cache), call.deadline)
-        if query.mode == "vector":
-            vector = await self.embedder.embed_query(query.text, call.deadline)
-            model = Model(self.embedder.model, len(vector))
-            steps = search.by_vector(query, now, self._cache, vector, model)
-            return await self._db.read(steps, call.deadline)
+            return await self._db.read(search.by_keyword(query, now, self._cache, shape), call.deadline)
         prepared = await self._db.read(search.prepare(query, now, self._cache), call.deadline)
         if prepared is None:
             return []
         vector = await self.embedder.embed_query(prepared.text, call.deadline)
         model = Model(self.embedder.model, len(vector))
-        fused = search.by_both(query, now, self._cache, vector, model, prepared)
+        fused = search.by_both(query, now, self._cache, vector, model, prepared, shape)
         return await self._db.read(fused, call.deadline)
 
     async def _embed(

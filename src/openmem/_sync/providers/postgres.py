@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from openmem._io.call import Call, Deadline, entropy
 from openmem._io.groups import Groups
@@ -17,6 +17,7 @@ from openmem._io.postgres import Pg
 from openmem._sync.embedders import Embedder
 from openmem._sync.provider import Provider
 from openmem.access import Patterns, Seed
+from openmem.candidates import Candidate
 from openmem.checks import check_flag
 from openmem.errors import InvalidRequestError, NotFoundError, ProviderError
 from openmem.ids import bucket_of, new_memory_ids
@@ -29,6 +30,7 @@ from openmem.sql.postgres import erase, health, hnsw, journal, migrate, portable
 from openmem.sql.postgres.hnsw_trials import Trials
 from openmem.sql.postgres.names import DEFAULT_CONFIG, DEFAULT_SCHEMA, Names
 from openmem.sql.postgres.rows import Incoming, Model, Stamp
+from openmem.sql.postgres.search import Shape
 from openmem.sql.postgres.write import Single
 from openmem.types import (
     AuditEntry,
@@ -42,6 +44,8 @@ from openmem.types import (
     ReembedReport,
     SearchResult,
 )
+
+T = TypeVar("T")
 
 _EMBED_AT_ONCE: Final = 256
 _NO_RIGHTS: Final = "42501"
@@ -183,21 +187,33 @@ class PostgresProvider(Provider):
 
     def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
-        stamp = _stamp(call)
-        if query.mode == "vector" and self.embedder is None:
-            raise self.needs_embedder('mode="vector"')
-        if query.mode == "keyword" or self.embedder is None:
-            make = partial(search.by_parts, self._names, query, None, None, stamp)
-            return self._db.run(make, call.deadline, retry=True)
-        text = query.text if query.mode == "vector" else clean_query(query.text, frozenset(), frozenset())
-        vector = self.embedder.embed_query(text, call.deadline)
-        model = Model(self.embedder.model, len(vector))
         if query.mode == "vector":
-            if self._hnsw.fits(query.view, model) and self._has_index(model, call):
-                return self._search_large(query, vector, model, stamp, call)
-            make = partial(search.by_vector, self._names, query, vector, model, stamp)
-        else:
-            make = partial(search.by_parts, self._names, query, vector, model, stamp)
+            return self._search_by_vector(query, call)
+        return self._fused(query, search.RESULTS, call)
+
+    def candidates(self, query: SearchQuery, call: Call) -> Sequence[Candidate]:
+        """Return what a search would, best first, with no more of each memory than a context needs."""
+        if query.mode == "vector":
+            return super().candidates(query, call)
+        return self._fused(query, search.CANDIDATES, call)
+
+    def _fused(self, query: SearchQuery, shape: Shape[T], call: Call) -> Sequence[T]:
+        vector, model = None, None
+        if query.mode != "keyword" and self.embedder is not None:
+            text = clean_query(query.text, frozenset(), frozenset())
+            vector = self.embedder.embed_query(text, call.deadline)
+            model = Model(self.embedder.model, len(vector))
+        make = partial(search.by_parts, self._names, query, vector, model, _stamp(call), shape)
+        return self._db.run(make, call.deadline, retry=True)
+
+    def _search_by_vector(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
+        if self.embedder is None:
+            raise self.needs_embedder('mode="vector"')
+        vector, stamp = self.embedder.embed_query(query.text, call.deadline), _stamp(call)
+        model = Model(self.embedder.model, len(vector))
+        if self._hnsw.fits(query.view, model) and self._has_index(model, call):
+            return self._search_large(query, vector, model, stamp, call)
+        make = partial(search.by_vector, self._names, query, vector, model, stamp)
         return self._db.run(make, call.deadline, retry=True)
 
     def _search_large(

@@ -20,7 +20,7 @@ from openmem.types import MemoryRecord, MemorySource, stored_record
 
 Row32 = npt.NDArray[np.float32]
 
-RECORD_NAMES: Final = [
+RECORD_NAMES: Final = (
     "bucket",
     "id",
     "user_id",
@@ -38,7 +38,7 @@ RECORD_NAMES: Final = [
     "created_at",
     "updated_at",
     "version",
-]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,9 @@ class Model(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def columns(prefix: str) -> str:
-    """Return the columns that `record_of_row` reads."""
-    return ", ".join(f"{prefix}.{name}" for name in RECORD_NAMES)
+def columns(prefix: str, names: tuple[str, ...] = RECORD_NAMES) -> str:
+    """Return some columns; those that `record_of_row` reads, unless others are named."""
+    return ", ".join(f"{prefix}.{name}" for name in names)
 
 
 def record_of_row(row: Sequence[Any]) -> MemoryRecord:

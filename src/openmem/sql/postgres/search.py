@@ -6,15 +6,16 @@ in the order keeps the planner from an approximate index where there is one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from openmem.analysis import STOP_WORDS, words_of
-from openmem.dates import date_match, dates_named
+from openmem.candidates import Candidate
+from openmem.dates import NamedDate, date_match, dates_named
 from openmem.errors import InvalidRequestError
 from openmem.ids import routing_bucket
 from openmem.ranking import K1, B, Parts, Weights, top
@@ -29,13 +30,34 @@ from openmem.sql.steps import Query, Row, Steps
 from openmem.types import SearchResult, search_result
 
 Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+T = TypeVar("T")
 
 MOST_CANDIDATES: Final = 100
 MAX_TERMS: Final = 16
 MAX_TAG_WORDS: Final = 4
 WEIGHTS: Final = Weights()
-_VALID_FROM: Final = RECORD_NAMES.index("valid_from")
-_CREATED_AT: Final = RECORD_NAMES.index("created_at")
+_FIRST: Final = 4
+"""Where the columns of a memory begin in a row, behind its cosine, its words in common and what its tags say."""
+
+
+class Shape(NamedTuple, Generic[T]):
+    """What is read of each memory that is found, and what is made of it, its score and the parts of that."""
+
+    names: tuple[str, ...]
+    make: Callable[[Row, float, dict[str, Any] | None], T]
+
+    def times(self, rows: Sequence[Row]) -> Ints:
+        """Return since when each of them holds, in microseconds since 1970."""
+        start, stored = (_FIRST + self.names.index(name) for name in ("valid_from", "created_at"))
+        times = [(row[start] or row[stored]).timestamp() for row in rows]
+        return (np.array(times, dtype=np.float64) * 1_000_000).astype(np.int64)
+
+
+RESULTS: Final = Shape(RECORD_NAMES, lambda row, score, why: search_result(record_of_row(row), score, why))
+CANDIDATES: Final = Shape(
+    ("id", "content", "valid_from", "created_at"), lambda row, score, _: Candidate(row[0], score, *row[1:])
+)
 
 
 def by_vector(db: Names, query: SearchQuery, vector: Floats, model: Model, stamp: Stamp) -> Steps[list[SearchResult]]:
@@ -90,8 +112,8 @@ def answer_of(query: SearchQuery, model: Model, rows: Sequence[Row]) -> list[Sea
 
 
 def by_parts(
-    db: Names, query: SearchQuery, vector: Floats | None, model: Model | None, stamp: Stamp
-) -> Steps[list[SearchResult]]:
+    db: Names, query: SearchQuery, vector: Floats | None, model: Model | None, stamp: Stamp, shape: Shape[T]
+) -> Steps[list[T]]:
     """Find the best memories by cosine and by words in common, fused by the same rules as everywhere.
 
     Without a vector, only memories that share a word are found.
@@ -99,26 +121,32 @@ def by_parts(
     Raises:
         InvalidRequestError: None of the visible memories has a vector of this model, but some have another's.
     """
-    terms = _terms(query.text)
+    terms, dates = _terms(query.text), dates_named(query.text)
     given = start(query, stamp)
-    text = _parts_text(db, query, terms, vector, model, given, stamp)
+    # Ordered by what cosine and words give, so that only the hints of tags and dates can still move a row up.
+    count = MOST_CANDIDATES if dates else min(MOST_CANDIDATES, max(40, 4 * query.limit))
+    text = _parts_text(db, query, terms, vector, model, given, count, stamp, shape)
     rows = yield Query(text, given.values)
     if vector is not None and model is not None and rows and rows[0][3]:
         raise InvalidRequestError(_not_indexed(model))
-    found = [row for row in rows if row[4] is not None]
-    values = {"keyword": np.array([row[1] or 0.0 for row in found], dtype=np.float32)}
+    found = [row for row in rows if row[_FIRST] is not None]
+    times = shape.times(found)
+    parts = _parts(found, times, dates, fused=vector is not None)
+    return _chosen(query, found, times, parts, "hybrid" if vector is not None else "keyword", shape)
+
+
+def _parts(rows: Sequence[Row], times: Ints, dates: list[NamedDate], *, fused: bool) -> Parts:
+    values = {"keyword": np.array([row[1] or 0.0 for row in rows], dtype=np.float32)}
     weights = {"keyword": WEIGHTS.keyword}
-    if vector is not None:
-        values = {"vector": np.array([row[0] or 0.0 for row in found], dtype=np.float32).clip(0.0, 1.0)} | values
+    if fused:
+        values = {"vector": np.array([row[0] or 0.0 for row in rows], dtype=np.float32).clip(0.0, 1.0)} | values
         weights = {"vector": WEIGHTS.vector} | weights
-    tagged = np.array([bool(row[2]) for row in found], dtype=np.float32)
-    if tagged.any() and not tagged.all():
-        values["tag"], weights["tag"] = tagged, WEIGHTS.tag
-    records = [row[4:] for row in found]
-    dates = dates_named(query.text)
+    tagged = [row[2] for row in rows]
+    if any(tagged) and not all(tagged):
+        values["tag"], weights["tag"] = np.array(tagged, dtype=np.float32), WEIGHTS.tag
     if dates:
-        values["date"], weights["date"] = date_match(dates, _times(records)), WEIGHTS.date
-    return _results(query, records, Parts(values, weights), "hybrid" if vector is not None else "keyword")
+        values["date"], weights["date"] = date_match(dates, times), WEIGHTS.date
+    return Parts(values, weights)
 
 
 def start(query: SearchQuery, stamp: Stamp) -> Parameters:
@@ -136,7 +164,9 @@ def _parts_text(
     vector: Floats | None,
     model: Model | None,
     given: Parameters,
+    count: int,
     stamp: Stamp,
+    shape: Shape[Any],
 ) -> str:
     conditions = " and ".join(visible(query.view, stamp.now, given))
     marks = tuple(given.add(term) for term in terms)
@@ -144,12 +174,18 @@ def _parts_text(
     if vector is not None and model is not None:
         asked = vector_column(model.dim), given.add(model.name), given.add(as_vector(vector))
     tags = given.add(_tag_names(query.text))
-    return _fused_text(db, conditions, marks, asked, tags, _candidates(query))
+    return _fused_text(db, conditions, marks, asked, tags, count, shape.names)
 
 
 @lru_cache(maxsize=256)
 def _fused_text(
-    db: Names, conditions: str, terms: tuple[str, ...], asked: tuple[str, str, str] | None, tags: str, count: int
+    db: Names,
+    conditions: str,
+    terms: tuple[str, ...],
+    asked: tuple[str, str, str] | None,
+    tags: str,
+    count: int,
+    names: tuple[str, ...],
 ) -> str:
     # All but the conditions and the column are placeholders.
     # Each query text is parsed once: in a sub-select of its own, not for every row.
@@ -183,14 +219,9 @@ def _fused_text(
         )
         select best.cosine, best.keyword,
           exists(select 1 from unnest(m.tags) as tag where lower(tag) = any({tags}::text[])), rare.unknown_model,
-          {columns("m")}
+          {columns("m", names)}
         from rare left join best on true left join {db.memories} m on m.bucket = $1 and m.id = best.id
     """
-
-
-def _candidates(query: SearchQuery) -> int:
-    # Ordered by what cosine and words give, so that only the hints of tags and dates can still move a row up.
-    return MOST_CANDIDATES if dates_named(query.text) else min(MOST_CANDIDATES, max(40, 4 * query.limit))
 
 
 def _bm25(count: int) -> str:
@@ -225,26 +256,20 @@ def _tag_names(text: str) -> list[str]:
     return list(dict.fromkeys(" ".join(words[i : i + n]) for n in spans for i in range(len(words) - n + 1)))[:200]
 
 
-def _results(query: SearchQuery, records: Sequence[Row], parts: Parts, mode: str) -> list[SearchResult]:
-    if not records:
+def _chosen(query: SearchQuery, rows: Sequence[Row], times: Ints, parts: Parts, mode: str, shape: Shape[T]) -> list[T]:
+    if not rows:
         return []
-    scores = parts.total()
-    everything = np.ones(len(records), dtype=np.bool_)
-    chosen = top(scores, everything, _times(records), query.limit, query.min_score)
-    results = []
+    totals = parts.total()
+    chosen = top(totals, np.ones(len(rows), dtype=np.bool_), times, query.limit, query.min_score)
+    scores, found = totals.tolist(), []
     for position in chosen.tolist():
         why = _why(mode, parts.explain(position)) if query.explain else None
-        results.append(search_result(record_of_row(records[position]), min(1.0, float(scores[position])), why))
-    return results
+        found.append(shape.make(rows[position][_FIRST:], min(1.0, scores[position]), why))
+    return found
 
 
 def _why(mode: str, parts: dict[str, Any]) -> dict[str, Any]:
     return {"mode": mode, "parts": parts}
-
-
-def _times(records: Sequence[Row]) -> npt.NDArray[np.int64]:
-    times = [(row[_VALID_FROM] or row[_CREATED_AT]).timestamp() for row in records]
-    return (np.array(times, dtype=np.float64) * 1_000_000).astype(np.int64)
 
 
 def _not_indexed(model: Model) -> str:

@@ -136,5 +136,14 @@ def select_rids(rids: Iterable[int]) -> Steps[dict[int, MemoryRecord]]:
     return {stored.rid: stored.record for stored in found}
 
 
+def select_contents(rids: Iterable[int]) -> Steps[dict[int, Row]]:
+    """Read what a context shows of memories, by where they lie: id, content, start and time of storing."""
+    rows = yield Query(
+        "select rid, id, content, valid_from, created_at from memories where rid in (select value from json_each(?))",
+        (dumps([int(rid) for rid in rids]),),
+    )
+    return {row[0]: row[1:] for row in rows}
+
+
 def _loads(text: str | None) -> Any:
     return None if text is None else json.loads(text)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from openmem.analysis import stem, terms_of, words_of
+from openmem.candidates import Candidate
 from openmem.columns import NEVER, Columns, Mask, UserCache, Vectors, numbers_of, runs_of
 from openmem.dates import date_match, dates_named
 from openmem.errors import InvalidRequestError
@@ -24,15 +26,32 @@ from openmem.ranking import (
 )
 from openmem.requests import SearchQuery
 from openmem.sql.sqlite.indexing import index_token
-from openmem.sql.sqlite.rows import Model, micros, select_rids
+from openmem.sql.sqlite.rows import Model, micros, moment, select_contents, select_rids, time_of
 from openmem.sql.sqlite.snapshot import UserState, load_columns, load_vectors, user_state
-from openmem.sql.steps import Query, Steps
-from openmem.types import SearchResult
+from openmem.sql.steps import Query, Row, Steps
+from openmem.types import SearchResult, search_result
 
 Floats: TypeAlias = npt.NDArray[np.float32]
+T = TypeVar("T")
 
 MAX_QUERY_TERMS: Final = 32
 WEIGHTS: Final = Weights()
+
+
+class Shape(NamedTuple, Generic[T]):
+    """What is read of the memories that are found, and what is made of one, its score and the parts of that."""
+
+    read: Callable[[Iterable[int]], Steps[dict[int, Any]]]
+    make: Callable[[Any, float, dict[str, Any] | None], T]
+
+
+def _candidate(row: Row, score: float, _: dict[str, Any] | None) -> Candidate:
+    id_, content, valid_from, created_at = row
+    return Candidate(id_, score, content, moment(valid_from), time_of(created_at))
+
+
+RESULTS: Final = Shape(select_rids, search_result)
+CANDIDATES: Final = Shape(select_contents, _candidate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +82,14 @@ def prepare(query: SearchQuery, now: int, cache: UserCache) -> Steps[Prepared | 
     return Prepared(state, columns, visible, postings, tags, text)
 
 
-def by_keyword(query: SearchQuery, now: int, cache: UserCache) -> Steps[list[SearchResult]]:
+def by_keyword(query: SearchQuery, now: int, cache: UserCache, shape: Shape[T]) -> Steps[list[T]]:
     """Find the memories that share a content word with the query, best first."""
     prepared = yield from prepare(query, now, cache)
     if prepared is None:
         return []
     keyword = _keyword(prepared)
     parts = _hints(prepared, query, {"keyword": keyword}, {"keyword": WEIGHTS.keyword})
-    results = yield from _results(query, prepared.columns, parts, prepared.visible & (keyword > 0), "keyword")
+    results = yield from _results(query, prepared.columns, parts, prepared.visible & (keyword > 0), "keyword", shape)
     return results
 
 
@@ -92,13 +111,19 @@ def by_vector(
     if missing:
         raise InvalidRequestError(_not_indexed(model, missing, int(visible.sum())))
     parts = Parts({"vector": similarity}, {"vector": 1.0})
-    results = yield from _results(query, columns, parts, visible, "vector")
+    results = yield from _results(query, columns, parts, visible, "vector", RESULTS)
     return results
 
 
 def by_both(
-    query: SearchQuery, now: int, cache: UserCache, vector: Floats, model: Model, prepared: Prepared
-) -> Steps[list[SearchResult]]:
+    query: SearchQuery,
+    now: int,
+    cache: UserCache,
+    vector: Floats,
+    model: Model,
+    prepared: Prepared,
+    shape: Shape[T],
+) -> Steps[list[T]]:
     """Find the memories with the highest fused score, best first.
 
     Raises:
@@ -121,7 +146,7 @@ def by_both(
         {"vector": WEIGHTS.vector, "keyword": WEIGHTS.keyword},
     )
     candidates = visible & (has_vector | (keyword > 0))
-    results = yield from _results(query, columns, parts, candidates, "hybrid")
+    results = yield from _results(query, columns, parts, candidates, "hybrid", shape)
     return results
 
 
@@ -195,21 +220,18 @@ def _similarity(
 
 
 def _results(
-    query: SearchQuery, columns: Columns, parts: Parts, candidates: Mask, mode: str
-) -> Steps[list[SearchResult]]:
+    query: SearchQuery, columns: Columns, parts: Parts, candidates: Mask, mode: str, shape: Shape[T]
+) -> Steps[list[T]]:
     scores = parts.total()
     rids = columns.column("rid")
     positions = top(scores, candidates, rids, query.limit, query.min_score)
-    records = yield from select_rids(rids[positions].tolist())
+    read = yield from shape.read(rids[positions].tolist())
     results = []
     for position in positions.tolist():
         explain: dict[str, Any] | None = None
         if query.explain:
             explain = {"mode": mode, "parts": parts.explain(position)}
-        record = records[int(rids[position])]
-        results.append(
-            SearchResult.model_construct(memory=record, score=min(1.0, float(scores[position])), explain=explain)
-        )
+        results.append(shape.make(read[int(rids[position])], min(1.0, float(scores[position])), explain))
     return results
 
 

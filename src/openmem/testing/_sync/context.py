@@ -9,6 +9,7 @@ import pytest
 
 from openmem import Memory
 from openmem.testing._sync.rules import Rules
+from openmem.testing.moments import days
 
 NUMBERED = re.compile(r"^\[(\d+)\] (.*)$", re.MULTILINE)
 
@@ -29,6 +30,19 @@ class ContextRules(Rules):
         for (_, line), citation in zip(lines, block.citations, strict=True):
             assert (memory.get(citation.memory_id)).content in line
             assert 0.0 <= citation.score <= 1.0
+
+    def test_context_shows_what_a_search_finds(self, memory: Memory) -> None:
+        """The lines are what a search for the same finds, in the same order and with the same scores.
+
+        If this fails, check that both rank alike, the hints of tags and dates included.
+        """
+        for number, text in enumerate(("green tea", "tea in Leeds, at times with milk", "buys tea", "tea at home")):
+            since = {"valid_from": days(-number)} if self.declares("temporal") else {}
+            self.remember(memory, "ann", text, tags=["home"] if number > 2 else None, **since)
+        for query in ("tea", "tea at home", f"tea on {days(-1):%Y-%m-%d}"):
+            block = memory.context(query, "ann")
+            found = memory.search(query, "ann", limit=100)
+            assert [(one.memory_id, one.score) for one in block.citations] == [(r.memory.id, r.score) for r in found]
 
     def test_context_without_memories_is_empty(self, memory: Memory) -> None:
         """Nothing to say gives empty text, no citations and no tokens; not a frame around nothing.

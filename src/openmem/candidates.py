@@ -1,0 +1,29 @@
+"""What a context is made of: memories that a search found, with no more of each than a context shows or compares."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from openmem.types import SearchResult
+
+
+class Candidate(NamedTuple):
+    """A memory that may stand in a context."""
+
+    id: str
+    score: float
+    content: str
+    valid_from: datetime | None
+    created_at: datetime
+
+    @property
+    def since(self) -> datetime:
+        """From when on it holds, as far as anybody said so; otherwise when it was stored."""
+        return self.valid_from or self.created_at
+
+
+def candidate_of(result: SearchResult) -> Candidate:
+    """Return what a context needs of a search result."""
+    memory = result.memory
+    return Candidate(memory.id, result.score, memory.content, memory.valid_from, memory.created_at)
