@@ -236,6 +236,19 @@ async def test_request_and_verb_have_spans_below_that_of_the_caller(spans: InMem
     assert dict(verb.attributes or {}) == {"gen_ai.operation.name": "create_memory", "gen_ai.provider.name": "mem0"}
 
 
+async def test_no_span_is_made_as_long_as_nobody_collects_them() -> None:
+    current: list[trace.Span] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        current.append(trace.get_current_span())
+        await tiny()(scope, receive, send)
+
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    async with client(Edge(traced(app, "sqlite"))) as http:
+        await http.post("/memories", json={}, headers={"traceparent": parent})
+    assert current == [trace.INVALID_SPAN]
+
+
 async def test_failed_request_has_a_failed_span_without_its_text(spans: InMemorySpanExporter) -> None:
     async with client(Edge(traced(failing, "sqlite"))) as http:
         await http.get("/memories/search")

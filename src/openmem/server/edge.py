@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 import traceback
 from typing import Final
-from uuid import uuid4
 
 from openmem import OMPError
 from openmem.server.asgi import ASGIApp, Message, Receive, Scope, Send, header, method_of, route_of
@@ -25,7 +25,7 @@ _DEFAULTS: Final = ((b"x-content-type-options", b"nosniff"), (b"cache-control", 
 
 def request_id_from(value: bytes | None) -> str:
     """Return the id that a client gave its request if it is a proper one, or a new one."""
-    return value.decode() if value is not None and _REQUEST_ID.fullmatch(value) else uuid4().hex
+    return value.decode() if value is not None and _REQUEST_ID.fullmatch(value) else secrets.token_hex(16)
 
 
 def write_access(method: str, route: str, status: int, seconds: float, request_id: str) -> None:

@@ -41,7 +41,10 @@ def traced(app: ASGIApp, provider: str) -> ASGIApp:
 
 
 class Tracing:
-    """Starts the spans of a request, below that of the caller if it sent a `traceparent`."""
+    """Starts the spans of a request, below that of the caller if it sent a `traceparent`.
+
+    As long as nobody collects spans, there are none.
+    """
 
     def __init__(self, app: ASGIApp, provider: str) -> None:
         from opentelemetry import propagate, trace
@@ -55,8 +58,15 @@ class Tracing:
         self._tracer = trace.get_tracer("openmem.server", openmem.__version__)
         self._provider = provider
 
+        def idle() -> bool:
+            # A tracer that was had before there was a provider stands in for that of the provider to come.
+            waits = isinstance(self._tracer, trace.ProxyTracer)
+            return waits and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+        self._idle = idle
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or self._idle():
             await self._app(scope, receive, send)
             return
         method, route = method_of(scope), route_of(scope)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import repeat
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -54,10 +55,16 @@ class Shape(NamedTuple, Generic[T]):
         return (np.array(times, dtype=np.float64) * 1_000_000).astype(np.int64)
 
 
-RESULTS: Final = Shape(RECORD_NAMES, lambda row, score, why: search_result(record_of_row(row), score, why))
-CANDIDATES: Final = Shape(
-    ("id", "content", "valid_from", "created_at"), lambda row, score, _: Candidate(row[0], score, *row[1:])
-)
+def _result(row: Row, score: float, why: dict[str, Any] | None) -> SearchResult:
+    return search_result(record_of_row(row[_FIRST:]), score, why)
+
+
+def _candidate(row: Row, score: float, why: dict[str, Any] | None) -> Candidate:
+    return Candidate(row[_FIRST], score, row[_FIRST + 1], row[_FIRST + 2], row[_FIRST + 3])
+
+
+RESULTS: Final = Shape(RECORD_NAMES, _result)
+CANDIDATES: Final = Shape(("id", "content", "valid_from", "created_at"), _candidate)
 
 
 def by_vector(db: Names, query: SearchQuery, vector: Floats, model: Model, stamp: Stamp) -> Steps[list[SearchResult]]:
@@ -260,12 +267,10 @@ def _chosen(query: SearchQuery, rows: Sequence[Row], times: Ints, parts: Parts, 
     if not rows:
         return []
     totals = parts.total()
-    chosen = top(totals, np.ones(len(rows), dtype=np.bool_), times, query.limit, query.min_score)
-    scores, found = totals.tolist(), []
-    for position in chosen.tolist():
-        why = _why(mode, parts.explain(position)) if query.explain else None
-        found.append(shape.make(rows[position][_FIRST:], min(1.0, scores[position]), why))
-    return found
+    chosen = top(totals, np.ones(len(rows), dtype=np.bool_), times, query.limit, query.min_score).tolist()
+    scores = np.minimum(totals, np.float32(1.0)).tolist()
+    whys = [_why(mode, parts.explain(place)) for place in chosen] if query.explain else repeat(None)
+    return [shape.make(rows[place], scores[place], why) for place, why in zip(chosen, whys, strict=False)]
 
 
 def _why(mode: str, parts: dict[str, Any]) -> dict[str, Any]:
