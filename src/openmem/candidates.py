@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
+from operator import attrgetter
 from typing import NamedTuple
 
 from openmem.types import SearchResult
@@ -27,3 +29,8 @@ def candidate_of(result: SearchResult) -> Candidate:
     """Return what a context needs of a search result."""
     memory = result.memory
     return Candidate(memory.id, result.score, memory.content, memory.valid_from, memory.created_at)
+
+
+def best_first(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return them in the order of their scores; of equal scores, the one given first is first."""
+    return sorted(candidates, key=attrgetter("score"), reverse=True)

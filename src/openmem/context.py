@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Final, NamedTuple
 
-from openmem.candidates import Candidate
+from openmem.candidates import Candidate, best_first
 from openmem.copies import Folding
 from openmem.errors import InvalidRequestError
 from openmem.quoting import FENCE_CLOSE, FENCE_OPEN, HEADER, quote
@@ -113,7 +113,7 @@ class _Counted:
 
 def _pack_estimated(candidates: Sequence[Candidate], budget: int) -> tuple[list[_Note], float]:
     # To look for copies takes most of the time. The block holds no more notes than these, and mostly far fewer.
-    ranked = sorted(candidates, key=lambda one: -one.score)
+    ranked = best_first(candidates)
     most = max(MIN_COMPARED, budget // _LEAST_LINE)
     notes, used = _pack(Folding(ranked[:most]), budget, _Estimated())
     if any(_might_fit(candidate, budget - used) for candidate in ranked[most:]):

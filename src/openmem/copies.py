@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Final
 
-from openmem.candidates import Candidate
+from openmem.candidates import Candidate, best_first
 
 MIN_JACCARD: Final = 0.9
 # Beyond this length one changed word would vanish among the others: only equal texts are copies.
@@ -65,14 +65,14 @@ class Folding:
     """
 
     def __init__(self, candidates: Sequence[Candidate]) -> None:
-        self.ranked: Final = sorted(candidates, key=lambda item: -item.score)
+        self.ranked: Final = best_first(candidates)
         self._verdicts: dict[int, bool] = {}
         self._marks: dict[int, _Fingerprint] = {}
 
     def keeps(self, place: int) -> bool:
         """Return whether the candidate at this place of `ranked` is the newest of its group of copies."""
         if place not in self._verdicts:
-            group = self._related(place) if self._has_company(place) else [place]
+            group = self._related(place) if self._frequency[self._rarest(place)[-1]] > 1 else [place]
             kept = self._newest(group) if len(group) > 1 else group
             self._verdicts.update({member: member in kept for member in group})
         return self._verdicts[place]
@@ -110,13 +110,10 @@ class Folding:
             mark = self._marks[place] = _fingerprint(self.ranked[place].content)
         return mark
 
-    def _has_company(self, place: int) -> bool:
-        return self._frequency[self._rarest(place)[-1]] > 1
-
     def _near(self, place: int) -> list[int]:
-        if not self._has_company(place):
-            return [place]
         words, rarest = self._sets[place], self._rarest(place)
+        if self._frequency[rarest[-1]] == 1:
+            return [place]
         near = [other for other, theirs in enumerate(self._sets) if not theirs.isdisjoint(rarest)]
         return [other for other in near if _overlap(words, self._sets[other])]
 

@@ -34,6 +34,7 @@ _MONTH: Final = (
 )
 _DAY: Final = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 _YEAR: Final = r"(?:\D{0,3}(?P<year>(?:19|20)\d\d))?"
+_ANY: Final = re.compile(r"[\dJFMASOND]")  # each of them has a figure, or begins with the capital of a month
 _PATTERNS: Final = (
     re.compile(r"\b(?P<year>(?:19|20)\d\d)-(?P<month>\d\d)(?:-(?P<day>\d\d))?\b"),
     re.compile(rf"\b{_DAY}\s+(?:of\s+)?{_MONTH}\b\.?{_YEAR}", re.IGNORECASE),
@@ -53,6 +54,8 @@ class NamedDate(NamedTuple):
 def dates_named(text: str) -> list[NamedDate]:
     """Return the dates a text names. A month alone counts only when capitalised ("May" against "may")."""
     found: list[NamedDate] = []
+    if not _ANY.search(text):
+        return found
     for pattern in _PATTERNS:
         for match in pattern.finditer(text):
             date = _date_of(match)

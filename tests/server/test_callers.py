@@ -89,3 +89,16 @@ async def test_question_for_which_nobody_waits_any_more_holds_up_nobody() -> Non
         one.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
     assert await together.ask("a", at_once) == 7
+
+
+async def test_known_caller_is_recalled_without_a_look_into_the_store(tmp_path: Path) -> None:
+    async with Counted(str(tmp_path / "s.db")) as store:
+        headers = await key_of(store)
+        callers = Callers(store, open_without_keys=True)
+        assert callers.recall(headers) is None
+        found, asked = await callers.identify(headers), store.asked
+        assert callers.recall(headers) == found
+        assert callers.recall([(b"x-api-key", headers[0][1][:-1])]) is None
+        assert store.asked == asked
+        with pytest.raises(UnauthorizedError):
+            callers.recall([])

@@ -88,11 +88,11 @@ class Guard(Provider):
 
     def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches among the memories that may be read."""
-        return self.inner.search(replace(query, view=self.view(query.view)), call)
+        return self.inner.search(self.seen(query), call)
 
     def candidates(self, query: SearchQuery, call: Call) -> Sequence[Candidate]:
         """Return the same for a context."""
-        return self.inner.candidates(replace(query, view=self.view(query.view)), call)
+        return self.inner.candidates(self.seen(query), call)
 
     def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         """Return those earlier states and superseded memories that may be read."""
@@ -158,6 +158,11 @@ class Guard(Provider):
     def owner(self, user_id: str | None) -> str | None:
         """Return the same where no user need be named: then it is the caller's own, or anybody."""
         return self.access.user_id if user_id is None else self.named(user_id)
+
+    def seen(self, query: SearchQuery) -> SearchQuery:
+        """Return the query among what the caller may read."""
+        view = self.view(query.view)
+        return query if view is query.view else replace(query, view=view)
 
     def view(self, view: View) -> View:
         """Return the view with what the caller may read of it."""

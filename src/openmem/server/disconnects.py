@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from starlette.types import Receive
 
-GRACE: Final = 0.02
+GRACE: Final = 0.2
 """Seconds before the connection is watched: most verbs are done by then, and a watch costs a task."""
 
 

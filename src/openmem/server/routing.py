@@ -58,16 +58,17 @@ class Verb:
     effect: Effect = "none"
 
 
-# A fixed path stands before one with an id in its place.
+# Looked through from the top: first what is asked for most, and a fixed path before one with an id in its place.
 ROUTES: Final[Mapping[str, Mapping[str, Verb]]] = {
-    "/capabilities": {"GET": Verb(get_capabilities, needs_key=False)},
-    "/openapi.json": {"GET": Verb(get_contract, needs_key=False)},
+    "/memories/search": {"GET": Verb(search_memories), "POST": Verb(search_at_length, body="json")},
     "/memories": {
         "GET": Verb(list_memories),
         "POST": Verb(add_memory, body="json", effect="write"),
         "DELETE": Verb(delete_memories, effect="erase"),
     },
-    "/memories/search": {"GET": Verb(search_memories), "POST": Verb(search_at_length, body="json")},
+    "/context": {"POST": Verb(get_context, body="json")},
+    "/capabilities": {"GET": Verb(get_capabilities, needs_key=False)},
+    "/openapi.json": {"GET": Verb(get_contract, needs_key=False)},
     "/memories/batch": {"POST": Verb(add_memories, body="json", effect="write")},
     "/memories/wait": {"POST": Verb(wait_for_memories, body="json")},
     "/memories/{id}": {
@@ -76,7 +77,6 @@ ROUTES: Final[Mapping[str, Mapping[str, Verb]]] = {
         "DELETE": Verb(delete_memory, effect="erase"),
     },
     "/memories/{id}/history": {"GET": Verb(get_history)},
-    "/context": {"POST": Verb(get_context, body="json")},
     "/audit": {"GET": Verb(get_audit)},
     "/export": {"GET": Verb(export_memories)},
     "/import": {"POST": Verb(import_memories, body="lines")},
@@ -130,7 +130,9 @@ class Resource:
         exchange = Exchange(self._service, scope, receive, ANYBODY, request_id)
         try:
             if verb.needs_key:
-                exchange.caller = await exchange.in_time(self._service.callers.identify(scope["headers"]))
+                callers, headers = self._service.callers, scope["headers"]
+                known = callers.recall(headers)
+                exchange.caller = await exchange.in_time(callers.identify(headers)) if known is None else known
             if verb.body == "json":
                 await exchange.read()
             lasting = await self._service.must_end(verb.effect)
