@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from openmem.candidates import Candidate, best_first
 from openmem.copies import Folding
@@ -22,6 +22,7 @@ ELLIPSIS: Final = "…"
 MIN_WORDS: Final = 12
 MIN_COMPARED: Final = 40
 
+_FRAME: Final = estimate(f"{HEADER}\n{FENCE_OPEN}\n{FENCE_CLOSE}")
 _LINE_START: Final = 11
 _LEAST_LINE: Final = 12
 _QUICK_BUDGET: Final = 1_000
@@ -88,7 +89,8 @@ def is_quick(candidates: Sequence[Candidate], token_budget: int) -> bool:
 class _Estimated:
     """The built-in estimate, which is known of a line before it is written, and of a whole by its parts."""
 
-    whole = staticmethod(estimate)
+    def block(self, notes: Sequence[_Note]) -> float:
+        return _FRAME + sum(self.line(number, note) for number, note in enumerate(notes, start=1))
 
     def line(self, number: int, note: _Note) -> float:
         # A bracket costs as much as a hyphen, a date two signs and four numbers.
@@ -102,13 +104,19 @@ class _Counted:
     """The caller's counter, of which nothing is known beforehand."""
 
     def __init__(self, count: Count) -> None:
-        self.whole = count
+        self._count = count
+
+    def block(self, notes: Sequence[_Note]) -> float:
+        return self._count(_render(notes))
 
     def line(self, number: int, note: _Note) -> float:
-        return self.whole(f"{_line(number, note)}\n")
+        return self._count(f"{_line(number, note)}\n")
 
     def room(self, left: float) -> float:
         return math.inf
+
+
+_Meter: TypeAlias = _Estimated | _Counted
 
 
 def _pack_estimated(candidates: Sequence[Candidate], budget: int) -> tuple[list[_Note], float]:
@@ -126,10 +134,10 @@ def _might_fit(candidate: Candidate, room: float) -> bool:
     return bool(text) and _LINE_START + estimate(text) <= room
 
 
-def _pack(folding: Folding, budget: int, meter: _Estimated | _Counted) -> tuple[list[_Note], float]:
+def _pack(folding: Folding, budget: int, meter: _Meter) -> tuple[list[_Note], float]:
     places = iter(range(len(folding.ranked)))
     best = next((note for place in places if (note := _note(folding, place, math.inf))), None)
-    chosen, exact = _first(best, budget, meter.whole)
+    chosen, exact = _first(best, budget, meter)
     used = math.ceil(exact)
     for place in places:
         room = meter.room(budget - used)
@@ -145,13 +153,13 @@ def _pack(folding: Folding, budget: int, meter: _Estimated | _Counted) -> tuple[
     return chosen, exact
 
 
-def _first(best: _Note | None, budget: int, count: Count) -> tuple[list[_Note], float]:
+def _first(best: _Note | None, budget: int, meter: _Meter) -> tuple[list[_Note], float]:
     chosen = [best] if best else []
-    used = count(_render(chosen))
+    used = meter.block(chosen)
     if best and used > budget:
-        short = _shortened(best, budget, count)
+        short = _shortened(best, budget, meter)
         chosen = [short] if short else []
-        used = count(_render(chosen))
+        used = meter.block(chosen)
     return chosen, used
 
 
@@ -182,12 +190,12 @@ def _proved(notes: list[_Note], budget: int, count: Count) -> tuple[str, int]:
     return "", 0
 
 
-def _shortened(note: _Note, budget: int, count: Count) -> _Note | None:
+def _shortened(note: _Note, budget: int, meter: _Meter) -> _Note | None:
     ends = [match.end() for match in _WORD.finditer(note.text)]
 
     def cut(words: int) -> _Note | None:
         short = note._replace(text=note.text[: ends[words - 1]] + ELLIPSIS)
-        return short if count(_render([short])) <= budget else None
+        return short if meter.block([short]) <= budget else None
 
     high = MIN_WORDS
     while high < len(ends) and cut(high):

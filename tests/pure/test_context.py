@@ -268,7 +268,7 @@ def packed_without_haste(
         date = (one.valid_from or one.created_at).date().isoformat()
         notes.append(context._Note(one.id, one.score, date, quote(one.content)))
     notes = [note for note in notes if note.text]
-    chosen, _ = context._first(notes[0] if notes else None, budget, count)
+    chosen, _ = context._first(notes[0] if notes else None, budget, context._Counted(count))
     used = count(context._render(chosen))
     for note in notes[1:]:
         cost = count(f"{context._line(len(chosen) + 1, note)}\n")
