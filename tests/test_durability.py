@@ -44,7 +44,7 @@ def assert_sound(path: Path) -> None:
             (rid, len(words.split())) for rid, words in rows("select rid, words from memories order by rid")
         ] == memories
         entered = rows("select rid, terms from memories join users using(user_no) where rid <= indexed order by rid")
-        assert rows("select doc, count(*) from postings group by doc order by doc") == entered
+        assert rows("select doc, count(*) from word_postings group by doc order by doc") == entered
         assert rows("select rid from vectors_1 order by rid") == [(rid,) for rid, _ in memories]
         for table, column in (("tags", "rid"), ("versions", "rid"), ("supersessions", "new_rid")):
             assert rows(f"select * from {table} where {column} not in (select rid from memories)") == []

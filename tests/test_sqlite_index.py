@@ -31,7 +31,7 @@ def entered(path: Path) -> int:
         path, "select rid, user_no, words from memories join users using(user_no) where rid <= indexed"
     ):
         expected += [(rid, f"{user_no}q{word}") for word in words.split()]
-    assert rows(path, "select doc, term from postings order by doc, term") == sorted(expected)
+    assert rows(path, "select doc, term from word_postings order by doc, term") == sorted(expected)
     return len({rid for rid, _ in expected})
 
 
@@ -137,8 +137,9 @@ def test_file_of_the_first_version_is_brought_up_to_date(store_path: Path) -> No
         assert journal[:3] == [("add", f"m{number}") for number in (1, 2, 3)]
         assert ("delete", "m2") in journal
     assert entered(store_path) == 2 + WAIT_AT_MOST
-    with pytest.raises(sqlite3.OperationalError, match="no such table"):  # as a process of that version would get
-        rows(store_path, "select * from terms")
+    for table in ("terms", "postings"):  # a process of that version must get an error, not spoil or overlook anything
+        with pytest.raises(sqlite3.OperationalError, match="no such table"):
+            rows(store_path, f"select * from {table}")
 
 
 def make_first_version(path: Path, texts: list[str]) -> None:

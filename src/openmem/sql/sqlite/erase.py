@@ -90,7 +90,7 @@ def _counts(writer: Writer, rids: list[int], ids: str | None, scope: ScopePatter
         "memories": Query(f"select count(*) from memories where rid {_CHOSEN}", (chosen,)),
         "index": Query(
             f"""
-            select (select count(distinct doc) from postings where term >= ?1 and term < ?2 and doc
+            select (select count(distinct doc) from word_postings where term >= ?1 and term < ?2 and doc
               {_CHOSEN.replace("?", "?3")}) + (select count(*) from memories where rid {_CHOSEN.replace("?", "?3")}
               and rid > ?4 and words <> '')
             """,  # those behind `indexed` wait for the index; ASCII "r" comes right after the "q" of the prefix

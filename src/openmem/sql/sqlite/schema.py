@@ -109,12 +109,12 @@ _FIRST: Final = (
     "create virtual table postings using fts5vocab(terms, instance)",
 )
 
-# The index has another name from here on, so that a process of an older version, which does not know that it trails
-# behind, gets an error and does not spoil it.
+# The index has other names from here on: a process of an older version, which does not know that it trails behind, gets
+# an error, where it would spoil it or overlook what waits.
 _INDEX_LATER: Final = (
     "drop table postings",
     "alter table terms rename to word_index",
-    "create virtual table postings using fts5vocab(word_index, instance)",
+    "create virtual table word_postings using fts5vocab(word_index, instance)",
     "alter table users add column indexed integer not null default 0",  # the last `rid` that the index has seen
     f"update users set indexed = coalesce((select max(rid) from memories where rid {USER_RANGE}), 0)",
 )

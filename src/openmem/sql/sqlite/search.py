@@ -167,7 +167,9 @@ def _postings(user_no: int, columns: Columns, query: SearchQuery) -> Steps[list[
     found = []
     for term in list(dict.fromkeys(terms_of(query.text)))[:MAX_QUERY_TERMS]:
         # As one JSON text: a row per occurrence would cost more to fetch than all the rest of a search.
-        rows = yield Query("select json_group_array(doc) from postings where term = ?", (index_token(user_no, term),))
+        rows = yield Query(
+            "select json_group_array(doc) from word_postings where term = ?", (index_token(user_no, term),)
+        )
         numbers = numbers_of(rows[0][0])
         if term in columns.waiting:
             numbers = np.append(numbers, np.array(columns.waiting[term], dtype=np.int64))
