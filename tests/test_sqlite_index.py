@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from openmem import Memory
+from openmem.columns import UserCache
 from openmem.sql.sqlite.indexing import LONG, WAIT_AT_MOST
 from openmem.sql.sqlite.schema import APPLICATION_ID, MIGRATIONS
+from openmem.sql.sqlite.snapshot import load_columns, user_state
+from openmem.sql.steps import Query, Steps
+
+T = TypeVar("T")
 
 WORDS = ["tea", "milk", "sugar", "lemon", "honey"]
 
@@ -79,6 +85,31 @@ def test_long_memory_lets_nothing_wait(memory: Memory, store_path: Path) -> None
     record = memory.add(content="more tea", user_id="ann")
     memory.update(record.id, content="honey " * LONG)
     assert entered(store_path) == 3
+
+
+def drive(path: Path, steps: Steps[T]) -> T:
+    with closing(sqlite3.connect(path)) as connection:
+        rows, begun = list[Any](), False
+        while True:
+            try:
+                statement = steps.send(rows) if begun else next(steps)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            assert isinstance(statement, Query)
+            begun = True
+            rows = connection.execute(statement.sql, statement.params).fetchall()
+
+
+def test_only_the_words_of_ones_own_are_read(memory: Memory, store_path: Path) -> None:
+    """Whoever never had 64 memories would else read the rows of everybody who came before."""
+    for user in ("ann", "bob", "cid"):
+        memory.add(content=f"{user} takes tea", user_id=user)
+    state = drive(store_path, user_state("bob"))
+    assert state is not None
+    columns = drive(store_path, load_columns(state, UserCache(1_000, threading.Lock)))
+    assert set(columns.waiting) == {"bob", "take", "tea"}
+    assert {rid for rids in columns.waiting.values() for rid in rids} == set(columns.column("rid").tolist())
 
 
 def test_each_user_has_ones_own_that_wait(memory: Memory, store_path: Path) -> None:

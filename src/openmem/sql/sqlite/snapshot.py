@@ -45,7 +45,7 @@ def user_state(user_id: str) -> Steps[UserState | None]:
     rows = yield Query(
         f"""
         select user_no, epoch, vector_epoch, clock, coalesce(
-          (select max(rid) from memories where rid {USER_RANGE}), 0), indexed
+          (select max(rid) from memories where rid {USER_RANGE}), 0), max(indexed, user_no << 32)
         from users where user_id = ?
         """,
         (user_id,),
