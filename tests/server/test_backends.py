@@ -73,7 +73,7 @@ def test_fault_16_request_for_which_no_connection_is_free_is_a_503_in_its_time(
             locker.execute(f"lock table {table} in access exclusive mode".encode())
             wire.send(request("GET", "/memories?user_id=ann"))
             until(lambda: watcher.execute(BLOCKED).fetchone() == (1,))
-            reply = server.ask("GET", "/memories?user_id=ann", x_omp_timeout="0.5")
+            reply = server.ask("GET", "/memories?user_id=ann", x_omp_timeout="1")
             assert (reply.status, reply.code) == (503, "provider_unavailable")
             assert int(reply.headers["retry-after"]) >= 1
             assert "pool exhausted" in reply.json()["error"]["message"]

@@ -25,7 +25,7 @@ from tests.server.process import request, until
 from tests.server.running import Place, RouteOptions, client_of, running_with_store, serving
 from tests.server.slow_provider import SPEC, Barrier
 
-SHORT = {"X-OMP-Timeout": "0.3"}
+SHORT = {"X-OMP-Timeout": "0.7"}
 
 
 @dataclass(frozen=True)

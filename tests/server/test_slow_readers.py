@@ -15,7 +15,7 @@ from openmem import Memory
 from tests.server.process import SRC, Process, Wire, request, started, until, without_httptools
 
 CONCURRENCY = 2
-PATIENCE = 1.0
+PATIENCE = 1.5
 COUNT = 2_000
 SIZE = 8_000  # of one memory; all of them are more than the buffers between server and client hold
 WINDOW = 16_384
