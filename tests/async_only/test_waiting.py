@@ -234,7 +234,7 @@ async def test_loop_runs_on_while_much_is_stored_and_searched(memory: AsyncMemor
             await asyncio.gather(*(memory.search(f"word{n} tea", "ann", limit=100) for n in range(5)))
 
     async def export_often() -> None:
-        for _ in range(20):
+        for _ in range(50):
             await memory.export("ann")
 
     # A loop that is blocked comes round two or three times, however slow the machine is.
