@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from openmem._async.providers.sqlite import AsyncSqliteProvider
 from openmem._io.call import Call
+from openmem.candidates import Candidate
 from openmem.registry import ProviderSpec
 from openmem.requests import Change, Draft, ListQuery, SearchQuery
 from openmem.types import MemoryPage, MemoryRecord, SearchResult
@@ -44,6 +45,10 @@ class AsyncOutsideProvider(AsyncSqliteProvider):
     async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         assert query.view.visible is None, "a third party does not know this field"
         return await super().search(query, _blind(call))
+
+    async def candidates(self, query: SearchQuery, call: Call) -> Sequence[Candidate]:
+        assert query.view.visible is None, "a third party does not know this field"
+        return await super().candidates(query, _blind(call))
 
     async def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         return await super().history(id, user_id, _blind(call))

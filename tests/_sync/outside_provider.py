@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from openmem._io.call import Call
 from openmem._sync.providers.sqlite import SqliteProvider
+from openmem.candidates import Candidate
 from openmem.registry import ProviderSpec
 from openmem.requests import Change, Draft, ListQuery, SearchQuery
 from openmem.types import MemoryPage, MemoryRecord, SearchResult
@@ -45,6 +46,10 @@ class OutsideProvider(SqliteProvider):
     def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         assert query.view.visible is None, "a third party does not know this field"
         return super().search(query, _blind(call))
+
+    def candidates(self, query: SearchQuery, call: Call) -> Sequence[Candidate]:
+        assert query.view.visible is None, "a third party does not know this field"
+        return super().candidates(query, _blind(call))
 
     def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         return super().history(id, user_id, _blind(call))
