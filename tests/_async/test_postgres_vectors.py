@@ -108,3 +108,6 @@ async def test_vector_without_direction_is_found_last_with_a_score_of_zero(postg
         assert [(result.memory.content, round(result.score, 6)) for result in results] == [("tea", 1.0), ("blank", 0.0)]
         assert {result.score for result in await memory.search("blank", "ann", mode="vector")} == {0.0}
         assert {result.score >= 0 for result in await memory.search("blank tea", "ann")} == {True}
+        best, other = await memory.search("some tea", "ann")
+        assert (best.memory.content, other.memory.content) == ("tea", "blank")
+        assert best.score > other.score == 0

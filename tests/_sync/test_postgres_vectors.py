@@ -109,3 +109,6 @@ def test_vector_without_direction_is_found_last_with_a_score_of_zero(postgres_ur
         assert [(result.memory.content, round(result.score, 6)) for result in results] == [("tea", 1.0), ("blank", 0.0)]
         assert {result.score for result in memory.search("blank", "ann", mode="vector")} == {0.0}
         assert {result.score >= 0 for result in memory.search("blank tea", "ann")} == {True}
+        best, other = memory.search("some tea", "ann")
+        assert (best.memory.content, other.memory.content) == ("tea", "blank")
+        assert best.score > other.score == 0

@@ -201,7 +201,9 @@ def _fused_text(
     if asked is not None:
         column, name, vector = asked
         cast = "halfvec" if column == "embedding_half" else "vector"
-        cosine = f"case when m.model = {name} then 1 - (m.{column} <=> {vector}::{cast}) end"
+        # A vector without direction has no cosine: NaN, which Postgres takes for the largest number of all.
+        angle = f"coalesce(nullif(1 - (m.{column} <=> {vector}::{cast}), 'NaN'), 0)"
+        cosine = f"case when m.model = {name} then {angle} end"
         other = f"m.model is not null and m.model <> {name}"
     marks = "".join(f", {hit} as h{number}" for number, hit in enumerate(hits))
     shown = [f"(count(*) filter (where h{number}))::float8 as n{number}" for number in range(len(hits))]
