@@ -56,6 +56,7 @@ class TestLetta(ProviderSuite):
     @pytest.fixture
     def open_memory(self, service: LettaService, clients: list[Any]) -> Iterator[OpenMemory]:
         service.reset()
+        service.dimensions = 4  # each passage comes with a vector, which openmem drops; test_letta has them in full
         unused = itertools.cycle(clients)
 
         def open_memory(**overrides: Any) -> Memory:
