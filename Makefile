@@ -29,7 +29,8 @@ test-all: check ## Run the long tests too.
 test-vendors: $(VENDORS)/vendors.stamp ## Test the providers that need the SDK of a vendor (mem0, supermemory, letta).
 	@$(VENDORS)/bin/python -m pytest -n $(JOBS) tests/test_mem0.py tests/test_supermemory.py tests/_async/test_mem0_* \
 		tests/_sync/test_mem0_* tests/_async/test_supermemory* tests/_sync/test_supermemory* tests/_async/test_letta* tests/_sync/test_letta* \
-		tests/_async/test_taking_back.py tests/_sync/test_taking_back.py tests/test_moving_house.py tests/doors/test_switching.py tests/async_only/test_shim.py tests/async_only/test_*_loop.py $(ARGS)
+		tests/_async/test_taking_back.py tests/_sync/test_taking_back.py tests/test_moving_house.py \
+		tests/doors/test_switching.py tests/async_only/test_shim.py tests/async_only/test_*_loop.py $(ARGS)
 
 test-letta: $(VENDORS)/vendors.stamp $(LETTA)/letta.stamp ## Test the provider letta against a real Letta server (1 GB, minutes).
 	@$(VENDORS)/bin/python -m tests.vendor.letta_server $(LETTA) $(ARGS)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Final
 
-Call = Callable[[], object]
+Function = Callable[[], object]
 
 _crews: Final[weakref.WeakSet[Crew]] = weakref.WeakSet()
 
@@ -25,12 +25,12 @@ class Crew:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._calls: SimpleQueue[Function | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         weakref.finalize(self, self._calls.put, None).atexit = False
         _crews.add(self)
 
-    def call(self, function: Call, at_once: int) -> None:
+    def call(self, function: Function, at_once: int) -> None:
         """Have a function called, which must not raise.
 
         Args:
@@ -54,10 +54,10 @@ class Crew:
             thread.join()
 
 
-def _serve(calls: SimpleQueue[Call | None]) -> None:
-    while (call := calls.get()) is not None:
-        call()
-        del call  # what it holds must be free while nothing is to be done
+def _serve(calls: SimpleQueue[Function | None]) -> None:
+    while (function := calls.get()) is not None:
+        function()
+        del function  # what it holds must be free while nothing is to be done
     calls.put(None)  # for the next
 
 
