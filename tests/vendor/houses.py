@@ -152,7 +152,9 @@ def _supermemory(folder: Path, postgres: Callable[[], PostgresServer]) -> Iterat
 
 @contextmanager
 def _letta(folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[House]:
-    yield from _served("letta", letta.LettaService(), letta.KEY)
+    service = letta.LettaService()
+    service.dimensions = 4  # openmem drops the vectors; tests of letta have them in full
+    yield from _served("letta", service, letta.KEY)
 
 
 def _served(provider: str, service: Any, key: str) -> Iterator[House]:
