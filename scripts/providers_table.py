@@ -102,9 +102,11 @@ def _of(said: Capabilities, what: str) -> str:
     unknown = (native | emulated) - {*_PARTS, *said.verbs}
     if unknown:
         raise SystemExit(f"{said.provider} names what the table has no row for: {', '.join(sorted(unknown))}")
-    if what in emulated:
-        return HERE
-    return NATIVE if what in said.verbs or what in _PARTS else NOT
+    if what not in _PARTS and what not in said.verbs:
+        return NOT
+    if (native or emulated) and what not in native | emulated:
+        raise SystemExit(f"{said.provider} does not say who does {what}")
+    return HERE if what in emulated else NATIVE
 
 
 def _flag(said: Capabilities, flag: str) -> str:

@@ -45,7 +45,7 @@ class LettaService:
     """
 
     def __init__(self) -> None:
-        self._contract = Contract.load(FILE)
+        self._contract = Contract.load(FILE, besides=(404,))
         self._lock = threading.RLock()
         self._embedder = HashEmbedder()
         self.archives: dict[str, Item] = {}

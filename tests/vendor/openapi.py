@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,15 @@ FILES = Path(__file__).resolve().parents[3] / "shared" / "data" / "openapi"
 
 
 class Contract:
-    """One OpenAPI file."""
+    """One OpenAPI file.
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        self._document = document
+    Args:
+        document: What is in it.
+        besides: Statuses that the service is known to send, though the file does not name them.
+    """
+
+    def __init__(self, document: dict[str, Any], besides: Collection[int] = ()) -> None:
+        self._document, self._besides = document, besides
         self._components = _without_nullable(document.get("components", {}))
         self._validators: dict[int, Draft202012Validator] = {}
         self._paths = [
@@ -26,12 +32,12 @@ class Contract:
         ]
 
     @classmethod
-    def load(cls, name: str) -> Contract:
+    def load(cls, name: str, besides: Collection[int] = ()) -> Contract:
         """Return the contract of a file; the test is skipped where there is none."""
         path = FILES / name
         if not path.exists():
             pytest.skip(f"the vendor's contract {name} is not here (expected in ../shared/data/openapi)")
-        return cls(json.loads(path.read_text(encoding="utf-8")))
+        return cls(json.loads(path.read_text(encoding="utf-8")), besides)
 
     def faults_of_request(self, method: str, path: str, query: dict[str, str], body: Any) -> list[str]:
         """Return what is wrong with a request."""
@@ -55,10 +61,14 @@ class Contract:
         return faults + [f"unknown field {name}" for name in sorted(unknown)] + self._faults(schema, body, "body")
 
     def faults_of_reply(self, method: str, path: str, status: int, body: Any) -> list[str]:
-        """Return what is wrong with a reply."""
-        operation = self._operation(method, path) or {"responses": {}}
+        """Return what is wrong with a reply; a status that the contract does not name for the request is wrong, too."""
+        operation = self._operation(method, path)
+        if operation is None:
+            return [f"{method} {path} is not in the contract"]
         reply = operation["responses"].get(str(status))
-        content = (reply or {}).get("content", {}).get("application/json")
+        if reply is None:
+            return [] if status in self._besides else [f"{method} {path} has no reply {status} in the contract"]
+        content = reply.get("content", {}).get("application/json")
         return [] if content is None else self._faults(content["schema"], body, f"reply {status}")
 
     def _operation(self, method: str, path: str) -> dict[str, Any] | None:

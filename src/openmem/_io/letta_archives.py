@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote
 
 from openmem._io.letta_wire import Item, LettaWire
+from openmem._io.shim import WriterLocks
 
 PREFIX: Final = "openmem-user:"
 CHANGING: Final = "openmem is changing the memory "
@@ -40,7 +40,7 @@ class Archives:
 
     def __init__(self, wire: LettaWire, embedding: str) -> None:
         self._wire, self._embedding = wire, embedding
-        self._lock = threading.Lock()
+        self._finding = WriterLocks()
         self._homes: dict[str, str] = {}
 
     def of(self, user_id: str) -> Sequence[Archive]:
@@ -52,17 +52,22 @@ class Archives:
         return [found for each in self._wire.archives() if (found := _archive(each)) is not None]
 
     def home(self, user_id: str) -> str:
-        """Return the id of the archive that takes new memories, made if there is none."""
-        with self._lock:
-            known = self._homes.get(user_id)
-            if known is None:
-                known = self._homes[user_id] = self._find_or_make(user_id)
-        return known
+        """Return the id of the archive that takes new memories, made if there is none.
+
+        Raises:
+            DeadlineExceededError: Somebody else is about to make it and was not done in time.
+        """
+        known = self._homes.get(user_id)
+        if known is not None:
+            return known
+        with self._finding.hold(user_id):  # of one user: a slow answer about one keeps nobody else waiting
+            if user_id not in self._homes:
+                self._homes[user_id] = self._find_or_make(user_id)
+            return self._homes[user_id]
 
     def forget(self, user_id: str) -> None:
         """Forget which archive takes new memories: it is gone."""
-        with self._lock:
-            self._homes.pop(user_id, None)
+        self._homes.pop(user_id, None)
 
     def note(self, archive: Archive, changing: str | None) -> None:
         """Write down which memory of an archive is about to be replaced, or that none is."""

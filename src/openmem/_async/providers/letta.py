@@ -30,7 +30,16 @@ class AsyncLettaProvider(AsyncTranslatedProvider):
     name: ClassVar[str] = "letta"
     takes_base_url: ClassVar[bool] = True
     options: ClassVar[frozenset[str]] = frozenset({"embedding", "client", "workers"})
-    native: ClassVar[tuple[str, ...]] = ("add", "add_many", "delete", "search", "export", "user_id")
+    native: ClassVar[tuple[str, ...]] = (
+        "add",
+        "add_many",
+        "delete",
+        "search",
+        "export",
+        "health",
+        "user_id",
+        "get without user_id",
+    )
     emulated: ClassVar[tuple[str, ...]] = (
         "get",
         "update",
@@ -38,6 +47,7 @@ class AsyncLettaProvider(AsyncTranslatedProvider):
         "list",
         "context",
         "import",
+        "wait_for_ingest",
         "score",
         "scope",
         "scope/*",

@@ -38,7 +38,19 @@ class AsyncMem0Provider(AsyncTranslatedProvider):
     takes_base_url: ClassVar[bool] = True
     poll: ClassVar[float] = 0.5
     options: ClassVar[frozenset[str]] = frozenset({"mode", "config", "client", "infer", "workers"})
-    native: ClassVar[tuple[str, ...]] = ("add", "get", "update", "delete", "search", "user_id", "exact scope")
+    native: ClassVar[tuple[str, ...]] = (
+        "add",
+        "get",
+        "update",
+        "delete",
+        "search",
+        "wait_for_ingest",
+        "health",
+        "user_id",
+        "exact scope",
+        "get without user_id",
+        "score",
+    )
     emulated: ClassVar[tuple[str, ...]] = (
         "add_many",
         "delete_all",

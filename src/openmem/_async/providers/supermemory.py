@@ -42,8 +42,10 @@ class AsyncSupermemoryProvider(AsyncTranslatedProvider):
         "delete",
         "search",
         "wait_for_ingest",
+        "health",
         "user_id",
         "exact scope",
+        "score",
     )
     emulated: ClassVar[tuple[str, ...]] = (
         "delete_all",

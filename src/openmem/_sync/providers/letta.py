@@ -31,7 +31,16 @@ class LettaProvider(TranslatedProvider):
     name: ClassVar[str] = "letta"
     takes_base_url: ClassVar[bool] = True
     options: ClassVar[frozenset[str]] = frozenset({"embedding", "client", "workers"})
-    native: ClassVar[tuple[str, ...]] = ("add", "add_many", "delete", "search", "export", "user_id")
+    native: ClassVar[tuple[str, ...]] = (
+        "add",
+        "add_many",
+        "delete",
+        "search",
+        "export",
+        "health",
+        "user_id",
+        "get without user_id",
+    )
     emulated: ClassVar[tuple[str, ...]] = (
         "get",
         "update",
@@ -39,6 +48,7 @@ class LettaProvider(TranslatedProvider):
         "list",
         "context",
         "import",
+        "wait_for_ingest",
         "score",
         "scope",
         "scope/*",

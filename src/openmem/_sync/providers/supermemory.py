@@ -43,8 +43,10 @@ class SupermemoryProvider(TranslatedProvider):
         "delete",
         "search",
         "wait_for_ingest",
+        "health",
         "user_id",
         "exact scope",
+        "score",
     )
     emulated: ClassVar[tuple[str, ...]] = (
         "delete_all",
