@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -69,6 +70,11 @@ class Observer:
     def until_held(self, count: int = 1) -> float:
         """Return when so many are held up; the result is the seconds it took."""
         return until(lambda: self.held() == count)
+
+    def until_held_since(self, moment: datetime, count: int = 1) -> float:
+        """Return when so many are held up and all of them began after a moment of the server's clock."""
+        both = f"select count(*), count(*) filter (where query_start > %s) {_HELD}"
+        return until(lambda: self.rows(both, moment) == [(count, count)])
 
     def connections(self) -> int:
         """Return how many connections openmem has."""

@@ -121,10 +121,11 @@ async def under_way(memory: AsyncMemory, observer: Observer, **options: Any) -> 
     await look(observer.until_held, 2)
     group = start(memory, 5, **options)
     await until_waiting(memory, 5)
+    before = await look(observer.value, "select clock_timestamp()")
     for task in first:
         task.cancel()
     await asyncio.wait(first)
-    await look(observer.until_held, 1)
+    await look(observer.until_held_since, before)
     return group
 
 
