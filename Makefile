@@ -1,7 +1,7 @@
 # Everything is installed into .venv by itself. A stamp file stands for each finished step, so a second run is quick.
 PYTHON ?= python3
 LOCOMO ?= ../shared/data/locomo_dev.json
-JOBS ?= 2
+JOBS ?= 3
 ARGS ?=
 
 VENV := .venv
@@ -26,7 +26,7 @@ test: check ## Check everything, then run all tests (ARGS="-k name" for some).
 test-all: check ## Run the long tests too.
 	@$(RUN) -m pytest -n $(JOBS) -m "" $(ARGS)
 
-test-vendors: $(VENDORS)/vendors.stamp ## Test the providers that need the SDK of a vendor (mem0, supermemory, letta).
+test-vendors: $(VENDORS)/vendors.stamp ## Test the provider mem0, and the other vendors' beside it, where all SDKs are installed.
 	@$(VENDORS)/bin/python -m pytest -n $(JOBS) tests/test_mem0.py tests/test_supermemory.py tests/_async/test_mem0_* \
 		tests/_sync/test_mem0_* tests/_async/test_supermemory* tests/_sync/test_supermemory* tests/_async/test_letta* tests/_sync/test_letta* \
 		tests/_async/test_taking_back.py tests/_sync/test_taking_back.py tests/test_moving_house.py \
