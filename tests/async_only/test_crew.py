@@ -65,6 +65,17 @@ def test_dismissed_threads_do_what_they_were_given_and_end() -> None:
     assert named("crew-dismissed") == 0
 
 
+def test_call_after_the_dismissal_gets_a_thread_that_ends_with_it() -> None:
+    crew, done = Crew("crew-late"), threading.Semaphore(0)
+    crew.call(done.release, 1)
+    crew.dismiss()
+    crew.join()
+    crew.call(done.release, 1)
+    for _ in range(2):
+        assert done.acquire(timeout=SOON)
+    until(lambda: named("crew-late") == 0)
+
+
 def test_threads_of_a_dropped_crew_end_and_hold_nothing_meanwhile() -> None:
     crew = Crew("crew-dropped")
     hold(crew, 2).set()

@@ -32,8 +32,10 @@ class Alarms:
         self._timer: asyncio.TimerHandle | None = None
         self._next = 0.0
 
-    def set(self, late: Late, at: float) -> None:
-        """Call `late.expire()` once the monotonic clock shows `at`, unless `unset` comes first."""
+    def set(self, late: Late, at: float | None) -> None:
+        """Call `late.expire()` once the monotonic clock shows `at`, unless that is `None` or `unset` comes first."""
+        if at is None:
+            return
         self._times[late] = at
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
@@ -75,17 +77,14 @@ class limit:  # noqa: N801 - it is used like a function
 
     def __enter__(self) -> None:
         self._deadline.check()
-        if self._deadline.at is not None:
-            task = asyncio.current_task()
-            assert task is not None
-            self._task, self._cancelling = task, task.cancelling()
-            self._alarms.set(self, self._deadline.at)
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._cancelling = task, task.cancelling()
+        self._alarms.set(self, self._deadline.at)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._deadline.at is None:
-            return
         self._alarms.unset(self)
         if self._rang and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
             raise self._deadline.exceeded() from None

@@ -18,6 +18,7 @@ class Crew:
     """Threads that are started when they are needed, and end when they are dismissed or the crew is dropped.
 
     Use it from one thread. At exit the process waits for calls that still run, so that none is left half done.
+    A call that comes after the dismissal gets a thread of its own.
 
     Args:
         name: What to call the threads.
@@ -27,6 +28,7 @@ class Crew:
         self._name = name
         self._calls: SimpleQueue[Function | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._dismissed = False
         weakref.finalize(self, self._calls.put, None).atexit = False
         _crews.add(self)
 
@@ -37,6 +39,9 @@ class Crew:
             function: The function.
             at_once: How many calls run now, this one included: there are as many threads as that was at most.
         """
+        if self._dismissed:
+            Crew(self._name).call(function, 1)  # dropped at once, so that its thread ends after the call
+            return
         if at_once > len(self._threads):
             # A daemon, for else the process would wait for it even where it has nothing to do.
             thread = threading.Thread(target=_serve, args=(self._calls,), name=self._name, daemon=True)
@@ -46,12 +51,13 @@ class Crew:
 
     def dismiss(self) -> None:
         """Let the threads end after the calls that they have; nobody is waited for."""
+        self._dismissed = True
         self._calls.put(None)
 
-    def join(self) -> None:
-        """Wait for dismissed threads."""
+    def join(self, seconds: float | None = None) -> None:
+        """Wait for dismissed threads, at most some seconds for each."""
         for thread in self._threads:
-            thread.join()
+            thread.join(seconds)
 
 
 def _serve(calls: SimpleQueue[Function | None]) -> None:

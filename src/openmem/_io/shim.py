@@ -21,6 +21,7 @@ from typing import Any, Final, Generic, TypeVar
 import anyio
 import anyio.to_thread
 
+from openmem._io.alarms import Alarms
 from openmem._io.call import Deadline
 from openmem._io.concurrency import AsyncBinding
 from openmem._io.crew import Crew
@@ -206,6 +207,7 @@ class AsyncSdk(Generic[C]):
         """Drop what must not cross a fork."""
         self._holder: _Holder[C] = _Holder(*self._parts)
         self._crew = Crew(f"openmem-{self._owner}")
+        self._alarms = Alarms()
         self._busy = 0
         self._waiting: deque[_Job[C, Any]] = deque()
 
@@ -219,16 +221,16 @@ class AsyncSdk(Generic[C]):
         self._binding.check()
         if self._closed:
             raise self._no_more()
-        left, loop = deadline.remaining(), asyncio.get_running_loop()
+        deadline.check()
+        loop = asyncio.get_running_loop()
         job: _Job[C, T] = _Job(work, deadline, loop.create_future())
-        timer = None if left is None else loop.call_later(left, job.expire)
+        self._alarms.set(job, deadline.at)
         self._waiting.append(job)
         self._go_on(loop)
         try:
             return await job.answer
         finally:
-            if timer is not None:
-                timer.cancel()
+            self._alarms.unset(job)
             if job.queued:
                 self._waiting.remove(job)
 

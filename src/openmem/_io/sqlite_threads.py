@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 from openmem._io.alarms import Alarms
+from openmem._io.crew import Crew
 from openmem._io.sqlite_errors import Job
 
 T = TypeVar("T")
@@ -24,16 +22,16 @@ class LoopThreads:
     """Up to `most` threads, each started when it is needed, which do what comes in the order in which it comes.
 
     All calls of `run`, and of `stop` while others may come, must be made on one event loop.
+
+    Attributes:
+        busy: How many errands were given to the threads and not reported by them.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._threads: list[threading.Thread] = []
-        self._errands: _Errands = SimpleQueue()
-        self._idle: deque[None] = deque()  # one entry for each thread that has nothing to do
+        self._crew = Crew("openmem-sqlite")
         self._alarms = Alarms()
-        self._dismissed = 0
-        self._stopped = False
+        self.busy = 0
 
     async def run(self, work: Callable[[], T], job: Job) -> T:
         """Return what the work returns.
@@ -44,10 +42,10 @@ class LoopThreads:
             DeadlineExceededError: The job's time is up, whether the work was begun or not.
         """
         job.check()
-        errand = _Errand(work, job, asyncio.get_running_loop(), self._idle)
-        if job.deadline.at is not None:
-            self._alarms.set(errand, job.deadline.at)
-        self._give(errand)
+        errand = _Errand(work, job, self)
+        self._alarms.set(errand, job.deadline.at)
+        self.busy += 1
+        self._crew.call(errand.do, min(self.busy, self._most))
         try:
             return await errand.future
         except asyncio.CancelledError:
@@ -59,80 +57,46 @@ class LoopThreads:
 
     def stop(self) -> None:
         """Let the threads end once they have done what is there. What comes later gets a thread of its own."""
-        self._stopped = True
-        for _ in range(len(self._threads) - self._dismissed):
-            self._errands.put(None)
-            self._dismissed += 1
+        self._crew.dismiss()
 
     def join(self) -> None:
-        """Wait until the threads have ended, for `JOIN_SECONDS` at most."""
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(JOIN_SECONDS)
-
-    def _give(self, errand: _Errand[Any]) -> None:
-        if self._stopped:
-            _start(errand.do)
-            return
-        try:
-            self._idle.pop()
-        except IndexError:
-            if len(self._threads) < self._most:
-                self._threads.append(_start(_work, self._errands))
-        self._errands.put(errand)
+        """Wait until the threads have ended, for `JOIN_SECONDS` each at most."""
+        self._crew.join(JOIN_SECONDS)
 
 
 class _Errand(Generic[T]):
     """Some work and the future in which a loop waits for it."""
 
-    __slots__ = ("_idle", "_job", "_work", "future", "loop")
+    __slots__ = ("_job", "_loop", "_threads", "_work", "future")
 
-    def __init__(self, work: Callable[[], T], job: Job, loop: asyncio.AbstractEventLoop, idle: deque[None]) -> None:
-        self._work, self._job, self._idle = work, job, idle
-        self.loop = loop
-        self.future: asyncio.Future[T] = loop.create_future()
+    def __init__(self, work: Callable[[], T], job: Job, threads: LoopThreads) -> None:
+        self._work, self._job, self._threads = work, job, threads
+        self._loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[T] = self._loop.create_future()
 
     def do(self) -> None:
-        """Do the work in this thread, which is idle before anybody hears of the result."""
+        """Do the work in this thread."""
         try:
             self._job.check()
             result = self._work()
         except BaseException as error:  # noqa: BLE001 - it is the caller's
-            self._report(self._fail, error)
+            self._report(self.future.set_exception, error)
         else:
-            self._report(self._succeed, result)
+            self._report(self.future.set_result, result)
 
     def expire(self) -> None:
         """Give up: the time is over."""
         self._job.cancelled = True
-        self._fail(self._job.deadline.exceeded())
+        if not self.future.done():
+            self.future.set_exception(self._job.deadline.exceeded())
 
-    def _report(self, end: Callable[[Any], None], outcome: object) -> None:
-        self._idle.append(None)
+    def _report(self, settle: Callable[[Any], None], outcome: object) -> None:
         try:  # noqa: SIM105 - every microsecond here is one that the loop waits for
-            self.loop.call_soon_threadsafe(end, outcome)
+            self._loop.call_soon_threadsafe(self._end, settle, outcome)
         except RuntimeError:
             pass  # the loop is closed, so nobody waits
 
-    def _succeed(self, result: T) -> None:
+    def _end(self, settle: Callable[[Any], None], outcome: object) -> None:
+        self._threads.busy -= 1
         if not self.future.done():
-            self.future.set_result(result)
-
-    def _fail(self, error: BaseException) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
-_Errands: TypeAlias = SimpleQueue[_Errand[Any] | None]
-
-
-def _start(target: Callable[..., None], *args: Any) -> threading.Thread:
-    thread = threading.Thread(target=target, args=args, name="openmem-sqlite", daemon=True)
-    thread.start()
-    return thread
-
-
-def _work(errands: _Errands) -> None:
-    while (errand := errands.get()) is not None:
-        errand.do()
-        del errand  # what it refers to may be dropped while the thread waits for the next one
+            settle(outcome)
