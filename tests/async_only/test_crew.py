@@ -65,6 +65,16 @@ def test_dismissed_threads_do_what_they_were_given_and_end() -> None:
     assert named("crew-dismissed") == 0
 
 
+def test_thread_that_is_stuck_is_joined_no_longer_than_the_limit() -> None:
+    crew = Crew("crew-stuck")
+    gate = hold(crew, 1)
+    crew.dismiss()
+    crew.join(0.01)
+    assert named("crew-stuck") == 1
+    gate.set()
+    crew.join()
+
+
 def test_call_after_the_dismissal_gets_a_thread_that_ends_with_it() -> None:
     crew, done = Crew("crew-late"), threading.Semaphore(0)
     crew.call(done.release, 1)

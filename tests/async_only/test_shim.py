@@ -7,6 +7,7 @@ import contextvars
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -223,6 +224,19 @@ async def test_deadline_ends_the_call_and_the_wait_for_a_turn(place: Place) -> N
     with pytest.raises(DeadlineExceededError):
         await sdk.run(Client.slow, Deadline.after(0.05))
     place.client.gate.set()
+    await sdk.aclose()
+
+
+async def test_call_that_is_done_is_held_by_nothing_until_its_deadline(place: Place) -> None:
+    class Something:
+        def work(self, client: Client) -> int:
+            return 1
+
+    sdk, something, gone = sdk_of(place), Something(), threading.Event()
+    weakref.finalize(something, gone.set)
+    await sdk.run(something.work, Deadline.after(60))
+    del something
+    assert await asyncio.to_thread(gone.wait, SOON)
     await sdk.aclose()
 
 

@@ -84,6 +84,25 @@ async def test_work_that_was_not_begun_is_never_done_for_a_cancelled_caller() ->
     await end(threads)
 
 
+async def test_thread_whose_caller_left_gets_nothing_new_before_its_work_ends(threads: LoopThreads) -> None:
+    begun, ended = threading.Event(), list[bool]()
+    event, wait = blocker()
+
+    def work() -> None:
+        begun.set()
+        ended.append(wait())
+
+    first = asyncio.create_task(threads.run(work, job()))
+    await asyncio.sleep(0)
+    assert await asyncio.to_thread(begun.wait, SOON)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await threads.run(lambda: None, job())
+    assert ended == []
+    event.set()
+
+
 async def test_deadline_holds_for_work_that_waits_and_for_work_that_was_begun() -> None:
     threads, done = LoopThreads(1), list[int]()
     event, wait = blocker()
