@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Coroutine
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,16 @@ def test_program_that_ends_without_close_ends_at_once_and_loses_nothing(store_ur
     assert (done.returncode, done.stdout) == (0, "1\n")
     assert "ResourceWarning: unclosed <AsyncMemory" in done.stderr
     assert journal(store_path) == ["add", "search"]
+
+
+def test_program_that_ends_while_a_call_waits_for_a_lock_does_not_wait_with_it(
+    store_url: str, store_path: Path
+) -> None:
+    with closing(sqlite3.connect(store_path, isolation_level=None)) as connection:
+        connection.execute("begin exclusive")
+        command = [sys.executable, str(PROGRAMS / "leaves_a_call.py"), store_url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=15)
+    assert (done.returncode, done.stdout) == (0, "left\n")
 
 
 async def test_one_instance_serves_many_tasks_at_once(store_url: str) -> None:

@@ -17,20 +17,21 @@ _crews: Final[weakref.WeakSet[Crew]] = weakref.WeakSet()
 class Crew:
     """Threads that are started when they are needed, and end when they are dismissed or the crew is dropped.
 
-    Use it from one thread. At exit the process waits for calls that still run, so that none is left half done.
-    A call that comes after the dismissal gets a thread of its own.
+    Use it from one thread. A call that comes after the dismissal gets a thread of its own.
 
     Args:
         name: What to call the threads.
+        finish: Whether the process waits at exit for calls that still run, so that none is left half done.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, finish: bool = True) -> None:
         self._name = name
         self._calls: SimpleQueue[Function | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._dismissed = False
         weakref.finalize(self, self._calls.put, None).atexit = False
-        _crews.add(self)
+        if finish:
+            _crews.add(self)
 
     def call(self, function: Function, at_once: int) -> None:
         """Have a function called, which must not raise.

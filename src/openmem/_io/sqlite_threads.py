@@ -29,7 +29,8 @@ class LoopThreads:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._crew = Crew("openmem-sqlite")
+        # A transaction is never half done, and one that waits for a lock may wait for ever: exits do not wait for it.
+        self._crew = Crew("openmem-sqlite", finish=False)
         self._alarms = Alarms()
         self.busy = 0
 
