@@ -163,13 +163,12 @@ async def test_late_result_of_a_loop_that_is_closed_harms_nobody() -> None:
 
 
 async def test_instance_leaves_no_thread_behind(store_url: str) -> None:
-    before = set(threading.enumerate())
-    memory = AsyncMemory(url=store_url, embedder="none")
-    await memory.add(content="likes tea", user_id="ann")
-    await asyncio.gather(*(memory.search("tea", "ann") for _ in range(20)))
-    assert 2 <= len(named()) <= 5
-    await memory.close()
-    assert named() & set(threading.enumerate()) - before == set()
+    before = named()
+    async with AsyncMemory(url=store_url, embedder="none") as memory:
+        await memory.add(content="likes tea", user_id="ann")
+        await asyncio.gather(*(memory.search("tea", "ann") for _ in range(20)))
+        assert 2 <= len(named() - before) <= 5
+    assert named() - before == set()
 
 
 def test_dropped_instance_leaves_no_thread_behind(store_url: str) -> None:
