@@ -123,10 +123,21 @@ def _pack_estimated(candidates: Sequence[Candidate], budget: int) -> tuple[list[
     # To look for copies takes most of the time. The block holds no more notes than these, and mostly far fewer.
     ranked = best_first(candidates)
     most = max(MIN_COMPARED, budget // _LEAST_LINE)
-    notes, used = _pack(Folding(ranked[:most]), budget, _Estimated())
-    if any(_might_fit(candidate, budget - used) for candidate in ranked[most:]):
+    cut = _end_of_texts(ranked, most)
+    notes, used = _pack(Folding(ranked[:cut]), budget, _Estimated())
+    if any(_might_fit(candidate, budget - used) for candidate in ranked[cut:]):
         return _pack(Folding(ranked), budget, _Estimated())
     return notes, used
+
+
+def _end_of_texts(ranked: Sequence[Candidate], most: int) -> int:
+    # A text that comes again costs next to nothing, so it does not count again.
+    seen: set[str] = set()
+    for place, candidate in enumerate(ranked):
+        seen.add(candidate.content)
+        if len(seen) > most:
+            return place
+    return len(ranked)
 
 
 def _might_fit(candidate: Candidate, room: float) -> bool:
@@ -164,6 +175,8 @@ def _first(best: _Note | None, budget: int, meter: _Meter) -> tuple[list[_Note],
 
 
 def _note(folding: Folding, place: int, room: float) -> _Note | None:
+    if folding.is_known_copy(place):
+        return None
     candidate = folding.ranked[place]
     text = _quoted(candidate, room)
     if not text or not folding.keeps(place):

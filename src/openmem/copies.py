@@ -67,7 +67,7 @@ class Folding:
     def __init__(self, candidates: Sequence[Candidate]) -> None:
         self.ranked: Final = best_first(candidates)
         self._verdicts: dict[int, bool] = {}
-        self._marks: dict[int, _Fingerprint] = {}
+        self._marks: dict[str, _Fingerprint] = {}
 
     def keeps(self, place: int) -> bool:
         """Return whether the candidate at this place of `ranked` is the newest of its group of copies."""
@@ -76,6 +76,10 @@ class Folding:
             kept = self._newest(group) if len(group) > 1 else group
             self._verdicts.update({member: member in kept for member in group})
         return self._verdicts[place]
+
+    def is_known_copy(self, place: int) -> bool:
+        """Return whether what was asked so far has shown that the result is not kept."""
+        return self._verdicts.get(place) is False
 
     def _newest(self, group: Sequence[int]) -> list[int]:
         kept: list[int] = []
@@ -90,24 +94,26 @@ class Folding:
 
     def _related(self, place: int) -> list[int]:
         # Copies of copies of copies: nobody else has a say in who stands for them.
-        found, asked, waiting = {place}, set[_Fingerprint](), [place]
+        found, asked, waiting = {place}, set[str](), [place]
         while waiting:
             member = waiting.pop()
-            if self._marks.get(member) in asked:
+            if self.ranked[member].content in asked:
                 continue
+            asked.add(self.ranked[member].content)
             near = self._near(member)
             if len(near) > 1:
                 mark = self._mark(member)
-                asked.add(mark)
                 new = {other for other in near if other not in found and _alike(mark, self._mark(other))}
                 found |= new
                 waiting += new
         return sorted(found)
 
     def _mark(self, place: int) -> _Fingerprint:
-        mark = self._marks.get(place)
+        # By their text: where there are copies, many are the same to the letter.
+        content = self.ranked[place].content
+        mark = self._marks.get(content)
         if mark is None:
-            mark = self._marks[place] = _fingerprint(self.ranked[place].content)
+            mark = self._marks[content] = _fingerprint(content)
         return mark
 
     def _near(self, place: int) -> list[int]:
@@ -125,7 +131,8 @@ class Folding:
 
     @cached_property
     def _words(self) -> list[list[str]]:
-        return [_words(candidate.content) for candidate in self.ranked]
+        known = {content: _words(content) for content in {candidate.content for candidate in self.ranked}}
+        return [known[candidate.content] for candidate in self.ranked]
 
     @cached_property
     def _frequency(self) -> Counter[str]:
@@ -178,6 +185,8 @@ def _overlap(one: frozenset[str], other: frozenset[str]) -> bool:
 
 
 def _alike(one: _Fingerprint, other: _Fingerprint) -> bool:
+    if one is other:
+        return True
     if one.exact != other.exact or not _overlap(one.terms, other.terms):
         return False
     common = one.terms & other.terms

@@ -371,3 +371,5 @@ def test_copies_are_looked_for_among_as_many_as_the_block_could_hold(monkeypatch
     build_context(all_different([20] * 100), token_budget=600)
     build_context(all_different([20] * 99 + [1]), token_budget=200)
     assert asked == [MIN_COMPARED, 50, MIN_COMPARED, 100]
+    build_context(all_different([20] * 30) * 3, token_budget=200)
+    assert asked[4:] == [90], "a text that comes again does not count again"

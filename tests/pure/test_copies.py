@@ -178,6 +178,19 @@ def test_it_does_not_matter_what_is_asked_about_first(drawn: list[tuple[str, int
     )
 
 
+def test_text_that_comes_again_is_taken_apart_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    take_apart = copies._fingerprint
+
+    def noting(text: str) -> object:
+        taken.append(text)
+        return take_apart(text)
+
+    monkeypatch.setattr(copies, "_fingerprint", noting)
+    assert len(fold_copies(found(*["Ann likes green tea"] * 20, *["Ann likes black tea"] * 20))) == 2
+    assert sorted(taken) == ["Ann likes black tea", "Ann likes green tea"]
+
+
 def test_result_without_relatives_is_not_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     folding = Folding(found("likes tea", "lives in Oslo", "owns a cat", "likes  tea"))
     taken_apart: list[str] = []
