@@ -241,16 +241,10 @@ async def test_search_is_never_short_where_the_service_stops(memory: AsyncMemory
 async def test_batch_that_fails_is_taken_back(memory: AsyncMemory, service: Mem0Service) -> None:
     await memory.add(content="was there", user_id="ann", key="k")
     before = {id_: dict(kept) for id_, kept in service.memories.items()}
-    steps: list[int] = []
-
-    def progress(done: int, total: int) -> None:
-        steps.append(done)
-        if done == 2:
-            service.faults.append((402, {}, {}))
-
+    service.unpaid = "three"
     items = [{"content": "one"}, {"content": "now here", "key": "k"}, {"content": "three"}]
     with pytest.raises(ProviderError) as caught:
-        await memory.add_many(items, user_id="ann", on_progress=progress)
+        await memory.add_many(items, user_id="ann")
     assert caught.value.details is not None
     assert "status" in caught.value.details or "left" in caught.value.details
     assert len(service.memories) == len(before)

@@ -446,14 +446,10 @@ async def test_search_is_never_short_where_the_service_stops(memory: AsyncMemory
 
 async def test_batch_that_fails_is_taken_back(memory: AsyncMemory, service: SupermemoryService) -> None:
     await memory.add(content="was there", user_id="ann", key="k")
-
-    def progress(done: int, total: int) -> None:
-        if done == 2:
-            service.faults.append((402, {}, {}))
-
+    service.unpaid = "t39"
     items = [{"content": "one"}, {"content": "now here", "key": "k"}, *({"content": f"t{n}"} for n in range(40))]
     with pytest.raises(ProviderError):
-        await memory.add_many(items, user_id="ann", on_progress=progress)
+        await memory.add_many(items, user_id="ann")
     [kept] = service.documents.values()
     assert kept.sent == "was there"
 

@@ -37,6 +37,7 @@ class Mem0Service:
         outcome: What becomes of an event: SUCCEEDED or FAILED.
         extracted: What the language model makes of a text.
         gate: While it is clear, requests wait.
+        unpaid: Requests with this text are refused for want of money.
         untold: What requests with this text do is done, and no reply is ever sent.
         requests: Method and path of each request.
     """
@@ -53,6 +54,7 @@ class Mem0Service:
         self.bodies: list[Any] = []
         self.looks, self.outcome = 2, "SUCCEEDED"
         self.extracted = ["User likes tea"]
+        self.unpaid: str | None = None
         self.untold: str | None = None
         self.closing = threading.Event()
         self.gate = threading.Event()
@@ -84,6 +86,8 @@ class Mem0Service:
                 return 401, {"detail": "Invalid API key."}, {}
             if self.faults and path != "/v1/ping/":
                 return self.faults.pop(0)
+            if self.unpaid is not None and self.unpaid in json.dumps(body):
+                return 402, {}, {}
             if path.startswith("/v1/entities/"):
                 query = {name: value for name, value in query.items() if name not in ("page", "page_size")}
             faults = self._contract.faults_of_request(method, path, query, body)

@@ -60,6 +60,7 @@ class SupermemoryService:
         refused: Places of documents that a batch does not take, in a reply that is a success.
         own_ids: Whether replies name documents by ids of the service.
         gate: While it is clear, requests wait.
+        unpaid: Requests with this text are refused for want of money.
         untold: What requests with this text do is done, and no reply is ever sent.
         fetched: Addresses that the service was told to fetch.
         requests: Method and path of each request.
@@ -76,6 +77,7 @@ class SupermemoryService:
         self.fetched: list[str] = []
         self.requests: list[tuple[str, str]] = []
         self.bodies: list[Any] = []
+        self.unpaid: str | None = None
         self.untold: str | None = None
         self.closing = threading.Event()
         self.gate = threading.Event()
@@ -110,6 +112,8 @@ class SupermemoryService:
                 return 401, {"error": "Unauthorized"}, {}
             if self.faults:
                 return self.faults.pop(0)
+            if self.unpaid is not None and self.unpaid in json.dumps(body):
+                return 402, {}, {}
             faults = self._contract.faults_of_request(method, path, query, body)
             if faults:
                 self.broken += faults

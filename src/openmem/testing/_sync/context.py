@@ -42,7 +42,8 @@ class ContextRules(Rules):
         for query in ("tea", "tea at home", f"tea on {days(-1):%Y-%m-%d}"):
             block = memory.context(query, "ann")
             found = memory.search(query, "ann", limit=100)
-            assert [(one.memory_id, one.score) for one in block.citations] == [(r.memory.id, r.score) for r in found]
+            assert [one.memory_id for one in block.citations] == [result.memory.id for result in found]
+            assert [one.score for one in block.citations] == pytest.approx([result.score for result in found], abs=1e-6)
 
     def test_context_without_memories_is_empty(self, memory: Memory) -> None:
         """Nothing to say gives empty text, no citations and no tokens; not a frame around nothing.
