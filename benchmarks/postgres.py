@@ -81,7 +81,7 @@ async def _requests(stores: Stores, corpus: Corpus, quick: bool) -> list[Line]:
     try:
         from benchmarks.postgres_requests import request_lines
     except ImportError as error:
-        note(f"requests are left out ({error.name} is missing): pip install --group bench")
+        note(f"requests are left out ({error.name} is missing): make bench-postgres installs it")
         return []
     rounds = 200 if quick else 500
     return await request_lines(stores, corpus.queries(rounds + 1), rounds, 1_000 if quick else 10_000)

@@ -182,11 +182,11 @@ async def _rivals(databases: dict[str, str], vectors: Known, folder: Path) -> li
     try:
         rivals.append(Mem0(databases[Mem0.name], vectors, folder))
     except ImportError as error:
-        note(f"mem0 is left out ({error.name} is missing): pip install --group bench")
+        note(f"mem0 is left out ({error.name} is missing): make bench-postgres installs it")
     try:
         rivals.append(await LangGraph(databases[LangGraph.name], vectors).open())
     except ImportError as error:
-        note(f"LangGraph is left out ({error.name} is missing): pip install --group bench")
+        note(f"LangGraph is left out ({error.name} is missing): make bench-postgres installs it")
     return rivals
 
 

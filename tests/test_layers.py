@@ -21,16 +21,18 @@ THINKING = (
 
 # From the ground up. A room may import itself and those named after it.
 ROOMS = {
-    "words": {"words"},
-    "thinking": {"thinking", "words"},
-    "pipes": {"pipes", "thinking", "words"},
-    "plugs": {"plugs", "thinking", "words"},
-    "doing": {"doing", "plugs", "pipes", "thinking", "words"},
-    "face": {"face", "doing", "plugs", "pipes", "thinking", "words"},
-    "doors": {"doors", "face"},
-    "kit": {"kit", "face", "doing", "plugs", "pipes", "thinking", "words"},
+    "ground": {"ground"},
+    "words": {"words", "ground"},
+    "thinking": {"thinking", "words", "ground"},
+    "pipes": {"pipes", "thinking", "words", "ground"},
+    "plugs": {"plugs", "thinking", "words", "ground"},
+    "doing": {"doing", "plugs", "pipes", "thinking", "words", "ground"},
+    "face": {"face", "doing", "plugs", "pipes", "thinking", "words", "ground"},
+    "doors": {"doors", "face", "ground"},
+    "kit": {"kit", "face", "doing", "plugs", "pipes", "thinking", "words", "ground"},
 }
 HOMES = {
+    "extras": "ground",  # how to install what is missing: also for those who miss everything else
     **dict.fromkeys(WORDS.split(), "words"),
     **dict.fromkeys(THINKING.split(), "thinking"),
     "_io": "pipes",

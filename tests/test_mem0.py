@@ -31,5 +31,5 @@ def test_mem0_sends_nothing_and_is_imported_by_the_first_verb(tmp_path: Path) ->
 
 def test_missing_sdk_is_named_at_construction(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openmem._io.mem0, "find_spec", lambda name: None)
-    with pytest.raises(InvalidRequestError, match=r"pip install 'openmem\[mem0\]'"):
+    with pytest.raises(InvalidRequestError, match=r"pip install 'openmem-sdk\[mem0\]'"):
         Memory("mem0", api_key="k")

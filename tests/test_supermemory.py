@@ -14,7 +14,7 @@ from tests.vendor.supermemory import NEEDED
 
 def test_missing_sdk_is_named_at_construction(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openmem._io.supermemory, "find_spec", lambda name: None)
-    with pytest.raises(InvalidRequestError, match=r"pip install 'openmem\[supermemory\]'"):
+    with pytest.raises(InvalidRequestError, match=r"pip install 'openmem-sdk\[supermemory\]'"):
         Memory("supermemory", api_key="k")
 
 

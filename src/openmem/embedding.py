@@ -74,7 +74,7 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FastEmbed:
-    """A model on this machine, run by the fastembed package. Needs `pip install 'openmem[local]'`.
+    """A model on this machine, run by the fastembed package. Needs the extra `local`.
 
     Args:
         model: A name from fastembed's list of models.

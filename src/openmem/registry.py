@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from typing import Any, Final
 
 from openmem.errors import InvalidRequestError, UnsupportedProviderError
+from openmem.extras import pip_install, requirement
 
 ENTRY_POINT_GROUP: Final = "openmem.providers"
 
@@ -24,7 +25,7 @@ class ProviderSpec:
         name: What users pass as `provider=`.
         async_provider: `package.module:Class`, a subclass of `AsyncProvider`.
         provider: The same for `Provider`; `None` if there is no such form.
-        extra: What to install when a module of the provider is missing, such as `openmem[postgres]`.
+        extra: What to install when a module of the provider is missing, such as `openmem-sdk[postgres]`.
     """
 
     name: str
@@ -43,7 +44,7 @@ BUILT_IN: Final[dict[str, ProviderSpec]] = {
         "postgres",
         "openmem._async.providers.postgres:AsyncPostgresProvider",
         "openmem._sync.providers.postgres:PostgresProvider",
-        "openmem[postgres]",
+        requirement("postgres"),
     ),
     "passthrough": ProviderSpec(
         "passthrough",
@@ -54,19 +55,19 @@ BUILT_IN: Final[dict[str, ProviderSpec]] = {
         "mem0",
         "openmem._async.providers.mem0:AsyncMem0Provider",
         "openmem._sync.providers.mem0:Mem0Provider",
-        "openmem[mem0]",
+        requirement("mem0"),
     ),
     "supermemory": ProviderSpec(
         "supermemory",
         "openmem._async.providers.supermemory:AsyncSupermemoryProvider",
         "openmem._sync.providers.supermemory:SupermemoryProvider",
-        "openmem[supermemory]",
+        requirement("supermemory"),
     ),
     "letta": ProviderSpec(
         "letta",
         "openmem._async.providers.letta:AsyncLettaProvider",
         "openmem._sync.providers.letta:LettaProvider",
-        "openmem[letta]",
+        requirement("letta"),
     ),
 }
 
@@ -110,7 +111,7 @@ def _load(spec: ProviderSpec, reference: str) -> Any:
         if spec.extra is None:
             raise
         raise InvalidRequestError(
-            f"provider {spec.name!r} needs the module {error.name!r}: pip install '{spec.extra}'",
+            f"provider {spec.name!r} needs the module {error.name!r}: {pip_install(spec.extra)}",
             provider=spec.name,
         ) from error
 

@@ -344,7 +344,7 @@ async def test_refused_options_are_named(service: LettaService, monkeypatch: pyt
     with pytest.raises(InvalidRequestError, match="LETTA_API_KEY"):
         AsyncMemory("letta")
     monkeypatch.setattr("openmem._io.letta.find_spec", lambda name: None)
-    with pytest.raises(InvalidRequestError, match=r"pip install 'openmem\[letta\]'"):
+    with pytest.raises(InvalidRequestError, match=r"pip install 'openmem-sdk\[letta\]'"):
         AsyncMemory("letta", api_key=KEY)
 
 

@@ -90,7 +90,7 @@ def test_no_choice_is_the_local_model_only_where_it_is_installed(monkeypatch: py
 
 def test_local_model_that_is_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fastembed", None)
-    with pytest.raises(InvalidRequestError, match=r"pip install 'openmem\[local\]'"):
+    with pytest.raises(InvalidRequestError, match=r"pip install 'openmem-sdk\[local\]'"):
         resolve_embedder("fastembed")
 
 

@@ -337,7 +337,7 @@ def test_refused_options_are_named(service: LettaService, monkeypatch: pytest.Mo
     with pytest.raises(InvalidRequestError, match="LETTA_API_KEY"):
         Memory("letta")
     monkeypatch.setattr("openmem._io.letta.find_spec", lambda name: None)
-    with pytest.raises(InvalidRequestError, match=r"pip install 'openmem\[letta\]'"):
+    with pytest.raises(InvalidRequestError, match=r"pip install 'openmem-sdk\[letta\]'"):
         Memory("letta", api_key=KEY)
 
 

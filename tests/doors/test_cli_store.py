@@ -169,10 +169,10 @@ def test_command_without_its_extra_says_what_to_install() -> None:
     code = "from openmem.cli import main; main()"
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, cwd=ROOT / "src")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "pip install 'openmem[cli]'" in done.stderr
+    assert "pip install 'openmem-sdk[cli]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_doctor_knows_every_extra() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert set(project["optional-dependencies"]) <= set(EXTRAS)
+    assert set(project["optional-dependencies"]) - {"all"} == set(EXTRAS)

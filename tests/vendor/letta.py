@@ -15,13 +15,14 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+from openmem.extras import install_extra
 from openmem.testing import HashEmbedder
 from tests.vendor.loopback import Loopback, Reply
 from tests.vendor.openapi import Contract
 
 KEY = "letta-not-a-real-key"
 FILE = "letta-0.16.8.json"
-NEEDED = "letta-client is not installed: pip install 'openmem[letta]'"
+NEEDED = f"letta-client is not installed: {install_extra('letta')}"
 
 _ID = r"{}-[0-9a-f]{{8}}-[0-9a-f]{{4}}-4[0-9a-f]{{3}}-[89ab][0-9a-f]{{3}}-[0-9a-f]{{12}}"
 _CONFIG = {"embedding_endpoint_type": "openai", "embedding_model": "text-embedding-3-small", "embedding_dim": 1536}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from openmem.extras import install_extra
 from openmem.testing import HashEmbedder
 
 # mem0 reads these when it is imported.
@@ -15,7 +16,7 @@ os.environ["MEM0_TELEMETRY"] = "False"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 DIM = HashEmbedder().dim
-NEEDED = "mem0ai is not installed: pip install 'openmem[mem0]'"
+NEEDED = f"mem0ai is not installed: {install_extra('mem0')}"
 
 
 def qdrant_config(folder: Path, collection: str = "kit") -> dict[str, Any]:

@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
+from openmem.extras import install_extra
 from openmem.testing import HashEmbedder
 from tests.vendor.loopback import Loopback, Reply
 from tests.vendor.openapi import Contract
 
 KEY = "sm-not-a-real-key"
 FILE = "supermemory-v5.json"
-NEEDED = "supermemory is not installed: pip install 'openmem[supermemory]'"
+NEEDED = f"supermemory is not installed: {install_extra('supermemory')}"
 STEPS = ["queued", "extracting", "chunking", "embedding", "indexing", "done"]
 PASSAGE = 400
 """The longest passage that is indexed as one, in characters."""

@@ -12,6 +12,7 @@ from openmem._io.concurrency import async_to_thread
 from openmem.candidates import Candidate, candidate_of
 from openmem.context import TokenCounter, build_context, is_quick
 from openmem.errors import UnsupportedCapabilityError
+from openmem.extras import install_extra
 from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings
@@ -163,5 +164,5 @@ class AsyncProvider:
 
     def needs_embedder(self, what: str) -> UnsupportedCapabilityError:
         """Return the error for something that takes vectors, when there is nothing to make them."""
-        message = f"{what} needs an embedder: give embedder=, or pip install 'openmem[local]'"
+        message = f"{what} needs an embedder: give embedder=, or {install_extra('local')}"
         return UnsupportedCapabilityError(message, provider=self.name)

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from openmem._io.letta_store import LettaStore
 from openmem._io.letta_wire import SDK
+from openmem.extras import install_extra
 
-MISSING: Final = "provider 'letta' needs the module 'letta_client': pip install 'openmem[letta]'"
+MISSING: Final = f"provider 'letta' needs the module 'letta_client': {install_extra('letta')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from openmem._io.concurrency import ThreadLock
 from openmem.embedding import FastEmbed, prefixes
 from openmem.embedding_batches import shortest_first
 from openmem.errors import InvalidRequestError, ProviderError
+from openmem.extras import install_extra
 from openmem.paths import user_cache_dir
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PROVIDER = "fastembed"
-NOT_INSTALLED = "the local embedder needs fastembed: pip install 'openmem[local]'"
+NOT_INSTALLED = f"the local embedder needs fastembed: {install_extra('local')}"
 
 _MOST_THREADS = 4
 _RETRY_LOAD_AFTER = 30.0

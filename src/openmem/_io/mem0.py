@@ -14,11 +14,12 @@ from openmem._io.mem0_errors import NAME, ask
 from openmem._io.mem0_hosted import Mem0Hosted, new_http_client
 from openmem._io.mem0_oss import Mem0Oss
 from openmem.errors import InvalidRequestError
+from openmem.extras import install_extra
 
 Mem0Backend = Mem0Hosted | Mem0Oss
 Mode = Literal["hosted", "oss"]
 
-MISSING: Final = "provider 'mem0' needs the module 'mem0': pip install 'openmem[mem0]'"
+MISSING: Final = f"provider 'mem0' needs the module 'mem0': {install_extra('mem0')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from openmem._io.postgres_drive import (
 from openmem._io.postgres_failure import Failure
 from openmem._io.postgres_options import PoolOptions
 from openmem.errors import InvalidRequestError
+from openmem.extras import install_extra
 from openmem.postgres_errors import PROVIDER, closed
 from openmem.sql.steps import Steps
 
@@ -282,5 +283,5 @@ def _seconds(deadline: Deadline) -> float | None:
 
 
 def _not_installed(error: ImportError) -> InvalidRequestError:
-    message = f"Postgres needs drivers that are not installed ({error.name}): pip install 'openmem[postgres]'"
+    message = f"Postgres needs drivers that are not installed ({error.name}): {install_extra('postgres')}"
     return InvalidRequestError(message, provider=PROVIDER)

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from openmem._io.supermemory_sending import SDK
 from openmem._io.supermemory_store import SupermemoryStore
+from openmem.extras import install_extra
 
-MISSING: Final = "provider 'supermemory' needs the module 'supermemory': pip install 'openmem[supermemory]'"
+MISSING: Final = f"provider 'supermemory' needs the module 'supermemory': {install_extra('supermemory')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,15 @@ import sys
 from importlib.util import find_spec
 from typing import Final
 
+from openmem.extras import install_extra
+
 _NEEDED: Final = ("typer", "rich")
 
 
 def main() -> None:
     """Run the command with the arguments of this process, and exit."""
     if any(find_spec(name) is None for name in _NEEDED):
-        sys.stderr.write("Error: the command omp needs typer and rich: pip install 'openmem[cli]'\n")
+        sys.stderr.write(f"Error: the command omp needs typer and rich: {install_extra('cli')}\n")
         raise SystemExit(1)
     from openmem.cli.app import app
 

@@ -16,6 +16,7 @@ import typer
 import openmem
 from openmem.cli import output
 from openmem.cli.session import FAILED, Session
+from openmem.extras import install_extra
 
 if TYPE_CHECKING:
     from openmem import Capabilities, Health, Memory, OMPError
@@ -31,6 +32,7 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "postgres": ("asyncpg", "psycopg"),
     "server": ("fastapi", "httptools", "prometheus_client", "uvicorn"),
     "supermemory": ("supermemory",),
+    "testing": ("hypothesis", "pytest", "pytest_asyncio"),
 }
 _REMEDIES: Final = {
     "unauthorized": "check the user and password in the URL, or OMP_API_KEY",
@@ -159,7 +161,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if name == "extras":
             yield name, ", ".join(f"{extra} {'yes' if there else 'no'}" for extra, there in value.items())
         elif name == "embedder":
-            advice = "" if facts["extras"]["local"] else " (pip install 'openmem[local]' adds search by meaning)"
+            advice = "" if facts["extras"]["local"] else f" ({install_extra('local')} adds search by meaning)"
             yield name, value or f"none: search by words only{advice}"
         elif name == "store":
             yield from ((f"store {part}", _shown(detail)) for part, detail in value.items())

@@ -6,13 +6,15 @@ from importlib.util import find_spec
 
 import typer
 
+from openmem.extras import install_extra
+
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 
 
 def serve(context: typer.Context) -> None:
     """Serve memories over HTTP; it takes the flags of omp-server."""
     if any(find_spec(name) is None for name in NEEDED):
-        typer.echo("Error: the server needs FastAPI and uvicorn: pip install 'openmem[server]'", err=True)
+        typer.echo(f"Error: the server needs FastAPI and uvicorn: {install_extra('server')}", err=True)
         raise typer.Exit(1)
     from openmem.server.command import main
 

