@@ -12,7 +12,7 @@ import pytest
 
 SRC = Path(__file__).resolve().parent.parent / "src"
 
-WORDS = "types errors checks scopes access requests keys"
+WORDS = "types errors checks scopes access requests keys strict_json"
 THINKING = (
     "analysis candidates columns context copies cursors dates drafting embedding embedding_batches embedding_vectors "
     "http_errors http_messages ids moving native paths portable postgres_errors quoting ranking server_place settings "

@@ -26,6 +26,7 @@ from openmem.checks import (
 from openmem.errors import InvalidRequestError
 from openmem.requests import Change, Draft
 from openmem.scopes import parse_scope
+from openmem.strict_json import is_nested_within
 from openmem.types import UNSET, MemoryInput, MemorySource
 
 MAX_EXTENSIONS: Final = 1_000_000
@@ -172,16 +173,11 @@ def _json_copy(value: object, name: str) -> tuple[str, Any]:
         copy = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequestError(f"{name} must hold finite JSON values: {error}") from None
-    if not _is_shallow(copy, MAX_DEPTH):
+    if not is_nested_within(copy, MAX_DEPTH):
         raise InvalidRequestError(f"{name} must be nested at most {MAX_DEPTH} levels deep")
     if _UNSTORABLE_JSON.search(text):
         raise InvalidRequestError(f"{name} must not contain NUL or lone surrogates")
     return text, copy
-
-
-def _is_shallow(value: object, levels: int) -> bool:
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return parts is None or (levels > 0 and all(_is_shallow(part, levels - 1) for part in parts))
 
 
 def _draft_of(item: object, owner: str | None) -> Draft:

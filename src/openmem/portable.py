@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from openmem.checks import check_id, check_time, check_version
 from openmem.drafting import make_draft
 from openmem.errors import InvalidRequestError
 from openmem.requests import Draft
+from openmem.strict_json import BYTE_ORDER_MARK, JsonError, load_json
 from openmem.types import MemoryInput, MemoryRecord
 
 FORMAT: Final = "omp-export"
@@ -60,6 +61,17 @@ def memory_line(memory: Mapping[str, Any]) -> str:
     return _dump({"memory": memory})
 
 
+def parse_lines(lines: Sequence[object], start: int) -> list[Draft]:
+    """Return the memories that lines hold, fully checked; headers and blank lines hold none.
+
+    Args:
+        lines: The lines, as `parse_line` takes them.
+        start: The number of the first one.
+    """
+    parsed = (parse_line(line, number) for number, line in enumerate(lines, start))
+    return [draft for draft in parsed if draft is not None]
+
+
 def parse_line(text: object, number: int) -> Draft | None:
     """Return the memory that a line holds, fully checked, or `None` for a header or a blank line.
 
@@ -74,6 +86,8 @@ def parse_line(text: object, number: int) -> Draft | None:
     try:
         if not isinstance(text, str):
             raise InvalidRequestError(f"must be text, not {type(text).__name__}")
+        if number == 1:  # editors put one at the beginning of a file
+            text = text.removeprefix(BYTE_ORDER_MARK)
         if not text or text.isspace():
             return None
         line = _load(text)
@@ -127,9 +141,9 @@ def _load(text: str) -> dict[str, Any]:
     if len(text) > MAX_LINE:
         raise InvalidRequestError(f"must have at most {MAX_LINE} characters, not {len(text)}")
     try:
-        value = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequestError(f"is not JSON: {error}") from None
+        value = load_json(text)
+    except JsonError as error:
+        raise InvalidRequestError(str(error)) from None
     if not isinstance(value, dict):
         raise InvalidRequestError('must be a header or an object such as {"memory": {…}}')
     return value
@@ -138,10 +152,6 @@ def _load(text: str) -> dict[str, Any]:
 def _whole(value: object) -> object:
     """Return 1 for 1.0, which is the same number to JSON."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON value")
 
 
 def _dump(value: Mapping[str, Any]) -> str:

@@ -156,7 +156,7 @@ def test_header_of_another_format_is_refused() -> None:
         ("text", "is not JSON"),
         ('{"memory": {"confidence": NaN}}', "is not JSON"),
         ('{"memory": {"confidence": -Infinity}}', "is not JSON"),
-        ("[" * 100_000, "is not JSON"),
+        ("[" * 100_000, "is nested too deeply"),
         ("[]", "must be a header or an object"),
         ("5", "must be a header or an object"),
         ("null", "must be a header or an object"),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
-from openmem import ServerStore
+from openmem import NewKey, ServerStore
 from openmem.server.callers import REMEMBERED
 from tests.server.running import Place, RouteOptions, running_with_store
 
@@ -41,6 +43,81 @@ def test_key_expires_to_the_moment_even_if_it_is_remembered(keyed_server: Place)
     assert status(keyed_server, key) == 200
     wait_for(keyed_server, key, 401)
     assert timedelta(0) <= datetime.now(UTC) - end < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("end", ["revoked", "expired"])
+def test_import_stores_nothing_more_once_its_key_does_not_work(keyed_server: Place, end: str) -> None:
+    user = f"user-{end}"
+    made = key_that_ends(keyed_server, user, end)
+    key = {"X-API-Key": made.secret}
+
+    def body() -> Iterator[bytes]:
+        yield lines_of(user, 0, 500)
+        wait_until_stored(keyed_server, user)
+        stop(keyed_server, made, end)
+        wait_for(keyed_server, key, 401)
+        yield lines_of(user, 500, 1_500)
+
+    reply = keyed_server.client.post("/import", content=body(), headers=key)
+    assert (reply.status_code, reply.json()["error"]["details"]["done"]["imported"]) == (401, 500)
+    assert count_of(keyed_server, user) == 500
+
+
+def test_import_that_only_ends_after_its_key_stores_nothing_more(keyed_server: Place) -> None:
+    made = key_that_ends(keyed_server, "late", "revoked")
+    key = {"X-API-Key": made.secret}
+
+    def body() -> Iterator[bytes]:
+        yield lines_of("late", 0, 10)
+        stop(keyed_server, made, "revoked")
+        wait_for(keyed_server, key, 401)
+
+    assert keyed_server.client.post("/import", content=body(), headers=key).status_code == 401
+    assert count_of(keyed_server, "late") == 0
+
+
+def test_export_breaks_off_once_its_key_does_not_work(keyed_server: Place) -> None:
+    reader = keyed_server.key()
+    text = "".join(line_of("much", number, "x" * 40_000) for number in range(1_000))
+    assert keyed_server.client.post("/import", content=text, headers=reader).json()["imported"] == 1_000
+    made = key_that_ends(keyed_server, "much", "revoked")
+    with keyed_server.client.stream("GET", "/export", headers={"X-API-Key": made.secret}) as reply:
+        parts = reply.iter_raw()
+        got = len(next(parts))
+        stop(keyed_server, made, "revoked")
+        wait_for(keyed_server, {"X-API-Key": made.secret}, 401)
+        with pytest.raises(httpx.RemoteProtocolError):
+            got += sum(map(len, parts))
+    assert got < len(text)
+
+
+def key_that_ends(place: Place, user: str, end: str) -> NewKey:
+    expires = datetime.now(UTC) + timedelta(seconds=2) if end == "expired" else None
+    return place.store.create_key(app="a", user_id=user, grants=["read:*", "write:*"], expires_at=expires)
+
+
+def stop(place: Place, made: NewKey, end: str) -> None:
+    if end == "revoked":
+        place.store.revoke_key(made.info.id)
+
+
+def line_of(user: str, number: int, content: str = "x") -> str:
+    record = {"id": f"{user}-{number}", "user_id": user, "content": content, "created_at": "2026-01-01T00:00:00Z"}
+    return json.dumps({"memory": record}) + "\n"
+
+
+def lines_of(user: str, start: int, end: int) -> bytes:
+    return "".join(line_of(user, number) for number in range(start, end)).encode()
+
+
+def count_of(place: Place, user: str) -> int:
+    return place.client.get(f"/export?user_id={user}", headers=place.key()).text.count("\n") - 1
+
+
+def wait_until_stored(place: Place, user: str) -> None:
+    started = time.monotonic()
+    while not count_of(place, user):
+        assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("why", ["unknown", "expired", "revoked"])

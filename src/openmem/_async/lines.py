@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from openmem._async.provider import AsyncProvider
 from openmem._io.call import Call
-from openmem._io.concurrency import AsyncBatches
+from openmem._io.concurrency import AsyncBatches, async_to_thread
 from openmem.errors import OMPError
-from openmem.portable import header_line, parse_line, record_line
-from openmem.types import ExportPage, ImportConflict, ImportReport
+from openmem.portable import header_line, parse_lines, record_line
+from openmem.types import ExportPage, ImportConflict, ImportReport, MemoryRecord
 from openmem.validation import MAX_LIST
+
+BATCH_CHARACTERS: Final = 1_000_000
+"""The line that brings a batch of an import to this size is its last: parsed, it may take thirty times its length."""
 
 
 async def export(
@@ -20,7 +24,7 @@ async def export(
     if user_id is None and call.access is not None:
         user_id = call.access.user_id
     records, following = await provider.export(user_id, cursor, limit, call)
-    lines = [record_line(record) for record in records]
+    lines = await async_to_thread(_lines_of, records)
     if cursor is None:
         said = await provider.capabilities(call)  # behind a server, whose memories it has
         lines.insert(0, header_line(call.now, said.provider, user_id))
@@ -37,10 +41,9 @@ async def import_(
     """Store the memories of some lines, batch by batch; after each, `on_progress` gets the report so far."""
     report, read = ImportReport(), 0
     try:
-        while lines := await source.take(MAX_LIST):
-            parsed = [parse_line(line, number) for number, line in enumerate(lines, read + 1)]
+        while lines := await source.take(MAX_LIST, BATCH_CHARACTERS):
+            drafts = await async_to_thread(parse_lines, lines, read + 1)
             read += len(lines)
-            drafts = [draft for draft in parsed if draft is not None]
             if drafts:
                 report.include(await provider.import_(drafts, conflict, new_call()))
             if on_progress is not None:
@@ -49,3 +52,7 @@ async def import_(
         error.details = {**(error.details or {}), "done": report.model_dump()}
         raise
     return report
+
+
+def _lines_of(records: Sequence[MemoryRecord]) -> list[str]:
+    return [record_line(record) for record in records]

@@ -61,7 +61,8 @@ class AsyncPortable(AsyncClient):
     ) -> ImportReport:
         """Store the memories of an export under their own ids, times and versions.
 
-        Lines are read and stored in batches of 500, each in one piece, so an export of any size takes little memory.
+        Lines are read and stored in batches of 500, or of about a million characters, each in one piece:
+        an export of any size takes little memory.
 
         Args:
             lines: Lines that `export` made.

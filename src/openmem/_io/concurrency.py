@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
+import math
 import os
 import threading
 import time
@@ -106,16 +107,23 @@ class AsyncBatches(Generic[T]):
         else:
             self._now: Iterator[T] = iter(items)
 
-    async def take(self, count: int) -> list[T]:
-        """Return the next `count` items, fewer at the end, none after it."""
+    async def take(self, count: int, size: int | None = None) -> list[T]:
+        """Return the next `count` items, fewer at the end, none after it.
+
+        Args:
+            count: How many at most.
+            size: The item that brings their texts to so many characters is the last.
+        """
         if self._later is None:
-            return list(itertools.islice(self._now, count))
+            return _take(self._now, count, size)
         batch: list[T] = []
-        while len(batch) < count:
+        room = math.inf if size is None else size
+        while len(batch) < count and room > 0:
             try:
                 batch.append(await anext(self._later))
             except StopAsyncIteration:
                 break
+            room -= _size_of(batch[-1])
         return batch
 
 
@@ -131,9 +139,30 @@ class Batches(Generic[T]):
         _check_many(items, (Iterable,), name)
         self._now = iter(items)
 
-    def take(self, count: int) -> list[T]:
-        """Return the next `count` items, fewer at the end, none after it."""
-        return list(itertools.islice(self._now, count))
+    def take(self, count: int, size: int | None = None) -> list[T]:
+        """Return the next `count` items, fewer at the end, none after it.
+
+        Args:
+            count: How many at most.
+            size: The item that brings their texts to so many characters is the last.
+        """
+        return _take(self._now, count, size)
+
+
+def _take(items: Iterator[T], count: int, size: int | None) -> list[T]:
+    if size is None:
+        return list(itertools.islice(items, count))
+    batch: list[T] = []
+    for item in itertools.islice(items, count):
+        batch.append(item)
+        size -= _size_of(item)
+        if size <= 0:
+            break
+    return batch
+
+
+def _size_of(item: object) -> int:
+    return len(item) if isinstance(item, str) else 0
 
 
 async def async_gather(*thunks: Callable[[], Awaitable[T]]) -> list[T]:

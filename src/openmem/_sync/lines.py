@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from openmem._io.call import Call
-from openmem._io.concurrency import Batches
+from openmem._io.concurrency import Batches, to_thread
 from openmem._sync.provider import Provider
 from openmem.errors import OMPError
-from openmem.portable import header_line, parse_line, record_line
-from openmem.types import ExportPage, ImportConflict, ImportReport
+from openmem.portable import header_line, parse_lines, record_line
+from openmem.types import ExportPage, ImportConflict, ImportReport, MemoryRecord
 from openmem.validation import MAX_LIST
+
+BATCH_CHARACTERS: Final = 1_000_000
+"""The line that brings a batch of an import to this size is its last: parsed, it may take thirty times its length."""
 
 
 def export(provider: Provider, user_id: str | None, cursor: str | None, limit: int, call: Call) -> ExportPage:
@@ -19,7 +23,7 @@ def export(provider: Provider, user_id: str | None, cursor: str | None, limit: i
     if user_id is None and call.access is not None:
         user_id = call.access.user_id
     records, following = provider.export(user_id, cursor, limit, call)
-    lines = [record_line(record) for record in records]
+    lines = to_thread(_lines_of, records)
     if cursor is None:
         said = provider.capabilities(call)  # behind a server, whose memories it has
         lines.insert(0, header_line(call.now, said.provider, user_id))
@@ -36,10 +40,9 @@ def import_(
     """Store the memories of some lines, batch by batch; after each, `on_progress` gets the report so far."""
     report, read = ImportReport(), 0
     try:
-        while lines := source.take(MAX_LIST):
-            parsed = [parse_line(line, number) for number, line in enumerate(lines, read + 1)]
+        while lines := source.take(MAX_LIST, BATCH_CHARACTERS):
+            drafts = to_thread(parse_lines, lines, read + 1)
             read += len(lines)
-            drafts = [draft for draft in parsed if draft is not None]
             if drafts:
                 report.include(provider.import_(drafts, conflict, new_call()))
             if on_progress is not None:
@@ -48,3 +51,7 @@ def import_(
         error.details = {**(error.details or {}), "done": report.model_dump()}
         raise
     return report
+
+
+def _lines_of(records: Sequence[MemoryRecord]) -> list[str]:
+    return [record_line(record) for record in records]

@@ -17,7 +17,7 @@ from openmem.server.parameters import Parameters
 from openmem.server.waiting import clock, within
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope
+    from starlette.types import Message, Receive, Scope
 
     from openmem.server.service import Service
 
@@ -133,6 +133,21 @@ class Exchange:
             return value.decode()
         except UnicodeDecodeError:
             raise InvalidRequestError(f"the header {name} must be UTF-8") from None
+
+    async def check_key(self) -> None:
+        """Check again that the key works, in the middle of a stream: it may have been revoked, or have expired.
+
+        Raises:
+            UnauthorizedError: It does not work any more, at most two seconds after its revocation.
+        """
+        self.caller = await self.in_time(self.service.callers.identify(self.scope["headers"]), least=LEAST)
+
+    async def receive_while_allowed(self) -> Message:
+        """Return the next part of a long body; for one that brings anything, or ends it, the key must still work."""
+        message = await self.receive()
+        if not message.get("more_body") or not message["body"].isspace():
+            await self.check_key()
+        return message
 
     def memory(self, seed: Seed | None = None) -> AsyncMemory:
         """Return the memory as the caller may use it.

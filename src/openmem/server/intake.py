@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from openmem import ImportReport
 from openmem.server.exchange import Exchange
 from openmem.server.journal import Touched, is_open
+from openmem.server.waiting import in_thread
 
 _NOTHING: Final = ImportReport()
+_MARK: Final = "\ufeff"  # of the order of bytes, which the first line of a file may begin with
 
 
 class Intake:
@@ -29,7 +31,7 @@ class Intake:
         self._source = lines
         self._batch: list[str] = []
         self._done = _NOTHING
-        self._due: dict[str, list[Touched]] = {}
+        self._due: list[tuple[str, list[str], bool]] = []
 
     async def lines(self) -> AsyncIterator[str]:
         """Yield the lines; who asks for one has done with the batches before."""
@@ -62,15 +64,19 @@ class Intake:
         """
         if failure is not None and is_open(failure):
             self._take("add", named=True)
-        due, self._due = self._due, {}
-        for action, touched in due.items():
+        due, self._due = self._due, []
+        for action, lines, named in due:
+            touched = await in_thread(_targets, lines, named)
             await self._exchange.service.journal.enter(self._exchange, action, *touched)
 
     def _take(self, action: str, *, named: bool) -> None:
         """Make entries due for the memories of the batch; copies have ids that are not in the lines."""
-        memories = [json.loads(line).get("memory") for line in self._batch if line.strip()]
-        touched = [_target(memory, named) for memory in memories if memory is not None]
-        self._due.setdefault(action, []).extend(touched)
+        self._due.append((action, [*self._batch], named))
+
+
+def _targets(lines: Sequence[str], named: bool) -> list[Touched]:
+    memories = [json.loads(line.removeprefix(_MARK)).get("memory") for line in lines if line.strip()]
+    return [_target(memory, named) for memory in memories if memory is not None]
 
 
 def _target(memory: dict[str, Any], named: bool) -> Touched:

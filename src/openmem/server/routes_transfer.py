@@ -12,6 +12,7 @@ from openmem.server.exchange import Exchange
 from openmem.server.intake import Intake
 from openmem.server.journal import Touched
 from openmem.server.replies import Reply, Stream, model_reply
+from openmem.server.waiting import in_thread
 
 LINES_PER_PAGE: Final = 200
 
@@ -38,7 +39,7 @@ async def import_memories(exchange: Exchange) -> Reply:
     check_lines_type(exchange.header("content-type"), exchange.header("content-encoding"))
     exchange.caller.access.need("write", None)  # before a long body is read for nothing
     conflict = cast("Any", exchange.query.word("conflict", "skip"))
-    memory, lines = exchange.memory(), lines_of(exchange.receive)
+    memory, lines = exchange.memory(), lines_of(exchange.receive_while_allowed)
     if not await exchange.service.journal.needed():
         return model_reply(await memory.import_(lines, conflict=conflict))
     intake = Intake(exchange, lines)
@@ -56,6 +57,7 @@ async def _rest(
 ) -> AsyncGenerator[bytes, None]:
     yield _bytes_of(page)
     while page.next_cursor is not None:
+        await exchange.check_key()
         page = await memory.export(user_id, cursor=page.next_cursor, limit=LINES_PER_PAGE)
         await _enter(exchange, user_id, page)
         yield _bytes_of(page)
@@ -64,10 +66,13 @@ async def _rest(
 async def _enter(exchange: Exchange, user_id: str | None, page: ExportPage) -> None:
     """Enter a page for each user on it, or for the one who has nothing."""
     if await exchange.service.journal.needed():
-        memories = [json.loads(line).get("memory") for line in page.lines]
-        users = dict.fromkeys(memory["user_id"] for memory in memories if memory is not None)
-        whose = [*users] or ([] if user_id is None else [user_id])
+        whose = await in_thread(_users_of, page) or ([] if user_id is None else [user_id])
         await exchange.service.journal.enter(exchange, "list", *map(Touched, whose))
+
+
+def _users_of(page: ExportPage) -> list[str]:
+    memories = [json.loads(line).get("memory") for line in page.lines]
+    return [*dict.fromkeys(memory["user_id"] for memory in memories if memory is not None)]
 
 
 def _bytes_of(page: ExportPage) -> bytes:

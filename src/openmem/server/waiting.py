@@ -26,6 +26,11 @@ async def within(work: Awaitable[T], seconds: float | None) -> T:
         return await work
 
 
+async def in_thread(function: Callable[..., T], *args: Any) -> T:
+    """Return what a plain function returns that would hold the event loop for long."""
+    return await asyncio.to_thread(function, *args)
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on an event loop of its own."""
     return asyncio.run(work)
