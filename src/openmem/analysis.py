@@ -14,6 +14,8 @@ from typing import Final
 
 import snowballstemmer
 
+from openmem.normalization import normalized
+
 STOP_WORDS: Final = frozenset(
     [
         "a",
@@ -105,10 +107,13 @@ _POSSESSIVE = re.compile(r"['’]s\b|['’]")
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+# No suffix is as long as what lies between the two, so of a longer word the stemmer cannot change the beginning.
+_LONGEST_STEMMED: Final = 2 * MAX_TERM_LENGTH
 _STEMS_KEPT: Final = 100_000
+_LETTERS_KEPT: Final = 2_000_000
 
-_stemmer = snowballstemmer.stemmer("english")
 _stems: dict[str, str] = {}
+_letters = 0
 
 
 def terms_of(text: str, tags: Iterable[str] = ()) -> list[str]:
@@ -134,22 +139,36 @@ def words_of(text: str) -> list[str]:
 
 
 def stem(word: str) -> str:
-    """Return the stem of a lower-cased word; equal words always have equal stems."""
+    """Return the stem of a lower-cased word; equal words always have equal stems.
+
+    The stems of the words met last are kept for all users of the process: up to 100,000 words of 2,000,000 letters
+    together, none of more than 64.
+    """
     known = _stems.get(word)
     if known is not None:
         return known
-    if len(_stems) >= _STEMS_KEPT:
-        _stems.clear()
+    if len(word) > _LONGEST_STEMMED:
+        return word[:MAX_TERM_LENGTH]
     # A stemmer keeps the word it works on, so threads must not share one; making one is cheap enough.
     found = snowballstemmer.stemmer("english").stemWord(word) if word.isascii() else word
     found = found[:MAX_TERM_LENGTH]
-    _stems[word] = found
+    if len(word) <= MAX_TERM_LENGTH:
+        _keep(word, found)
     return found
 
 
+def _keep(word: str, found: str) -> None:
+    global _letters
+    if len(_stems) >= _STEMS_KEPT or _letters >= _LETTERS_KEPT:
+        _stems.clear()
+        _letters = 0
+    _stems[word] = found
+    _letters += len(word)
+
+
 def _fold(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return unicodedata.normalize("NFC", "".join(c for c in decomposed if not unicodedata.combining(c)))
+    decomposed = normalized("NFKD", text.casefold())
+    return normalized("NFC", "".join(c for c in decomposed if not unicodedata.combining(c)))
 
 
 def _pairs(run: str) -> list[str]:

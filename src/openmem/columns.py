@@ -25,6 +25,7 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 
 ALWAYS: Final = np.iinfo(np.int64).max
 NEVER: Final = np.iinfo(np.int64).min
+ENTRY_BYTES: Final = 1_000  # of an entry beside its arrays, roughly
 COLUMN_NAMES: Final = (
     "rid",
     "created_at",
@@ -79,11 +80,14 @@ class Columns:
         known = own[found] == rids
         return found[known], known
 
+    def tagged(self, tag: str) -> Ints:
+        """Return where the rows stand that carry the tag."""
+        return self.locate(self.tags[tag])[0] if tag in self.tags else np.empty(0, dtype=np.int64)
+
     def tag_mask(self, tag: str) -> Mask:
         """Return which rows carry the tag."""
         mask = np.zeros(len(self), dtype=np.bool_)
-        if tag in self.tags:
-            mask[self.locate(self.tags[tag])[0]] = True
+        mask[self.tagged(tag)] = True
         return mask
 
     def visible(
@@ -159,17 +163,21 @@ class Vectors:
 
 @dataclass(slots=True)
 class UserEntry:
-    """What is kept for one user; `lock` is held while it is brought up to date."""
+    """What is kept for one user; `lock` is held while it is brought up to date.
+
+    `counted` is what the cache has counted of it, in bytes, and belongs to the cache.
+    """
 
     lock: AbstractContextManager[Any]
     columns: Columns | None = None
     vectors: dict[int, Vectors] = field(default_factory=dict)
+    counted: int = 0
 
     @property
     def nbytes(self) -> int:
         """Memory taken, in bytes."""
         own = self.columns.nbytes if self.columns else 0
-        return own + sum(vectors.nbytes for vectors in list(self.vectors.values()))
+        return ENTRY_BYTES + own + sum(vectors.nbytes for vectors in list(self.vectors.values()))
 
 
 class UserCache:
@@ -185,6 +193,12 @@ class UserCache:
         self._new_lock = new_lock
         self._lock = new_lock()
         self._entries: OrderedDict[int, UserEntry] = OrderedDict()
+        self._total = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory taken by all entries, in bytes, as of when each of them was last counted."""
+        return self._total
 
     def entry(self, user_no: int) -> UserEntry:
         """Return a user's entry, which becomes the newest."""
@@ -195,13 +209,26 @@ class UserCache:
             self._entries.move_to_end(user_no)
             return entry
 
-    def trim(self) -> None:
-        """Forget the oldest entries until what is left fits."""
+    def forget(self, user_no: int) -> None:
+        """Drop what is kept of a user."""
         with self._lock:
-            total = sum(entry.nbytes for entry in self._entries.values())
-            while total > self._max_bytes and len(self._entries) > 1:
-                _, entry = self._entries.popitem(last=False)
-                total -= entry.nbytes
+            entry = self._entries.pop(user_no, None)
+            self._total -= entry.counted if entry is not None else 0
+
+    def trim(self, user_no: int) -> None:
+        """Count the entry of a user anew, and forget the oldest entries until what is left fits.
+
+        The others are not looked at: what this takes does not depend on how many there are.
+        """
+        with self._lock:
+            entry = self._entries.get(user_no)
+            if entry is not None:
+                size = entry.nbytes
+                self._total += size - entry.counted
+                entry.counted = size
+            while self._total > self._max_bytes and len(self._entries) > 1:
+                _, oldest = self._entries.popitem(last=False)
+                self._total -= oldest.counted
 
 
 def table_of(rows: Sequence[tuple[Any, ...]]) -> Ints:

@@ -43,6 +43,9 @@ _PATTERNS: Final = (
 )
 
 
+MAX_DATES: Final = 32
+
+
 class NamedDate(NamedTuple):
     """A month, with its day and year where the text gives them."""
 
@@ -52,17 +55,20 @@ class NamedDate(NamedTuple):
 
 
 def dates_named(text: str) -> list[NamedDate]:
-    """Return the dates a text names. A month alone counts only when capitalised ("May" against "may")."""
-    found: list[NamedDate] = []
+    """Return the first 32 dates that a text names, each once.
+
+    A month alone counts only when capitalised ("May" against "may").
+    """
+    found: dict[NamedDate, None] = {}
     if not _ANY.search(text):
-        return found
+        return []
     for pattern in _PATTERNS:
         for match in pattern.finditer(text):
             date = _date_of(match)
             if date is not None:
-                found.append(date)
+                found[date] = None
         text = pattern.sub(" ", text)
-    return found
+    return list(found)[:MAX_DATES]
 
 
 def date_match(dates: list[NamedDate], times: Ints) -> Floats:

@@ -27,7 +27,7 @@ FREQUENT_SHARE: Final = 0.2
 FREQUENT_FROM: Final = 20
 
 _LEADING = re.compile(
-    r"^(when|what|where|who|whom|which|why|how( many| much| long| often)?|did|does|do|is|are|was|were|has|have|had|"
+    r"(?:when|what|where|who|whom|which|why|how(?: many| much| long| often)?|did|does|do|is|are|was|were|has|have|had|"
     r"would|could|will|can)\b\s*",
     re.IGNORECASE,
 )
@@ -136,11 +136,10 @@ def clean_query(query: str, names: frozenset[str], frequent: frozenset[str]) -> 
     dropped = names | frequent
     kept = _WORD.sub(lambda match: "" if _is_dropped(match.group(), dropped) else match.group(), query)
     kept = " ".join(kept.split())
-    while kept:
-        shorter = _LEADING.sub("", kept)
-        if shorter == kept or not _WORD.search(shorter):
-            break
-        kept = shorter
+    start, leading = 0, _LEADING.match(kept)
+    while leading and _WORD.search(kept, leading.end()):
+        start, leading = leading.end(), _LEADING.match(kept, leading.end())
+    kept = kept[start:]
     return kept if any(word not in STOP_WORDS for word in words_of(kept)) else query
 
 

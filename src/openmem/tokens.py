@@ -9,7 +9,8 @@ from typing import Final
 
 SIGN_COST: Final = 1.5
 CJK: Final = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-_PIECE: Final = re.compile(r"[A-Za-z]+|\d{1,3}|[^\sA-Za-z\d]")
+# A word in parts of eight letters costs as much as the whole, and no part is longer than what is kept of it may be.
+_PIECE: Final = re.compile(r"[A-Za-z]{1,8}|\d{1,3}|[^\sA-Za-z\d]")
 _CJK_SIGN: Final = re.compile(f"[{CJK}]")
 
 _ASCII: Final = [chr(code) for code in range(128)]
@@ -53,9 +54,7 @@ def least_tokens(text: str) -> float:
 @lru_cache(maxsize=8192)
 def _piece_cost(piece: str) -> float:
     if piece.isascii():
-        if piece.isalpha():
-            return 1 + (len(piece) - 1) // 8
-        return 1.0 if piece.isdigit() else SIGN_COST
+        return 1.0 if piece.isalnum() else SIGN_COST
     if _CJK_SIGN.match(piece) or piece.isdecimal():
         return 1.0
     return 0.5 if piece.isalpha() else 2.0

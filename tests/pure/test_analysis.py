@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
+import snowballstemmer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openmem import analysis
 from openmem.analysis import MAX_TERM_LENGTH, STOP_WORDS, stem, terms_of, words_of
 
 
@@ -60,3 +64,37 @@ def test_terms_are_the_same_each_time(text: str) -> None:
 def test_stop_words_are_lower_case_words() -> None:
     assert all(words_of(word) == [word] for word in STOP_WORDS)
     assert stem("preferences") == stem("preference")
+
+
+def folded_without_bounds(text: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return unicodedata.normalize("NFC", "".join(c for c in decomposed if not unicodedata.combining(c)))
+
+
+MARKS = ["\u0300", "\u0316", "\u0344", "\u0f73", "\uff9e", "\u3099", "\u0345", "\u0591"]
+
+
+@given(st.lists(st.one_of(st.text(max_size=3), st.sampled_from([mark * 40 for mark in MARKS] + MARKS))).map("".join))
+def test_bounded_runs_of_marks_leave_the_words_as_they_are(text: str) -> None:
+    assert analysis._fold(text) == folded_without_bounds(text)
+
+
+@given(
+    st.text("aeybdglinotuvzs", min_size=MAX_TERM_LENGTH, max_size=3 * MAX_TERM_LENGTH),
+    st.sampled_from(["ational", "ing", "iveness", "y"]),
+)
+def test_words_that_are_not_stemmed_would_have_begun_the_same(word: str, end: str) -> None:
+    stemmed = snowballstemmer.stemmer("english").stemWord(word + end)
+    assert stem(word + end) == stemmed[:MAX_TERM_LENGTH]
+
+
+def test_no_word_longer_than_a_term_is_kept_and_the_kept_ones_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Words of 99,000 letters stayed in the process, whose memories were erased long ago.
+    monkeypatch.setattr(analysis, "_stems", {})
+    monkeypatch.setattr(analysis, "_letters", 0)
+    terms_of(" ".join("z" * length for length in range(1, 300)) + " " + "é" * 50_000)
+    assert max(map(len, analysis._stems)) == MAX_TERM_LENGTH
+    monkeypatch.setattr(analysis, "_LETTERS_KEPT", 1_000)
+    for number in range(1_000):
+        stem(f"q{number:03}")
+        assert sum(map(len, analysis._stems)) <= 1_000 + MAX_TERM_LENGTH

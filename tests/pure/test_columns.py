@@ -2,13 +2,27 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem.columns import ALWAYS, NEVER, Columns, UserCache, Vectors, numbers_of, runs_of, table_of, words_of_tag
+from openmem import columns
+from openmem.columns import (
+    ALWAYS,
+    ENTRY_BYTES,
+    NEVER,
+    Columns,
+    UserCache,
+    UserEntry,
+    Vectors,
+    numbers_of,
+    runs_of,
+    table_of,
+    words_of_tag,
+)
 from openmem.scopes import parse_pattern
 
 
@@ -109,10 +123,46 @@ def test_growing_vectors_leaves_an_older_snapshot_as_it_was() -> None:
 
 
 def test_the_cache_forgets_the_user_who_searched_longest_ago() -> None:
-    cache = UserCache(1_000, nullcontext)
+    cache = UserCache(ENTRY_BYTES + 1_000, nullcontext)
     for user_no in (1, 2, 3):
         cache.entry(user_no).columns = _columns(*(_row(rid) for rid in range(10)))
-        cache.trim()
+        cache.trim(user_no)
     kept = cache.entry(3).columns
     assert kept is not None
     assert cache.entry(1).columns is None
+
+
+class CountedEntry(UserEntry):
+    """An entry that says when it is measured."""
+
+    asked: ClassVar[list[int]] = []
+
+    @property
+    def nbytes(self) -> int:
+        self.asked.append(1)
+        return super().nbytes
+
+
+def test_a_change_of_one_user_does_not_look_at_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "UserEntry", CountedEntry)
+    monkeypatch.setattr(CountedEntry, "asked", [])
+    cache = UserCache(10**9, nullcontext)
+    for user_no in range(1_000):
+        cache.entry(user_no).columns = _columns(_row(user_no))
+        cache.trim(user_no)
+    assert len(CountedEntry.asked) == 1_000
+    assert cache.nbytes == sum(cache.entry(user_no).nbytes for user_no in range(1_000))
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 40), st.booleans()), max_size=40))
+def test_the_cache_knows_its_size_whatever_comes_and_goes(changes: list[tuple[int, int, bool]]) -> None:
+    cache = UserCache(6_000, nullcontext)
+    for user_no, rows, gone in changes:
+        if gone:
+            cache.forget(user_no)
+        else:
+            cache.entry(user_no).columns = _columns(*(_row(rid) for rid in range(rows)))
+            cache.trim(user_no)
+        kept = [entry.nbytes for entry in cache._entries.values()]
+        assert cache.nbytes == sum(kept)
+        assert cache.nbytes <= 6_000 or len(kept) == 1

@@ -128,19 +128,84 @@ def test_every_result_is_kept_or_has_a_newer_copy(contents: list[str]) -> None:
     assert set(ids(kept)) == set(newest.values())
 
 
+def overlap(one: frozenset[str], other: frozenset[str]) -> bool:
+    return len(one & other) >= copies.MIN_JACCARD * len(one | other)
+
+
+def alike(first: str, second: str) -> bool:
+    """Return what the definition says of two texts: with sets of words, and not with bits of their numbers."""
+    one, other = copies._fingerprint(first), copies._fingerprint(second)
+    if one.exact != other.exact or not overlap(one.terms, other.terms):
+        return first == second
+    common, different = one.terms & other.terms, one.terms ^ other.terms
+    if not (different.isdisjoint(one.telling) and different.isdisjoint(other.telling)):
+        return False
+    return [term for term in one.order if term in common] == [term for term in other.order if term in common]
+
+
 def folded_one_by_one(results: list[Candidate]) -> list[str]:
     """Return what the definition says: each result against every group that there is so far."""
     ranked = sorted(results, key=lambda result: -result.score)
     kept: list[Candidate] = []
     for result in ranked:
-        mark = copies._fingerprint(result.content)
-        twins = (n for n, one in enumerate(kept) if copies._alike(mark, copies._fingerprint(one.content)))
+        twins = (n for n, one in enumerate(kept) if alike(result.content, one.content))
         twin = next(twins, None)
         if twin is None:
             kept.append(result)
         elif copies._age_key(result) > copies._age_key(kept[twin]):
             kept[twin] = result
     return ids([result for result in ranked if result in kept])
+
+
+def hundred_near_copies(kind: str) -> list[Candidate]:
+    """Return texts of 3.9 KB that are near copies, or look like ones until the last words of them are compared."""
+    words = [f"{chr(97 + n % 26)}{chr(97 + n // 26 % 26)}{chr(97 + n // 676)}x" for n in range(760)]
+    texts = []
+    for number in range(100):
+        random, own = Random(number), list(words)
+        mark = f"{chr(97 + number % 10)}{chr(97 + number // 10)}"
+        if kind == "one more word":
+            own.append(f"more{mark}")
+        elif kind == "another name":
+            own.append(f"N{mark}")
+        elif kind == "other words missing":
+            own = [word for place, word in enumerate(own) if place % 25 or random.random() < 0.5]
+        else:
+            tail = own[700:]
+            random.shuffle(tail)
+            own[700:] = tail
+        texts.append(" ".join(own))
+    return [Candidate(f"m{n}", 0.9 - n / 1000, text, None, DAY + timedelta(days=n)) for n, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "left"),
+    [("one more word", 1), ("another name", 100), ("other words missing", None), ("another order", 100)],
+)
+def test_hundred_near_copies_of_long_texts_are_compared_once_each(
+    kind: str, left: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = words = 0
+    compare, without = copies._alike, copies._without
+
+    def noting(one: copies._Mark, other: copies._Mark) -> bool:
+        nonlocal compared
+        compared += 1
+        return compare(one, other)
+
+    def noting_words(order: tuple[int, ...], different: int) -> tuple[int, ...]:
+        nonlocal words
+        words += len(order)
+        return without(order, different)
+
+    monkeypatch.setattr(copies, "_alike", noting)
+    monkeypatch.setattr(copies, "_without", noting_words)
+    candidates = hundred_near_copies(kind)
+    block = build_context(candidates, token_budget=1_000_000)
+    if left is not None:
+        assert len(block.citations) == left
+    assert compared <= 100 * 99 // 2
+    assert words <= 100 * 99 * 760
 
 
 MIXED = st.lists(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from openmem.dates import NamedDate, date_match, dates_named
+from openmem.dates import MAX_DATES, NamedDate, date_match, dates_named
 from openmem.sql.sqlite.rows import micros
 
 
@@ -29,6 +29,11 @@ from openmem.sql.sqlite.rows import micros
 )
 def test_dates_are_found_as_people_write_them(text: str, found: list[NamedDate]) -> None:
     assert dates_named(text) == found
+
+
+def test_of_very_many_dates_the_first_ones_count_each_once() -> None:
+    text = " ".join(f"{year}-05-08 {year}-05-08" for year in range(1950, 2000))
+    assert dates_named(text) == [NamedDate(5, 8, year) for year in range(1950, 1950 + MAX_DATES)]
 
 
 def test_a_day_fits_better_than_its_month_and_another_year_does_not_fit() -> None:

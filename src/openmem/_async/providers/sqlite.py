@@ -27,7 +27,7 @@ from openmem.paths import user_data_dir
 from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings, sqlite_path
-from openmem.sql.sqlite import erase, health, journal, portable, read, reembed, search, write
+from openmem.sql.sqlite import erase, health, journal, portable, read, reembed, search, snapshot, write
 from openmem.sql.sqlite.rows import Model, Stamp, micros
 from openmem.sql.sqlite.search import Shape
 from openmem.sql.sqlite.writer import Blob, Incoming
@@ -128,7 +128,8 @@ class AsyncSqliteProvider(AsyncProvider):
 
     async def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
-        receipt = await self._db.write(erase.erase(user_id, scope, _stamp(call)), call.deadline)
+        steps = snapshot.forgetting(user_id, self._cache, erase.erase(user_id, scope, _stamp(call)))
+        receipt = await self._db.write(steps, call.deadline)
         receipt.purged = await self._purge(call)
         return receipt
 

@@ -76,7 +76,7 @@ def prepare(query: SearchQuery, now: int, cache: UserCache) -> Steps[Prepared | 
     postings = yield from _postings(state.user_no, columns, query)
     named = columns.tags_named(frozenset(stem(word) for word in words_of(query.text)))
     # A tag that only hidden memories carry must neither clean the query nor count for anything.
-    tags = [tag for tag in named if (columns.tag_mask(tag) & visible).any()]
+    tags = [tag for tag in named if visible[columns.tagged(tag)].any()]
     names = frozenset(word for tag in tags for word in columns.tag_words[tag])
     text = clean_query(query.text, names, frequent_terms(postings, visible))
     return Prepared(state, columns, visible, postings, tags, text)
@@ -188,7 +188,7 @@ def _hints(prepared: Prepared, query: SearchQuery, values: dict[str, Floats], we
     if prepared.tags:
         named = np.zeros(len(columns), dtype=np.bool_)
         for tag in prepared.tags:
-            named |= columns.tag_mask(tag)
+            named[columns.tagged(tag)] = True
         if not named[visible].all():
             values["tag"], weights["tag"] = named.astype(np.float32), WEIGHTS.tag
     dates = dates_named(query.text)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
 from openmem.columns import ALWAYS, NEVER, Columns, UserCache, Vectors, matrix_of, table_of, words_of_tag
 from openmem.sql.sqlite.schema import USER_RANGE, first_rid, last_rid
 from openmem.sql.steps import Query, Row, Steps
+
+T = TypeVar("T")
 
 _COLUMNS: Final = f"""
     select rid, created_at, coalesce(valid_from, {NEVER}), coalesce(valid_to, {ALWAYS}),
@@ -53,6 +55,15 @@ def user_state(user_id: str) -> Steps[UserState | None]:
     return UserState(*rows[0]) if rows else None
 
 
+def forgetting(user_id: str, cache: UserCache, erasing: Steps[T]) -> Steps[T]:
+    """Take the steps that erase memories of a user, and drop what the cache keeps of that user."""
+    result = yield from erasing
+    state = yield from user_state(user_id)
+    if state is not None:
+        cache.forget(state.user_no)
+    return result
+
+
 def load_columns(state: UserState, cache: UserCache) -> Steps[Columns]:
     """Return the user's columns as this transaction sees them."""
     entry = cache.entry(state.user_no)
@@ -65,7 +76,7 @@ def load_columns(state: UserState, cache: UserCache) -> Steps[Columns]:
         base = known if known is not None and known.version[0] == state.epoch else None
         entry.columns = yield from _read_columns(state, base)
         columns = entry.columns
-    cache.trim()
+    cache.trim(state.user_no)
     return columns
 
 
@@ -81,7 +92,7 @@ def load_vectors(state: UserState, model_no: int, dim: int, cache: UserCache) ->
         base = known if known is not None and known.version[0] == state.vector_epoch else None
         vectors = yield from _read_vectors(state, model_no, dim, base)
         entry.vectors[model_no] = vectors
-    cache.trim()
+    cache.trim(state.user_no)
     return vectors
 
 
@@ -106,9 +117,12 @@ def _read_waiting(state: UserState, start: int, base: Columns | None) -> Steps[d
     after = start - 1 if grows else state.indexed
     if state.newest > after:
         rows = yield Query("select rid, words from memories where rid > ? and rid <= ?", (after, state.newest))
+        found: dict[str, list[int]] = {}
         for rid, words in rows:
             for word in words.split():
-                waiting[word] = (*waiting.get(word, ()), rid)
+                found.setdefault(word, []).append(rid)
+        for word, rids in found.items():
+            waiting[word] = waiting.get(word, ()) + tuple(rids)
     return waiting
 
 
