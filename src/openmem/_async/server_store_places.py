@@ -77,7 +77,7 @@ class AsyncFile:
 
     async def settle(self, deadline: Deadline) -> None:
         """Empty the write-ahead log into the file."""
-        await self._db.checkpoint(deadline)
+        await self._db.settle(deadline)
 
     async def aclose(self) -> None:
         """Close the file."""

@@ -51,10 +51,10 @@ class AsyncSqlite:
         if self._store.pending:
             await self.write(nothing(), deadline)
 
-    async def checkpoint(self, deadline: Deadline) -> bool:
-        """Empty the write-ahead log; return whether readers of old snapshots allowed that."""
+    async def settle(self, deadline: Deadline) -> bool:
+        """Empty the write-ahead log into the file; return whether readers of old snapshots allowed that."""
         job = Job(deadline)
-        return await self._writers.run(partial(self._store.checkpoint, job), job)
+        return await self._writers.run(partial(self._store.settle, job), job)
 
     async def aclose(self) -> None:
         """Write what was deferred and close the file."""
@@ -93,9 +93,9 @@ class Sqlite:
         """Write what was deferred."""
         self._store.flush(Job(deadline))
 
-    def checkpoint(self, deadline: Deadline) -> bool:
-        """Empty the write-ahead log; return whether readers of old snapshots allowed that."""
-        return self._store.checkpoint(Job(deadline))
+    def settle(self, deadline: Deadline) -> bool:
+        """Empty the write-ahead log into the file; return whether readers of old snapshots allowed that."""
+        return self._store.settle(Job(deadline))
 
     def close(self) -> None:
         """Write what was deferred and close the file."""

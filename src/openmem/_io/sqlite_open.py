@@ -58,6 +58,7 @@ def _recognise(connection: sqlite3.Connection, kind: FileKind) -> None:
 
 def _configure(connection: sqlite3.Connection, synchronous: str, kind: FileKind) -> None:
     connection.execute(f"pragma page_size={kind.page_size}")
+    connection.execute("pragma auto_vacuum=incremental")  # of a new file; what an older version made is rebuilt later
     connection.execute("pragma journal_mode=wal")
     connection.execute(f"pragma synchronous={synchronous}")
     connection.execute(f"pragma secure_delete={kind.secure_delete}")
@@ -68,6 +69,21 @@ def _configure(connection: sqlite3.Connection, synchronous: str, kind: FileKind)
 def begin_immediate(connection: sqlite3.Connection, job: Job) -> None:
     """Begin a write transaction, waiting for other processes until the job is stopped."""
     _when_free(lambda: connection.execute("begin immediate"), job)
+
+
+def rebuild(connection: sqlite3.Connection, job: Job) -> None:
+    """Write a file anew that an older version made, which cannot shrink and may hold erased bytes in free pages.
+
+    It does nothing to another, and takes as much room on the disk as the file does while it runs.
+    """
+    if connection.execute("pragma auto_vacuum").fetchone()[0]:
+        return
+    connection.execute("pragma auto_vacuum=incremental")
+    connection.execute("pragma temp_store=file")
+    try:
+        _when_free(lambda: connection.execute("vacuum"), job)
+    finally:
+        connection.execute("pragma temp_store=memory")
 
 
 def _migrate(connection: sqlite3.Connection, job: Job, kind: FileKind) -> None:

@@ -20,7 +20,7 @@ from typing import TypeVar
 from openmem._io.call import Deadline
 from openmem._io.sqlite_errors import Job, Running, translate
 from openmem._io.sqlite_forks import watch
-from openmem._io.sqlite_open import begin_immediate, open_connection
+from openmem._io.sqlite_open import begin_immediate, open_connection, rebuild
 from openmem.errors import ProviderUnavailableError
 from openmem.sql.sqlite.files import MEMORIES, FileKind
 from openmem.sql.steps import Many, Query, Statement, Steps
@@ -117,9 +117,13 @@ class SqliteStore:
         if self._deferred:
             self.write(nothing(), job)
 
-    def checkpoint(self, job: Job) -> bool:
-        """Empty the write-ahead log; return whether readers of old snapshots allowed that."""
+    def settle(self, job: Job) -> bool:
+        """Empty the write-ahead log into the file; return whether readers of old snapshots allowed that.
+
+        A file of an older version is written anew before that, once.
+        """
         with _Exclusive(self, job) as connection, Running(connection, job):
+            rebuild(connection, job)
             busy: int = connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
             return not busy
 

@@ -78,7 +78,7 @@ class File:
 
     def settle(self, deadline: Deadline) -> None:
         """Empty the write-ahead log into the file."""
-        self._db.checkpoint(deadline)
+        self._db.settle(deadline)
 
     def close(self) -> None:
         """Close the file."""

@@ -29,6 +29,7 @@ from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings, sqlite_path
 from openmem.sql.sqlite import erase, health, journal, portable, read, reembed, search, snapshot, write
+from openmem.sql.sqlite.purge import Purge
 from openmem.sql.sqlite.rows import Model, Stamp, micros
 from openmem.sql.sqlite.search import Shape
 from openmem.sql.sqlite.writer import Blob, Incoming
@@ -49,7 +50,6 @@ from openmem.types import (
 T = TypeVar("T")
 
 _EMBED_AT_ONCE: Final = 256
-_MERGE_PAGES: Final = 500
 _SYNCHRONOUS: Final = ("normal", "full")
 
 
@@ -264,12 +264,11 @@ class SqliteProvider(Provider):
         return Model(self.embedder.model, dim), blobs
 
     def _purge(self, call: Call) -> bool:
-        pages = -_MERGE_PAGES  # in short transactions, so that other writers need not wait for a large index
+        purge = Purge()
         try:
-            while self._db.write(erase.merge_index(pages), call.deadline):
-                pages = _MERGE_PAGES
-            self._db.write(erase.scrub(), call.deadline)
-            return self._db.checkpoint(call.deadline)
+            while self._db.write(purge.some(), call.deadline):
+                pass
+            return self._db.settle(call.deadline)
         except DeadlineExceededError:
             return False
 

@@ -7,18 +7,21 @@ from typing import Final
 from openmem.scopes import ScopePattern
 from openmem.sql.sqlite import journal
 from openmem.sql.sqlite.rows import Stamp, dumps, time_of
-from openmem.sql.sqlite.schema import PAGE_SIZE, first_rid, last_rid
+from openmem.sql.sqlite.schema import first_rid, last_rid
 from openmem.sql.sqlite.write import erase_rows
 from openmem.sql.sqlite.writer import Writer, close_user, model_numbers, open_user
 from openmem.sql.steps import Query, Steps
 from openmem.types import ErasureReceipt
 
 _CHOSEN: Final = "in (select value from json_each(?))"
+_NAMING: Final = f"+entry between ? and ? and memory_id {_CHOSEN}"  # by the index of names, not through all of a user's
+
+# Those up to `unnamed` lost their names before, and a user may have very many.
+_RECENT: Final = "entry between max(1 + (select unnamed from users where user_no = ?), ?) and ?"
 
 
 def erase(user_id: str, scope: ScopePattern | None, stamp: Stamp) -> Steps[ErasureReceipt]:
     """Erase memories, their vectors, index entries and earlier versions, and make the journal forget their names."""
-    yield Query("pragma secure_delete=on")
     writer = yield from open_user(user_id, stamp, None)
     rids = yield from _chosen(writer.user_no, scope)
     ids = yield Query(f"select id from memories where rid {_CHOSEN}", (dumps(rids),))
@@ -26,15 +29,7 @@ def erase(user_id: str, scope: ScopePattern | None, stamp: Stamp) -> Steps[Erasu
     yield journal.keep(rids)
     erased = yield from _counts(writer, rids, known, scope)
     yield from erase_rows(writer, rids)
-    yield Query(
-        f"""
-        update journal set memory_id = null, scope = null
-        where entry between ? and ? and (memory_id {_CHOSEN} or ?)
-        """,
-        (first_rid(writer.user_no), last_rid(writer.user_no), known, scope is None),
-    )
-    if scope is None:
-        yield Query("delete from scopes where user_no = ?", (writer.user_no,))
+    yield from _forget_names(writer, known, scope)
     remaining = yield from _counts(writer, rids, known, scope)
     yield journal.write(writer, "delete", [(None, None if scope is None else str(scope), None)])
     yield from close_user(writer)
@@ -48,28 +43,18 @@ def erase(user_id: str, scope: ScopePattern | None, stamp: Stamp) -> Steps[Erasu
     )
 
 
-def merge_index(pages: int) -> Steps[bool]:
-    """Merge some pages of the index, whose older parts still hold erased words; return whether more is left.
-
-    A negative number begins a merge of everything, a positive one goes on with it (SQLite's documentation of FTS5,
-    "The 'merge' Command": it is done once a step changes fewer than two rows).
-    """
-    before = yield Query("select total_changes()")
-    yield Query("insert into word_index(word_index, rank) values('merge', ?)", (pages,))
-    after = yield Query("select total_changes()")
-    return bool(after[0][0] - before[0][0] >= 2)
+def _forget_names(writer: Writer, ids: str | None, scope: ScopePattern | None) -> Steps[None]:
+    user_no = writer.user_no
+    if scope is not None:
+        yield Query(f"update journal set memory_id = null, scope = null where {_NAMING}", (*_bounds(user_no), ids))
+        return
+    yield Query(f"update journal set memory_id = null, scope = null where {_RECENT}", (user_no, *_bounds(user_no)))
+    yield Query("update users set unnamed = ? where user_no = ?", (writer.next_entry - 1, user_no))
+    yield Query("delete from scopes where user_no = ?", (user_no,))
 
 
-def scrub() -> Steps[None]:
-    """Write zeros over all pages that are free, which may still hold what was erased before."""
-    free = yield Query("pragma freelist_count")
-    yield Query("pragma secure_delete=on")
-    if free[0][0]:
-        # A few pages more than are free, so that none of them can be left out.
-        yield Query("create table scrub(zeros blob)")
-        yield Query("insert into scrub values(zeroblob(?))", ((free[0][0] + 8) * PAGE_SIZE,))
-        yield Query("drop table scrub")
-    yield Query("pragma secure_delete=fast")
+def _bounds(user_no: int) -> tuple[int, int]:
+    return first_rid(user_no), last_rid(user_no)
 
 
 def _chosen(user_no: int, scope: ScopePattern | None) -> Steps[list[int]]:
@@ -78,14 +63,13 @@ def _chosen(user_no: int, scope: ScopePattern | None) -> Steps[list[int]]:
         select m.rid, s.path from memories m left join scopes s on s.scope_no = m.scope_no
         where m.rid between ? and ?
         """,
-        (first_rid(user_no), last_rid(user_no)),
+        _bounds(user_no),
     )
     return [rid for rid, path in rows if scope is None or scope.matches(path)]
 
 
 def _counts(writer: Writer, rids: list[int], ids: str | None, scope: ScopePattern | None) -> Steps[dict[str, int]]:
     user_no, chosen = writer.user_no, dumps(rids)
-    bounds = (first_rid(user_no), last_rid(user_no))
     queries = {
         "memories": Query(f"select count(*) from memories where rid {_CHOSEN}", (chosen,)),
         "index": Query(
@@ -97,13 +81,7 @@ def _counts(writer: Writer, rids: list[int], ids: str | None, scope: ScopePatter
             (f"{user_no}q", f"{user_no}r", chosen, writer.indexed),
         ),
         "history": Query(f"select count(*) from versions where rid {_CHOSEN}", (chosen,)),
-        "audit": Query(
-            f"""
-            select count(*) from journal
-            where entry between ? and ? and (memory_id {_CHOSEN} or (? and scope is not null))
-            """,
-            (*bounds, ids, scope is None),
-        ),
+        "audit": _count_named(user_no, ids, scope),
     }
     counts = {}
     for store, query in queries.items():
@@ -114,3 +92,14 @@ def _counts(writer: Writer, rids: list[int], ids: str | None, scope: ScopePatter
         rows = yield Query(f"select count(*) from vectors_{model_no} where rid {_CHOSEN}", (chosen,))
         counts["vectors"] += int(rows[0][0])
     return counts
+
+
+def _count_named(user_no: int, ids: str | None, scope: ScopePattern | None) -> Query:
+    if scope is not None:
+        return Query(f"select count(*) from journal where {_NAMING}", (*_bounds(user_no), ids))
+    return Query(
+        f"""
+        select count(*) from journal where {_RECENT} and (memory_id {_CHOSEN} or scope is not null)
+        """,
+        (user_no, *_bounds(user_no), ids),
+    )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from openmem.requests import Draft
+from openmem.sql.sqlite.purge import taken_out
 from openmem.sql.sqlite.rows import dumps
 from openmem.sql.sqlite.writer import Writer
 from openmem.sql.steps import Query, Steps
@@ -22,7 +23,7 @@ _TOKENS: Final = "case words when '' then '' else ?1 || replace(words, ' ', ' ' 
 _ENTER: Final = f"insert into word_index(rowid, words) select rid, {_TOKENS} from memories where rid"
 _TAKE_OUT: Final = f"""
     insert into word_index(word_index, rowid, words) select 'delete', rid, {_TOKENS} from memories
-    where rid in (select value from json_each(?2)) and rid <= ?3
+    where rid in (select value from json_each(?2))
 """
 
 
@@ -37,9 +38,12 @@ def catch_up(writer: Writer, drafts: Sequence[Draft]) -> Steps[None]:
     writer.indexed = last
 
 
-def take_out(writer: Writer, rids: Sequence[int]) -> Query:
-    """Return the statement that takes memories out of the index. It reads their rows, so change those afterwards."""
-    return Query(_TAKE_OUT, (index_token(writer.user_no, ""), dumps(list(rids)), writer.indexed))
+def take_out(writer: Writer, rids: Sequence[int]) -> Steps[None]:
+    """Take memories out of the index. It reads their rows, so change those afterwards."""
+    entered = [rid for rid in rids if rid <= writer.indexed]
+    if entered:
+        yield Query(_TAKE_OUT, (index_token(writer.user_no, ""), dumps(entered)))
+        yield taken_out()
 
 
 def enter_again(writer: Writer, rid: int) -> Query:

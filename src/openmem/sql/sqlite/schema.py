@@ -134,7 +134,21 @@ _ADDS_IN_THEIR_ROWS: Final = (
     """,
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _INDEX_LATER, _ADDS_IN_THEIR_ROWS)
+# What the index still holds of memories that were taken out of it: nothing, where `taken` and `merged` are the same.
+_UPKEEP: Final = (
+    """
+    create table upkeep(
+      taken integer not null,                     -- counts removals from the index, those between two merges as one
+      begun integer not null,                     -- what it was when the last merge began
+      merged integer not null                     -- up to where a merge came to its end
+    )
+    """,
+    "insert into upkeep values(1, 0, 0)",
+    "alter table users add column unnamed integer not null default 0",  # no entry up to it names anything
+    "create index journal_memory on journal(memory_id) where memory_id is not null",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _INDEX_LATER, _ADDS_IN_THEIR_ROWS, _UPKEEP)
 
 
 def create_vectors(model_no: int) -> str:

@@ -14,6 +14,7 @@ from openmem.native import by_user, changed_draft
 from openmem.requests import Change, Draft
 from openmem.sql.sqlite import indexing, journal
 from openmem.sql.sqlite.links import has_links, link, unlink
+from openmem.sql.sqlite.purge import OVERWRITE, OVERWRITE_CHEAPLY
 from openmem.sql.sqlite.repeats import stored_before
 from openmem.sql.sqlite.rows import (
     Model,
@@ -166,6 +167,7 @@ def put(
 ) -> Steps[MemoryRecord]:
     """Replace a memory's fields by a draft's; the earlier version goes to the history."""
     old, draft, rid = stored.record, item.draft, stored.rid
+    yield OVERWRITE
     yield journal.keep([rid])
     yield Query(
         "insert or replace into versions(rid, version, replaced_at, record) values(?, ?, ?, ?)",
@@ -178,7 +180,7 @@ def put(
         yield from _replace_vector(writer, rid, item.blob)
     same_words = same_text and draft.tags == (tuple(old.tags) if old.tags is not None else None)
     if not same_words:
-        yield indexing.take_out(writer, [rid])
+        yield from indexing.take_out(writer, [rid])
     model_name = old.embedding_model if same_text else (model.name if model and item.blob else None)
     row = _row(writer, rid, item, terms)
     yield Query(
@@ -196,6 +198,7 @@ def put(
     yield from unlink(writer, [rid])
     yield from link(writer, [(rid, replace(item, draft=_at(draft, old)))])
     yield journal.write(writer, action, [(old.id, draft.scope, None)])
+    yield OVERWRITE_CHEAPLY
     writer.rows_changed = True
     again = yield from select_where("m.rid = ?", (rid,))
     return again[0].record
@@ -205,12 +208,14 @@ def erase_rows(writer: Writer, rids: Sequence[int]) -> Steps[None]:
     """Erase memories and everything that hangs on them. The journal must have kept what their rows say."""
     params = (dumps(list(rids)),)
     where = "in (select value from json_each(?))"
+    yield OVERWRITE
     yield from unlink(writer, rids)
     for model_no in (yield from model_numbers()):
         yield Query(f"delete from vectors_{model_no} where rid {where}", params)
-    yield indexing.take_out(writer, rids)
+    yield from indexing.take_out(writer, rids)
     yield Query(f"delete from versions where rid {where}", params)
     yield Query(f"delete from memories where rid {where}", params)
+    yield OVERWRITE_CHEAPLY
     writer.rows_changed = writer.vectors_changed = True
 
 
