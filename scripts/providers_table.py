@@ -59,7 +59,7 @@ def table() -> str:
     """Return the table: a row for each verb, argument and flag, a column for each provider."""
     columns = asyncio.run(_all())
     rows = [("", list(columns)), ("---", ["---"] * len(columns))]
-    verbs = columns["sqlite"].verbs
+    verbs = columns["sqlite"].all_verbs
     rows += [(_VERBS.get(verb, f"`{verb}`"), [_of(said, verb) for said in columns.values()]) for verb in verbs]
     rows += [(shown, [_of(said, part) for said in columns.values()]) for part, shown in _PARTS.items()]
     rows += [(shown, [_flag(said, flag) for said in columns.values()]) for flag, shown in _FLAGS.items()]
@@ -99,10 +99,10 @@ def _of(said: Capabilities, what: str) -> str:
     extra: dict[str, Any] = said.features.model_extra or {}
     native = {_ALIASES.get(part, part) for part in extra.get("native", ())}
     emulated = {_ALIASES.get(part, part) for part in extra.get("emulated", ())}
-    unknown = (native | emulated) - {*_PARTS, *said.verbs}
+    unknown = (native | emulated) - {*_PARTS, *said.all_verbs}
     if unknown:
         raise SystemExit(f"{said.provider} names what the table has no row for: {', '.join(sorted(unknown))}")
-    if what not in _PARTS and what not in said.verbs:
+    if what not in _PARTS and what not in said.all_verbs:
         return NOT
     if (native or emulated) and what not in native | emulated:
         raise SystemExit(f"{said.provider} does not say who does {what}")

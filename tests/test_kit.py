@@ -13,7 +13,7 @@ from openmem import AsyncMemory
 from openmem.testing import AsyncProviderSuite, HashEmbedder, ProviderSuite
 from openmem.testing.bad_input import ARGUMENTS, VALID_CALLS
 from openmem.testing.declared import VERBS_OF, Declared
-from openmem.types import Capabilities, CapabilityFeatures
+from openmem.types import Capabilities
 
 RULES = sorted(name for name in dir(AsyncProviderSuite) if name.startswith("test_"))
 
@@ -52,10 +52,10 @@ def test_capabilities_that_say_too_much_or_too_little_are_noticed() -> None:
         history = False
 
     verbs = ["add", "search", "get", "delete", "list", "context", *(VERBS_OF[n] for n in VERBS_OF if n != "history")]
-    said = Capabilities(omp_version="0.1", provider="x", verbs=verbs, features=CapabilityFeatures(temporal=False))
+    plain = {"omp_version": "0.1", "provider": "x", "verbs": verbs, "features": {"temporal": False}}
+    said = Capabilities.model_validate(plain)
     assert Plain.disagreements(said) == []
-    said.features.temporal = True
-    said.verbs = [*verbs[1:], "history"]
+    said = Capabilities.model_validate({**plain, "verbs": [*verbs[1:], "history"], "features": {"temporal": True}})
     assert Plain.disagreements(said) == [
         "features.temporal is True, declared False",
         "verbs lacks 'add'",

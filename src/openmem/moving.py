@@ -29,7 +29,7 @@ def check_ends(source: Capabilities, target: Capabilities) -> None:
         UnsupportedCapabilityError: Names the end that cannot.
     """
     for end, verb in ((source, "export"), (target, "import")):
-        if verb not in end.verbs:
+        if verb not in end.all_verbs:
             raise UnsupportedCapabilityError(f"{verb} is not supported by this provider", provider=end.provider)
 
 

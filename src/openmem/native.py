@@ -9,7 +9,7 @@ from typing import Any, Final
 from openmem.access import Access
 from openmem.checks import MAX_CONTENT
 from openmem.requests import Draft
-from openmem.types import Capabilities, CapabilityFeatures, CapabilityLimits, MemoryRecord
+from openmem.types import Capabilities, MemoryRecord
 from openmem.validation import MAX_SEARCH
 
 OMP_VERSION: Final = "0.1"
@@ -50,12 +50,14 @@ def native_capabilities(provider: str, model: str | None) -> Capabilities:
         "auto_chunking": False,
         "embedding_model": model,
     }
-    return Capabilities(
-        omp_version=OMP_VERSION,
-        provider=provider,
-        verbs=[*VERBS],
-        features=CapabilityFeatures(**features),
-        limits=CapabilityLimits(max_search_results=MAX_SEARCH),
+    return Capabilities.model_validate(
+        {
+            "omp_version": OMP_VERSION,
+            "provider": provider,
+            "verbs": VERBS,
+            "features": features,
+            "limits": {"max_search_results": MAX_SEARCH},
+        }
     )
 
 

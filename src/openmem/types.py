@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from datetime import UTC as UTC
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeGuard, get_args
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+Verb = Literal["add", "search", "get", "update", "delete", "list", "context", "audit"]
 Status = Literal["queued", "indexing", "done", "failed"]
 SourceType = Literal["extracted", "explicit", "imported"]
 ScopeSupport = Literal["native", "tags", "none"]
@@ -23,6 +24,10 @@ SearchPurpose = Literal["search", "context"]
 ImportConflict = Literal["skip", "overwrite", "duplicate"]
 TransferConflict = Literal["skip", "overwrite"]
 TransferStage = Literal["survey", "copy", "verify"]
+
+PROTOCOL_VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
+OWN_MEMBER: Final = "x-openmem"
+"""The member under which what is openmem's own stands in objects of the protocol."""
 
 _new: Final = object.__new__
 _set: Final = object.__setattr__
@@ -38,6 +43,10 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET
+
+
+def _is_list(value: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    return isinstance(value, list | tuple)
 
 
 def _to_utc(value: datetime) -> datetime:
@@ -198,13 +207,40 @@ class CapabilityLimits(OMPModel):
 
 
 class Capabilities(OMPModel):
-    """The version of the protocol, the provider's name, its verbs, features and limits."""
+    """The version of the protocol, the provider's name, its verbs, features and limits.
+
+    `verbs` are those of the protocol, a closed list of eight. The others that a provider has, such as `history`, stand
+    in the extension `x-openmem`; `all_verbs` is both. Given verbs are sorted into the two by themselves.
+    """
 
     omp_version: str
     provider: str
-    verbs: list[str]
+    verbs: list[Verb]
     features: CapabilityFeatures
     limits: CapabilityLimits | None = None
+
+    @property
+    def all_verbs(self) -> list[str]:
+        """The verbs of the protocol and the others."""
+        own = (self.model_extra or {}).get(OWN_MEMBER)
+        others = own.get("verbs") if isinstance(own, Mapping) else None
+        return [*self.verbs, *(name for name in others if isinstance(name, str))] if _is_list(others) else [*self.verbs]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sort_verbs(cls, value: Any) -> Any:
+        # Providers, and servers of before, name all verbs in one list.
+        given = value.get("verbs") if isinstance(value, Mapping) else None
+        if not _is_list(given):
+            return value
+        others = [name for name in given if isinstance(name, str) and name not in PROTOCOL_VERBS]
+        if not others:
+            return value
+        own = value.get(OWN_MEMBER)
+        own = dict(own) if isinstance(own, Mapping) else {}
+        known = own.get("verbs")
+        own["verbs"] = [*dict.fromkeys([*(known if _is_list(known) else ()), *others])]
+        return {**value, "verbs": [name for name in given if name not in others], OWN_MEMBER: own}
 
 
 class AuditEntry(OMPModel):

@@ -12,12 +12,11 @@ from openmem.requests import Change, Draft, SearchQuery, View
 from openmem.types import Capabilities
 
 _LATER: Final = ("key", "if_version", "as_of", "include_expired", "include_superseded")
-_FIRST_VERBS: Final = frozenset({"add", "search", "get", "update", "delete", "list", "context", "audit"})
 
 
 def is_plain(said: Capabilities) -> bool:
     """Return whether a server knows the first edition of the protocol only, and nothing that came later."""
-    return _FIRST_VERBS.issuperset(said.verbs)
+    return len(said.all_verbs) == len(said.verbs)
 
 
 def lacks_of_drafts(said: Capabilities, drafts: Iterable[Draft]) -> str | None:

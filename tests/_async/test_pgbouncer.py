@@ -79,7 +79,7 @@ async def use_every_verb(memory: AsyncMemory) -> set[str]:
 
 async def test_every_verb_works(memory: AsyncMemory) -> None:
     used = await use_every_verb(memory)
-    assert used == {*(await memory.capabilities()).verbs}
+    assert used == {*(await memory.capabilities()).all_verbs}
 
 
 async def test_more_calls_than_connections_take_turns(memory: AsyncMemory, observer: Observer) -> None:

@@ -80,7 +80,7 @@ def use_every_verb(memory: Memory) -> set[str]:
 
 def test_every_verb_works(memory: Memory) -> None:
     used = use_every_verb(memory)
-    assert used == {*(memory.capabilities()).verbs}
+    assert used == {*(memory.capabilities()).all_verbs}
 
 
 def test_more_calls_than_connections_take_turns(memory: Memory, observer: Observer) -> None:

@@ -8,12 +8,12 @@ import pytest
 
 from openmem.errors import UnsupportedCapabilityError
 from openmem.moving import Fitting, Ledger, check_ends, describe, is_pending
-from openmem.types import Capabilities, CapabilityFeatures
+from openmem.types import Capabilities
 
 
 def said(*verbs: str, **features: Any) -> Capabilities:
-    return Capabilities(
-        omp_version="0.1", provider="there", verbs=[*verbs], features=CapabilityFeatures.model_validate(features)
+    return Capabilities.model_validate(
+        {"omp_version": "0.1", "provider": "there", "verbs": [*verbs], "features": features}
     )
 
 

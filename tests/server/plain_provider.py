@@ -9,6 +9,7 @@ from openmem import AuditEntry, Capabilities, ProviderSpec
 from openmem._async.providers.sqlite import AsyncSqliteProvider
 
 SPEC = ProviderSpec("plain", "tests.server.plain_provider:AsyncPlainProvider", None)
+TALKATIVE = ProviderSpec("talkative", "tests.server.plain_provider:AsyncTalkativeProvider", None)
 
 
 class AsyncPlainProvider(AsyncSqliteProvider):
@@ -25,3 +26,13 @@ class AsyncPlainProvider(AsyncSqliteProvider):
 
     async def audit(self, query: Any, call: Any) -> Sequence[AuditEntry]:
         raise self.cannot("audit")
+
+
+class AsyncTalkativeProvider(AsyncPlainProvider):
+    """Names all that it can do in one list, as providers did before the list of the protocol was closed."""
+
+    name: ClassVar[str] = "talkative"
+
+    async def capabilities(self, call: Any) -> Capabilities:
+        said = await super().capabilities(call)
+        return said.model_copy(update={"verbs": ["add", "dream"]})

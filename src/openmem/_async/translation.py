@@ -21,8 +21,6 @@ from openmem.translated import importing, reading, writing
 from openmem.translated.backend import Backend, Task
 from openmem.types import (
     Capabilities,
-    CapabilityFeatures,
-    CapabilityLimits,
     ErasureReceipt,
     Health,
     ImportConflict,
@@ -100,12 +98,14 @@ class AsyncTranslatedProvider(AsyncProvider):
     async def capabilities(self, call: Call) -> Capabilities:
         """Say what the service does itself, what is done on this side, and what is not to be had."""
         call.deadline.check()
-        return Capabilities(
-            omp_version=OMP_VERSION,
-            provider=self.name,
-            verbs=[*VERBS],
-            features=CapabilityFeatures.model_validate(self.features()),
-            limits=CapabilityLimits(max_search_results=MAX_SEARCH),
+        return Capabilities.model_validate(
+            {
+                "omp_version": OMP_VERSION,
+                "provider": self.name,
+                "verbs": VERBS,
+                "features": self.features(),
+                "limits": {"max_search_results": MAX_SEARCH},
+            }
         )
 
     def features(self) -> dict[str, object]:

@@ -166,7 +166,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         elif name == "store":
             yield from ((f"store {part}", _shown(detail)) for part, detail in value.items())
         elif name == "capabilities":
-            yield "verbs", _shown(value["verbs"])
+            yield "verbs", _shown([*value["verbs"], *value.get("x-openmem", {}).get("verbs", ())])
             yield from ((f"can {feature}", _shown(detail)) for feature, detail in value["features"].items())
         else:
             yield name, _shown(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, cast
 
-from openmem import CapabilityFeatures, InvalidRequestError
+from openmem import Capabilities, InvalidRequestError
 from openmem.server.bodies import as_whole, refuse_unknown
 from openmem.server.exchange import MAX_WAIT, Exchange
 from openmem.server.journal import Touched
@@ -20,11 +20,11 @@ _SEARCH: Final = (
 async def get_capabilities(exchange: Exchange) -> Reply:
     """Answer GET /capabilities."""
     said = await exchange.service.memory.capabilities()
+    features = said.features.model_dump()
     if exchange.service.store is not None:
-        extra = {**(said.features.model_extra or {}), "idempotency_keys": True}
-        features = CapabilityFeatures(**{**vars(said.features), **extra})
-        said = said.model_copy(update={"features": features})
-    return model_reply(said)
+        features["idempotency_keys"] = True
+    # Read again: a provider may have changed what it says without a check, and the lists of the protocol are closed.
+    return model_reply(Capabilities.model_validate({**said.model_dump(), "features": features}))
 
 
 async def list_memories(exchange: Exchange) -> Reply:

@@ -21,7 +21,7 @@ VERBS_OF = {
     "history": "history",
     "portability": "export",
 }
-"""Declarations that stand for a verb which `capabilities().verbs` must then list, or must not."""
+"""Declarations that stand for a verb which `capabilities().all_verbs` must then list, or must not."""
 
 
 class Declared:
@@ -87,7 +87,7 @@ class Declared:
             for name, (declared, stated) in pairs.items()
             if stated is not None and stated != declared
         ]
-        return found + cls._disagreements_about_verbs(frozenset(said.verbs))
+        return found + cls._disagreements_about_verbs(frozenset(said.all_verbs))
 
     @classmethod
     def _disagreements_about_verbs(cls, verbs: frozenset[str]) -> list[str]:

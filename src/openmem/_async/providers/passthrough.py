@@ -207,7 +207,7 @@ class AsyncPassthroughProvider(AsyncProvider):
 
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Return once the memories can be found."""
-        if "wait_for_ingest" not in self._known.verbs:
+        if "wait_for_ingest" not in self._known.all_verbs:
             for id in ids:
                 await self._wait_for(id, user_id, call)
         elif ids:
@@ -288,7 +288,7 @@ class AsyncPassthroughProvider(AsyncProvider):
         return read(self._http.endpoint, reply, kind, member)
 
     def _need(self, verb: str, lacking: str | None = None) -> None:
-        if verb not in self._known.verbs:
+        if verb not in self._known.all_verbs:
             raise self.cannot(verb)
         if lacking is not None:
             raise self.cannot(lacking)
