@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from openmem.errors import InvalidRequestError
 
-# The longest position is an id of 256 characters of four bytes each.
-MAX_CURSOR: Final = 2048
+# The longest position is a user and an id, of 256 characters of four bytes each.
+MAX_CURSOR: Final = 4096
 
 _VERSION: Final = 1
 _INT64: Final = 1 << 63
@@ -27,7 +27,7 @@ def encode_cursor(kind: str, position: Sequence[str | int], binding: Sequence[ob
             part must be the same in every process.
 
     Returns:
-        Unpadded URL-safe base 64, at most 2,048 characters.
+        Unpadded URL-safe base 64, at most 4,096 characters.
 
     Raises:
         ValueError: The position is too long or holds text that is not Unicode.

@@ -98,6 +98,25 @@ def is_made_from(memory_id: str, start: int) -> bool:
     return origin is not None and 0 <= origin[1] - (start >> 4) < _MOST_AT_ONCE
 
 
+def may_be_of(memory_id: str, user_id: str) -> bool:
+    """Return whether an id, without its user being named, may mean a memory of this user.
+
+    An id of our own form means one of the users of its bucket only. So nobody who imports a memory under the id of
+    another user's takes its place, not even after that one was deleted.
+    """
+    return bucket_of(memory_id) in (None, routing_bucket(user_id))
+
+
+def substitute_id(memory_id: str, user_id: str, created_at: datetime | None) -> str:
+    """Return the id under which a memory is stored whose own is taken by another user of the same bucket.
+
+    It is the same each time, so that an import that is repeated finds it again.
+    """
+    millis = 0 if created_at is None else max(0, int(created_at.timestamp() * 1000))
+    digest = hashlib.sha256(f"{user_id}\n{memory_id}".encode()).digest()
+    return new_memory_id(user_id, millis=millis, entropy=digest[:ENTROPY_BYTES])
+
+
 def bucket_of(memory_id: str) -> int | None:
     """Return the routing bucket that the id carries, or `None` for an id of another form."""
     if not is_own_id(memory_id):

@@ -26,8 +26,8 @@ async def begin(store: AsyncServerStore, key: str = "k", now: datetime = NOW, **
     return await store.begin_reply(idempotency_key=key, now=now, **values)
 
 
-async def answer(store: AsyncServerStore, key: str = "k", body: bytes = BODY) -> None:
-    await store.end_reply("c", key, 201, {"ETag": '"1"'}, body)
+async def answer(store: AsyncServerStore, key: str = "k", body: bytes = BODY, *memory_ids: str) -> None:
+    await store.end_reply("c", key, 201, {"ETag": '"1"'}, body, memory_ids=memory_ids)
 
 
 async def test_repeated_request_gets_the_seed_and_the_reply_of_the_first(server_store_url_: str) -> None:
@@ -154,9 +154,9 @@ async def test_reply_is_erased_by_the_id_of_a_memory_and_the_request_stays_known
     body = '{"items":[{"id":"mem_2"},{"id":"mem \\"1\\" \\\\ ü","content":"<odd>"}]}'.encode()
     async with AsyncServerStore(server_store_url_) as store:
         first = await begin(store)
-        await answer(store, body=body)
+        await answer(store, "k", body, "mem_2", odd)
         await begin(store, "other")
-        await answer(store, "other", b'{"id":"mem_3","content":"<kept>","supersedes":["mem_2"]}')
+        await answer(store, "other", b'{"id":"mem_3","content":"<kept>","x-a":{"id":"mem_2"}}', "mem_3")
         assert await store.erase_replies("mem_2", user_id="bob") == 0
         assert await store.erase_replies("mem_") == 0
         assert await store.erase_replies(odd, user_id="ann") == 1
@@ -177,7 +177,7 @@ async def test_reply_whose_body_is_not_kept_is_erased_by_an_id(
     body = b'{"items":[{"id":"mem_1"},{"id":"mem_\\"2\\"","content":"<secret> %s"}]}' % (b"x" * padding)
     async with AsyncServerStore(server_store_url_) as store:
         first = await begin(store, user_id=user_id)
-        await answer(store, body=body)
+        await answer(store, "k", body, "mem_1", 'mem_"2"')
         assert b"<secret>" not in written(server_store_url_)
         assert await store.erase_replies("mem_") == await store.erase_replies("2") == 0
         assert await store.erase_replies('mem_"2"', user_id="ann") == 1

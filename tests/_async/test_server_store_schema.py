@@ -17,7 +17,7 @@ from openmem.sql.server.dialect import POSTGRES, SCHEMA, SQLITE
 from openmem.sql.sqlite.rows import micros
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
-BODY = b'{"id":"mem_1","content":"tea"}'
+BODY = b'{"id":"mem_1","content":"tea","x-a":{"id":"mem_2"}}'
 REPLY = ("c", "k", "f", "ann", micros(NOW), "5", 201, "{}", BODY)
 COLUMNS = "caller, idempotency_key, fingerprint, user_id, at, entropy, status, headers, body"
 
@@ -47,7 +47,7 @@ async def test_reply_of_the_first_version_is_sent_again_and_can_be_erased(server
     async with AsyncServerStore(server_store_url_) as store:
         kept = await store.begin_reply("c", "k", "f", NOW, user_id="ann")
         assert kept == Remembered(Seed(NOW, 5), StoredReply(201, {}, BODY))
-        assert await store.erase_replies("mem_2") == 0
+        assert await store.erase_replies("mem_2") == await store.erase_replies("mem_1", user_id="bob") == 0
         assert await store.erase_replies("mem_1", user_id="ann") == 1
         erased = await store.begin_reply("c", "k", "f", NOW, user_id="ann")
         assert erased.reply == StoredReply(404, {}, None)
@@ -58,6 +58,6 @@ async def test_store_of_the_first_version_takes_new_replies(server_store_url_: s
     for _ in range(2):  # the second time, it is up to date
         async with AsyncServerStore(server_store_url_) as store:
             await store.begin_reply("c", "new", "f", NOW, user_id=None)
-            await store.end_reply("c", "new", 201, {}, b'{"items":[{"id":"mem_7"}]}')
+            await store.end_reply("c", "new", 201, {}, b"{}", memory_ids=["mem_7"])
     async with AsyncServerStore(server_store_url_) as store:
         assert await store.erase_replies("mem_7", user_id="bob") == 1

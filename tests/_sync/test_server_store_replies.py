@@ -27,8 +27,8 @@ def begin(store: ServerStore, key: str = "k", now: datetime = NOW, **given: Any)
     return store.begin_reply(idempotency_key=key, now=now, **values)
 
 
-def answer(store: ServerStore, key: str = "k", body: bytes = BODY) -> None:
-    store.end_reply("c", key, 201, {"ETag": '"1"'}, body)
+def answer(store: ServerStore, key: str = "k", body: bytes = BODY, *memory_ids: str) -> None:
+    store.end_reply("c", key, 201, {"ETag": '"1"'}, body, memory_ids=memory_ids)
 
 
 def test_repeated_request_gets_the_seed_and_the_reply_of_the_first(server_store_url_: str) -> None:
@@ -155,9 +155,9 @@ def test_reply_is_erased_by_the_id_of_a_memory_and_the_request_stays_known(serve
     body = '{"items":[{"id":"mem_2"},{"id":"mem \\"1\\" \\\\ ü","content":"<odd>"}]}'.encode()
     with ServerStore(server_store_url_) as store:
         first = begin(store)
-        answer(store, body=body)
+        answer(store, "k", body, "mem_2", odd)
         begin(store, "other")
-        answer(store, "other", b'{"id":"mem_3","content":"<kept>","supersedes":["mem_2"]}')
+        answer(store, "other", b'{"id":"mem_3","content":"<kept>","x-a":{"id":"mem_2"}}', "mem_3")
         assert store.erase_replies("mem_2", user_id="bob") == 0
         assert store.erase_replies("mem_") == 0
         assert store.erase_replies(odd, user_id="ann") == 1
@@ -178,7 +178,7 @@ def test_reply_whose_body_is_not_kept_is_erased_by_an_id(
     body = b'{"items":[{"id":"mem_1"},{"id":"mem_\\"2\\"","content":"<secret> %s"}]}' % (b"x" * padding)
     with ServerStore(server_store_url_) as store:
         first = begin(store, user_id=user_id)
-        answer(store, body=body)
+        answer(store, "k", body, "mem_1", 'mem_"2"')
         assert b"<secret>" not in written(server_store_url_)
         assert store.erase_replies("mem_") == store.erase_replies("2") == 0
         assert store.erase_replies('mem_"2"', user_id="ann") == 1

@@ -18,7 +18,7 @@ from openmem.sql.server.dialect import POSTGRES, SCHEMA, SQLITE
 from openmem.sql.sqlite.rows import micros
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
-BODY = b'{"id":"mem_1","content":"tea"}'
+BODY = b'{"id":"mem_1","content":"tea","x-a":{"id":"mem_2"}}'
 REPLY = ("c", "k", "f", "ann", micros(NOW), "5", 201, "{}", BODY)
 COLUMNS = "caller, idempotency_key, fingerprint, user_id, at, entropy, status, headers, body"
 
@@ -48,7 +48,7 @@ def test_reply_of_the_first_version_is_sent_again_and_can_be_erased(server_store
     with ServerStore(server_store_url_) as store:
         kept = store.begin_reply("c", "k", "f", NOW, user_id="ann")
         assert kept == Remembered(Seed(NOW, 5), StoredReply(201, {}, BODY))
-        assert store.erase_replies("mem_2") == 0
+        assert store.erase_replies("mem_2") == store.erase_replies("mem_1", user_id="bob") == 0
         assert store.erase_replies("mem_1", user_id="ann") == 1
         erased = store.begin_reply("c", "k", "f", NOW, user_id="ann")
         assert erased.reply == StoredReply(404, {}, None)
@@ -59,6 +59,6 @@ def test_store_of_the_first_version_takes_new_replies(server_store_url_: str) ->
     for _ in range(2):  # the second time, it is up to date
         with ServerStore(server_store_url_) as store:
             store.begin_reply("c", "new", "f", NOW, user_id=None)
-            store.end_reply("c", "new", 201, {}, b'{"items":[{"id":"mem_7"}]}')
+            store.end_reply("c", "new", 201, {}, b"{}", memory_ids=["mem_7"])
     with ServerStore(server_store_url_) as store:
         assert store.erase_replies("mem_7", user_id="bob") == 1

@@ -14,10 +14,12 @@ from openmem.ids import (
     bucket_of,
     is_made_from,
     is_own_id,
+    may_be_of,
     new_memory_id,
     new_memory_ids,
     origin_of,
     routing_bucket,
+    substitute_id,
 )
 
 USER = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -112,3 +114,23 @@ def test_ids_of_one_batch_are_distinct_and_in_order() -> None:
     ids = new_memory_ids(["ann"] * 1000, datetime(2026, 1, 2, tzinfo=UTC), 2**71 - 1)
     assert ids == sorted(set(ids))
     assert all(is_own_id(one) and bucket_of(one) == routing_bucket("ann") for one in ids)
+
+
+def test_id_of_our_own_form_means_users_of_its_bucket_only() -> None:
+    memory_id = new_memory_id("ann", millis=1, entropy=bytes(9))
+    others = [f"user-{number}" for number in range(20_000)]
+    mates = [user for user in others if routing_bucket(user) == routing_bucket("ann")]
+    assert mates != []
+    assert [user for user in others if may_be_of(memory_id, user)] == mates
+    assert may_be_of(memory_id, "ann")
+    assert all(may_be_of("note-1", user) for user in others)
+
+
+def test_substitute_of_an_id_is_the_users_own_and_the_same_each_time() -> None:
+    time = datetime(2026, 1, 1, tzinfo=UTC)
+    first = substitute_id("note-1", "ann", time)
+    assert substitute_id("note-1", "ann", time) == first
+    assert bucket_of(first) == routing_bucket("ann")
+    assert len({first, substitute_id("note-2", "ann", time), substitute_id("note-1", "bob", time)}) == 3
+    assert is_own_id(substitute_id("note-1", "ann", None))
+    assert is_own_id(substitute_id("note-1", "ann", datetime(1, 1, 1, tzinfo=UTC)))

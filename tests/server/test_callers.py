@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from openmem import AsyncServerStore, UnauthorizedError
+from openmem import AsyncServerStore, OMPError, UnauthorizedError
 from openmem.server.callers import Callers
 from openmem.server.waiting import Together
 
@@ -102,3 +105,21 @@ async def test_known_caller_is_recalled_without_a_look_into_the_store(tmp_path: 
         assert store.asked == asked
         with pytest.raises(UnauthorizedError):
             callers.recall([])
+
+
+async def test_uses_that_could_not_be_stored_are_stored_the_next_time(tmp_path: Path) -> None:
+    url = str(tmp_path / "s.db")
+    async with AsyncServerStore(url, timeout=0.05) as store:
+        headers = await key_of(store)
+        callers = Callers(store, open_without_keys=True)
+        await callers.identify(headers)
+        with closing(sqlite3.connect(url)) as locker:
+            locker.execute("begin immediate")
+            with pytest.raises(OMPError):
+                await callers.flush()
+        assert (await store.list_keys())[0].last_used_at is None
+        before = datetime.now(UTC)
+        await callers.flush()
+        used = (await store.list_keys())[0].last_used_at
+        assert used is not None
+        assert used <= before

@@ -75,6 +75,17 @@ def test_second_time_gets_the_first_answer(place: Place, user: str) -> None:
     assert count(place.client, user) == 1
 
 
+def test_reply_that_only_mentions_a_deleted_memory_is_sent_again(place: Place, user: str) -> None:
+    gone = place.client.post("/memories", json={"content": "tea", "user_id": user}).json()["id"]
+    mention = {"id": gone, "items": [{"id": gone}]}
+    body = {"content": f"{gone} was gone", "user_id": user, "x-a": mention, "supersedes": [gone]}
+    first = place.client.post("/memories", json=body, headers=named(user))
+    assert place.client.delete(f"/memories/{gone}").status_code == 204
+    assert place.client.post("/memories", json=body, headers=named(user)).content == first.content
+    assert place.client.delete(f"/memories/{first.json()['id']}").status_code == 204
+    assert place.client.post("/memories", json=body, headers=named(user)).status_code == 404
+
+
 def test_batch_is_repeatable_too(place: Place, user: str) -> None:
     body = {"items": [{"content": f"fact {number}"} for number in range(20)], "user_id": user}
     first, second = (place.client.post("/memories/batch", json=body, headers=named(user)) for _ in range(2))

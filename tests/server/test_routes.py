@@ -11,11 +11,13 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from openmem import AsyncMemory, Memory
+from openmem import AsyncMemory, Memory, NotFoundError
 from openmem.server import create_app
+from openmem.server.routing import ROUTES
 from openmem.testing import HashEmbedder
 from tests.server.running import client_of, serving
 
+FIXED = {path.split("/")[2] for path in ROUTES if path.startswith("/memories/") and "{" not in path}
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
@@ -190,6 +192,19 @@ def test_id_may_hold_any_sign(open_server: httpx.Client, user: str, id: str) -> 
     assert open_server.get(path, headers={"X-User-Id": user}).json()["id"] == name
     assert open_server.get(f"{path}/history").json() == {"items": []}
     assert open_server.delete(path).status_code == 204
+
+
+@pytest.mark.parametrize("id", [*sorted(FIXED), ".", ".."])
+def test_memory_whose_id_is_a_word_of_a_route_is_reached(open_server: httpx.Client, user: str, id: str) -> None:
+    line = {"memory": {"id": id, "content": "a", "user_id": user, "created_at": "2026-01-01T00:00:00Z"}}
+    with Memory(base_url=str(open_server.base_url)) as memory:
+        assert memory.import_([json.dumps(line)]).imported == 1
+        assert memory.get(id, user_id=user).content == "a"
+        assert memory.update(id, content="b", user_id=user).version == 2
+        assert [record.content for record in memory.history(id, user_id=user)] == ["a"]
+        memory.delete(id, user_id=user)
+        with pytest.raises(NotFoundError):
+            memory.get(id, user_id=user)
 
 
 def test_user_may_have_any_unicode_name(open_server: httpx.Client, user: str) -> None:

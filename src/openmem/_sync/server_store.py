@@ -19,6 +19,7 @@ from openmem.checks import (
     check_app,
     check_flag,
     check_id,
+    check_ids,
     check_instance,
     check_limit,
     check_owner,
@@ -221,7 +222,14 @@ class ServerStore:
         return self._write(replies.begin, *named, owner, seed)
 
     def end_reply(
-        self, caller: str, idempotency_key: str, status: int, headers: Mapping[str, str], body: bytes
+        self,
+        caller: str,
+        idempotency_key: str,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        memory_ids: Sequence[str] = (),
     ) -> None:
         """Remember the reply to a request that was begun; the first one stays.
 
@@ -232,12 +240,14 @@ class ServerStore:
             headers: The headers that a repetition is to have, too.
             body: The body. Of one of more than a mebibyte, or of several users, only the ids are kept:
                 `StoredReply.body` is then `None`, and the seed finds what was stored.
+            memory_ids: The memories that the request stored. Erasing one of them erases the reply.
         """
         named = (_name(caller, "caller"), _name(idempotency_key, "idempotency_key"))
         check_limit(status, 999, "status")
         if not isinstance(body, bytes):
             raise InvalidRequestError(f"body must be bytes, not {type(body).__name__}")
-        self._write(replies.end, *named, status, headers, body)
+        stored = check_ids(memory_ids, "memory_ids")
+        self._write(replies.end, *named, status, headers, body, stored)
 
     def release_reply(self, caller: str, idempotency_key: str, seed: Seed) -> None:
         """Forget a request that did nothing, so that its key is free for another one.

@@ -78,10 +78,14 @@ class Callers:
         return self._used_now(found) if found is not None and found[0] > clock() else None
 
     async def flush(self) -> None:
-        """Store when keys were last used."""
+        """Store when keys were last used; if that fails, the next call does it."""
         used, self._used = self._used, {}
         if used and self._store is not None:
-            await self._store.touch_keys(used)
+            try:
+                await self._store.touch_keys(used)
+            except BaseException:  # a cancellation too: storing a time twice changes nothing
+                self._used = {**used, **self._used}
+                raise
 
     async def _needs_key(self) -> bool:
         if self._locked or self._store is None:

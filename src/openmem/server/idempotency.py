@@ -75,7 +75,8 @@ class Replies:
         except OMPError as error:
             await self._refused(exchange, key, known, error)
             raise
-        ended = store.end_reply(caller, key, reply.status, _kept_headers(reply), reply.body or b"")
+        headers, body = _kept_headers(reply), reply.body or b""
+        ended = store.end_reply(caller, key, reply.status, headers, body, memory_ids=reply.memory_ids)
         # It is done; sent again, the seed makes sure that it is not done twice.
         await _or_warn("a reply could not be remembered", exchange, ended)
         return reply if known.reply is None else reply.with_header("idempotent-replayed", "true")

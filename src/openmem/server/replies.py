@@ -30,13 +30,21 @@ class Reply:
         status: The HTTP status.
         body: What is sent after the headers; `None` for a reply that has no body at all.
         headers: Headers in lower case, without the length.
+        memory_ids: The memories that the body holds.
     """
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "memory_ids", "status")
 
-    def __init__(self, status: int, body: bytes | None, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        body: bytes | None,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        memory_ids: Sequence[str] = (),
+    ) -> None:
         self.status = status
         self.body = body
+        self.memory_ids = memory_ids
         self.headers: Headers = [*headers]
 
     def with_header(self, name: str, value: str) -> Reply:
@@ -88,12 +96,14 @@ def model_reply(model: BaseModel, status: int = 200) -> Reply:
 
 def record_reply(record: MemoryRecord, status: int = 200) -> Reply:
     """Return one memory, with its version as the `ETag`."""
-    return model_reply(record, status).with_header("etag", etag(record.version))
+    body = record.model_dump_json(exclude_none=True).encode()
+    return Reply(status, body, (_JSON,), [record.id]).with_header("etag", etag(record.version))
 
 
 def records_reply(records: Sequence[MemoryRecord], status: int = 200) -> Reply:
     """Return `{"items": […]}`."""
-    return json_reply(b'{"items":' + _records.dump_json([*records], exclude_none=True) + b"}", status)
+    body = b'{"items":' + _records.dump_json([*records], exclude_none=True) + b"}"
+    return Reply(status, body, (_JSON,), [record.id for record in records])
 
 
 def results_reply(results: Sequence[SearchResult]) -> Reply:

@@ -90,13 +90,19 @@ def routes_of(service: Service) -> list[Route]:
 
 
 class EncodedRoute(Route):
-    """A route that looks at the path as it was sent: an id may hold a slash, written as `%2F`."""
+    """A route that looks at the path as it was sent: an id may hold a slash, or be a word that is a route too.
+
+    `/memories/a%2Fb` is the memory `a/b`, and `/memories/%73earch` the memory `search`.
+    """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Match the path before its decoding."""
+        """Match the path before its decoding; of a fixed path, the last word must stand there as it is."""
         raw = scope.get("raw_path")
-        if "{" not in self.path or scope["type"] != "http" or raw is None:
+        if scope["type"] != "http" or raw is None:
             return super().matches(scope)
+        if "{" not in self.path:
+            plain = raw.endswith(self.path.rpartition("/")[2].encode("ascii"))
+            return super().matches(scope) if plain else (Match.NONE, {})
         return super().matches({**scope, "path": raw.decode("latin-1")})
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from openmem.cursors import decode_cursor, encode_cursor
 from openmem.errors import InvalidRequestError, NotFoundError
+from openmem.ids import may_be_of
 from openmem.requests import ListQuery, SearchQuery, View
 from openmem.translated import envelope
 from openmem.translated.backend import Backend, Entry, Hit, Place, Task, place_of
@@ -24,12 +25,16 @@ def find(backend: Backend, id_: str, user_id: str | None) -> Entry:
         NotFoundError: There is none, or it belongs to another user.
         InvalidRequestError: No user was named and several have a memory of that id.
     """
-    found = [entry for entry in backend.fetch(id_, user_id) if user_id in (None, entry.record.user_id)]
+    found = [entry for entry in backend.fetch(id_, user_id) if _is_meant(entry.record.user_id, id_, user_id)]
     if not found:
         raise NotFoundError(f"no memory has the id {id_!r}", provider=backend.name)
     if len({entry.record.user_id for entry in found}) > 1:
         raise InvalidRequestError("id: several users have a memory of this id; give user_id")
     return oldest(found)
+
+
+def _is_meant(owner: str, id_: str, user_id: str | None) -> bool:
+    return may_be_of(id_, owner) if user_id is None else owner == user_id
 
 
 def oldest(entries: Sequence[Entry]) -> Entry:

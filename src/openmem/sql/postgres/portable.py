@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from openmem.cursors import decode_cursor, encode_cursor
 from openmem.errors import InvalidRequestError
-from openmem.ids import BUCKETS, routing_bucket
+from openmem.ids import BUCKETS, routing_bucket, substitute_id
 from openmem.sql.postgres.names import Names
 from openmem.sql.postgres.rows import Incoming, Model, Stamp, by_id, columns, record_of_row, select_where
 from openmem.sql.postgres.write import insert, put
-from openmem.sql.steps import Query, Steps
+from openmem.sql.steps import Query, Row, Steps
 from openmem.types import ImportConflict, ImportReport, MemoryRecord
 
 
@@ -56,8 +56,8 @@ def take_in(
 ) -> Steps[ImportReport]:
     """Store records of one user under their own ids: all of them, or none.
 
-    A record conflicts when the user has a memory of the same id or key. An id that another user of the same bucket
-    has is replaced by a spare one, which tells nobody anything.
+    A record conflicts when the user has a memory of the same id or key. A record whose id another user of the same
+    bucket has gets another one, the same each time; `spare_ids` are used for duplicates.
     """
     report = ImportReport()
     user_id = items[0].draft.user_id
@@ -73,15 +73,11 @@ def take_in(
 def _split(
     db: Names, user_id: str, items: Sequence[tuple[Incoming, str]]
 ) -> Steps[tuple[list[Incoming], list[tuple[Incoming, str]]]]:
-    keys = [item.draft.key for item, _ in items if item.draft.key is not None]
-    rows = yield Query(
-        f"""
-        select user_id, id, key from {db.memories}
-        where bucket = $1 and (id = any($3::text[]) or (user_id = $2 and key = any($4::text[])))
-        """,
-        (routing_bucket(user_id), user_id, [item.id for item, _ in items], keys),
-    )
+    rows = yield from _alike(db, user_id, items)
     taken = {row[1] for row in rows if row[0] != user_id}
+    if taken:
+        items = [(_with_free_id(item) if item.id in taken else item, spare) for item, spare in items]
+        rows = yield from _alike(db, user_id, items)
     seen_ids = {row[1] for row in rows if row[0] == user_id}
     seen_keys = {row[2] for row in rows if row[0] == user_id and row[2] is not None}
     fresh: list[Incoming] = []
@@ -90,11 +86,29 @@ def _split(
         if item.id in seen_ids or item.draft.key in seen_keys:
             conflicting.append((item, spare))
         else:
-            fresh.append(replace(item, id=spare) if item.id in taken else item)
+            fresh.append(item)
         seen_ids.add(item.id)
         if item.draft.key is not None:
             seen_keys.add(item.draft.key)
     return fresh, conflicting
+
+
+def _alike(db: Names, user_id: str, items: Sequence[tuple[Incoming, str]]) -> Steps[Sequence[Row]]:
+    """Read the memories of the bucket that have an id of the items, or a key of the user's."""
+    keys = [item.draft.key for item, _ in items if item.draft.key is not None]
+    return (
+        yield Query(
+            f"""
+            select user_id, id, key from {db.memories}
+            where bucket = $1 and (id = any($3::text[]) or (user_id = $2 and key = any($4::text[])))
+            """,
+            (routing_bucket(user_id), user_id, [item.id for item, _ in items], keys),
+        )
+    )
+
+
+def _with_free_id(item: Incoming) -> Incoming:
+    return replace(item, id=substitute_id(item.id, item.draft.user_id, item.draft.created_at))
 
 
 def _settle(

@@ -170,7 +170,7 @@ def find(db: Names, id_: str, user_id: str, lock: str = "", seen: Patterns | Non
 
 
 def owners(db: Names, id_: str, bucket: int | None, seen: Patterns | None = None) -> Steps[list[str]]:
-    """Read whose memories have an id: at once where the id carries the bucket, else by asking every partition.
+    """Read whose memories have an id: in its bucket where the id carries one, else by asking every partition.
 
     Memories of scopes that are not among those `seen` do not count.
     """
@@ -179,8 +179,7 @@ def owners(db: Names, id_: str, bucket: int | None, seen: Patterns | None = None
         rows = yield Query(
             f"select user_id from {db.memories} m where m.bucket = $1 and m.id = $2{condition}", (bucket, id_, *params)
         )
-        if rows:
-            return [row[0] for row in rows]
+        return [row[0] for row in rows]
     condition, params = allowed(seen, 2)
     rows = yield Query(
         f"select user_id from {db.memories} m where id = $1{condition} /* unrouted: a foreign id */", (id_, *params)

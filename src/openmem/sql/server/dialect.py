@@ -27,7 +27,7 @@ class Dialect:
         prefix: What stands before the name of a table.
         numbered: Parameters are `$1`; else they are `?`, in the order of their marks.
         blob: The type of bytes.
-        place: What finds bytes, given as parameter 1, in the columns `ids` or else `body`; 0 is nowhere.
+        has_id: Whether the text of parameter 1 is in the JSON array of the column `memory_ids`.
         serial: The type of a number that grows by itself.
         unlogged: What makes a table that a crash of the server may empty.
     """
@@ -35,7 +35,7 @@ class Dialect:
     prefix: str
     numbered: bool
     blob: str
-    place: str
+    has_id: str
     serial: str
     unlogged: str = ""
 
@@ -58,14 +58,14 @@ SQLITE: Final = Dialect(
     prefix="",
     numbered=False,
     blob="blob",
-    place="instr(coalesce(ids, body), $1)",
+    has_id="exists (select 1 from json_each(memory_ids) where value = $1)",
     serial="integer primary key autoincrement",
 )
 POSTGRES: Final = Dialect(
     prefix=f"{SCHEMA}.",
     numbered=True,
     blob="bytea",
-    place="position(cast($1 as bytea) in coalesce(ids, body))",
+    has_id="memory_ids::jsonb @> to_jsonb($1::text)",
     serial="bigint generated always as identity primary key",
     unlogged="unlogged ",
 )

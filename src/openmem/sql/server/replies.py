@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,10 +14,6 @@ from openmem.keys import MAX_REPLY, Remembered, StoredReply
 from openmem.sql.server.dialect import Dialect
 from openmem.sql.sqlite.rows import micros, time_of
 from openmem.sql.steps import Row, Steps
-
-# How a memory begins in the body of a reply; the id may also stand elsewhere, as one that another memory replaced.
-_START: Final = '{"id":'
-_STARTS: Final = re.compile(rb'\{"id":"(?:[^"\\]|\\.)*"')
 
 LIFE: Final = timedelta(hours=24)
 BATCH: Final = 500
@@ -38,7 +33,7 @@ def begin(
         values($1, $2, $3, $4, $5, $6)
         on conflict(caller, idempotency_key) do update set
           fingerprint = excluded.fingerprint, user_id = excluded.user_id, at = excluded.at,
-          entropy = excluded.entropy, status = null, headers = null, body = null, ids = null
+          entropy = excluded.entropy, status = null, headers = null, body = null, ids = null, memory_ids = null
         where replies.at <= $7
         returning at, entropy
         """,
@@ -67,13 +62,19 @@ def begin(
 
 
 def end(
-    db: Dialect, caller: str, idempotency_key: str, status: int, headers: Mapping[str, str], body: bytes
+    db: Dialect,
+    caller: str,
+    idempotency_key: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    memory_ids: Sequence[str],
 ) -> Steps[None]:
     """Store the reply, unless there is one or the request was forgotten; of several users or too large, only ids."""
     yield db.query(
         f"""
         update {db.prefix}replies set status = $3, headers = $4,
-          body = case when user_id is not null then cast($5 as {db.blob}) end, ids = $6
+          body = case when user_id is not null then cast($5 as {db.blob}) end, memory_ids = $6
         where caller = $1 and idempotency_key = $2 and status is null
         """,
         caller,
@@ -81,7 +82,7 @@ def end(
         status,
         json.dumps(dict(headers)),
         body if len(body) <= MAX_REPLY else None,
-        b"".join(_STARTS.findall(body)),
+        json.dumps(list(memory_ids)),
     )
 
 
@@ -110,22 +111,33 @@ def holding(db: Dialect, user_id: str | None, memory_id: str) -> Steps[list[tupl
     of_user = "" if user_id is None else " and (user_id = $4 or user_id is null)"
     rows = yield db.query(
         f"""
-        select caller, idempotency_key, at, entropy, status is null from {db.prefix}replies
-        where ({db.place} > 0 or status is null and at between $2 and $3){of_user}
+        select caller, idempotency_key, at, entropy, case when memory_ids is null then body end, memory_ids is null
+        from {db.prefix}replies
+        where ({db.has_id} or memory_ids is null and (body is not null or at between $2 and $3)){of_user}
         """,
-        start_of(memory_id),
+        memory_id,
         *_moment_of(memory_id),
         *(() if user_id is None else (user_id,)),
     )
-    # What an unanswered request stored, nobody wrote down: its seed tells.
-    return [(row[0], row[1], _seed(row[2:])) for row in rows if not row[4] or is_made_from(memory_id, int(row[3]))]
+    return [(row[0], row[1], _seed(row[2:])) for row in rows if not row[5] or _stored(row, memory_id)]
+
+
+def _stored(row: Row, memory_id: str) -> bool:
+    """Return whether a request stored a memory, where nobody wrote down what it stored.
+
+    Its seed tells while it is not answered; the reply does where an earlier version wrote it, for a day.
+    """
+    if is_made_from(memory_id, int(row[3])):
+        return True
+    reply = {} if row[4] is None else json.loads(bytes(row[4]))
+    return memory_id in [one.get("id") for one in (reply, *reply.get("items", ()))]
 
 
 def erase(db: Dialect, caller: str, idempotency_key: str, seed: Seed, status: int) -> Steps[None]:
     """Put a status without headers and body in the place of the reply to a request that began under a seed."""
     yield db.query(
         f"""
-        update {db.prefix}replies set status = $5, headers = $6, body = null, ids = null
+        update {db.prefix}replies set status = $5, headers = $6, body = null, ids = null, memory_ids = null
         where caller = $1 and idempotency_key = $2 and at = $3 and entropy = $4
         """,
         caller,
@@ -154,11 +166,6 @@ def forget_user(db: Dialect, user_id: str) -> Steps[int]:
     """Forget the requests of a user, those that are not answered yet too; return how many."""
     rows = yield db.query(f"delete from {db.prefix}replies where user_id = $1 returning 1", user_id)
     return len(rows)
-
-
-def start_of(memory_id: str) -> bytes:
-    """Return the bytes with which a memory begins wherever a reply holds it."""
-    return (_START + json.dumps(memory_id, ensure_ascii=False)).encode()
 
 
 def _moment_of(memory_id: str) -> tuple[int, int]:

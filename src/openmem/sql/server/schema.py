@@ -16,7 +16,7 @@ _LEDGER: Final = f"{SCHEMA}.migrations"
 
 def migrations(db: Dialect) -> tuple[tuple[str, ...], ...]:
     """Return the statements of each version, from 1 on."""
-    return _first(db), _second(db)
+    return _first(db), _second(db), _third(db)
 
 
 def touch() -> Steps[None]:
@@ -121,8 +121,13 @@ def _first(db: Dialect) -> tuple[str, ...]:
 
 
 def _second(db: Dialect) -> tuple[str, ...]:
-    # The ids of the memories in a reply, whether or not its body is kept; null: not answered yet, or by version 1.
+    # What the ids of the memories in a reply looked like in its body; not used any more.
     return (f"alter table {db.prefix}replies add column ids {db.blob}",)
+
+
+def _third(db: Dialect) -> tuple[str, ...]:
+    # A JSON array of the ids of the memories that a request stored; null: not answered yet, or by an earlier version.
+    return (f"alter table {db.prefix}replies add column memory_ids text",)
 
 
 # Replies hold what users store: what is deleted is overwritten at once, and nobody else may read the file.

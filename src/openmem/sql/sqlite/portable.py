@@ -4,24 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from openmem.cursors import decode_cursor, encode_cursor
-from openmem.sql.sqlite.rows import Model, Stamp, dumps, select_where
+from openmem.ids import routing_bucket, substitute_id
+from openmem.sql.sqlite.rows import Model, Stamp, Stored, dumps, micros, select_where
 from openmem.sql.sqlite.write import insert, put
 from openmem.sql.sqlite.writer import Incoming, Writer, close_user, open_user
 from openmem.sql.steps import Query, Steps
 from openmem.types import ImportConflict, ImportReport, MemoryRecord
 
+_EARLIEST: Final = -(1 << 63)
+
 
 def export_page(user_id: str | None, cursor: str | None, limit: int) -> Steps[tuple[list[MemoryRecord], str | None]]:
-    """Read the next records in the order in which they were stored, hidden ones too."""
-    position = decode_cursor(cursor, "export", (int,), [user_id])[0] if cursor is not None else 0
-    found = yield from select_where(
-        "m.rid > ? and (? is null or u.user_id = ?) order by m.rid limit ?",
-        (position, user_id, user_id, limit + 1),
-    )
-    following = encode_cursor("export", [found[limit - 1].rid], [user_id]) if len(found) > limit else None
-    return [stored.record for stored in found[:limit]], following
+    """Read the next records, hidden ones too: user by user, the oldest first.
+
+    The cursor holds only what the page has shown: the user, the time and the id of its last record.
+    """
+    position = (user_id or "", _EARLIEST, "")
+    if cursor is not None:
+        position = decode_cursor(cursor, "export", (str, int, str), [user_id])
+    owner, *place = position
+    found: list[Stored] = []
+    if cursor is not None or user_id is not None:
+        found = yield from select_where(
+            "m.user_no = (select user_no from users where user_id = ?) and (m.created_at, m.id) > (?, ?) "
+            "order by m.created_at, m.id limit ?",
+            (owner, *place, limit + 1),
+        )
+    if user_id is None and len(found) <= limit:
+        found += yield from select_where(
+            "u.user_id > ? order by u.user_id, m.created_at, m.id limit ?", (owner, limit + 1 - len(found))
+        )
+    records = [stored.record for stored in found[:limit]]
+    following = None
+    if len(found) > limit:
+        last = records[-1]
+        following = encode_cursor("export", [last.user_id, micros(last.created_at) or 0, last.id], [user_id])
+    return records, following
 
 
 def known(users: Mapping[str, Sequence[str]]) -> Steps[set[tuple[str, str]]]:
@@ -49,7 +70,8 @@ def take_in(
 ) -> Steps[ImportReport]:
     """Store records under their own ids: all of them, or none.
 
-    A record conflicts when its user has a memory of the same id or key. `spare_ids` are used for duplicates.
+    A record conflicts when its user has a memory of the same id or key. `spare_ids` are used for duplicates. A record
+    whose id another user of the same bucket has gets another one, as on Postgres, where an id is unique in its bucket.
     """
     report = ImportReport()
     for user_id in dict.fromkeys(item.draft.user_id for item in items):
@@ -67,6 +89,7 @@ def take_in(
 def _split(
     writer: Writer, items: Sequence[tuple[Incoming, str]]
 ) -> Steps[tuple[list[Incoming], list[tuple[Incoming, str]]]]:
+    items = yield from _with_free_ids(writer, items)
     ids = dumps([item.id for item, _ in items])
     keys = dumps([item.draft.key for item, _ in items if item.draft.key is not None])
     rows = yield Query(
@@ -88,6 +111,25 @@ def _split(
         if item.draft.key is not None:
             seen_keys.add(item.draft.key)
     return fresh, conflicting
+
+
+def _with_free_ids(writer: Writer, items: Sequence[tuple[Incoming, str]]) -> Steps[Sequence[tuple[Incoming, str]]]:
+    user_id = items[0][0].draft.user_id
+    rows = yield Query(
+        """
+        select m.id, u.user_id from memories m join users u on u.user_no = m.user_no
+        where m.id in (select value from json_each(?)) and m.user_no <> ?
+        """,
+        (dumps([item.id for item, _ in items]), writer.user_no),
+    )
+    taken = {row[0] for row in rows if routing_bucket(row[1]) == routing_bucket(user_id)}
+    if not taken:
+        return items
+    return [(_with_free_id(item) if item.id in taken else item, spare) for item, spare in items]
+
+
+def _with_free_id(item: Incoming) -> Incoming:
+    return replace(item, id=substitute_id(item.id, item.draft.user_id, item.draft.created_at))
 
 
 def _settle(

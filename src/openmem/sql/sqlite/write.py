@@ -10,6 +10,7 @@ from openmem.access import Access, Patterns, key_denied
 from openmem.analysis import terms_of
 from openmem.checks import check_window
 from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictError
+from openmem.ids import may_be_of
 from openmem.native import by_user, changed_draft
 from openmem.requests import Change, Draft
 from openmem.sql.sqlite import indexing, journal
@@ -131,6 +132,8 @@ def find(id_: str, user_id: str | None, seen: Patterns | None = None) -> Steps[S
     found = yield from select_where(
         f"m.id = ? and (? is null or u.user_id = ?){condition}", (id_, user_id, user_id, *params)
     )
+    if user_id is None:
+        found = [stored for stored in found if may_be_of(id_, stored.record.user_id)]
     if not found:
         raise NotFoundError(f"no memory has the id {id_!r}", provider="sqlite")
     if len(found) > 1:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from openmem import AsyncMemory
-from openmem.errors import InvalidRequestError
+from openmem.errors import InvalidRequestError, NotFoundError
+from openmem.ids import is_own_id
 from openmem.testing._async.rules import Rules, ids_of, needs
 from openmem.testing.moments import days
 from openmem.types import MemoryRecord
@@ -175,3 +176,27 @@ class PortabilityRules(Rules):
         assert all(everything.count(f"fact-{number}-") == 1 for number in range(7))
         one = "".join(await self.exported(memory, "user-1", limit=2))
         assert [f"fact-{number}-" in one for number in range(7)] == [number % 3 == 1 for number in range(7)]
+
+    @needs("portability")
+    async def test_memory_imported_under_the_id_of_another_users_takes_nothing_over(self, memory: AsyncMemory) -> None:
+        """An id means the memory of the user for whom it was made, unless another user is named.
+
+        An id of a provider's own form says nothing about the user: if two users have it, one must be named. If this
+        fails, check that a lookup without a user leaves out users whom the id cannot have been made for.
+        """
+        record = await self.remember(memory, "ann", "pays 10")
+        line = {"id": record.id, "user_id": "bob", "content": "pays 9999", "created_at": "2026-01-01T00:00:00Z"}
+        await memory.import_([json.dumps({"memory": line})])
+        await self.settle(memory, [record.id], "bob")
+        assert (await memory.get(record.id, user_id="bob")).content == "pays 9999"
+        if not is_own_id(record.id):
+            with pytest.raises(InvalidRequestError):
+                await memory.get(record.id)
+            return
+        assert (await memory.get(record.id)).content == "pays 10"
+        await memory.delete(record.id)
+        with pytest.raises(NotFoundError):
+            await memory.get(record.id)
+        with pytest.raises(NotFoundError):
+            await memory.get(record.id, user_id="ann")
+        assert (await memory.get(record.id, user_id="bob")).content == "pays 9999"
