@@ -12,9 +12,8 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
-import snowballstemmer
-
 from openmem.normalization import normalized
+from openmem.stemming import english_stemmer
 
 STOP_WORDS: Final = frozenset(
     [
@@ -149,8 +148,7 @@ def stem(word: str) -> str:
         return known
     if len(word) > _LONGEST_STEMMED:
         return word[:MAX_TERM_LENGTH]
-    # A stemmer keeps the word it works on, so threads must not share one; making one is cheap enough.
-    found = snowballstemmer.stemmer("english").stemWord(word) if word.isascii() else word
+    found = english_stemmer().stemWord(word) if word.isascii() else word
     found = found[:MAX_TERM_LENGTH]
     if len(word) <= MAX_TERM_LENGTH:
         _keep(word, found)

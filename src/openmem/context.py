@@ -13,9 +13,8 @@ from openmem.copies import Folding
 from openmem.errors import InvalidRequestError
 from openmem.quoting import FENCE_CLOSE, FENCE_OPEN, HEADER, quote
 from openmem.tokens import CJK, estimate, least_tokens
-from openmem.types import ContextBlock
+from openmem.types import ContextBlock, TokenCounter
 
-TokenCounter = Callable[[str], int]
 Count = Callable[[str], float]
 
 ELLIPSIS: Final = "…"

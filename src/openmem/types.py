@@ -6,7 +6,7 @@ versions survive a round trip. All times are timezone-aware and normalised to UT
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC as UTC
 from datetime import datetime
 from enum import Enum
@@ -24,6 +24,8 @@ SearchPurpose = Literal["search", "context"]
 ImportConflict = Literal["skip", "overwrite", "duplicate"]
 TransferConflict = Literal["skip", "overwrite"]
 TransferStage = Literal["survey", "copy", "verify"]
+TokenCounter = Callable[[str], int]
+"""What counts the tokens of a text in the way of a model."""
 
 PROTOCOL_VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 OWN_MEMBER: Final = "x-openmem"

@@ -6,10 +6,7 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from openmem import embedding
 from openmem._io.call import Deadline
@@ -17,8 +14,11 @@ from openmem._io.concurrency import async_gather, async_to_thread
 from openmem._io.local_model import NOT_INSTALLED, is_loaded, load_local_model
 from openmem._io.worker import AsyncWorker
 from openmem.embedding_batches import batches, vectors_of_reply
-from openmem.embedding_vectors import join_rows, unit_rows
 from openmem.errors import DeadlineExceededError, InvalidRequestError, OMPError, ProviderError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _OWN_BATCH = 256
 _SMALL = 8
@@ -56,6 +56,12 @@ def resolve_embedder(
     return AsyncCustomEmbedder(choice)
 
 
+def _joined(parts: Sequence[NDArray[np.float32]], embedder: AsyncEmbedder) -> NDArray[np.float32]:
+    from openmem.embedding_vectors import join_rows
+
+    return join_rows(parts, dim=embedder.dim, model=embedder.model)
+
+
 def _fastembed_installed() -> bool:
     return importlib.util.find_spec("fastembed") is not None
 
@@ -87,7 +93,7 @@ class AsyncEmbedder:
             DeadlineExceededError: The time is used up.
         """
         if not texts:
-            return join_rows([], dim=self.dim, model=self.model)
+            return _joined([], self)
         return await self._rows(list(texts), False, deadline)
 
     async def embed_query(self, text: str, deadline: Deadline) -> NDArray[np.float32]:
@@ -123,6 +129,8 @@ class AsyncEmbedder:
         raise NotImplementedError
 
     async def _checked(self, raw: Any, count: int) -> NDArray[np.float32]:
+        from openmem.embedding_vectors import unit_rows  # here: with numpy, which a search for words may do without
+
         if count > _SMALL:
             rows = await async_to_thread(partial(unit_rows, raw, count=count, dim=self.dim, model=self.model))
         else:
@@ -189,7 +197,7 @@ class AsyncRemoteEmbedder(AsyncEmbedder):
         for start in range(0, len(runs), choice.concurrency):
             group = runs[start : start + choice.concurrency]
             parts += await async_gather(*(partial(self._request, run, deadline) for run in group))
-        return join_rows(parts, dim=self.dim, model=self.model)
+        return _joined(parts, self)
 
     async def _request(self, texts: Sequence[str], deadline: Deadline) -> NDArray[np.float32]:
         body: dict[str, Any] = {"model": self.model, "input": list(texts), "encoding_format": "float"}
@@ -223,7 +231,7 @@ class AsyncCustomEmbedder(AsyncEmbedder):
         for start in range(0, len(texts), _OWN_BATCH):
             some = texts[start : start + _OWN_BATCH]
             parts.append(await self._checked(await self._run(worker, some, deadline), len(some)))
-        return join_rows(parts, dim=self.dim, model=self.model)
+        return _joined(parts, self)
 
     async def _run(self, worker: AsyncWorker, texts: list[str], deadline: Deadline) -> Any:
         try:

@@ -11,7 +11,6 @@ from openmem._async.provider import AsyncProvider
 from openmem._io.call import Call, Stopwatch
 from openmem._io.concurrency import AsyncBatches, async_to_thread
 from openmem.checks import check_callable, check_owner
-from openmem.context import TokenCounter
 from openmem.drafting import make_change, make_draft, make_drafts
 from openmem.scopes import parse_pattern
 from openmem.types import (
@@ -29,6 +28,7 @@ from openmem.types import (
     SearchMode,
     SearchPurpose,
     SearchResult,
+    TokenCounter,
     Unset,
 )
 from openmem.validation import (

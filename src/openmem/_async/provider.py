@@ -10,7 +10,6 @@ from openmem._async.embedders import AsyncEmbedder
 from openmem._io.call import Call
 from openmem._io.concurrency import async_to_thread
 from openmem.candidates import Candidate, candidate_of
-from openmem.context import TokenCounter, build_context, is_quick
 from openmem.errors import UnsupportedCapabilityError
 from openmem.extras import install_extra
 from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
@@ -28,6 +27,7 @@ from openmem.types import (
     MemoryRecord,
     ReembedReport,
     SearchResult,
+    TokenCounter,
 )
 
 
@@ -122,6 +122,8 @@ class AsyncProvider:
         self, query: SearchQuery, token_budget: int, token_counter: TokenCounter | None, call: Call
     ) -> ContextBlock:
         """Return the best matches as a block of text within a budget of tokens."""
+        from openmem.context import build_context, is_quick  # here: no other verb needs it
+
         found = await self.candidates(query, call)
         pack = partial(build_context, found, token_budget=token_budget, token_counter=token_counter)
         if token_counter is None and is_quick(found, token_budget):

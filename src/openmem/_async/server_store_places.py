@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
 
 from openmem._io.call import Deadline
-from openmem._io.postgres import AsyncPg
 from openmem._io.sqlite import AsyncSqlite
 from openmem.errors import ProviderError
 from openmem.paths import user_data_dir
@@ -91,6 +90,8 @@ class AsyncDatabase:
     dialect: ClassVar[Dialect] = POSTGRES
 
     def __init__(self, url: str, *, statement_cache: bool) -> None:
+        from openmem._io.postgres import AsyncPg  # here: a store in a file needs no pool
+
         self._db = AsyncPg(
             url, statement_cache=statement_cache, application_name="openmem-server-store", extension=False
         )

@@ -1,8 +1,10 @@
-"""Waiting, in both forms: locks, gathering, sleeping, threads, and the binding of an instance to its loop."""
+"""Waiting, in both forms: locks, gathering, sleeping, threads, and the binding of an instance to its loop.
+
+The sync form needs no event loop, so what the other one needs is imported where it is used.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import itertools
 import math
@@ -10,13 +12,14 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
-import anyio
-import anyio.to_thread
 from pydantic import BaseModel
 
 from openmem.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -32,6 +35,8 @@ class AsyncLock:
     """Mutual exclusion among the tasks of one event loop."""
 
     def __init__(self) -> None:
+        import asyncio
+
         self._lock = asyncio.Lock()
 
     async def __aenter__(self) -> None:
@@ -61,7 +66,10 @@ class AsyncBinding:
     """
 
     def __init__(self, owner: str) -> None:
+        import asyncio
+
         self._owner = owner
+        self._running_loop = asyncio.get_running_loop
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def check(self) -> bool:
@@ -70,7 +78,7 @@ class AsyncBinding:
         Returns:
             False: a loop does not outlive a fork, so neither does what is bound to it.
         """
-        loop = asyncio.get_running_loop()
+        loop = self._running_loop()
         if self._loop is None:
             self._loop = loop
         elif self._loop is not loop:
@@ -167,6 +175,8 @@ def _size_of(item: object) -> int:
 
 async def async_gather(*thunks: Callable[[], Awaitable[T]]) -> list[T]:
     """Run all at once and return their results in order; the first error cancels the rest."""
+    import asyncio
+
     tasks = [asyncio.ensure_future(thunk()) for thunk in thunks]
     try:
         return list(await asyncio.gather(*tasks))
@@ -184,6 +194,8 @@ def gather(*thunks: Callable[[], T]) -> list[T]:
 
 async def async_sleep(seconds: float) -> None:
     """Wait, letting others run."""
+    import asyncio
+
     await asyncio.sleep(seconds)
 
 
@@ -194,6 +206,8 @@ def sleep(seconds: float) -> None:
 
 async def async_to_thread(function: Callable[..., T], *args: Any) -> T:
     """Run a plain function in a worker thread; a cancelled caller returns at once, the worker finishes."""
+    import anyio.to_thread
+
     return await anyio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
 
 

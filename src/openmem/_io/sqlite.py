@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
-from typing import TypeVar
-
-import anyio.to_thread
+from typing import TYPE_CHECKING, TypeVar
 
 from openmem._io.call import Deadline
 from openmem._io.sqlite_errors import Job
 from openmem._io.sqlite_store import MAX_READERS, SqliteStore, nothing
-from openmem._io.sqlite_threads import LoopThreads
 from openmem.sql.sqlite.files import MEMORIES, FileKind
 from openmem.sql.steps import Query, Steps
+
+if TYPE_CHECKING:
+    from openmem._io.sqlite_threads import LoopThreads
 
 T = TypeVar("T")
 
@@ -29,6 +29,8 @@ class AsyncSqlite:
         self, path: str, *, synchronous: str = "normal", make_folder: bool = False, kind: FileKind = MEMORIES
     ) -> None:
         self._store = SqliteStore(path, synchronous=synchronous, make_folder=make_folder, kind=kind)
+        from openmem._io.sqlite_threads import LoopThreads  # here: the other form has no event loop
+
         self._readers, self._writers = LoopThreads(MAX_READERS), LoopThreads(1)
         self._finalizer = weakref.finalize(self, _end, self._store, self._readers, self._writers)
 
@@ -58,6 +60,8 @@ class AsyncSqlite:
 
     async def aclose(self) -> None:
         """Write what was deferred and close the file."""
+        import anyio.to_thread
+
         self._readers.stop()
         self._writers.stop()
         await anyio.to_thread.run_sync(self._close)

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from openmem._io.alarms import Alarms, limit
 from openmem._io.call import Deadline
 from openmem._io.concurrency import async_call, call, is_coroutine_function
 from openmem.errors import InvalidRequestError
@@ -21,8 +20,10 @@ class AsyncWorker:
     """
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
+        from openmem._io.alarms import Alarms, limit  # here: the other form has no event loop
+
         self._function = function
-        self._alarms = Alarms()
+        self._alarms, self._limit = Alarms(), limit
         self._awaited = is_coroutine_function(function)  # not looked up for each call: it takes longer than some calls
 
     async def run(self, deadline: Deadline, *args: Any) -> Any:
@@ -31,7 +32,7 @@ class AsyncWorker:
         Raises:
             DeadlineExceededError: The deadline came first. A plain function runs on; its result is dropped.
         """
-        with limit(self._alarms, deadline):
+        with self._limit(self._alarms, deadline):
             if self._awaited:
                 return await self._function(*args)
             return await async_call(self._function, *args)

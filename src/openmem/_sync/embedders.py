@@ -7,10 +7,7 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from openmem import embedding
 from openmem._io.call import Deadline
@@ -18,8 +15,11 @@ from openmem._io.concurrency import gather, to_thread
 from openmem._io.local_model import NOT_INSTALLED, is_loaded, load_local_model
 from openmem._io.worker import Worker
 from openmem.embedding_batches import batches, vectors_of_reply
-from openmem.embedding_vectors import join_rows, unit_rows
 from openmem.errors import DeadlineExceededError, InvalidRequestError, OMPError, ProviderError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _OWN_BATCH = 256
 _SMALL = 8
@@ -57,6 +57,12 @@ def resolve_embedder(
     return CustomEmbedder(choice)
 
 
+def _joined(parts: Sequence[NDArray[np.float32]], embedder: Embedder) -> NDArray[np.float32]:
+    from openmem.embedding_vectors import join_rows
+
+    return join_rows(parts, dim=embedder.dim, model=embedder.model)
+
+
 def _fastembed_installed() -> bool:
     return importlib.util.find_spec("fastembed") is not None
 
@@ -88,7 +94,7 @@ class Embedder:
             DeadlineExceededError: The time is used up.
         """
         if not texts:
-            return join_rows([], dim=self.dim, model=self.model)
+            return _joined([], self)
         return self._rows(list(texts), False, deadline)
 
     def embed_query(self, text: str, deadline: Deadline) -> NDArray[np.float32]:
@@ -124,6 +130,8 @@ class Embedder:
         raise NotImplementedError
 
     def _checked(self, raw: Any, count: int) -> NDArray[np.float32]:
+        from openmem.embedding_vectors import unit_rows  # here: with numpy, which a search for words may do without
+
         if count > _SMALL:
             rows = to_thread(partial(unit_rows, raw, count=count, dim=self.dim, model=self.model))
         else:
@@ -190,7 +198,7 @@ class RemoteEmbedder(Embedder):
         for start in range(0, len(runs), choice.concurrency):
             group = runs[start : start + choice.concurrency]
             parts += gather(*(partial(self._request, run, deadline) for run in group))
-        return join_rows(parts, dim=self.dim, model=self.model)
+        return _joined(parts, self)
 
     def _request(self, texts: Sequence[str], deadline: Deadline) -> NDArray[np.float32]:
         body: dict[str, Any] = {"model": self.model, "input": list(texts), "encoding_format": "float"}
@@ -224,7 +232,7 @@ class CustomEmbedder(Embedder):
         for start in range(0, len(texts), _OWN_BATCH):
             some = texts[start : start + _OWN_BATCH]
             parts.append(self._checked(self._run(worker, some, deadline), len(some)))
-        return join_rows(parts, dim=self.dim, model=self.model)
+        return _joined(parts, self)
 
     def _run(self, worker: Worker, texts: list[str], deadline: Deadline) -> Any:
         try:

@@ -12,7 +12,6 @@ from openmem._io.concurrency import Batches, to_thread
 from openmem._sync.portability import Portable
 from openmem._sync.provider import Provider
 from openmem.checks import check_callable, check_owner
-from openmem.context import TokenCounter
 from openmem.drafting import make_change, make_draft, make_drafts
 from openmem.scopes import parse_pattern
 from openmem.types import (
@@ -30,6 +29,7 @@ from openmem.types import (
     SearchMode,
     SearchPurpose,
     SearchResult,
+    TokenCounter,
     Unset,
 )
 from openmem.validation import (

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
 
 from openmem._io.call import Deadline
-from openmem._io.postgres import Pg
 from openmem._io.sqlite import Sqlite
 from openmem.errors import ProviderError
 from openmem.paths import user_data_dir
@@ -92,6 +91,8 @@ class Database:
     dialect: ClassVar[Dialect] = POSTGRES
 
     def __init__(self, url: str, *, statement_cache: bool) -> None:
+        from openmem._io.postgres import Pg  # here: a store in a file needs no pool
+
         self._db = Pg(url, statement_cache=statement_cache, application_name="openmem-server-store", extension=False)
 
     def open(self, deadline: Deadline) -> None:

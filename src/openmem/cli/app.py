@@ -1,4 +1,4 @@
-"""The commands of `omp`, put together in the order in which help lists them."""
+"""The commands of `omp` in the order in which help lists them. A command is loaded when it is called."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Annotated, Final
 import typer
 
 import openmem
-from openmem.cli import asking, copying, doctor, erasing, journal, keeping, keys, moving, serving, upkeep
-from openmem.cli.session import command
+from openmem.cli.commands import Commands
 
 HELP_WIDTH: Final = 100
 
 app = typer.Typer(
-    add_completion=False,
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -37,26 +36,7 @@ def omp(
 
     Results go to standard output: tables on a terminal, tab-separated fields elsewhere, JSON with --json. Everything
     else goes to standard error. The exit code is 0 when done, 1 when something failed, 2 when it was called wrongly.
+
+    What every command takes may also stand before the command: omp --json list. The commands add, search and delete are
+    remember, recall and forget.
     """
-
-
-command(app)(keeping.remember)
-command(app)(asking.recall)
-command(app)(asking.context)
-command(app, "list")(asking.list_)
-command(app)(asking.get)
-command(app)(erasing.forget)
-command(app)(journal.history)
-command(app)(journal.audit)
-command(app)(moving.export)
-command(app, "import")(moving.import_)
-copying.register(app)
-command(app)(upkeep.reembed)
-command(app)(upkeep.migrate)
-command(app)(doctor.doctor)
-app.add_typer(keys.app, name="keys")
-app.command(
-    "serve",
-    add_help_option=False,
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-)(serving.serve)

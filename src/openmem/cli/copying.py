@@ -16,7 +16,7 @@ import typer
 from openmem.cli import output
 from openmem.cli.notes import Notes
 from openmem.cli.progress import Progress
-from openmem.cli.session import FAILED, command
+from openmem.cli.session import FAILED
 
 if TYPE_CHECKING:
     from openmem import Memory, TransferProgress, TransferReport
@@ -134,11 +134,6 @@ def copy(
     _show(report, ends.as_json, dry_run)
     if not dry_run and (report.missing or report.different):
         raise typer.Exit(FAILED)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    command(app, options=Ends)(copy)
 
 
 class Stages:

@@ -23,6 +23,7 @@ ANY_USER: Final = "*"
 COLUMNS: Final = ("id", "app", "user", "grants", "created", "expires", "last used", "state")
 
 app = typer.Typer(
+    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Make, list and revoke the keys of a server.",
@@ -71,7 +72,7 @@ class Place:
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, as omp keys list shows it.")]
 
 
-@command(app, options=Place)
+@command(app)
 def create(
     place: Place,
     app: Annotated[str, typer.Option(metavar="APP", help="The app that it is for; the journal shows it.")],
@@ -101,7 +102,7 @@ def create(
         _show_new(made, where)
 
 
-@command(app, "list", options=Place)
+@command(app, "list")
 def list_(place: Place) -> None:
     """List the keys, oldest first, without their secrets."""
     with place.open() as store:
@@ -114,7 +115,7 @@ def list_(place: Place) -> None:
         output.say("There are no keys.")
 
 
-@command(app, options=Place)
+@command(app)
 def revoke(place: Place, id: KeyId) -> None:
     """Revoke a key for good."""
     with place.open() as store:

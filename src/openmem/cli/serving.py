@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 import typer
 
+from openmem.cli import collect_as_usual
 from openmem.extras import install_extra
 
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
@@ -16,6 +17,13 @@ def serve(context: typer.Context) -> None:
     if any(find_spec(name) is None for name in NEEDED):
         typer.echo(f"Error: the server needs FastAPI and uvicorn: {install_extra('server')}", err=True)
         raise typer.Exit(1)
+    collect_as_usual()  # a server lives long
     from openmem.server.command import main
 
     raise typer.Exit(main(context.args, program="omp serve"))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command, whose options are those of the server."""
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    app.command("serve", add_help_option=False, context_settings=settings)(serve)

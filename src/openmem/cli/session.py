@@ -81,23 +81,27 @@ class Session:
         return Memory(self.provider, url=self.url, embedder=self.embedder, app=self.app, timeout=limit, **options)
 
 
+FLAGS: Final = frozenset({"--json", "--help"})  # those that take no value
 # The names of those options, and of the one that typer adds.
 SHARED_OPTIONS: Final = frozenset(
     {"--json", "--help"} | {f"--{field.name}" for field in fields(Session) if field.name != "as_json"}
 )
 
 
-def command(app: typer.Typer, name: str | None = None, *, options: type[Any] = Session) -> Callable[[Work], Work]:
-    """Return a decorator that makes a command of a function, whose first argument is a `Session`.
+def command(app: typer.Typer, name: str | None = None) -> Callable[[Work], Work]:
+    """Return a decorator that makes a command of a function.
+
+    The class of the first argument says which options it shares with other commands: `Session`, or another with a
+    field `as_json` at least.
 
     Args:
         app: Where the command is added.
         name: What it is called, if not like the function.
-        options: Another class of options instead, with a field `as_json` at least.
     """
 
     def register(work: Work) -> Work:
-        own = [*inspect.signature(work, eval_str=True).parameters.values()][1:]
+        first, *own = inspect.signature(work, eval_str=True).parameters.values()
+        options = first.annotation
 
         def run(**values: Any) -> None:
             session = options(**{field.name: values.pop(field.name) for field in fields(options)})

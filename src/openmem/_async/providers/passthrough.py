@@ -15,7 +15,6 @@ from openmem._async.provider import AsyncProvider
 from openmem._io.call import Call
 from openmem._io.concurrency import async_sleep, async_to_thread
 from openmem._io.http import AsyncHttp
-from openmem.context import TokenCounter
 from openmem.errors import (
     DeadlineExceededError,
     IngestionTimeoutError,
@@ -43,6 +42,7 @@ from openmem.types import (
     MemoryRecord,
     ReembedReport,
     SearchResult,
+    TokenCounter,
 )
 from openmem.wire_replies import (
     BLOCK,

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from openmem._async.embedders import AsyncEmbedder
 from openmem._async.provider import AsyncProvider
@@ -19,7 +19,6 @@ from openmem._io.concurrency import ThreadLock
 from openmem._io.sqlite import AsyncSqlite
 from openmem.access import Patterns
 from openmem.candidates import Candidate
-from openmem.columns import UserCache
 from openmem.errors import DeadlineExceededError, InvalidRequestError
 from openmem.ids import new_memory_ids
 from openmem.native import native_capabilities
@@ -27,10 +26,9 @@ from openmem.paths import user_data_dir
 from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings, sqlite_path
-from openmem.sql.sqlite import erase, health, journal, portable, read, reembed, search, snapshot, write
+from openmem.sql.sqlite import erase, health, journal, portable, read, reembed, write
 from openmem.sql.sqlite.purge import Purge
 from openmem.sql.sqlite.rows import Model, Stamp, micros
-from openmem.sql.sqlite.search import Shape
 from openmem.sql.sqlite.writer import Blob, Incoming
 from openmem.types import (
     Action,
@@ -45,6 +43,10 @@ from openmem.types import (
     ReembedReport,
     SearchResult,
 )
+
+if TYPE_CHECKING:
+    from openmem.columns import UserCache
+    from openmem.sql.sqlite.search import Shape
 
 T = TypeVar("T")
 
@@ -80,7 +82,8 @@ class AsyncSqliteProvider(AsyncProvider):
 
     def forked(self) -> None:
         """Start with an empty cache: locks of the old one may be held by threads that did not come along."""
-        self._cache = UserCache(self._cache_bytes, ThreadLock)
+        self._users: UserCache | None = None
+        self._making = ThreadLock()
 
     async def open(self, call: Call) -> None:
         """Open the file, make or migrate it, and refuse what is not ours."""
@@ -128,7 +131,11 @@ class AsyncSqliteProvider(AsyncProvider):
 
     async def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
-        steps = snapshot.forgetting(user_id, self._cache, erase.erase(user_id, scope, _stamp(call)))
+        steps = erase.erase(user_id, scope, _stamp(call))
+        if self._users is not None:
+            from openmem.sql.sqlite.snapshot import forgetting
+
+            steps = forgetting(user_id, self._users, steps)
         receipt = await self._db.write(steps, call.deadline)
         receipt.purged = await self._purge(call)
         return receipt
@@ -144,7 +151,9 @@ class AsyncSqliteProvider(AsyncProvider):
         if query.mode == "vector":
             results = await self._search_by_vector(query, call)
         else:
-            results = await self._fused(query, search.RESULTS, call)
+            from openmem.sql.sqlite.search import RESULTS  # here: only a search computes, with numpy
+
+            results = await self._fused(query, RESULTS, call)
         self._note(query.view.user_id, query.action, None, _scope(query), call)
         return results
 
@@ -152,7 +161,9 @@ class AsyncSqliteProvider(AsyncProvider):
         """Return what a search would, best first, with no more of each memory than a context needs."""
         if query.mode == "vector":
             return await super().candidates(query, call)
-        found = await self._fused(query, search.CANDIDATES, call)
+        from openmem.sql.sqlite.search import CANDIDATES
+
+        found = await self._fused(query, CANDIDATES, call)
         self._note(query.view.user_id, query.action, None, _scope(query), call)
         return found
 
@@ -225,23 +236,35 @@ class AsyncSqliteProvider(AsyncProvider):
         detail = await self._db.read(health.check(), call.deadline)
         return Health(ok=True, provider=self.name, detail={"path": self.path, **detail})
 
+    def _cache(self) -> UserCache:
+        with self._making:
+            if self._users is None:
+                from openmem.columns import UserCache
+
+                self._users = UserCache(self._cache_bytes, ThreadLock)
+            return self._users
+
     async def _search_by_vector(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         if self.embedder is None:
             raise self.needs_embedder('mode="vector"')
+        from openmem.sql.sqlite import search
+
         vector = await self.embedder.embed_query(query.text, call.deadline)
-        steps = search.by_vector(query, _now(call), self._cache, vector, Model(self.embedder.model, len(vector)))
+        steps = search.by_vector(query, _now(call), self._cache(), vector, Model(self.embedder.model, len(vector)))
         return await self._db.read(steps, call.deadline)
 
     async def _fused(self, query: SearchQuery, shape: Shape[T], call: Call) -> Sequence[T]:
+        from openmem.sql.sqlite import search
+
         now = _now(call)
         if query.mode == "keyword" or self.embedder is None:
-            return await self._db.read(search.by_keyword(query, now, self._cache, shape), call.deadline)
-        prepared = await self._db.read(search.prepare(query, now, self._cache), call.deadline)
+            return await self._db.read(search.by_keyword(query, now, self._cache(), shape), call.deadline)
+        prepared = await self._db.read(search.prepare(query, now, self._cache()), call.deadline)
         if prepared is None:
             return []
         vector = await self.embedder.embed_query(prepared.text, call.deadline)
         model = Model(self.embedder.model, len(vector))
-        fused = search.by_both(query, now, self._cache, vector, model, prepared, shape)
+        fused = search.by_both(query, now, self._cache(), vector, model, prepared, shape)
         return await self._db.read(fused, call.deadline)
 
     async def _embed(

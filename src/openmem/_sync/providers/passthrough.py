@@ -16,7 +16,6 @@ from openmem._io.concurrency import sleep, to_thread
 from openmem._io.http import Http
 from openmem._sync.embedders import Embedder, resolve_embedder
 from openmem._sync.provider import Provider
-from openmem.context import TokenCounter
 from openmem.errors import (
     DeadlineExceededError,
     IngestionTimeoutError,
@@ -44,6 +43,7 @@ from openmem.types import (
     MemoryRecord,
     ReembedReport,
     SearchResult,
+    TokenCounter,
 )
 from openmem.wire_replies import (
     BLOCK,

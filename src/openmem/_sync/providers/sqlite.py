@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from openmem._io.call import Call, entropy
 from openmem._io.concurrency import ThreadLock
@@ -20,7 +20,6 @@ from openmem._sync.embedders import Embedder
 from openmem._sync.provider import Provider
 from openmem.access import Patterns
 from openmem.candidates import Candidate
-from openmem.columns import UserCache
 from openmem.errors import DeadlineExceededError, InvalidRequestError
 from openmem.ids import new_memory_ids
 from openmem.native import native_capabilities
@@ -28,10 +27,9 @@ from openmem.paths import user_data_dir
 from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings, sqlite_path
-from openmem.sql.sqlite import erase, health, journal, portable, read, reembed, search, snapshot, write
+from openmem.sql.sqlite import erase, health, journal, portable, read, reembed, write
 from openmem.sql.sqlite.purge import Purge
 from openmem.sql.sqlite.rows import Model, Stamp, micros
-from openmem.sql.sqlite.search import Shape
 from openmem.sql.sqlite.writer import Blob, Incoming
 from openmem.types import (
     Action,
@@ -46,6 +44,10 @@ from openmem.types import (
     ReembedReport,
     SearchResult,
 )
+
+if TYPE_CHECKING:
+    from openmem.columns import UserCache
+    from openmem.sql.sqlite.search import Shape
 
 T = TypeVar("T")
 
@@ -81,7 +83,8 @@ class SqliteProvider(Provider):
 
     def forked(self) -> None:
         """Start with an empty cache: locks of the old one may be held by threads that did not come along."""
-        self._cache = UserCache(self._cache_bytes, ThreadLock)
+        self._users: UserCache | None = None
+        self._making = ThreadLock()
 
     def open(self, call: Call) -> None:
         """Open the file, make or migrate it, and refuse what is not ours."""
@@ -129,7 +132,11 @@ class SqliteProvider(Provider):
 
     def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
-        steps = snapshot.forgetting(user_id, self._cache, erase.erase(user_id, scope, _stamp(call)))
+        steps = erase.erase(user_id, scope, _stamp(call))
+        if self._users is not None:
+            from openmem.sql.sqlite.snapshot import forgetting
+
+            steps = forgetting(user_id, self._users, steps)
         receipt = self._db.write(steps, call.deadline)
         receipt.purged = self._purge(call)
         return receipt
@@ -145,7 +152,9 @@ class SqliteProvider(Provider):
         if query.mode == "vector":
             results = self._search_by_vector(query, call)
         else:
-            results = self._fused(query, search.RESULTS, call)
+            from openmem.sql.sqlite.search import RESULTS  # here: only a search computes, with numpy
+
+            results = self._fused(query, RESULTS, call)
         self._note(query.view.user_id, query.action, None, _scope(query), call)
         return results
 
@@ -153,7 +162,9 @@ class SqliteProvider(Provider):
         """Return what a search would, best first, with no more of each memory than a context needs."""
         if query.mode == "vector":
             return super().candidates(query, call)
-        found = self._fused(query, search.CANDIDATES, call)
+        from openmem.sql.sqlite.search import CANDIDATES
+
+        found = self._fused(query, CANDIDATES, call)
         self._note(query.view.user_id, query.action, None, _scope(query), call)
         return found
 
@@ -226,23 +237,35 @@ class SqliteProvider(Provider):
         detail = self._db.read(health.check(), call.deadline)
         return Health(ok=True, provider=self.name, detail={"path": self.path, **detail})
 
+    def _cache(self) -> UserCache:
+        with self._making:
+            if self._users is None:
+                from openmem.columns import UserCache
+
+                self._users = UserCache(self._cache_bytes, ThreadLock)
+            return self._users
+
     def _search_by_vector(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         if self.embedder is None:
             raise self.needs_embedder('mode="vector"')
+        from openmem.sql.sqlite import search
+
         vector = self.embedder.embed_query(query.text, call.deadline)
-        steps = search.by_vector(query, _now(call), self._cache, vector, Model(self.embedder.model, len(vector)))
+        steps = search.by_vector(query, _now(call), self._cache(), vector, Model(self.embedder.model, len(vector)))
         return self._db.read(steps, call.deadline)
 
     def _fused(self, query: SearchQuery, shape: Shape[T], call: Call) -> Sequence[T]:
+        from openmem.sql.sqlite import search
+
         now = _now(call)
         if query.mode == "keyword" or self.embedder is None:
-            return self._db.read(search.by_keyword(query, now, self._cache, shape), call.deadline)
-        prepared = self._db.read(search.prepare(query, now, self._cache), call.deadline)
+            return self._db.read(search.by_keyword(query, now, self._cache(), shape), call.deadline)
+        prepared = self._db.read(search.prepare(query, now, self._cache()), call.deadline)
         if prepared is None:
             return []
         vector = self.embedder.embed_query(prepared.text, call.deadline)
         model = Model(self.embedder.model, len(vector))
-        fused = search.by_both(query, now, self._cache, vector, model, prepared, shape)
+        fused = search.by_both(query, now, self._cache(), vector, model, prepared, shape)
         return self._db.read(fused, call.deadline)
 
     def _embed(

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 from openmem.access import Access, Patterns, key_denied
-from openmem.analysis import terms_of
 from openmem.checks import check_window
 from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictError
 from openmem.ids import may_be_of
@@ -143,6 +142,8 @@ def find(id_: str, user_id: str | None, seen: Patterns | None = None) -> Steps[S
 
 def insert(writer: Writer, items: Sequence[Incoming], model: Model | None) -> Steps[list[MemoryRecord]]:
     """Store memories that are new to the user."""
+    from openmem.analysis import terms_of  # here: reading needs no words
+
     if not items:
         return []
     yield from ensure_scopes(writer, (item.draft.scope for item in items))
@@ -169,6 +170,8 @@ def put(
     writer: Writer, stored: Stored, item: Incoming, model: Model | None, action: Any = "update"
 ) -> Steps[MemoryRecord]:
     """Replace a memory's fields by a draft's; the earlier version goes to the history."""
+    from openmem.analysis import terms_of  # here: reading needs no words
+
     old, draft, rid = stored.record, item.draft, stored.rid
     yield OVERWRITE
     yield journal.keep([rid])
