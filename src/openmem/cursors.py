@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from openmem.errors import InvalidRequestError
+from openmem.errors import InvalidRequestError, ProviderError
 
 # The longest position is a user and an id, of 256 characters of four bytes each.
 MAX_CURSOR: Final = 4096
@@ -55,6 +55,29 @@ def decode_cursor(text: object, kind: str, types: Sequence[type], binding: Seque
         return _decode(text, kind, types, binding)
     except (ValueError, TypeError, RecursionError):
         raise InvalidRequestError("malformed cursor") from None
+
+
+class CursorTrail:
+    """The cursors of one run through all pages: a provider that gives one twice would be asked for ever.
+
+    Takes 16 bytes and their place in a set for each page.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+
+    def follow(self, cursor: str | None) -> str | None:
+        """Return the cursor that leads to the next page, or `None` at the end.
+
+        Raises:
+            ProviderError: It has led to a page already.
+        """
+        if cursor is not None:
+            mark = hashlib.blake2b(cursor.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            if mark in self._seen:
+                raise ProviderError("the provider gave a cursor again that has led to a page already")
+            self._seen.add(mark)
+        return cursor
 
 
 def _decode(text: object, kind: str, types: Sequence[type], binding: Sequence[object]) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from openmem._io.call import Call
 from openmem._io.concurrency import async_gather
 from openmem.access import Access, Patterns, matches_any
 from openmem.candidates import Candidate, candidate_of
-from openmem.cursors import decode_cursor, encode_cursor
+from openmem.cursors import CursorTrail, decode_cursor, encode_cursor
 from openmem.errors import IngestionTimeoutError, InvalidRequestError, NotFoundError, ProviderError
 from openmem.requests import Change, Draft, ListQuery, SearchQuery, View
 from openmem.types import MemoryPage, MemoryRecord, SearchResult
@@ -142,14 +142,16 @@ class AsyncOuterGuard(AsyncGuard):
             until = min(until or after[0] + _TICK, after[0] + _TICK)
         asked = replace(query, until=until, cursor=None)
         found: list[MemoryRecord] = []
+        trail = CursorTrail()
         while True:
             page = await self.inner.list(asked, call)
             self._check_seen(page.items)
             found += [record for record in page.items if after is None or _place(record) < after]
             enough = len(found) > query.limit and found[-1].created_at < found[query.limit].created_at
-            if page.next_cursor is None or enough:
+            cursor = trail.follow(page.next_cursor)
+            if cursor is None or enough:
                 return found
-            asked = replace(asked, cursor=page.next_cursor)
+            asked = replace(asked, cursor=cursor)
 
     def _check_seen(self, records: Iterable[MemoryRecord]) -> None:
         seen = self.access.patterns("read")

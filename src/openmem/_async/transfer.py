@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from openmem.cursors import CursorTrail
 from openmem.errors import DeadlineExceededError, IngestionTimeoutError, OMPError, UnsupportedCapabilityError
 from openmem.moving import MAX_EXAMPLES, Fitting, Ledger, check_ends, describe, is_pending
 from openmem.portable import memory_line, read_memory
@@ -83,6 +84,7 @@ class AsyncTransfer:
 
     async def _survey(self, report: TransferReport, fitting: Fitting, ledger: Ledger) -> None:
         cursor: str | None = None
+        trail = CursorTrail()
         while True:
             page = await self._source.export(self._user_id, cursor=cursor, limit=self._limit, timeout=self._timeout)
             memories = await self._settled(_memories(page.lines))
@@ -90,7 +92,7 @@ class AsyncTransfer:
                 ledger.expect(memory)
             report.memories += len(memories)
             self._tell("survey", report.memories, None, None)
-            cursor = page.next_cursor
+            cursor = trail.follow(page.next_cursor)
             if cursor is None:
                 break
         report.losses = fitting.losses
@@ -99,6 +101,7 @@ class AsyncTransfer:
     async def _copy(self, report: TransferReport, fitting: Fitting, resume: TransferProgress | None) -> None:
         going_on = resume is not None and resume.stage == "copy"
         cursor, done = (resume.cursor, resume.done) if resume is not None and going_on else (None, 0)
+        trail = CursorTrail()
         while True:
             page = await self._source.export(self._user_id, cursor=cursor, limit=self._limit, timeout=self._timeout)
             memories = await self._settled(_memories(page.lines))
@@ -106,7 +109,7 @@ class AsyncTransfer:
             if fitting_ones:
                 lines = [memory_line(memory) for memory in fitting_ones]
                 report.include(await self._target.import_(lines, conflict=self._conflict, timeout=self._timeout))
-            done, cursor = done + len(memories), page.next_cursor
+            done, cursor = done + len(memories), trail.follow(page.next_cursor)
             self._tell("copy", done, report.memories, cursor)
             if cursor is None:
                 self._tell("verify", 0, report.memories, None)
@@ -114,13 +117,14 @@ class AsyncTransfer:
 
     async def _verify(self, report: TransferReport, ledger: Ledger) -> None:
         cursor: str | None = None
+        trail = CursorTrail()
         while True:
             page = await self._target.export(self._user_id, cursor=cursor, limit=self._limit, timeout=self._timeout)
             for memory in _memories(page.lines):
                 if not ledger.meet(memory) and is_pending(memory):
                     ledger.meet_again(await self._later(self._target, memory))
             self._tell("verify", ledger.verified, report.memories, None)
-            cursor = page.next_cursor
+            cursor = trail.follow(page.next_cursor)
             if cursor is None:
                 break
         missing = ledger.missing

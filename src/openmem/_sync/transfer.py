@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from openmem.cursors import CursorTrail
 from openmem.errors import DeadlineExceededError, IngestionTimeoutError, OMPError, UnsupportedCapabilityError
 from openmem.moving import MAX_EXAMPLES, Fitting, Ledger, check_ends, describe, is_pending
 from openmem.portable import memory_line, read_memory
@@ -84,6 +85,7 @@ class Transfer:
 
     def _survey(self, report: TransferReport, fitting: Fitting, ledger: Ledger) -> None:
         cursor: str | None = None
+        trail = CursorTrail()
         while True:
             page = self._source.export(self._user_id, cursor=cursor, limit=self._limit, timeout=self._timeout)
             memories = self._settled(_memories(page.lines))
@@ -91,7 +93,7 @@ class Transfer:
                 ledger.expect(memory)
             report.memories += len(memories)
             self._tell("survey", report.memories, None, None)
-            cursor = page.next_cursor
+            cursor = trail.follow(page.next_cursor)
             if cursor is None:
                 break
         report.losses = fitting.losses
@@ -100,6 +102,7 @@ class Transfer:
     def _copy(self, report: TransferReport, fitting: Fitting, resume: TransferProgress | None) -> None:
         going_on = resume is not None and resume.stage == "copy"
         cursor, done = (resume.cursor, resume.done) if resume is not None and going_on else (None, 0)
+        trail = CursorTrail()
         while True:
             page = self._source.export(self._user_id, cursor=cursor, limit=self._limit, timeout=self._timeout)
             memories = self._settled(_memories(page.lines))
@@ -107,7 +110,7 @@ class Transfer:
             if fitting_ones:
                 lines = [memory_line(memory) for memory in fitting_ones]
                 report.include(self._target.import_(lines, conflict=self._conflict, timeout=self._timeout))
-            done, cursor = done + len(memories), page.next_cursor
+            done, cursor = done + len(memories), trail.follow(page.next_cursor)
             self._tell("copy", done, report.memories, cursor)
             if cursor is None:
                 self._tell("verify", 0, report.memories, None)
@@ -115,13 +118,14 @@ class Transfer:
 
     def _verify(self, report: TransferReport, ledger: Ledger) -> None:
         cursor: str | None = None
+        trail = CursorTrail()
         while True:
             page = self._target.export(self._user_id, cursor=cursor, limit=self._limit, timeout=self._timeout)
             for memory in _memories(page.lines):
                 if not ledger.meet(memory) and is_pending(memory):
                     ledger.meet_again(self._later(self._target, memory))
             self._tell("verify", ledger.verified, report.memories, None)
-            cursor = page.next_cursor
+            cursor = trail.follow(page.next_cursor)
             if cursor is None:
                 break
         missing = ledger.missing

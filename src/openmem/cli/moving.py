@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 import typer
 
+from openmem import ProviderError
 from openmem.cli import output
 from openmem.cli.progress import Progress
 from openmem.cli.session import Session
@@ -72,7 +73,9 @@ def import_(
 
 def _copy_out(memory: Memory, owner: str | None, write: Callable[[str], object], progress: Progress) -> int:
     count, cursor, heading = 0, None, 1
-    while True:
+    seen: set[str | None] = set()
+    while cursor not in seen:
+        seen.add(cursor)
         page = memory.export(owner, cursor=cursor)
         write("".join(f"{line}\n" for line in page.lines))
         count += len(page.lines) - heading
@@ -80,6 +83,7 @@ def _copy_out(memory: Memory, owner: str | None, write: Callable[[str], object],
         cursor, heading = page.next_cursor, 0
         if cursor is None:
             return count
+    raise ProviderError("the provider gave a cursor again that has led to a page already")
 
 
 def _into_stdout(text: str) -> None:

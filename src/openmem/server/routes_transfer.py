@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncGenerator
 from typing import Any, Final, cast
 
-from openmem import AsyncMemory, ExportPage
+from openmem import AsyncMemory, ExportPage, ProviderError
 from openmem.server.bodies import check_lines_type, lines_of
 from openmem.server.exchange import Exchange
 from openmem.server.intake import Intake
@@ -56,7 +56,11 @@ async def _rest(
     exchange: Exchange, memory: AsyncMemory, user_id: str | None, page: ExportPage
 ) -> AsyncGenerator[bytes, None]:
     yield _bytes_of(page)
+    seen: set[str] = set()
     while page.next_cursor is not None:
+        if page.next_cursor in seen:
+            raise ProviderError("the provider gave a cursor again that has led to a page already")
+        seen.add(page.next_cursor)
         await exchange.check_key()
         page = await memory.export(user_id, cursor=page.next_cursor, limit=LINES_PER_PAGE)
         await _enter(exchange, user_id, page)
