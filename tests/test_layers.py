@@ -14,6 +14,7 @@ SRC = Path(__file__).resolve().parent.parent / "src"
 
 WORDS = "types errors checks scopes access requests keys strict_json"
 THINKING = (
+    "http_content "
     "analysis candidates columns context copies cursors dates drafting embedding embedding_batches embedding_vectors "
     "http_errors http_messages ids moving native normalization paths portable postgres_errors quoting ranking "
     "server_place settings sql stemming tokens translated validation wire wire_limits wire_replies"

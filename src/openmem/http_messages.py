@@ -85,11 +85,6 @@ class Route:
         self._endpoint = endpoint
         self._seen = [self.url]
 
-    @property
-    def abroad(self) -> bool:
-        """Whether the request has left the server that was asked first."""
-        return _origin(self.url) != _origin(self._seen[0])
-
     def follow(self, status: int, location: str | None) -> bool:
         """Go where a reply points, if it does.
 
@@ -97,7 +92,7 @@ class Route:
             Whether it was a redirect, so that the request has to be sent again.
 
         Raises:
-            ProviderError: The redirect leads nowhere, in a circle, out of https, or would change the request.
+            ProviderError: The redirect leads nowhere, in a circle, to another origin, or would change the request.
         """
         if status not in _REDIRECTS:
             return False
@@ -108,23 +103,22 @@ class Route:
         if target in self._seen or len(self._seen) > MAX_REDIRECTS:
             raise self._refused("answered with a redirect loop")
         self._seen.append(target)
-        if _origin(target) != _origin(self.url):
-            self._drop_credentials()
         self.url = target
         return True
 
     def _target(self, status: int, location: str | None) -> str:
         try:
             target = urljoin(self.url, location or "").partition("#")[0]
-            parts, _ = urlsplit(target), _origin(target)
+            parts, _ = urlsplit(target), origin(target)
         except ValueError:
             parts = None
         if not location or parts is None or parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
             raise self._refused(f"answered {status} without an address to go to")
         if "@" in parts.netloc or len(target) > MAX_ADDRESS or re.search(r"[\x00-\x20\x7f]", target):
             raise self._refused(f"answered {status} with an address that cannot be used")
-        if parts.scheme == "http" and self.url.startswith("https:"):
-            raise self._refused("answered with a redirect out of https, which is not followed")
+        if origin(target) != origin(self.url):
+            # It would take along what is to be remembered, and whose it is, whatever becomes of the key.
+            raise self._refused("answered with a redirect to another server, which is not followed")
         return target
 
     def _drop_credentials(self) -> None:
@@ -134,6 +128,11 @@ class Route:
         return ProviderError(f"{self._endpoint.server} {what}; check the base_url", provider=self._endpoint.provider)
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Return scheme, host and port of an address.
+
+    Raises:
+        ValueError: It is no address.
+    """
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)

@@ -13,9 +13,10 @@ from openmem._io.http_exchange import (
     Quiet,
     Received,
     arguments,
+    bounded_by,
     check_open,
-    client_settings,
     failure_of_exception,
+    new_client,
     outcome,
     pause_before_next,
 )
@@ -28,12 +29,14 @@ if TYPE_CHECKING:  # it takes long to load, so that waits for the first request
 
 _BASE_HEADERS = {"Accept": "application/json", "User-Agent": "openmem-python"}
 _JSON = {"Content-Type": "application/json"}
+_CHUNKS_AT_ONCE = 128
 
 
 class AsyncHttp:
     """A client of one server. Opens nothing before the first request.
 
-    Up to five redirects are followed; credentials never go to another origin. What is asked stays out of the logs.
+    Up to five redirects are followed, none of them to another origin. What is asked stays out of the logs. A reply
+    takes at most 64 MiB, as it comes and as it is decoded; `gzip` and `deflate` are understood.
 
     Args:
         base_url: Address of the server; paths of requests are appended to it.
@@ -145,16 +148,20 @@ class AsyncHttp:
         except Exception as exc:  # noqa: BLE001 - what is not the library's is raised again
             failure = failure_of_exception(self._endpoint, exc, deadline)
         else:
-            return outcome(self._endpoint, route, reply)
+            return outcome(self._endpoint, reply)
         return failure
 
     async def _exchange(self, client: httpx.AsyncClient, route: Route, deadline: Deadline) -> HttpReply:
-        received = Received(self._endpoint)
         with Quiet():
             async with client.stream(**arguments(route, deadline, self._deadline_header)) as reply:
-                async for chunk in reply.aiter_bytes():
+                received, count = Received(self._endpoint, reply), 0
+                async for chunk in reply.aiter_bytes() if reply.is_stream_consumed else reply.aiter_raw():
                     received.add(chunk)
-        return received.reply(reply)
+                    count += 1
+                    # Thousands of tiny chunks come with one read of the socket, and nothing among them waits.
+                    if not count % _CHUNKS_AT_ONCE:
+                        await async_sleep(0)
+        return received.reply()
 
     async def _client(self) -> httpx.AsyncClient:
         check_open(self._closed)
@@ -171,13 +178,16 @@ class AsyncHttp:
     def _make(self) -> httpx.AsyncClient:
         import httpx
 
-        return httpx.AsyncClient(transport=self._transport, **client_settings())
+        from openmem._io.http_network import close_cancelled
+
+        return close_cancelled(new_client(httpx.AsyncClient, transport=self._transport))
 
 
 class Http:
     """A client of one server. Opens nothing before the first request. Threads may share it.
 
-    Up to five redirects are followed; credentials never go to another origin. What is asked stays out of the logs.
+    Up to five redirects are followed, none of them to another origin. What is asked stays out of the logs. A reply
+    takes at most 64 MiB, as it comes and as it is decoded; `gzip` and `deflate` are understood.
 
     Args:
         base_url: Address of the server; paths of requests are appended to it.
@@ -260,17 +270,20 @@ class Http:
         except Exception as exc:  # noqa: BLE001 - what is not the library's is raised again
             failure = failure_of_exception(self._endpoint, exc, deadline)
         else:
-            return outcome(self._endpoint, route, reply)
+            return outcome(self._endpoint, reply)
         return failure
 
     def _exchange(self, client: httpx.Client, route: Route, deadline: Deadline) -> HttpReply:
-        received = Received(self._endpoint)
-        with Quiet(), client.stream(**arguments(route, deadline, self._deadline_header)) as reply:
-            for chunk in reply.iter_bytes():
+        with (
+            Quiet(),
+            bounded_by(deadline),
+            client.stream(**arguments(route, deadline, self._deadline_header)) as reply,
+        ):
+            received = Received(self._endpoint, reply)
+            for chunk in reply.iter_bytes() if reply.is_stream_consumed else reply.iter_raw():
                 received.add(chunk)
-                # The library limits each read, not their sum: a server that sends drop by drop would never end.
-                deadline.check()
-        return received.reply(reply)
+                deadline.check()  # chunks that came with one read of the socket do not wait for it
+        return received.reply()
 
     def _client(self) -> httpx.Client:
         check_open(self._closed)
@@ -286,7 +299,9 @@ class Http:
     def _make(self) -> httpx.Client:
         import httpx
 
-        return httpx.Client(transport=self._transport, **client_settings())
+        from openmem._io.http_network import obey_deadlines
+
+        return obey_deadlines(new_client(httpx.Client, transport=self._transport))
 
 
 def _json_request(method: str, path: str, json: Any, params: Mapping[str, Any] | None, retry_safe: bool) -> HttpRequest:

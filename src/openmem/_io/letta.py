@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Final
 
+from openmem._io.letta_items import NAME
 from openmem._io.letta_store import LettaStore
 from openmem._io.letta_wire import SDK
 from openmem.extras import install_extra
@@ -42,4 +43,8 @@ def close(settings: LettaSettings, backend: LettaStore) -> None:
 def _client(settings: LettaSettings) -> Any:
     import letta_client
 
-    return letta_client.Letta(api_key=settings.api_key, base_url=settings.base_url, max_retries=0)
+    from openmem._io.sdk_http import new_sdk_client
+
+    return letta_client.Letta(
+        api_key=settings.api_key, base_url=settings.base_url, max_retries=0, http_client=new_sdk_client(NAME)
+    )

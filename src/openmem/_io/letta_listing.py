@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from openmem._io.letta_items import NAME, micros_of, text_of
-from openmem._io.letta_wire import MOST, SDK, Item, LettaWire, passages_of, read
+from openmem._io.letta_wire import MOST, SDK, Item, LettaWire, passages_of, read, read_rows
 from openmem._io.shim import time_left
 from openmem.errors import OMPError, ProviderError
 from openmem.translated.backend import Place
@@ -115,7 +115,7 @@ def _pages(wire: LettaWire, agent_id: str, after: str | None) -> Iterator[list[I
 def _page_of(wire: LettaWire, agent_id: str, last: str | None) -> list[Item]:
     list_page = wire.sdk.agents.passages.with_raw_response.list
     after: dict[str, Any] = {} if last is None else {"after": last}
-    return passages_of(read(lambda: list_page(agent_id, limit=MOST, ascending=True, **after, timeout=time_left())))
+    return passages_of(read_rows(lambda: list_page(agent_id, limit=MOST, ascending=True, **after, timeout=time_left())))
 
 
 @contextmanager

@@ -39,7 +39,7 @@ class LettaWire:
         found: dict[str, Item] = {}
         options: dict[str, Any] = {"limit": MOST, "order": "asc"} | ({} if name is None else {"name": name})
         while True:
-            page = read(lambda: self._archives.list(**options, timeout=time_left()))
+            page = read_rows(lambda: self._archives.list(**options, timeout=time_left()))
             found |= {str(archive["id"]): archive for archive in page}
             if len(page) < MOST or options.get("after") == page[-1]["id"]:
                 return sorted(found.values(), key=lambda archive: (archive["created_at"], archive["id"]))
@@ -66,7 +66,7 @@ class LettaWire:
         made = SDK.ask(
             lambda: _json(self._passages.create_many(archive_id, passages=list(passages), timeout=time_left()))
         )
-        return passages_of(made)
+        return passages_of(_rows(made))
 
     def delete(self, archive_id: str, passage_id: str) -> None:
         """Erase a passage; one that is gone is no error."""
@@ -93,13 +93,18 @@ class LettaWire:
         if not archive_id:  # without one the whole organisation would be searched
             raise ValueError("archive_id")
         options = {"limit": MOST, **options}
-        rows = read(lambda: self._search(archive_id=archive_id, **options, timeout=time_left()))
+        rows = read_rows(lambda: self._search(archive_id=archive_id, **options, timeout=time_left()))
         return [passage for row in rows if (passage := without_vector(row["passage"]))["archive_id"] == archive_id]
 
 
 def read(request: Callable[[], Any]) -> Any:
     """Return the JSON of a reply; the request may be made again."""
     return SDK.ask_again(lambda: _json(request()))
+
+
+def read_rows(request: Callable[[], Any]) -> list[Item]:
+    """Return the objects of a reply that lists some; the request may be made again."""
+    return _rows(read(request))
 
 
 def without_vector(passage: Item) -> Item:
@@ -116,3 +121,9 @@ def passages_of(rows: Iterable[Item]) -> list[Item]:
 
 def _json(reply: Any) -> Any:
     return json.loads(reply.http_response.content)
+
+
+def _rows(reply: Any) -> list[Item]:
+    if not isinstance(reply, list) or not all(isinstance(row, dict) for row in reply):
+        raise TypeError("not a list of objects")
+    return reply

@@ -11,8 +11,9 @@ from importlib.util import find_spec
 from typing import Any, Final, Literal
 
 from openmem._io.mem0_errors import NAME, ask
-from openmem._io.mem0_hosted import Mem0Hosted, new_http_client
+from openmem._io.mem0_hosted import Mem0Hosted
 from openmem._io.mem0_oss import Mem0Oss
+from openmem._io.sdk_http import new_sdk_client
 from openmem.errors import InvalidRequestError
 from openmem.extras import install_extra
 
@@ -62,7 +63,7 @@ def close(settings: Mem0Settings, backend: Mem0Backend) -> None:
 
 def _hosted(settings: Mem0Settings) -> Any:
     sdk = _import()
-    http = new_http_client()
+    http = new_sdk_client(NAME)
     try:
         return ask(lambda: sdk.MemoryClient(api_key=settings.api_key, host=settings.host, client=http))
     except BaseException:

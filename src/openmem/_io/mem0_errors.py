@@ -9,6 +9,7 @@ from typing import TypeVar
 import httpx
 
 from openmem._io.http_exchange import Quiet
+from openmem._io.sdk_errors import own_error
 from openmem._io.shim import time_left
 from openmem.errors import (
     DeadlineExceededError,
@@ -46,6 +47,8 @@ def error_of(error: Exception) -> OMPError:
 
 
 def _kind_of(error: Exception) -> OMPError:
+    if (own := own_error(error)) is not None:
+        return own
     names = {kind.__name__ for kind in type(error).__mro__}
     status = _status_of(error)
     if status is not None:

@@ -8,13 +8,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
-import httpx
-
 from openmem._io.mem0_errors import NAME, ask
 from openmem._io.mem0_items import added, entities_of, entry_of, hit_of, is_handle, stored
 from openmem._io.mem0_traces import TracedBackend
 from openmem._io.sdk_errors import pause_after
-from openmem._io.shim import time_left
 from openmem.errors import NotFoundError, OMPError, ProviderError
 from openmem.translated import envelope
 from openmem.translated.backend import Entry, Hit
@@ -27,12 +24,6 @@ PAGE: Final = 200
 EVENT: Final = "event-"
 """Begins the id of what mem0 has not taken in yet."""
 _ROUNDS: Final = 5
-_CONNECT_LIMIT: Final = 10.0
-
-
-def new_http_client() -> httpx.Client:
-    """Return a client whose requests take the time that is left of the call they belong to."""
-    return httpx.Client(timeout=None, event_hooks={"request": [_limit]})
 
 
 class Mem0Hosted(TracedBackend):
@@ -207,9 +198,3 @@ def _filters(user_id: str, equal: Mapping[str, str | bool]) -> dict[str, Any]:
     if not equal:
         return {"user_id": user_id}
     return {"AND": [{"user_id": user_id}, *({"metadata": {name: value}} for name, value in equal.items())]}
-
-
-def _limit(request: httpx.Request) -> None:
-    left = time_left()
-    connect = _CONNECT_LIMIT if left is None else min(_CONNECT_LIMIT, left)
-    request.extensions["timeout"] = httpx.Timeout(left, connect=connect).as_dict()

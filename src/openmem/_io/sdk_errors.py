@@ -12,7 +12,7 @@ from typing import Final, ParamSpec, TypeVar
 from openmem._io.http_exchange import Quiet
 from openmem._io.shim import time_left
 from openmem.errors import DeadlineExceededError, OMPError, ProviderError, ProviderUnavailableError
-from openmem.http_errors import backoff, parse_retry_after
+from openmem.http_errors import LONGEST_PAUSE, backoff, parse_retry_after
 from openmem.translated.failures import RETRYABLE, error_of_status
 
 P = ParamSpec("P")
@@ -68,6 +68,8 @@ class SdkErrors:
 
     def _kind_of(self, error: Exception) -> OMPError:
         name = self._name
+        if (own := own_error(error)) is not None:
+            return own
         names = {kind.__name__ for kind in type(error).__mro__}
         status = getattr(error, "status_code", None)
         if isinstance(status, int) and status >= 300:
@@ -83,6 +85,16 @@ class SdkErrors:
         return ProviderError(f"{name} failed: {type(error).__name__}", provider=name)
 
 
+def own_error(error: BaseException) -> OMPError | None:
+    """Return the error of ours that an SDK met in the client it was given and wrapped into one of its own."""
+    seen: BaseException | None = error
+    for _ in range(8):
+        if seen is None or isinstance(seen, OMPError):
+            return seen
+        seen = seen.__cause__  # not the context, which is whatever was being handled at the time
+    return None
+
+
 def pause_after(error: OMPError, attempt: int) -> float | None:
     """Return the seconds to wait before a request is made again, or `None` to give up.
 
@@ -95,7 +107,7 @@ def pause_after(error: OMPError, attempt: int) -> float | None:
     if not passing or attempt + 1 >= ATTEMPTS:
         return None
     pause, left = backoff(attempt, random.random(), error.retry_after), time_left()
-    return pause if left is None or pause < left else None
+    return pause if pause < (LONGEST_PAUSE if left is None else left) else None
 
 
 def _late() -> DeadlineExceededError | None:

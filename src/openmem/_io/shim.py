@@ -48,6 +48,11 @@ def time_left() -> float | None:
     return _deadline.get().remaining()
 
 
+def call_deadline() -> Deadline:
+    """Return the deadline of the call that this worker is at."""
+    return _deadline.get()
+
+
 @contextmanager
 def time_anew() -> Iterator[None]:
     """Give what is done in the context `UNDO_SECONDS` of its own: who takes steps back must not be late for it."""

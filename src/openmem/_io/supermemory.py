@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Final
 
+from openmem._io.supermemory_items import NAME
 from openmem._io.supermemory_sending import SDK
 from openmem._io.supermemory_store import SupermemoryStore
 from openmem.extras import install_extra
@@ -31,17 +32,31 @@ def is_installed() -> bool:
 
 def make(settings: SupermemorySettings) -> SupermemoryStore:
     """Return the backend. This imports the SDK and asks nobody anything."""
-    client = settings.client or SDK.ask(lambda: _client(settings))
-    return SupermemoryStore(client, settings.task_type, settings.dreaming)
+    if settings.client is not None:
+        return SupermemoryStore(settings.client, settings.task_type, settings.dreaming)
+    http = SDK.ask(_http_client)
+    store = SupermemoryStore(SDK.ask(lambda: _client(settings, http)), settings.task_type, settings.dreaming)
+    store.http = http
+    return store
 
 
 def close(settings: SupermemorySettings, backend: SupermemoryStore) -> None:
     """Close a client that was made here; a ready one belongs to the caller."""
     if settings.client is None:
         backend.sdk.close()
+        if backend.http is not None:  # which the SDK leaves open, since it was handed over
+            backend.http.close()
 
 
-def _client(settings: SupermemorySettings) -> Any:
+def _client(settings: SupermemorySettings, http: Any) -> Any:
     import supermemory
 
-    return supermemory.Supermemory(api_key=settings.api_key, base_url=settings.base_url, max_retries=0)
+    return supermemory.Supermemory(
+        api_key=settings.api_key, base_url=settings.base_url, max_retries=0, http_client=http
+    )
+
+
+def _http_client() -> Any:
+    from openmem._io.sdk_http import new_sdk_client
+
+    return new_sdk_client(NAME)

@@ -46,6 +46,7 @@ class SupermemoryStore(Backend):
 
     def __init__(self, client: Any, task_type: str, dreaming: str) -> None:
         self.sdk = client
+        self.http: Any = None
         self._how = {"task_type": task_type, **({"dreaming": dreaming} if task_type == "memory" else {})}
         self._sender = Sender(client, self._how, self._look)
         self._sent: dict[tuple[str, str], float] = {}

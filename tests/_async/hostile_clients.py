@@ -1,0 +1,111 @@
+"""The clients that hostile peers are tried on: what each asks of a server, one line for each."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+
+from openmem import AsyncMemory
+from openmem._async.embedders import resolve_embedder
+from openmem._io.call import Deadline
+from openmem._io.shim import AsyncSdk
+from openmem.embedding import OpenAIEmbedder
+
+KEY = "sk-secret-4711"
+VERBS = (
+    "add add_many get update delete delete_all list search context history audit export import reembed "
+    "wait_for_ingest health"
+)
+CAPABILITIES: dict[str, Any] = {
+    "omp_version": "0.1",
+    "provider": "stub",
+    "verbs": VERBS.split(),
+    "features": {"temporal": True, "supports_supersession": True, "scopes": "native", "idempotency_keys": True},
+}
+
+
+@dataclass(frozen=True)
+class Client:
+    """One client of ours.
+
+    Attributes:
+        name: What it is.
+        ask: Asks a server at an address for something, with a timeout in seconds.
+        sdk: The module that it needs.
+    """
+
+    name: str
+    ask: Callable[[str, float | None], Any]
+    sdk: str | None = None
+
+
+def passthrough(url: str, **options: Any) -> AsyncMemory:
+    """Return a memory of an OMP server that is not asked for its capabilities."""
+    return AsyncMemory("passthrough", base_url=url, api_key=KEY, capabilities=CAPABILITIES, **options)
+
+
+async def _of_passthrough(url: str, timeout: float | None) -> Any:
+    async with passthrough(url, timeout=timeout) as memory:
+        return await memory.get("mem_1", user_id="ann")
+
+
+async def _of_embedder(url: str, timeout: float | None) -> Any:
+    embedder = resolve_embedder(OpenAIEmbedder("m", base_url=url, api_key=KEY))
+    assert embedder is not None
+    try:
+        return await embedder.embed(["likes tea"], Deadline.after(timeout))
+    finally:
+        await embedder.aclose()
+
+
+async def _of_vendor(make: Any, close: Any, settings: Any, timeout: float | None) -> Any:
+    # Not by way of AsyncMemory, which would ask first whether an OMP server is there.
+    sdk: AsyncSdk[Any] = AsyncSdk(partial(make, settings), partial(close, settings), 4, "vendor")
+    try:
+        return await sdk.run(lambda backend: backend.entries("ann", {}), Deadline.after(timeout))
+    finally:
+        await sdk.aclose()
+
+
+async def _of_supermemory(url: str, timeout: float | None) -> Any:
+    from openmem._io import supermemory as vendor
+
+    settings = vendor.SupermemorySettings(api_key=KEY, base_url=url)
+    return await _of_vendor(vendor.make, vendor.close, settings, timeout)
+
+
+async def _of_letta(url: str, timeout: float | None) -> Any:
+    from openmem._io import letta as vendor
+
+    settings = vendor.LettaSettings("openai/text-embedding-3-small", api_key=KEY, base_url=url)
+    return await _of_vendor(vendor.make, vendor.close, settings, timeout)
+
+
+async def _of_mem0(url: str, timeout: float | None) -> Any:
+    from openmem._io import mem0 as vendor
+
+    settings = vendor.Mem0Settings("hosted", api_key=KEY, host=url)
+    return await _of_vendor(vendor.make, vendor.close, settings, timeout)
+
+
+CLIENTS = [
+    Client("passthrough", _of_passthrough),
+    Client("openai", _of_embedder),
+    Client("supermemory", _of_supermemory, "supermemory"),
+    Client("letta", _of_letta, "letta_client"),
+    Client("mem0", _of_mem0, "mem0"),
+]
+
+
+def _param(client: Client) -> Any:
+    missing = client.sdk is not None and importlib.util.find_spec(client.sdk) is None
+    marks = [pytest.mark.skip(reason=f"{client.sdk} is not installed")] if missing else []
+    return pytest.param(client, id=client.name, marks=marks)
+
+
+ALL = pytest.mark.parametrize("client", [_param(client) for client in CLIENTS])
