@@ -17,7 +17,7 @@ THINKING = (
     "http_content "
     "analysis candidates columns context copies cursors dates drafting embedding embedding_batches embedding_vectors "
     "http_errors http_messages ids moving native normalization paths portable postgres_errors quoting ranking "
-    "server_place settings sql stemming tokens translated validation wire wire_limits wire_replies"
+    "server_place settings sql stemming supersession tokens translated validation wire wire_limits wire_replies"
 )
 
 # From the ground up. A room may import itself and those named after it.

@@ -34,14 +34,14 @@ from tests.postgres_partitions import TABLES, make_partitions
 from tests.postgres_recorder import Record, Sent, explain, recorded
 
 UNROUTED = {
-    "write.owners": "an id whose form does not tell the bucket, without a user",
-    "portable.export_page": "export of all users",
-    "reembed.progress": "how far the move of all users to another model is",
-    "reembed.next_user": "the walk over all users",
+    "write.owners": (1, "an id whose form does not tell the bucket, without a user"),
+    "portable.export_page": (1, "export of all users"),
+    "reembed.progress": (4, "how far the move of all users to another model is, for each of two lengths"),
+    "reembed.next_user": (2, "the walk over all users, for each of two lengths"),
 }
-"""Where one statement each may ask all partitions, and why. No verb of one user is among them."""
+"""Where how many statements may ask all partitions, and why. No verb of one user is among them."""
 
-DEFINES = {"migrate.apply", "migrate.create_extension", "hnsw.make_index"}
+DEFINES = {"migrate.apply", "migrate.create_extension", "hnsw.make_index", "hnsw.drop_index"}
 """Where statements define tables and indexes."""
 
 DATA = ("select", "insert", "update", "delete", "with")
@@ -59,8 +59,9 @@ def use_every_verb(url: str) -> None:
     with Memory(url=url, embedder="none") as memory:
         memory.add(content="without a vector", user_id="dan")
         memory.search("vector", "dan")
-    with Memory(url=url, embedder=HashEmbedder(model="another")) as memory:
-        memory.reembed()
+    for embedder in (HashEmbedder(16, model=HashEmbedder().model), HashEmbedder(model="another")):
+        with Memory(url=url, embedder=embedder) as memory:
+            memory.reembed()
 
 
 def write(memory: Memory) -> None:
@@ -72,6 +73,8 @@ def write(memory: Memory) -> None:
     memory.update(newer.id, supersedes=[], if_version=2)
     memory.update(newer.id)
     memory.update(newer.id, supersedes=[first.id])
+    memory.update(first.id, supersedes=[newer.id])  # a circle
+    memory.update(first.id, supersedes=None)
     seeded = memory.acting(seed=Seed(datetime.now(UTC), 7))
     for content in ("mint tea", "mint tea"):
         seeded.add(content=content, user_id="ann", key="tea")
@@ -175,7 +178,8 @@ def test_text_of_every_statement_names_the_bucket_for_every_table(record: Record
     unrouted = {
         place: [sent.sql for sent in found if unrouted_tables(sent.sql)] for place, found in statements(record).items()
     }
-    assert {place: len(texts) for place, texts in unrouted.items() if texts} == dict.fromkeys(UNROUTED, 1)
+    counts = {place: count for place, (count, _) in UNROUTED.items()}
+    assert {place: len(texts) for place, texts in unrouted.items() if texts} == counts
 
 
 def test_plan_of_every_statement_touches_one_partition_of_each_table(record: Record, partitioned_url: str) -> None:
@@ -188,7 +192,7 @@ def test_plan_of_every_statement_touches_one_partition_of_each_table(record: Rec
                 wide[place] += len(touched) > len({table for table, _ in touched})
     finally:
         db.close()
-    assert +wide == Counter(dict.fromkeys(UNROUTED, 1))
+    assert +wide == Counter({place: count for place, (count, _) in UNROUTED.items()})
 
 
 def test_statements_are_recorded_from_all_steps(record: Record) -> None:
@@ -228,7 +232,7 @@ def test_only_migrations_and_the_approximate_index_define_anything(record: Recor
 def test_conflicts_are_found_by_keys_that_begin_with_the_bucket(record: Record) -> None:
     targets = [target for sent in record.sent for target in re.findall(r"on conflict\s*(\S.{8})", sent.sql)]
     assert targets
-    assert {target[:8] for target in targets} == {"(bucket,"}
+    assert {target[:8] for target in targets} == {"(bucket,", "(name) d"}  # names of models belong to no user
 
 
 @pytest.mark.parametrize(
@@ -259,7 +263,7 @@ def test_every_key_and_index_begins_with_the_bucket(made_url: str) -> None:
         """,
     )
     others = {(name, method, unique) for name, first, method, unique in rows if first != "bucket"}
-    ledger = {("migrations_pkey", "btree", True)}
+    ledger = {("migrations_pkey", "btree", True), ("models_pkey", "btree", True)}
     # The approximate index is no key, and each partition has its own part of it.
     approximate = {(name, "hnsw", False) for name, *_ in rows if str(name).startswith("memories_hnsw_")}
     assert len(approximate) == 1

@@ -18,8 +18,8 @@ COUNT = 600
 class Counting(HashEmbedder):
     """Counts the texts it has embedded, and may fail or do something on the way."""
 
-    def __init__(self, model: str, *, before: Callable[[int], None] | None = None) -> None:
-        super().__init__(model=model)
+    def __init__(self, model: str, dim: int = 64, *, before: Callable[[int], None] | None = None) -> None:
+        super().__init__(dim, model=model)
         self.count = 0
         self.before = before
 
@@ -28,6 +28,13 @@ class Counting(HashEmbedder):
             self.before(self.count)
         self.count += len(texts)
         return super().embed(texts)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_store_url(request: pytest.FixtureRequest) -> str:
+    """The address of a store of each kind that searches vectors itself."""
+    url: str = request.getfixturevalue("store_url" if request.param == "sqlite" else "postgres_url")
+    return url
 
 
 def fail_after(count: int) -> Callable[[int], None]:
@@ -86,16 +93,57 @@ async def test_memories_of_two_models_are_not_compared_by_vector(store_url: str)
         assert await finds(memory, 3, "hybrid")
 
 
-async def test_same_model_with_other_dimensions_is_refused(store_url: str) -> None:
-    await fill(store_url, 9)
-    async with AsyncMemory(url=store_url, embedder=HashEmbedder(16, model="old")) as memory:
-        with pytest.raises(InvalidRequestError, match="gave 16 dimensions, but this store's vectors have 64"):
-            await memory.search("word1", "user1")
-        with pytest.raises(InvalidRequestError, match="16 dimensions, but this store's vectors have 64"):
-            await memory.add(content="note", user_id="user1")
-        with pytest.raises(InvalidRequestError, match="16 dimensions, but this store's vectors have 64"):
-            await memory.reembed()
-        assert await finds(memory, 1, "keyword")
+async def test_same_model_with_other_dimensions_is_refused_and_reembed_leads_out(any_store_url: str) -> None:
+    records = await fill(any_store_url, 9)
+    async with (
+        AsyncMemory(url=any_store_url, embedder=HashEmbedder(model="old")) as old,
+        AsyncMemory(url=any_store_url, embedder=HashEmbedder(16, model="old")) as new,
+    ):
+        await old.add(content="note word99", user_id="user0")  # it knows by now how long vectors are
+        refused: list[Callable[[], Any]] = [
+            lambda: new.add(content="note", user_id="user1"),
+            lambda: new.add(content="note", user_id="nobody yet", key="k"),
+            lambda: new.add_many([{"content": f"note {user}", "user_id": f"user{user}"} for user in range(4)]),
+            lambda: new.update(records[0].id, content="note"),
+            lambda: new.search("word1", "user1", mode="vector"),
+            lambda: new.search("word1", "user1"),
+            lambda: new.context("word1", "user1"),
+        ]
+        for verb in refused:
+            with pytest.raises(InvalidRequestError, match=r"'old'.*reembed\(\)"):
+                await verb()
+        with pytest.raises(InvalidRequestError, match="16 dimensions, but this store's vectors of it have 64"):
+            await new.import_((await old.export("user2")).lines, conflict="duplicate")
+        assert await finds(new, 1, "keyword")
+        assert all([await finds(old, number) for number in range(9)])
+        assert (await new.reembed()).model_dump() == {"model": "old", "done": 10, "total": 10}
+        assert all([await finds(new, number, mode) for number in range(9) for mode in ("vector", "hybrid")])
+        refused = [
+            lambda: old.add(content="note", user_id="user1"),
+            lambda: old.update(records[0].id, content="note"),
+            lambda: old.add(content="note", user_id="user1", key="k"),
+            lambda: old.search("word1", "user1"),
+        ]
+        for verb in refused:
+            with pytest.raises(InvalidRequestError, match=r"'old'.*reembed\(\)"):
+                await verb()
+        assert (await new.reembed()).done == 10
+        assert await models(new) == {"old"}
+
+
+async def test_move_to_another_length_and_back_that_was_interrupted_goes_on(any_store_url: str) -> None:
+    await fill(any_store_url)
+    async with AsyncMemory(url=any_store_url, embedder=HashEmbedder(model="old")) as old:
+        async with AsyncMemory(url=any_store_url, embedder=Counting("old", 16, before=fail_after(256))) as broken:
+            with pytest.raises(ProviderError, match="'old' failed: RuntimeError"):
+                await broken.reembed()
+        assert all([await finds(old, number, "keyword") for number in range(0, COUNT, 37)])
+        report = await old.reembed()
+        assert (report.done, report.total) == (COUNT, COUNT)
+        assert all([await finds(old, number) for number in range(0, COUNT, 37)])
+        async with AsyncMemory(url=any_store_url, embedder=HashEmbedder(16, model="old")) as new:
+            assert (await new.reembed()).done == COUNT
+            assert all([await finds(new, number) for number in range(0, COUNT, 37)])
 
 
 async def test_move_gives_every_memory_a_vector_and_reports_progress(store_url: str) -> None:

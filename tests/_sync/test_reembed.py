@@ -19,8 +19,8 @@ COUNT = 600
 class Counting(HashEmbedder):
     """Counts the texts it has embedded, and may fail or do something on the way."""
 
-    def __init__(self, model: str, *, before: Callable[[int], None] | None = None) -> None:
-        super().__init__(model=model)
+    def __init__(self, model: str, dim: int = 64, *, before: Callable[[int], None] | None = None) -> None:
+        super().__init__(dim, model=model)
         self.count = 0
         self.before = before
 
@@ -29,6 +29,13 @@ class Counting(HashEmbedder):
             self.before(self.count)
         self.count += len(texts)
         return super().embed(texts)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_store_url(request: pytest.FixtureRequest) -> str:
+    """The address of a store of each kind that searches vectors itself."""
+    url: str = request.getfixturevalue("store_url" if request.param == "sqlite" else "postgres_url")
+    return url
 
 
 def fail_after(count: int) -> Callable[[int], None]:
@@ -87,16 +94,57 @@ def test_memories_of_two_models_are_not_compared_by_vector(store_url: str) -> No
         assert finds(memory, 3, "hybrid")
 
 
-def test_same_model_with_other_dimensions_is_refused(store_url: str) -> None:
-    fill(store_url, 9)
-    with Memory(url=store_url, embedder=HashEmbedder(16, model="old")) as memory:
-        with pytest.raises(InvalidRequestError, match="gave 16 dimensions, but this store's vectors have 64"):
-            memory.search("word1", "user1")
-        with pytest.raises(InvalidRequestError, match="16 dimensions, but this store's vectors have 64"):
-            memory.add(content="note", user_id="user1")
-        with pytest.raises(InvalidRequestError, match="16 dimensions, but this store's vectors have 64"):
-            memory.reembed()
-        assert finds(memory, 1, "keyword")
+def test_same_model_with_other_dimensions_is_refused_and_reembed_leads_out(any_store_url: str) -> None:
+    records = fill(any_store_url, 9)
+    with (
+        Memory(url=any_store_url, embedder=HashEmbedder(model="old")) as old,
+        Memory(url=any_store_url, embedder=HashEmbedder(16, model="old")) as new,
+    ):
+        old.add(content="note word99", user_id="user0")  # it knows by now how long vectors are
+        refused: list[Callable[[], Any]] = [
+            lambda: new.add(content="note", user_id="user1"),
+            lambda: new.add(content="note", user_id="nobody yet", key="k"),
+            lambda: new.add_many([{"content": f"note {user}", "user_id": f"user{user}"} for user in range(4)]),
+            lambda: new.update(records[0].id, content="note"),
+            lambda: new.search("word1", "user1", mode="vector"),
+            lambda: new.search("word1", "user1"),
+            lambda: new.context("word1", "user1"),
+        ]
+        for verb in refused:
+            with pytest.raises(InvalidRequestError, match=r"'old'.*reembed\(\)"):
+                verb()
+        with pytest.raises(InvalidRequestError, match="16 dimensions, but this store's vectors of it have 64"):
+            new.import_((old.export("user2")).lines, conflict="duplicate")
+        assert finds(new, 1, "keyword")
+        assert all([finds(old, number) for number in range(9)])
+        assert (new.reembed()).model_dump() == {"model": "old", "done": 10, "total": 10}
+        assert all([finds(new, number, mode) for number in range(9) for mode in ("vector", "hybrid")])
+        refused = [
+            lambda: old.add(content="note", user_id="user1"),
+            lambda: old.update(records[0].id, content="note"),
+            lambda: old.add(content="note", user_id="user1", key="k"),
+            lambda: old.search("word1", "user1"),
+        ]
+        for verb in refused:
+            with pytest.raises(InvalidRequestError, match=r"'old'.*reembed\(\)"):
+                verb()
+        assert (new.reembed()).done == 10
+        assert models(new) == {"old"}
+
+
+def test_move_to_another_length_and_back_that_was_interrupted_goes_on(any_store_url: str) -> None:
+    fill(any_store_url)
+    with Memory(url=any_store_url, embedder=HashEmbedder(model="old")) as old:
+        with Memory(url=any_store_url, embedder=Counting("old", 16, before=fail_after(256))) as broken:
+            with pytest.raises(ProviderError, match="'old' failed: RuntimeError"):
+                broken.reembed()
+        assert all([finds(old, number, "keyword") for number in range(0, COUNT, 37)])
+        report = old.reembed()
+        assert (report.done, report.total) == (COUNT, COUNT)
+        assert all([finds(old, number) for number in range(0, COUNT, 37)])
+        with Memory(url=any_store_url, embedder=HashEmbedder(16, model="old")) as new:
+            assert (new.reembed()).done == COUNT
+            assert all([finds(new, number) for number in range(0, COUNT, 37)])
 
 
 def test_move_gives_every_memory_a_vector_and_reports_progress(store_url: str) -> None:

@@ -15,7 +15,7 @@ from openmem.requests import View
 from openmem.scopes import parse_pattern
 from openmem.translated import envelope
 from openmem.translated.failures import error_of_status
-from openmem.translated.views import equal_of, shows, superseded_since
+from openmem.translated.views import equal_of, shows, superseded_since, with_last_word
 from openmem.types import UTC, MemoryRecord, MemorySource
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -159,11 +159,24 @@ def test_superseded_memory_is_hidden_from_the_begin_of_what_names_it() -> None:
     newer = record("b", supersedes=["a", "b", "gone"], valid_from=NOW + DAY)
     later = record("c", supersedes=["a"], valid_from=NOW + 5 * DAY)
     since = superseded_since([newer, later, record("d")])
-    assert since == {"a": NOW + DAY, "gone": NOW + DAY}
+    assert since == {"a": (NOW + DAY, False), "gone": (NOW + DAY, False)}
     view, late = View("ann"), View("ann", as_of=NOW + DAY)
     assert shows(view, record(), NOW, since)
     assert not shows(late, record(), NOW, since)
     assert shows(View("ann", as_of=NOW + DAY, include_superseded=True), record(), NOW, since)
+
+
+def test_what_replaces_a_memory_now_hides_it_whatever_the_clock_of_its_writer_said() -> None:
+    since = superseded_since([record("b", supersedes=["a"], created_at=NOW + DAY)])
+    assert not shows(View("ann"), record(), NOW, since)
+    assert shows(View("ann", as_of=NOW), record(created_at=NOW - DAY), NOW, since)
+
+
+def test_memory_that_closes_a_circle_is_written_last_whatever_its_clock_says() -> None:
+    ahead = record("b", supersedes=["a"], created_at=NOW + DAY)
+    changed = with_last_word(record("a", supersedes=["b"], updated_at=NOW), [ahead, record("c", supersedes=["b"])])
+    assert (changed.updated_at or NOW) > ahead.created_at
+    assert set(superseded_since([ahead, changed])) == {"b"}
 
 
 def test_only_an_exact_scope_is_sent_along() -> None:

@@ -70,10 +70,21 @@ class StoreModel:
 
     def _superseded(self, record: MemoryRecord, moment: datetime) -> bool:
         return any(
-            record.id in (other.supersedes or []) and _begin(other) <= moment
+            record.id in (other.supersedes or []) and _begin(other) <= moment and not self._outvoted(other, record)
             for other in self.of_user(record.user_id)
             if other.id != record.id
         )
+
+    def _outvoted(self, newer: MemoryRecord, older: MemoryRecord) -> bool:
+        """Return whether the older one was written last of a circle through both: then it is not replaced."""
+        before = {one.id: one for one in self.of_user(older.user_id) if _written(one) <= _written(older)}
+        reached, pending = set(), [older.id]
+        while pending:
+            for id_ in before[pending.pop()].supersedes or []:
+                if id_ in before and id_ not in reached:
+                    reached.add(id_)
+                    pending.append(id_)
+        return newer.id in reached
 
     def history(self, record: MemoryRecord) -> list[Version]:
         """Return id and version of all that `history` of the memory holds, sorted."""
@@ -115,3 +126,7 @@ def words_of(record: MemoryRecord) -> set[str]:
 
 def _begin(record: MemoryRecord) -> datetime:
     return record.valid_from or record.created_at
+
+
+def _written(record: MemoryRecord) -> tuple[datetime, str]:
+    return record.updated_at or record.created_at, record.id

@@ -9,7 +9,7 @@ from openmem.requests import Draft
 from openmem.translated import envelope
 from openmem.translated.backend import Backend, Entry, Task
 from openmem.translated.reading import oldest
-from openmem.translated.views import superseded_since
+from openmem.translated.views import named_by
 from openmem.translated.writing import (
     Undo,
     change,
@@ -112,8 +112,8 @@ class _Roll:
     def __init__(self, backend: Backend, user_id: str) -> None:
         self._backend = backend
         entries = backend.entries(user_id, {envelope.LINKS: True} if backend.filters else {})
-        self.hidden = set(superseded_since(entry.record for entry in entries))
-        """The ids that memories of the user supersede."""
+        self.hidden = named_by(entry.record for entry in entries)
+        """The ids that memories of the user name as superseded."""
         self._names = None if backend.filters else {name for entry in entries for name in _names_of(entry.record)}
 
     def find(self, draft: Draft) -> Entry | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 from openmem.cursors import decode_cursor, encode_cursor
@@ -12,7 +11,7 @@ from openmem.ids import may_be_of
 from openmem.requests import ListQuery, SearchQuery, View
 from openmem.translated import envelope
 from openmem.translated.backend import Backend, Entry, Hit, Place, Task, place_of
-from openmem.translated.views import equal_of, shows, superseded_since
+from openmem.translated.views import Hiding, equal_of, shows, superseded_since
 from openmem.types import MemoryPage, MemoryRecord, SearchResult
 
 GROWTH: Final = 4
@@ -119,7 +118,7 @@ def _all_after(
             return
 
 
-def _superseded(backend: Backend, view: View, entries: Iterable[Entry]) -> dict[str, datetime]:
+def _superseded(backend: Backend, view: View, entries: Iterable[Entry]) -> dict[str, Hiding]:
     if view.include_superseded or (backend.marks_outdated and not any(entry.outdated for entry in entries)):
         return {}
     linking = backend.entries(view.user_id, {envelope.LINKS: True})

@@ -16,7 +16,7 @@ from openmem.translated import envelope
 from openmem.translated.backend import Backend, Entry, Task
 from openmem.translated.failures import is_refusal
 from openmem.translated.reading import find, oldest
-from openmem.translated.views import equal_of
+from openmem.translated.views import equal_of, with_last_word
 from openmem.types import ErasureReceipt, MemoryRecord, MemorySource, stored_record
 
 Undo = Callable[[], object]
@@ -55,7 +55,7 @@ def update(backend: Backend, id_: str, user_id: str | None, change: Change, task
         draft = changed_draft(entry.record, change.fields)
         check_window(draft.valid_from, draft.valid_to)
         mark_superseded(backend, draft)
-        return backend.rewrite(entry, _changed(entry, draft, task), outdated=entry.outdated).record
+        return backend.rewrite(entry, _last_word(backend, _changed(entry, draft, task)), outdated=entry.outdated).record
 
 
 def delete(backend: Backend, id_: str, user_id: str | None, task: Task) -> None:
@@ -174,6 +174,7 @@ def _add_one(backend: Backend, draft: Draft, done: list[Undo], task: Task) -> Me
 
 def change(backend: Backend, known: Entry, record: MemoryRecord, done: list[Undo]) -> Entry:
     """Replace a memory as a part of more; it can be taken back even if the service does not say that it did it."""
+    record = _last_word(backend, record)
     try:
         entry = backend.rewrite(known, record, outdated=known.outdated)
     except OMPError as error:
@@ -197,6 +198,13 @@ def _changed(entry: Entry, draft: Draft, task: Task) -> MemoryRecord:
         "version": old.version + 1,
     }
     return record_of(draft, task).model_copy(update=changed)
+
+
+def _last_word(backend: Backend, record: MemoryRecord) -> MemoryRecord:
+    if not record.supersedes:
+        return record
+    linking = backend.entries(record.user_id, {envelope.LINKS: True})
+    return with_last_word(record, (entry.record for entry in linking))
 
 
 def mark_superseded(backend: Backend, draft: Draft) -> None:

@@ -8,6 +8,7 @@ their journal entry included.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -19,6 +20,7 @@ from openmem._sync.provider import Provider
 from openmem.access import Patterns, Seed
 from openmem.candidates import Candidate
 from openmem.checks import check_flag
+from openmem.embedding_vectors import other_length
 from openmem.errors import InvalidRequestError, NotFoundError, ProviderError
 from openmem.ids import bucket_of, new_memory_ids
 from openmem.native import by_user, native_capabilities
@@ -26,7 +28,7 @@ from openmem.ranking import clean_query
 from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings
-from openmem.sql.postgres import erase, health, hnsw, journal, migrate, portable, read, reembed, search, write
+from openmem.sql.postgres import erase, health, hnsw, journal, migrate, models, portable, read, reembed, search, write
 from openmem.sql.postgres.hnsw_trials import Trials
 from openmem.sql.postgres.names import DEFAULT_CONFIG, DEFAULT_SCHEMA, Names
 from openmem.sql.postgres.rows import Incoming, Model, Stamp
@@ -54,6 +56,7 @@ _NO_EXTENSION: Final = {
     "CREATE EXTENSION vector;",
     "0A000": "the extension pgvector is not installed on the database server",
 }
+_AGREED: Final = timedelta(seconds=1)
 _KEY_INDEX: Final = "memories_key"
 
 
@@ -165,9 +168,14 @@ class PostgresProvider(Provider):
         if "content" in change.fields and self.embedder is not None:
             vectors = self.embedder.embed([change.fields["content"]], call.deadline)
             model, vector = Model(self.embedder.model, vectors.shape[1]), vectors[0]
+            self._agree(model, call.now, call.deadline)
         owner = self._owner(id, user_id, _seen(call), call)
         make = partial(write.update, self._names, id, owner, change, vector, model, _stamp(call), call.access)
-        return self._db.transact(make, call.deadline)
+        try:
+            return self._db.transact(make, call.deadline)
+        except ProviderError as error:
+            self._explain(error, model, call.deadline)
+            raise
 
     def delete(self, id: str, user_id: str | None, call: Call) -> None:
         """Erase one memory."""
@@ -280,6 +288,10 @@ class PostgresProvider(Provider):
         if self.embedder is None:
             raise self.needs_embedder("reembed")
         model = Model(self.embedder.model, self.embedder.find_dim(call.deadline))
+        former = self._db.transact(partial(models.move, self._names, model), call.deadline)
+        if former is not None:
+            drop = partial(hnsw.drop_index, self._names, Model(model.name, former))
+            self._db.transact(drop, call.deadline)
         self._has_index(model, call)
         done, total = self._db.run(partial(reembed.progress, self._names, model), call.deadline)
         place = (-1, "")
@@ -323,6 +335,24 @@ class PostgresProvider(Provider):
             self._db.facts[fact] = self._db.transact(make, call.deadline)
         return bool(self._db.facts.get(fact))
 
+    def _agree(self, model: Model, now: datetime, deadline: Deadline) -> None:
+        """Refuse an embedder whose vectors are of another length than the store's of that name."""
+        fact = ("length", self._names, model)
+        asked = self._db.facts.get(fact)
+        # Where the statements that store a vector cannot look by themselves, what was found out holds for a moment.
+        if asked is None or (self._names.distributed and not now - asked < _AGREED):
+            known = self._db.transact(partial(models.agree, self._names, model), deadline)
+            if known != model.dim:
+                raise other_length(model.name, model.dim, known)
+            self._db.facts[fact] = now
+
+    def _explain(self, error: ProviderError, model: Model | None, deadline: Deadline) -> None:
+        """Raise what it means that the server refused a vector, if it did."""
+        if model is not None and (error.details or {}).get("sqlstate") == models.REFUSED:
+            known = self._db.transact(partial(models.agree, self._names, model), deadline)
+            if known != model.dim:
+                raise other_length(model.name, model.dim, known) from error
+
     def _incoming(
         self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
     ) -> tuple[Model | None, Sequence[Incoming]]:
@@ -336,6 +366,7 @@ class PostgresProvider(Provider):
             if on_progress is not None:
                 on_progress(len(vectors), len(drafts))
         model = Model(self.embedder.model, len(vectors[0]))
+        self._agree(model, call.now, call.deadline)
         if self._hnsw.on:
             self._has_index(model, call)
         items = zip(drafts, ids, vectors, strict=True)
@@ -343,7 +374,11 @@ class PostgresProvider(Provider):
 
     def _store_one(self, single: Single, deadline: Deadline) -> MemoryRecord:
         make = partial(write.add_one, self._names, single.item, single.model, single.stamp)
-        return self._db.run(make, deadline)
+        try:
+            return self._db.run(make, deadline)
+        except ProviderError as error:
+            self._explain(error, single.model, deadline)
+            raise
 
     def _store_each(self, singles: Sequence[Single], deadline: Deadline) -> Sequence[MemoryRecord]:
         make = partial(write.add_each, self._names, singles)
@@ -359,6 +394,7 @@ class PostgresProvider(Provider):
             try:
                 return self._db.transact(make, call.deadline)
             except ProviderError as error:
+                self._explain(error, model, call.deadline)
                 # Somebody else added the same key at the same moment: now it is there to be updated.
                 # An index of a partition has a name of its own, but that of a primary key ends in "_pkey".
                 constraint = (error.details or {}).get("constraint", "")
@@ -372,7 +408,11 @@ class PostgresProvider(Provider):
         model, items = self._incoming(drafts, None, call)
         spare = new_memory_ids([draft.user_id for draft in drafts], call.now, entropy())
         make = partial(portable.take_in, self._names, items, spare, conflict, model, stamp)
-        return self._db.transact(make, call.deadline)
+        try:
+            return self._db.transact(make, call.deadline)
+        except ProviderError as error:
+            self._explain(error, model, call.deadline)
+            raise
 
     def _reembed_user(
         self,

@@ -19,6 +19,7 @@ from openmem.ids import routing_bucket
 from openmem.requests import SearchQuery, View
 from openmem.sql.postgres import journal, search
 from openmem.sql.postgres.hnsw_trials import share_found
+from openmem.sql.postgres.models import fits
 from openmem.sql.postgres.names import Names
 from openmem.sql.postgres.read import visible
 from openmem.sql.postgres.rows import RECORD_NAMES, Model, Stamp, columns
@@ -85,7 +86,8 @@ def index_statement(db: Names, model: Model, *, concurrently: bool = False) -> s
     kind = _TYPES[column]
     return (
         f"create index {'concurrently ' if concurrently else ''}if not exists {index_name(model)} on {db.memories} "
-        f"using hnsw (({column}::{kind}({model.dim})) {kind}_cosine_ops) where model = {_literal(model.name)}"
+        f"using hnsw (({column}::{kind}({model.dim})) {kind}_cosine_ops) "
+        f"where model = {_literal(model.name)} and vector_dims({column}) = {model.dim:d}"
     )
 
 
@@ -121,6 +123,12 @@ def make_index(db: Names, model: Model, allowed: bool) -> Steps[bool]:
         raise _missing(db, model, "the table is too large to be indexed during a call")
     yield Query(index_statement(db, model))
     return True
+
+
+def drop_index(db: Names, model: Model) -> Steps[None]:
+    """Drop a model's index, if there is one: the store moves to vectors of another length of that name."""
+    if vector_column(model.dim) in _TYPES and (yield from _state(db, model)) is not None:
+        yield Query(f"drop index if exists {db.table(index_name(model))}")
 
 
 def by_vector(
@@ -191,7 +199,7 @@ def _nearest(
     return Query(
         f"""
         with near as materialized (
-          select {columns("m")}, {distance} as distance from {source} and m.model = {name}
+          select {columns("m")}, {distance} as distance from {source} and {fits("m", model, name)}
           order by {distance} limit {given.add(wanted)}
         ),
         size as materialized (select count(*) as n from near),

@@ -25,10 +25,13 @@ class Names:
     Args:
         schema: The schema of all tables; a plain lower-case identifier.
         config: The text search configuration that stems words, such as `english` or `simple`.
+        distributed: The tables are spread over servers (Citus): every statement takes a shape that is sent on as it
+            is to the one server that holds the user's bucket.
     """
 
     schema: str = DEFAULT_SCHEMA
     config: str = DEFAULT_CONFIG
+    distributed: bool = False
 
     def __post_init__(self) -> None:
         for name, value in (("schema", self.schema), ("text_search", self.config)):
@@ -63,3 +66,8 @@ class Names:
     def vectors(self) -> str:
         """The table of vectors of a model that is being moved to."""
         return self.table("vectors")
+
+    @property
+    def models(self) -> str:
+        """The table that says how long the vectors of a model are."""
+        return self.table("models")

@@ -138,7 +138,9 @@ def visible(view: View, now: datetime, given: Parameters) -> list[str]:
         conditions.append(f"(m.valid_from is null or m.valid_from <= {at})")
         conditions.append(f"(m.valid_to is null or m.valid_to > {at})")
     if not view.include_superseded:
-        conditions.append(f"(m.superseded_at is null or m.superseded_at > {at})")
+        # What was replaced at once is hidden at once, however wrong the clocks are.
+        present = " and m.superseded_now is not true" if view.as_of is None else ""
+        conditions.append(f"(m.superseded_at is null or (m.superseded_at > {at}{present}))")
     if not conditions:
         conditions.append(f"{at} is not null")
     if view.scope is not None and not view.scope.matches(None):

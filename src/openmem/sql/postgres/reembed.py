@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from openmem.ids import routing_bucket
+from openmem.sql.postgres.models import fits
 from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.rows import Model
+from openmem.sql.postgres.rows import Model, by_id
 from openmem.sql.postgres.schema import vector_column
 from openmem.sql.postgres.write import as_vector
 from openmem.sql.steps import Many, Query, Steps
@@ -30,22 +31,19 @@ class Pending(NamedTuple):
 
 def progress(db: Names, model: Model) -> Steps[tuple[int, int]]:
     """Return how many memories have a vector of the model, waiting or in place, and how many there are."""
-    rows = yield Query(
-        f"""
-        select (select count(*) from {db.memories} where model = $1)
-            + (select count(*) from {db.vectors} where model = $1), (select count(*) from {db.memories})
-        """,
-        (model.name,),
+    moved = yield Query(
+        f"select count(*) filter (where {fits('m', model, '$1')}), count(*) from {db.memories} m", (model.name,)
     )
-    return int(rows[0][0]), int(rows[0][1])
+    waiting = yield Query(f"select count(*) from {db.vectors} v where {fits('v', model, '$1')}", (model.name,))
+    return int(moved[0][0]) + int(waiting[0][0]), int(moved[0][1])
 
 
 def next_user(db: Names, model: Model, bucket: int, user_id: str) -> Steps[tuple[int, str] | None]:
-    """Return the next user, by bucket and name, with a memory of another model."""
+    """Return the next user, by bucket and name, with a memory of another model, or of another length."""
     rows = yield Query(
         f"""
-        select bucket, user_id from {db.memories}
-        where (bucket, user_id) > ($1::smallint, $2::text) and model is distinct from $3
+        select bucket, user_id from {db.memories} m
+        where (bucket, user_id) > ($1::smallint, $2::text) and {fits("m", model, "$3")} is not true
         order by bucket, user_id limit 1
         """,
         (bucket, user_id, model.name),
@@ -58,8 +56,8 @@ def pending(db: Names, user_id: str, model: Model, limit: int) -> Steps[list[Pen
     rows = yield Query(
         f"""
         select m.id, m.version, m.content from {db.memories} m
-        where m.bucket = $1 and m.user_id = $2 and m.model is distinct from $3 and not exists (
-          select 1 from {db.vectors} v where v.bucket = $1 and v.id = m.id and v.model = $3
+        where m.bucket = $1 and m.user_id = $2 and {fits("m", model, "$3")} is not true and not exists (
+          select 1 from {db.vectors} v where v.bucket = $1 and v.id = m.id and {fits("v", model, "$3")}
         ) order by m.id limit $4
         """,
         (routing_bucket(user_id), user_id, model.name, limit),
@@ -70,18 +68,26 @@ def pending(db: Names, user_id: str, model: Model, limit: int) -> Steps[list[Pen
 def store(
     db: Names, user_id: str, model: Model, batch: Sequence[Pending], vectors: Sequence[npt.NDArray[np.float32]]
 ) -> Steps[None]:
-    """Keep vectors of memories that did not change since they were read."""
+    """Keep vectors of memories that did not change since they were read. For a transaction."""
     bucket = routing_bucket(user_id)
+    # Locked, so that none of them changes until the vectors are there to be taken out by that change.
+    rows = yield Query(
+        f"select id, version from {db.memories} where bucket = $1 and {by_id()} and id = any($3::text[]) for share",
+        (bucket, user_id, [item.id for item in batch]),
+    )
+    current = {(row[0], row[1]) for row in rows}
+    column = vector_column(model.dim)
+    others = [name for name in ("embedding", "embedding_half", "embedding_far") if name != column]
     yield Many(
         f"""
-        insert into {db.vectors}(bucket, id, user_id, model, {vector_column(model.dim)})
-        select $1, $2, $3, $4, $5 from {db.memories}
-        where bucket = $1 and id = $2 and user_id = $3 and version = $6
-        on conflict (bucket, id, model) do nothing
+        insert into {db.vectors}(bucket, id, user_id, model, {column}) values($1, $2, $3, $4, $5)
+        on conflict (bucket, id, model) do update
+          set {column} = excluded.{column}, {", ".join(f"{name} = null" for name in others)}
         """,
         [
-            (bucket, item.id, user_id, model.name, as_vector(vector), item.version)
+            (bucket, item.id, user_id, model.name, as_vector(vector))
             for item, vector in zip(batch, vectors, strict=True)
+            if item[:2] in current
         ],
     )
 
@@ -94,7 +100,8 @@ def switch(db: Names, user_id: str, model: Model) -> Steps[None]:
         update {db.memories} m set model = v.model, embedding = v.embedding, embedding_half = v.embedding_half,
           embedding_far = v.embedding_far
         from {db.vectors} v
-        where m.bucket = $1 and m.user_id = $2 and v.bucket = $1 and v.user_id = $2 and v.id = m.id and v.model = $3
+        where m.bucket = $1 and m.user_id = $2 and v.bucket = $1 and v.user_id = $2 and v.id = m.id
+          and {fits("v", model, "$3")}
         """,
         (bucket, user_id, model.name),
     )

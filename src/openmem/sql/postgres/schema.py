@@ -23,7 +23,7 @@ NEEDS_EXTENSION: Final = "create extension if not exists vector"
 
 def migrations(db: Names) -> tuple[tuple[str, ...], ...]:
     """Return the statements of each version, from 1 on."""
-    return (_first(db),)
+    return (_first(db), _circles_and_lengths(db))
 
 
 def migration_script(
@@ -173,6 +173,21 @@ def _first(db: Names) -> tuple[str, ...]:
           on bucket, user_id from {db.audit}
         """,
         f"create index if not exists audit_user on {db.audit}(bucket, user_id, at desc, id desc)",
+    )
+
+
+def _circles_and_lengths(db: Names) -> tuple[str, ...]:
+    return (
+        f"alter table {db.supersessions} add column if not exists void boolean",
+        f"alter table {db.supersessions} add column if not exists at_once boolean",
+        f"alter table {db.memories} add column if not exists superseded_now boolean",
+        # How long the vectors of a model are, all over the store. One small table, which no user's row lies in.
+        f"create table if not exists {db.models}(name text primary key, dim integer not null)",
+        f"""
+        insert into {db.models}(name, dim)
+        select model, max(vector_dims(coalesce(embedding, embedding_half::vector, embedding_far)))
+        from {db.memories} where model is not null group by model on conflict do nothing
+        """,
     )
 
 

@@ -75,25 +75,27 @@ def by_vector(db: Names, query: SearchQuery, vector: Floats, model: Model, stamp
     """
     given = start(query, stamp)
     conditions = " and ".join(visible(query.view, stamp.now, given))
-    column, name = vector_column(model.dim), given.add(model.name)
-    wanted = given.add(as_vector(vector))
-    text = _vector_text(db, conditions, column, name, wanted, given.add(query.limit))
+    name, wanted = given.add(model.name), given.add(as_vector(vector))
+    text = _vector_text(db, conditions, model.dim, name, wanted, given.add(query.limit))
     rows = yield Query(text, given.values)
     return answer_of(query, model, rows)
 
 
 @lru_cache(maxsize=256)
-def _vector_text(db: Names, conditions: str, column: str, name: str, vector: str, limit: str) -> str:
+def _vector_text(db: Names, conditions: str, dim: int, name: str, vector: str, limit: str) -> str:
     # The last three are placeholders. To put such a text together takes longer than to look it up.
+    # A vector of another length has no distance; in front of all, it shows that there is one.
+    column = vector_column(dim)
     wanted = f"{vector}::{'halfvec' if column == 'embedding_half' else 'vector'}"
+    distance = f"case when vector_dims(m.{column}) = {dim:d} then (m.{column} <=> {wanted}) + 0 end"
     source = f"{db.memories} m where m.bucket = $1 and m.user_id = $2 and {conditions}"
     return f"""
         with {journal.read_entry(db, 3)}
         select exists(select 1 from {source} and m.model is null) or exists(select 1 from {source} and m.model < {name})
           or exists(select 1 from {source} and m.model > {name}), {columns("found")}, 1 - found.distance
         from (select 1) as always left join lateral (
-          select {columns("m")}, (m.{column} <=> {wanted}) + 0 as distance from {source} and m.model = {name}
-          order by distance, m.created_at desc, m.id desc limit {limit}
+          select {columns("m")}, {distance} as distance from {source} and m.model = {name}
+          order by distance nulls first, m.created_at desc, m.id desc limit {limit}
         ) as found on true
     """
 
@@ -102,9 +104,9 @@ def answer_of(query: SearchQuery, model: Model, rows: Sequence[Row]) -> list[Sea
     """Return the results in rows that hold: memories of other models exist, the columns of a record, its cosine.
 
     Raises:
-        InvalidRequestError: Memories of other models exist.
+        InvalidRequestError: Memories of other models exist, or vectors of another length.
     """
-    if rows[0][0]:
+    if rows[0][0] or (rows[0][1] is not None and rows[0][-1] is None):
         raise InvalidRequestError(_not_indexed(model))
     results = []
     for row in rows:
@@ -179,7 +181,7 @@ def _parts_text(
     marks = tuple(given.add(term) for term in terms)
     asked = None
     if vector is not None and model is not None:
-        asked = vector_column(model.dim), given.add(model.name), given.add(as_vector(vector))
+        asked = model.dim, given.add(model.name), given.add(as_vector(vector))
     tags = given.add(_tag_names(query.text))
     return _fused_text(db, conditions, marks, asked, tags, count, shape.names)
 
@@ -189,33 +191,33 @@ def _fused_text(
     db: Names,
     conditions: str,
     terms: tuple[str, ...],
-    asked: tuple[str, str, str] | None,
+    asked: tuple[int, str, str] | None,
     tags: str,
     count: int,
     names: tuple[str, ...],
 ) -> str:
-    # All but the conditions and the column are placeholders.
+    # All but the conditions and the length of the vector are placeholders.
     # Each query text is parsed once: in a sub-select of its own, not for every row.
     hits = [f"m.words @@ (select plainto_tsquery('{db.config}', {term}))" for term in terms]
-    cosine, other = "null::float8", "false"
+    cosine = "null::float8"
     if asked is not None:
-        column, name, vector = asked
+        dim, name, vector = asked
+        column = vector_column(dim)
         cast = "halfvec" if column == "embedding_half" else "vector"
         # A vector without direction has no cosine: NaN, which Postgres takes for the largest number of all.
         angle = f"coalesce(nullif(1 - (m.{column} <=> {vector}::{cast}), 'NaN'), 0)"
-        cosine = f"case when m.model = {name} then {angle} end"
-        other = f"m.model is not null and m.model <> {name}"
+        cosine = f"case when m.model = {name} and vector_dims(m.{column}) = {dim:d} then {angle} end"
     marks = "".join(f", {hit} as h{number}" for number, hit in enumerate(hits))
     shown = [f"(count(*) filter (where h{number}))::float8 as n{number}" for number in range(len(hits))]
     return f"""
         with {journal.read_entry(db, 3)},
         seen as materialized (
-          select m.id, {cosine} as cosine, {other} as foreign_model, length(m.words) as size{marks}
+          select m.id, {cosine} as cosine, m.model is not null as embedded, length(m.words) as size{marks}
           from {db.memories} m where m.bucket = $1 and m.user_id = $2 and {conditions}
         ),
         known as (
           select {", ".join(["count(*)::float8 as n", "greatest(avg(size), 1)::float8 as mean", *shown])},
-            count(cosine) = 0 and bool_or(foreign_model) as unknown_model
+            count(cosine) = 0 and bool_or(embedded) as unknown_model
           from seen
         ),
         idfs as (select {", ".join(["mean", "unknown_model", *_idfs(len(hits))])} from known),
@@ -281,6 +283,6 @@ def _why(mode: str, parts: dict[str, Any]) -> dict[str, Any]:
 
 def _not_indexed(model: Model) -> str:
     return (
-        f"some of the memories asked have no vector of the model {model.name!r}: move the store to it with "
-        "reembed(), search with the embedder it was filled with, or use mode='keyword'"
+        f"some of the memories asked have no vector of the model {model.name!r} ({model.dim} dimensions): move the "
+        "store to it with reembed(), search with the embedder it was filled with, or use mode='keyword'"
     )

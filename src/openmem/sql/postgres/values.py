@@ -6,6 +6,7 @@ The wire forms stand here too, so that both drivers send and read the same bytes
 from __future__ import annotations
 
 import json
+import re
 import struct
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 _HEADER: Final = struct.Struct(">HH")  # number of dimensions, zero
 _JSONB_VERSION: Final = b"\x01"
+_REWRITTEN: Final = re.compile(r"\d[eE]|-0")
+"""What a number has that `jsonb` would not give back as it is. To find it in a string does no harm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +42,21 @@ class HalfVector:
 
 
 def encode_json(value: Json) -> bytes:
-    """Return the binary form of `jsonb`."""
-    return _JSONB_VERSION + json.dumps(value.value, ensure_ascii=False, separators=(",", ":")).encode()
+    """Return the binary form of `jsonb`: the value, an object or a list, or its JSON text where that says more.
+
+    A number of `jsonb` is a decimal: `1e16` would come back as a whole number, and `-0.0` without its sign. So a value
+    with such a number is kept as text, a JSON string, which no value of ours is by itself.
+    """
+    text = json.dumps(value.value, ensure_ascii=False, separators=(",", ":"))
+    if _REWRITTEN.search(text):
+        text = json.dumps(text, ensure_ascii=False)
+    return _JSONB_VERSION + text.encode()
 
 
 def decode_json(data: bytes) -> Any:
-    """Return what the binary form of `jsonb` says."""
-    return json.loads(bytes(data)[1:])
+    """Return the value that the binary form of `jsonb` holds."""
+    value = json.loads(bytes(data)[1:])
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def encode_vector(value: Vector) -> bytes:

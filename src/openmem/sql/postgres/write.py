@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +16,8 @@ from openmem.ids import routing_bucket
 from openmem.native import changed_draft
 from openmem.requests import Change
 from openmem.sql.postgres import journal
-from openmem.sql.postgres.links import link, unlink
+from openmem.sql.postgres.links import Supersession, link, relink, unlink
+from openmem.sql.postgres.models import guarded
 from openmem.sql.postgres.names import Names
 from openmem.sql.postgres.repeats import stored_before
 from openmem.sql.postgres.rows import (
@@ -57,6 +59,8 @@ def insert_text(db: Names, dim: int | None) -> str:
     """Return the statement that inserts a memory; `$18` are its indexed words, `$19` its vector, if any."""
     names = [*RECORD_NAMES, "words", *([vector_column(dim)] if dim else [])]
     values = [f"${number}" for number in range(1, len(RECORD_NAMES) + 1)]
+    if dim:
+        values[RECORD_NAMES.index("version")] = guarded(db, "$17::integer", "$14", dim)
     values += [f"to_tsvector('{db.config}', $18)", *(["$19"] if dim else [])]
     return f"insert into {db.memories}({', '.join(names)}) values({', '.join(values)})"
 
@@ -199,11 +203,7 @@ def insert(db: Names, items: Sequence[Incoming], model: Model | None, stamp: Sta
             yield Many(insert_text(db, dim), (_values(item, model, stamp) for item in chosen))
         if dim is None:
             break
-    links = [
-        (old_id, item.id, item.draft.valid_from or item.draft.created_at or stamp.now)
-        for item in items
-        for old_id in item.draft.supersedes or ()
-    ]
+    links = [one for item in items for one in _links(item, item.draft.created_at or stamp.now)]
     given = [item.id for item in items if item.draft.id is not None]
     yield from link(db, user_id, links, given)
     entries = [(item.id, item.draft.scope, (item.draft.source or {}).get("app")) for item in items]
@@ -232,26 +232,26 @@ def put(
     )
     same_text = draft.content == old.content and (item.vector is None or model is None)
     kept = replace(item, id=old.id, draft=replace(draft, created_at=old.created_at))
-    sets, extra = _vector_sets(kept, model, same_text)
+    sets, extra = _vector_sets(db, kept, model, same_text)
     values = _values(replace(kept, vector=None), None, stamp)
     rows = yield Query(
         f"""
         update {db.memories} m set key = $3, content = $4, scope = $5, tags = $6, source = $7, confidence = $8,
           valid_from = $9, valid_to = $10, supersedes = $11, extensions = $12, updated_at = $13,
-          version = version + 1, words = to_tsvector('{db.config}', $14){sets}
+          words = to_tsvector('{db.config}', $14), {sets}
         where m.bucket = $1 and m.id = $2 returning {columns("m")}
         """,
         (bucket, old.id, *values[3:13], stamp.now, values[17], *extra),
     )
     if not same_text:
         yield Query(f"delete from {db.vectors} where bucket = $1 and id = $2", (bucket, old.id))
+    corrected = None
     if draft.supersedes or old.supersedes:
-        yield from unlink(db, user_id, [old.id])
-        since = draft.valid_from or old.created_at
-        yield from link(db, user_id, [(old_id, old.id, since) for old_id in draft.supersedes or ()], [])
+        corrected = yield from relink(db, user_id, old.id, _links(kept, old.created_at))
     entry = replace(stamp, entry_id=stamp.entry_id + suffix)
     yield journal.write(db, user_id, action, [(old.id, draft.scope, None)], entry)
-    return record_of_row(rows[0])
+    record = record_of_row(rows[0])
+    return record if corrected is None else record.model_copy(update={"updated_at": corrected})
 
 
 def erase_rows(db: Names, user_id: str, ids: Sequence[str]) -> Steps[None]:
@@ -275,6 +275,11 @@ def _check_supersedes(db: Names, ids: Sequence[str], user_id: str, access: Acces
     if writable is not None:
         for id_ in dict.fromkeys(ids):
             yield from find(db, id_, user_id, "", writable)
+
+
+def _links(item: Incoming, stored_at: datetime) -> list[Supersession]:
+    begin = item.draft.valid_from
+    return [Supersession(old_id, item.id, begin or stored_at, begin is None) for old_id in item.draft.supersedes or ()]
 
 
 def _split_by_key(
@@ -342,16 +347,18 @@ def _single_values(single: Single) -> tuple[Any, ...]:
     return _values(item, single.model, stamp) + entry
 
 
-def _vector_sets(item: Incoming, model: Model | None, same_text: bool) -> tuple[str, tuple[Any, ...]]:
+def _vector_sets(db: Names, item: Incoming, model: Model | None, same_text: bool) -> tuple[str, tuple[Any, ...]]:
+    version = "version = version + 1"
     if same_text:
-        return "", ()
-    cleared = ", embedding = null, embedding_half = null, embedding_far = null, model = null"
+        return version, ()
+    cleared = f"{version}, embedding = null, embedding_half = null, embedding_far = null, model = null"
     if item.vector is None or model is None:
         return cleared, ()
     column = vector_column(model.dim)
     others = [name for name in ("embedding", "embedding_half", "embedding_far") if name != column]
     nulls = "".join(f", {name} = null" for name in others)
-    return f"{nulls}, {column} = $15, model = $16", (as_vector(item.vector), model.name)
+    version = f"version = {guarded(db, 'version + 1', '$16', model.dim)}"
+    return f"{version}{nulls}, {column} = $15, model = $16", (as_vector(item.vector), model.name)
 
 
 def _record(item: Incoming, model: Model | None, stamp: Stamp) -> MemoryRecord:

@@ -17,7 +17,7 @@ def check() -> Steps[dict[str, Any]]:
     version = yield Query("pragma user_version")
     users = yield Query("select count(*) from users")
     memories = yield Query("select count(*) from memories")
-    models = yield Query("select name from models order by name")
+    models = yield Query("select distinct name from models order by name")
     return {
         "schema": version[0][0],
         "users": users[0][0],

@@ -24,7 +24,7 @@ class Pending(NamedTuple):
 
 def begin(model: Model) -> Steps[tuple[int, int, int]]:
     """Return the model's number, how many memories have a vector of it, and how many memories there are."""
-    model_no = yield from ensure_model(model)
+    model_no = yield from ensure_model(model, move=True)
     total = yield Query("select count(*) from memories")
     done = yield Query(f"select count(*) from vectors_{model_no}")
     return model_no, int(done[0][0]), int(total[0][0])

@@ -148,7 +148,31 @@ _UPKEEP: Final = (
     "create index journal_memory on journal(memory_id) where memory_id is not null",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _INDEX_LATER, _ADDS_IN_THEIR_ROWS, _UPKEEP)
+# A link that closes a circle may be void. A model is known by its name and the length of its vectors: of those of one
+# name, all but one are retired, and only read until they are gone.
+_CIRCLES_AND_LENGTHS: Final = (
+    "alter table supersessions add column void integer not null default 0",
+    "alter table models rename to models_by_name",
+    """
+    create table models(
+      model_no integer primary key,
+      name text not null,
+      dim integer not null,
+      retired integer not null default 0,
+      unique(name, dim)
+    )
+    """,
+    "insert into models(model_no, name, dim) select model_no, name, dim from models_by_name",
+    "drop table models_by_name",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    _FIRST,
+    _INDEX_LATER,
+    _ADDS_IN_THEIR_ROWS,
+    _UPKEEP,
+    _CIRCLES_AND_LENGTHS,
+)
 
 
 def create_vectors(model_no: int) -> str:

@@ -204,15 +204,10 @@ def _similarity(
 ) -> Steps[tuple[Floats, Mask]]:
     similarity = np.zeros(len(columns), dtype=np.float32)
     has_vector = np.zeros(len(columns), dtype=np.bool_)
-    rows = yield Query("select model_no, dim from models where name = ?", (model.name,))
+    rows = yield Query("select model_no from models where name = ? and dim = ?", model)
     if not rows:
         return similarity, has_vector
-    model_no, dim = rows[0]
-    if dim != len(vector):
-        raise InvalidRequestError(
-            f"embedder: model {model.name!r} gave {len(vector)} dimensions, but this store's vectors have {dim}"
-        )
-    vectors: Vectors = yield from load_vectors(state, model_no, dim, cache)
+    vectors: Vectors = yield from load_vectors(state, rows[0][0], model.dim, cache)
     found = cosine(vectors.matrix, vector)
     if len(vectors.rids) == len(columns):
         return found, np.ones(len(columns), dtype=np.bool_)
@@ -239,6 +234,6 @@ def _results(
 
 def _not_indexed(model: Model, missing: int, total: int) -> str:
     return (
-        f"{missing} of the {total} memories asked have no vector of the model {model.name!r}: move the store to it "
-        "with reembed(), search with the embedder it was filled with, or use mode='keyword'"
+        f"{missing} of the {total} memories asked have no vector of the model {model.name!r} ({model.dim} dimensions): "
+        "move the store to it with reembed(), search with the embedder it was filled with, or use mode='keyword'"
     )

@@ -13,7 +13,7 @@ from openmem.ids import may_be_of
 from openmem.native import by_user, changed_draft
 from openmem.requests import Change, Draft
 from openmem.sql.sqlite import indexing, journal
-from openmem.sql.sqlite.links import has_links, link, unlink
+from openmem.sql.sqlite.links import has_links, link, relink, unlink
 from openmem.sql.sqlite.purge import OVERWRITE, OVERWRITE_CHEAPLY
 from openmem.sql.sqlite.repeats import stored_before
 from openmem.sql.sqlite.rows import (
@@ -187,22 +187,20 @@ def put(
     same_words = same_text and draft.tags == (tuple(old.tags) if old.tags is not None else None)
     if not same_words:
         yield from indexing.take_out(writer, [rid])
-    model_name = old.embedding_model if same_text else (model.name if model and item.blob else None)
     row = _row(writer, rid, item, terms)
     yield Query(
         """
         update memories set key = ?, content = ?, scope_no = ?, tags = ?, source = ?, confidence = ?,
           valid_from = ?, valid_to = ?, supersedes = ?, extensions = ?, updated_at = ?, version = version + 1,
-          terms = ?, words = ?, entry = null, model_no = (select model_no from models where name = ?)
+          terms = ?, words = ?, entry = null, model_no = case when ? then model_no else ? end
         where rid = ?
         """,
-        (*row[3:13], writer.stamp.now, *row[18:20], model_name, rid),
+        (*row[3:13], writer.stamp.now, *row[18:20], same_text, row[13], rid),
     )
     if not same_words:
         yield indexing.enter_again(writer, rid)
         yield from indexing.catch_up(writer, [draft])
-    yield from unlink(writer, [rid])
-    yield from link(writer, [(rid, replace(item, draft=_at(draft, old)))])
+    yield from relink(writer, rid, replace(item, id=old.id, draft=_at(draft, old)))
     yield journal.write(writer, action, [(old.id, draft.scope, None)])
     yield OVERWRITE_CHEAPLY
     writer.rows_changed = True

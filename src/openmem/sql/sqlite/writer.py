@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from openmem.errors import InvalidRequestError
+from openmem.embedding_vectors import other_length
 from openmem.requests import Draft
 from openmem.sql.sqlite.rows import Model, Stamp, dumps
 from openmem.sql.sqlite.schema import LAST_ENTRY, USER_RANGE, create_vectors
@@ -20,7 +20,7 @@ _PLACE: Final = f"""
       {LAST_ENTRY},
       model_no, dim,
       (select scope_no from scopes where scopes.user_no = users.user_no and path = ?2)
-    from users left join models on name = ?1 where user_id = ?3
+    from users left join models on name = ?1 and not retired where user_id = ?3
 """
 
 
@@ -58,7 +58,7 @@ def open_user(user_id: str, stamp: Stamp, model: Model | None, scope: str | None
     `scope` is looked up on the way, if the user has it.
 
     Raises:
-        InvalidRequestError: The store knows the model with another dimension.
+        InvalidRequestError: The store has vectors of another length of a model of that name.
     """
     params = (model.name if model else None, scope, user_id)
     rows = yield Query(_PLACE, params)
@@ -86,22 +86,28 @@ def close_user(writer: Writer) -> Steps[None]:
         )
 
 
-def ensure_model(model: Model) -> Steps[int]:
+def ensure_model(model: Model, *, move: bool = False) -> Steps[int]:
     """Return the number of a model, whose table of vectors is made on first use.
 
+    Args:
+        model: Its name and the length of its vectors.
+        move: Take it in place of one of the same name with vectors of another length, which is retired.
+
     Raises:
-        InvalidRequestError: The store knows the model with another dimension.
+        InvalidRequestError: The store has vectors of another length of a model of that name.
     """
-    rows = yield Query("select model_no, dim from models where name = ?", (model.name,))
-    if not rows:
-        rows = yield Query("insert into models(name, dim) values(?, ?) returning model_no, dim", model)
-        yield Query(create_vectors(rows[0][0]))
-    model_no, dim = rows[0]
-    if dim != model.dim:
-        raise InvalidRequestError(
-            f"embedder: model {model.name!r} has {model.dim} dimensions, but this store's vectors have {dim}"
-        )
-    return int(model_no)
+    rows = yield Query("select model_no, dim, retired from models where name = ?", (model.name,))
+    others = [dim for _, dim, retired in rows if dim != model.dim and not retired]
+    if others and not move:
+        raise other_length(model.name, model.dim, others[0])
+    known = [number for number, dim, _ in rows if dim == model.dim]
+    if not known:
+        made = yield Query("insert into models(name, dim) values(?, ?) returning model_no", model)
+        known = [made[0][0]]
+        yield Query(create_vectors(known[0]))
+    if rows and move:
+        yield Query("update models set retired = (dim <> ?) where name = ?", (model.dim, model.name))
+    return int(known[0])
 
 
 def model_numbers() -> Steps[list[int]]:

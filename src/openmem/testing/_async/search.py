@@ -8,7 +8,7 @@ import pytest
 
 from openmem import AsyncMemory
 from openmem.errors import InvalidRequestError, UnsupportedCapabilityError
-from openmem.testing._async.rules import OpenMemory, Rules, needs, scores_of
+from openmem.testing._async.rules import OpenMemory, Rules, ids_of, needs, scores_of
 from openmem.testing.embedder import HashEmbedder
 from openmem.types import SearchMode
 
@@ -238,6 +238,33 @@ class SearchRules(Rules):
         other = connect(embedder=HashEmbedder(model="another"))
         with pytest.raises(InvalidRequestError, match="another"):
             await other.search("green tea", "ann", mode="vector")
+
+    async def test_vectors_of_another_length_are_refused_and_led_out_of(self, connect: OpenMemory) -> None:
+        """An embedder of the same name with longer or shorter vectors stores nothing, and hinders nobody's search.
+        `reembed`, where there is one, leads out: from then on the new length is right and the old one is refused.
+
+        If this fails, check that a vector is known by the name of its model and its length, in every statement.
+        """
+        first = connect()
+        tea = await self.remember(first, "ann", "prefers green tea")
+        if not self.declares("vector_search", "client_embeddings"):
+            return
+        other = connect(embedder=HashEmbedder(16, model=HashEmbedder().model))
+        for user in ("ann", "bob"):
+            with pytest.raises(InvalidRequestError, match="reembed"):
+                await other.add(content="plays chess", user_id=user)
+        with pytest.raises(InvalidRequestError, match="reembed"):
+            await other.search("green tea", "ann", mode="vector")
+        assert ids_of(await self.listed(first, "ann")) == [tea.id]
+        assert await self.found(first, "green tea", "ann", mode="vector") == [tea.content]
+        if "reembed" not in (await other.capabilities()).verbs:
+            return
+        report = await other.reembed()
+        assert (report.done, report.total) == (1, 1)
+        with pytest.raises(InvalidRequestError, match="reembed"):
+            await first.add(content="plays chess", user_id="ann")
+        chess = await self.remember(other, "ann", "plays chess")
+        assert await self.found(other, "green tea", "ann", mode="vector") == sorted([tea.content, chess.content])
 
     @needs("keyword_search")
     async def test_hybrid_without_an_embedder_is_keyword_search(self, connect: OpenMemory) -> None:

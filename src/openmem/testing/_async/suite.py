@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openmem.testing._async.audit import AuditRules
 from openmem.testing._async.batches import BatchRules
+from openmem.testing._async.circles import CircleRules
 from openmem.testing._async.context import ContextRules
 from openmem.testing._async.crud import CrudRules
 from openmem.testing._async.deletion import DeletionRules
@@ -27,6 +28,7 @@ class AsyncProviderSuite(
     SearchRules,
     ContextRules,
     TimeRules,
+    CircleRules,
     ListingRules,
     DeletionRules,
     AuditRules,

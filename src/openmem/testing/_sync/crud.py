@@ -109,6 +109,20 @@ class CrudRules(Rules):
         record = self.remember(memory, "ann", "prefers tea", **{"x-kit": extension})
         assert ((memory.get(record.id)).model_extra or {}).get("x-kit") == extension
 
+    def test_numbers_of_extension_fields_come_back_as_they_went_in(self, memory: Memory) -> None:
+        """A number keeps its value, its sign and whether it is a whole number, however large or small it is.
+
+        If this fails, check what the store makes of JSON numbers: many keep decimals or doubles only.
+        """
+        numbers = {
+            "floats": [1e16, 1e300, -1.5e-300, 5e-324, 0.1, 1.0, -0.0],
+            "nested": {"big": 10**30, "odd": 2**53 + 1},
+        }
+        record = self.remember(memory, "ann", "prefers tea", **{"x-kit": numbers, "x-n": -0.0, "x-1e5": "1e5"})
+        for found in (memory.get(record.id), (self.listed(memory, "ann"))[0]):
+            extra = found.model_extra or {}
+            assert repr([extra.get(name) for name in ("x-kit", "x-n", "x-1e5")]) == repr([numbers, -0.0, "1e5"])
+
     @needs("temporal")
     def test_times_of_other_zones_are_the_same_instants(self, memory: Memory) -> None:
         """A time may carry any offset, or be ISO-8601 text; the instant is what counts.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from openmem.testing._sync.audit import AuditRules
 from openmem.testing._sync.batches import BatchRules
+from openmem.testing._sync.circles import CircleRules
 from openmem.testing._sync.context import ContextRules
 from openmem.testing._sync.crud import CrudRules
 from openmem.testing._sync.deletion import DeletionRules
@@ -28,6 +29,7 @@ class ProviderSuite(
     SearchRules,
     ContextRules,
     TimeRules,
+    CircleRules,
     ListingRules,
     DeletionRules,
     AuditRules,
