@@ -12,8 +12,9 @@ import pytest
 
 SRC = Path(__file__).resolve().parent.parent / "src"
 
-WORDS = "types errors checks scopes access requests keys strict_json"
+WORDS = "types errors checks scopes access requests keys strict_json urls"
 THINKING = (
+    "postgres_url "
     "http_content "
     "analysis candidates columns context copies cursors dates drafting embedding embedding_batches embedding_vectors "
     "http_errors http_messages ids moving native normalization paths portable postgres_errors quoting ranking "
@@ -46,7 +47,7 @@ HOMES = {
     "server": "doors",
 }
 
-FACE_FUNCTIONS = {"migration_script", "parse_grant", "server_store_url"}
+FACE_FUNCTIONS = {"migration_script", "parse_grant", "redacted_url", "server_store_url"}
 WAITING = {"asyncio", "anyio", "threading", "httpx", "asyncpg", "psycopg", "sqlite3", "time", "concurrent"}
 # The kit starts an event loop for rules that plain pytest runs.
 # And it starts a real server, and waits for it.

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         TransferProgress,
         TransferReport,
     )
+    from openmem.urls import redacted_url
 
 __version__ = "0.1.0"
 
@@ -90,6 +91,7 @@ _HOME_OF: dict[str, str] = {
     "Grant": "openmem.scopes",
     "Seed": "openmem.access",
     "parse_grant": "openmem.scopes",
+    "redacted_url": "openmem.urls",
     "Embedder": "openmem.embedding",
     "FastEmbed": "openmem.embedding",
     "OpenAIEmbedder": "openmem.embedding",
@@ -153,6 +155,7 @@ __all__ = [
     "__version__",
     "migration_script",
     "parse_grant",
+    "redacted_url",
     "server_store_url",
 ]
 

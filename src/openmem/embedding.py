@@ -128,7 +128,7 @@ class OpenAIEmbedder:
 
     model: str
     api_key: str | None = field(default=None, kw_only=True, repr=False)
-    base_url: str | None = field(default=None, kw_only=True)
+    base_url: str | None = field(default=None, kw_only=True, repr=False)
     dim: int | None = field(default=None, kw_only=True)
     batch_size: int = field(default=64, kw_only=True)
     max_batch_chars: int = field(default=100_000, kw_only=True)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from openmem.errors import (
     DeadlineExceededError,
@@ -24,6 +23,7 @@ from openmem.errors import (
     UnauthorizedError,
     VersionConflictError,
 )
+from openmem.urls import parse_url
 
 BACKOFF_BASE: Final = 0.25
 BACKOFF_CAP: Final = 8.0
@@ -62,7 +62,7 @@ class Endpoint:
         Raises:
             InvalidRequestError: The address is not plain http or https, or a header cannot be sent.
         """
-        server = _server_of(base_url)
+        server = check_service_url(base_url)
         for name, value in headers.items():
             if not re.fullmatch(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?", value):
                 raise InvalidRequestError(f"the {name} header or API key holds characters that cannot be sent")
@@ -228,19 +228,24 @@ def _clean(endpoint: Endpoint, text: Any, limit: int = MESSAGE_LIMIT) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:limit]
 
 
-def _server_of(base_url: str) -> str:
-    try:
-        parts = urlsplit(base_url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise InvalidRequestError("base_url is not a web address") from None
-    if parts.scheme not in ("http", "https") or not host or re.search(r"[\x00-\x20\x7f]", base_url):
-        raise InvalidRequestError("base_url must be an address that starts with http:// or https://")
-    if parts.username is not None or parts.password is not None:
-        raise InvalidRequestError("base_url must hold no user name or password; give api_key instead")
+def check_service_url(base_url: str, name: str = "base_url") -> str:
+    """Return the host and port of the address of a service, to be shown.
+
+    Args:
+        base_url: The address.
+        name: What the errors call it: the argument or the variable it is from.
+
+    Raises:
+        InvalidRequestError: It is no web address, or holds more than scheme, host, port and path.
+    """
+    parts = parse_url(base_url, name)
+    if parts.scheme not in ("http", "https") or len(parts.hosts) != 1 or re.search(r"\s", base_url):
+        raise InvalidRequestError(f"{name} must be an address that starts with http:// or https://")
+    if parts.user is not None or parts.password is not None:
+        raise InvalidRequestError(f"{name} must hold no user name or password; give api_key instead")
     if parts.query or parts.fragment:
-        raise InvalidRequestError("base_url must hold no query and no fragment")
-    return host if port is None else f"{host}:{port}"
+        raise InvalidRequestError(f"{name} must hold no query and no fragment")
+    return parts.place
 
 
 def _secrets_of(headers: Mapping[str, str]) -> tuple[str, ...]:

@@ -6,9 +6,16 @@ The server's own texts never go on: they quote names, statements and stored valu
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final, TypeAlias
 
-from openmem.errors import OMPError, ProviderError, ProviderUnavailableError, UnauthorizedError
+from openmem.errors import (
+    InvalidRequestError,
+    OMPError,
+    ProviderError,
+    ProviderUnavailableError,
+    UnauthorizedError,
+)
 
 PROVIDER: Final = "postgres"
 
@@ -25,6 +32,8 @@ _POOLER: Final = "a prepared statement is gone: behind a connection pooler, give
 _OF_STATE: Final[dict[str, tuple[Kind, str]]] = {
     "0A000": (ProviderError, "the database server does not support this"),
     "25006": (ProviderUnavailableError, "the database is read-only: a replica, or a server in recovery"),
+    "25P03": (ProviderUnavailableError, "the database server ended a transaction that was idle for too long"),
+    "25P04": (ProviderUnavailableError, "the database server ended a transaction that took too long"),
     "26000": (ProviderError, _POOLER),
     "3D000": (ProviderError, "the database does not exist"),
     "3F000": (ProviderError, _SCHEMA),
@@ -40,7 +49,7 @@ _OF_STATE: Final[dict[str, tuple[Kind, str]]] = {
     "53300": (ProviderUnavailableError, "the database server has too many connections"),
     "54000": (ProviderError, "a value is larger than the database server can take"),
     "55P03": (ProviderUnavailableError, _BUSY),
-    "57014": (ProviderError, "the database server cancelled the statement"),
+    "57014": (ProviderError, "the database server cancelled the statement: somebody, or its statement_timeout"),
     "57P01": (ProviderUnavailableError, _STOPPING),
     "57P02": (ProviderUnavailableError, _STOPPING),
     "57P03": (ProviderUnavailableError, "the database server is starting or shutting down"),
@@ -60,7 +69,9 @@ _OF_CLASS: Final[dict[str, tuple[Kind, str]]] = {
     "XX": (ProviderError, "the database is damaged, or its server has a fault"),
 }
 _LOST_CLASSES: Final = frozenset({"08"})
-_LOST_STATES: Final = frozenset({"25006", "57P01", "57P02", "57P03", "57P04", "57P05"})
+_LOST_STATES: Final = frozenset({"25006", "25P03", "25P04", "57P01", "57P02", "57P03", "57P04", "57P05"})
+# What a server answers to a setting that it does not know, or does not take from a client.
+_SETTING_STATES: Final = frozenset({"22023", "42501", "42601", "42704", "55P02"})
 _COLLISIONS: Final = frozenset({"40001", "40P01"})
 
 # While connecting, libpq says what happened in words only. Other languages end up as "cannot be reached".
@@ -68,6 +79,11 @@ _IN_WORDS: Final = (
     (r"password authentication failed|no password supplied|authentication failed|role .* does not exist", "28P01"),
     (r"no pg_hba\.conf entry|not permitted to log in|permission denied for database", "28000"),
     (r"database .* does not exist", "3D000"),
+    (r"unrecognized configuration parameter", "42704"),
+    (r"parameter .* cannot be changed", "55P02"),
+    (r"invalid command-line argument for server process", "42601"),
+    (r"invalid value for parameter|parameter .* requires a|outside the valid range for parameter", "22023"),
+    (r"permission denied to set parameter", "42501"),
     (r"too many clients|too many connections|connection slots are reserved|connection limit exceeded", "53300"),
     (r"starting up|shutting down|not accepting connections|not yet accepting|in recovery mode", "57P03"),
 )
@@ -94,6 +110,27 @@ def unreachable(reason: str = "the database server cannot be reached") -> Provid
     return ProviderUnavailableError(reason, provider=PROVIDER)
 
 
+def unusable() -> InvalidRequestError:
+    """Return the error for an address that a driver cannot use."""
+    return InvalidRequestError("the url's host, port or options cannot be used", provider=PROVIDER)
+
+
+def error_while_connecting(sqlstate: str, settings: Collection[str]) -> OMPError:
+    """Return the error to raise for a server that does not let a client in.
+
+    Args:
+        sqlstate: The five characters the server gave.
+        settings: The parameters of the address that were sent to the server as settings.
+    """
+    if sqlstate in _SETTING_STATES and settings:
+        return InvalidRequestError(
+            f"url: the database server does not take a parameter of it: {', '.join(sorted(settings))}",
+            provider=PROVIDER,
+            details={"sqlstate": sqlstate},
+        )
+    return error_of_state(sqlstate)
+
+
 def exhausted(size: int, seconds: float) -> ProviderUnavailableError:
     """Return the error for a call that waited too long for a free connection."""
     return ProviderUnavailableError(
@@ -109,6 +146,14 @@ def misused() -> ProviderError:
 def closed() -> ProviderUnavailableError:
     """Return the error for a call that the closing of its instance ended."""
     return ProviderUnavailableError("the instance was closed during the call", provider=PROVIDER)
+
+
+def wrong_encoding() -> ProviderError:
+    """Return the error for a database that cannot hold every text."""
+    return ProviderError(
+        "the encoding of the database is not UTF8: make it with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+        provider=PROVIDER,
+    )
 
 
 def state_in_words(text: str) -> str | None:

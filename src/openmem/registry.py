@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from openmem.errors import InvalidRequestError, UnsupportedProviderError
 from openmem.extras import pip_install, requirement
+from openmem.urls import is_url
 
 ENTRY_POINT_GROUP: Final = "openmem.providers"
 
@@ -85,8 +86,10 @@ def find_spec(name: str) -> ProviderSpec:
         if isinstance(found, ProviderSpec):
             return found
         raise UnsupportedProviderError(f"provider {name!r}: its entry point is no ProviderSpec", provider=name)
-    hint = f"; for a place give url={name!r}" if "/" in name or "." in name else ""
-    raise UnsupportedProviderError(f"there is no provider {name!r}{hint}; installed are: {_names()}", provider=name)
+    if is_url(name) or "/" in name or "." in name or "=" in name or "@" in name:
+        # It may hold a password, so neither the message nor the error's own fields show it.
+        raise UnsupportedProviderError(f"there is no such provider; for a place give url=…; installed are: {_names()}")
+    raise UnsupportedProviderError(f"there is no provider {name!r}; installed are: {_names()}", provider=name)
 
 
 def load_async_provider(name: str) -> Any:

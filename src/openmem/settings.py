@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from openmem.errors import InvalidRequestError
+from openmem.urls import check_path, is_url, parse_url
 
 _SCHEMES: Final = {
     "postgresql": "postgres",
@@ -32,7 +34,7 @@ class Settings:
 
     provider: str
     url: str | None = field(default=None, repr=False)  # it may hold a password
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
     embedder: Any = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -92,15 +94,17 @@ def provider_of_url(url: str) -> str:
     """Return the provider that a URL's scheme names; a path is a file of the embedded store.
 
     Raises:
-        InvalidRequestError: No provider has that scheme.
+        InvalidRequestError: It cannot be read, or no provider has that scheme.
     """
-    scheme = urlsplit(url).scheme.lower() if "://" in url else ""
-    if not scheme:
+    if not is_url(url):
+        check_path(url)
         return "sqlite"
+    scheme = parse_url(url).scheme
     if scheme not in _SCHEMES:
-        raise InvalidRequestError(
-            f"url: the scheme {scheme!r} is unknown; use postgresql://, sqlite:///FILE, http(s):// or a path"
+        known = (
+            f"the scheme {scheme!r} is unknown" if re.fullmatch(r"[a-z+]{1,30}", scheme) else "its scheme is unknown"
         )
+        raise InvalidRequestError(f"url: {known}; use postgresql://, sqlite:///FILE, http(s):// or a path")
     return _SCHEMES[scheme]
 
 
@@ -113,9 +117,10 @@ def sqlite_path(url: str) -> str:
         InvalidRequestError: There is no file in it, or it asks for a database in memory.
     """
     path = url
-    if "://" in url:
-        parts = urlsplit(url)
-        if parts.scheme.lower() != "sqlite" or parts.netloc or parts.query or parts.fragment:
+    if is_url(url):
+        parts = parse_url(url)
+        has_more = parts.hosts or parts.user or parts.password or parts.query or parts.fragment
+        if parts.scheme != "sqlite" or has_more:
             raise InvalidRequestError("url: the embedded store takes sqlite:///FILE, with three slashes, or a path")
         path = unquote(parts.path[1:])
     if not path or "\0" in path or path == ":memory:":
@@ -165,4 +170,4 @@ def _place_of(name: str, environ: Mapping[str, str]) -> tuple[str | None, str | 
 def _web_address(url: str) -> str:
     if provider_of_url(url) != "passthrough":
         raise InvalidRequestError("url: provider 'passthrough' takes an address that starts with http:// or https://")
-    return url
+    return url.strip()

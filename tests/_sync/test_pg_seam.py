@@ -19,7 +19,6 @@ from openmem._io.postgres import Pg
 from openmem.errors import (
     DeadlineExceededError,
     InvalidRequestError,
-    OMPError,
     ProviderError,
     ProviderUnavailableError,
     UnauthorizedError,
@@ -267,23 +266,19 @@ def test_unreachable_server_shows_no_secret(place: str, caplog: pytest.LogCaptur
     [f"mysql://u:{SECRET}@h/d", f"u:{SECRET}@h", "", f"postgresql://u:{SECRET}@[h/d"],
 )
 def test_unreadable_address_is_refused_without_being_quoted(dsn: str) -> None:
-    with pytest.raises(InvalidRequestError, match="url must be") as caught:
+    with pytest.raises(InvalidRequestError, match=r"url (must be|cannot be read)") as caught:
         Pg(dsn)
     assert SECRET not in shown(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("place", "kind"),
-    [
-        ("127.0.0.1:1/d?sslmode=nonsense", InvalidRequestError),
-        ("127.0.0.1:1/d?sslmode=verify-full&sslrootcert=/nowhere/root.crt", ProviderUnavailableError),
-    ],
-)
-def test_unusable_address_is_refused_without_being_quoted(
-    place: str, kind: type[OMPError], caplog: pytest.LogCaptureFixture
-) -> None:
-    db = Pg(f"postgresql://u:{SECRET}@{place}")
-    with pytest.raises(kind) as caught:
+def test_parameter_that_cannot_be_used_is_named_at_once() -> None:
+    with pytest.raises(InvalidRequestError, match="the parameter sslmode must be one of"):
+        Pg(f"postgresql://u:{SECRET}@h/d?sslmode=nonsense")
+
+
+def test_certificate_that_is_missing_is_a_failure_of_tls(caplog: pytest.LogCaptureFixture) -> None:
+    db = Pg(f"postgresql://u:{SECRET}@127.0.0.1:1/d?sslmode=verify-full&sslrootcert=/nowhere/root.crt")
+    with pytest.raises(ProviderUnavailableError) as caught:
         db.run(ask("select 1"), SOON)
     assert SECRET not in shown(caught.value) + caplog.text
     db.close()

@@ -16,8 +16,9 @@ import pytest
 from openmem._io import postgres_asyncpg
 from openmem._io.call import Deadline
 from openmem._io.postgres import AsyncPg
-from openmem._io.postgres_async_pool import AsyncPool, Running
+from openmem._io.postgres_async_pool import AsyncPool
 from openmem._io.postgres_options import PoolOptions
+from openmem._io.postgres_running import Running
 from openmem.errors import DeadlineExceededError, ProviderUnavailableError
 from openmem.sql.steps import Many, Query, Steps
 

@@ -16,9 +16,9 @@ import typer
 from scripts import cli_help
 from typer.testing import CliRunner
 
-from openmem import Memory
+from openmem import Memory, redacted_url
 from openmem.cli.app import app
-from openmem.cli.doctor import EXTRAS, without_secrets
+from openmem.cli.doctor import EXTRAS
 from openmem.cli.options import moment
 from tests.openai_stub import OpenAIStub, fault
 from tests.shell import COMMANDS, ESCAPES, GROUPS, JSON_LINE, ROOT, omp, out, parsed, remember
@@ -114,7 +114,7 @@ def test_sick_doctor_exits_with_1_and_says_what_to_do(
     ],
 )
 def test_url_is_shown_without_secrets(url: str, shown: str) -> None:
-    assert without_secrets(url) == shown
+    assert redacted_url(url) == shown
 
 
 def test_migrate_prints_the_script_or_says_that_the_file_does_it_itself(store_path: Path) -> None:

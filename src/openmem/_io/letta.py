@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Final
@@ -10,6 +11,7 @@ from openmem._io.letta_items import NAME
 from openmem._io.letta_store import LettaStore
 from openmem._io.letta_wire import SDK
 from openmem.extras import install_extra
+from openmem.http_errors import check_service_url
 
 MISSING: Final = f"provider 'letta' needs the module 'letta_client': {install_extra('letta')}"
 
@@ -21,7 +23,7 @@ class LettaSettings:
     embedding: str
     client: Any = None
     api_key: str | None = field(default=None, repr=False)
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=False)
 
 
 def is_installed() -> bool:
@@ -42,6 +44,10 @@ def close(settings: LettaSettings, backend: LettaStore) -> None:
 
 def _client(settings: LettaSettings) -> Any:
     import letta_client
+
+    named = os.environ.get("LETTA_BASE_URL")
+    if settings.base_url is None and named:
+        check_service_url(named, "LETTA_BASE_URL")  # the SDK would read it, and log it
 
     from openmem._io.sdk_http import new_sdk_client
 

@@ -10,7 +10,9 @@ import asyncio
 import time
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from openmem._io.call import Deadline
 from openmem._io.postgres_drive import (
@@ -23,6 +25,7 @@ from openmem._io.postgres_drive import (
 )
 from openmem._io.postgres_failure import Failure
 from openmem._io.postgres_options import PoolOptions
+from openmem._io.postgres_running import Running
 from openmem.errors import InvalidRequestError
 from openmem.extras import install_extra
 from openmem.postgres_errors import PROVIDER, closed
@@ -32,14 +35,19 @@ if TYPE_CHECKING:
     from openmem._io.postgres_async_pool import AsyncPool
     from openmem._io.postgres_asyncpg import AsyncSession
     from openmem._io.postgres_lease import Lease
+    from openmem._io.postgres_pool import Pool
     from openmem._io.postgres_psycopg import Session
 
 T = TypeVar("T")
 Make: TypeAlias = Callable[[], Steps[T]]
 
 
+_ASYNC_POOL: Final = "openmem._io.postgres_lease"
+_POOL: Final = "openmem._io.postgres_pool"
+
+
 class AsyncPg:
-    """One Postgres database. Nothing is opened before the first use.
+    """One Postgres database. Nothing is opened, and the driver not loaded, before the first use.
 
     Instances with the same options on one event loop share their connections.
 
@@ -69,18 +77,21 @@ class AsyncPg:
         setup: tuple[str, ...] = (),
         extension: bool = True,
     ) -> None:
-        try:
-            from openmem._io.postgres_async_pool import Running
-            from openmem._io.postgres_lease import lease
-        except ImportError as error:
-            raise _not_installed(error) from None
+        _check_installed("asyncpg")
         self._options = PoolOptions(
             dsn, pool_min_size, pool_max_size, pool_timeout, statement_cache, application_name, setup, extension
         )
-        self._find_lease = lease
         self._running = Running()
         self._lease: Lease | None = None
         self._finalizer: weakref.finalize[[], AsyncPg] | None = None
+
+    async def prepare(self) -> None:
+        """Load the driver, as every first use does.
+
+        Raises:
+            InvalidRequestError: It cannot be loaded.
+        """
+        await self._get_pool()
 
     async def run(self, make: Make[T], deadline: Deadline, *, retry: bool = False) -> T:
         """Run steps whose every statement commits by itself: one round trip for each.
@@ -109,12 +120,14 @@ class AsyncPg:
             transaction: Run them in one transaction; else every statement commits by itself.
         """
         manner: AsyncManner[T] = async_in_transaction if transaction else async_one_by_one
-        pool = self._pool()
+        pool = await self._get_pool()
+        session = await pool.open_bare(deadline, self._running)
         try:
-            session = await pool.open_bare(deadline, self._running)
             return await self._work(pool, session, manner, make, deadline)
-        except Failure as failure:
-            raise failure.error from failure.cause
+        except Failure as caught:
+            failure = caught
+        # Not while it is handled: its own context may quote what was to be stored.
+        raise failure.error from failure.cause
 
     async def aclose(self) -> None:
         """Close what is open, within some seconds; calls in progress fail. Calling it again does nothing."""
@@ -130,30 +143,34 @@ class AsyncPg:
 
     @property
     def facts(self) -> dict[Any, Any]:
-        """What was found out about the server, for all who share the connections; forgotten when they are lost."""
-        return self._pool().facts
+        """What was found out about the server, for all who share the connections; forgotten when they are lost.
 
-    def _pool(self) -> AsyncPool:
+        To be asked after `prepare`.
+        """
+        return self._lease.pool.facts if self._lease else {}
+
+    async def _get_pool(self) -> AsyncPool:
+        if self._lease is None and _ASYNC_POOL not in _loaded:
+            await asyncio.to_thread(_load, _ASYNC_POOL)  # a fifth of a second: not on the event loop
         if self._running.closed:
             raise closed()
         if self._lease is None:
-            self._lease = self._find_lease(self._options)
+            self._lease = _load(_ASYNC_POOL).lease(self._options)
             self._finalizer = weakref.finalize(self, self._lease.abandon)
         return self._lease.pool
 
     async def _perform(self, manner: AsyncManner[T], make: Make[T], deadline: Deadline, retry: bool) -> T:
-        pool = self._pool()
-        try:
+        pool = await self._get_pool()
+        again = True
+        while True:
             session = await pool.take(deadline, self._running)
-            return await self._work(pool, session, manner, make, deadline)
-        except Failure as failure:
-            if not failure.may_repeat(retry):
-                raise failure.error from failure.cause
-        try:
-            session = await pool.take(deadline, self._running)
-            return await self._work(pool, session, manner, make, deadline)
-        except Failure as failure:
-            raise failure.error from failure.cause
+            try:
+                return await self._work(pool, session, manner, make, deadline)
+            except Failure as caught:
+                failure = caught
+            if not again or not failure.may_repeat(retry):
+                raise failure.error from failure.cause  # not while it is handled, as above
+            again = False
 
     async def _work(
         self, pool: AsyncPool, session: AsyncSession, manner: AsyncManner[T], make: Make[T], deadline: Deadline
@@ -196,15 +213,20 @@ class Pg:
         setup: tuple[str, ...] = (),
         extension: bool = True,
     ) -> None:
-        try:
-            from openmem._io.postgres_pool import Pool
-        except ImportError as error:
-            raise _not_installed(error) from None
-        options = PoolOptions(
+        _check_installed("psycopg")
+        self._options = PoolOptions(
             dsn, pool_min_size, pool_max_size, pool_timeout, statement_cache, application_name, setup, extension
         )
-        self._pool = Pool(options)
-        self._finalizer = weakref.finalize(self, Pool.close, self._pool)
+        self._pool: Pool | None = None
+        self._closed = False
+
+    def prepare(self) -> None:
+        """Load the driver, as every first use does.
+
+        Raises:
+            InvalidRequestError: It cannot be loaded.
+        """
+        self._get_pool()
 
     def run(self, make: Make[T], deadline: Deadline, *, retry: bool = False) -> T:
         """Run steps whose every statement commits by itself: one round trip for each.
@@ -232,48 +254,66 @@ class Pg:
             deadline: When to give up.
             transaction: Run them in one transaction; else every statement commits by itself.
         """
+        pool = self._get_pool()
+        session = pool.open_bare(deadline)
         try:
-            session = self._pool.open_bare(deadline)
-            return self._work(session, in_transaction if transaction else one_by_one, make)
-        except Failure as failure:
-            raise failure.error from failure.cause
+            return self._work(pool, session, in_transaction if transaction else one_by_one, make)
+        except Failure as caught:
+            failure = caught
+        # Not while it is handled: its own context may quote what was to be stored.
+        raise failure.error from failure.cause
 
     def close(self) -> None:
         """Close what is open, within some seconds; calls in progress fail. Calling it again does nothing."""
-        self._finalizer()
+        self._closed = True
+        if self._pool is not None:
+            self._pool.close()
 
     def stats(self) -> dict[str, int]:
         """Return `size`, `idle` and `waiting`: connections, those at rest, and calls that wait for one."""
-        return self._pool.stats()
+        return self._pool.stats() if self._pool else {"size": 0, "idle": 0, "waiting": 0}
 
     @property
     def facts(self) -> dict[Any, Any]:
-        """What was found out about the server; forgotten when connections are lost."""
-        return self._pool.facts
+        """What was found out about the server; forgotten when connections are lost. To be asked after `prepare`."""
+        return self._pool.facts if self._pool else {}
+
+    def _get_pool(self) -> Pool:
+        if self._pool is None:
+            if self._closed:
+                raise closed()
+            made: Pool = _load(_POOL).Pool(self._options)
+            found = vars(self).setdefault("_made", made)  # of several threads, one is first
+            if found is made:
+                weakref.finalize(self, type(made).close, made)
+            self._pool = found
+        return self._pool
 
     def _perform(self, manner: Manner[T], make: Make[T], deadline: Deadline, retry: bool) -> T:
-        try:
-            return self._work(self._pool.take(deadline), manner, make)
-        except Failure as failure:
-            if not failure.may_repeat(retry):
-                raise failure.error from failure.cause
-        try:
-            return self._work(self._pool.take(deadline), manner, make)
-        except Failure as failure:
-            raise failure.error from failure.cause
+        pool = self._get_pool()
+        again = True
+        while True:
+            session = pool.take(deadline)
+            try:
+                return self._work(pool, session, manner, make)
+            except Failure as caught:
+                failure = caught
+            if not again or not failure.may_repeat(retry):
+                raise failure.error from failure.cause  # not while it is handled, as above
+            again = False
 
-    def _work(self, session: Session, manner: Manner[T], make: Make[T]) -> T:
+    def _work(self, pool: Pool, session: Session, manner: Manner[T], make: Make[T]) -> T:
         try:
             result = manner(session, make())
         except BaseException as error:
             failure = session.failure(error) if isinstance(error, session.errors) else None
             if failure is not None and failure.lost:
                 session.abort()
-            self._pool.take_back(session)
+            pool.take_back(session)
             if failure is not None:
-                raise (closed() if self._pool.closed else failure) from None
+                raise (closed() if pool.closed else failure) from None
             raise
-        self._pool.put(session)
+        pool.put(session)
         return result
 
 
@@ -282,6 +322,22 @@ def _seconds(deadline: Deadline) -> float | None:
     return None if deadline.at is None else deadline.at - time.monotonic()
 
 
-def _not_installed(error: ImportError) -> InvalidRequestError:
-    message = f"Postgres needs drivers that are not installed ({error.name}): {install_extra('postgres')}"
+_loaded: dict[str, Any] = {}
+
+
+def _load(module: str) -> Any:
+    """Return one of the modules that load a driver; it takes long the first time."""
+    try:
+        return _loaded.get(module) or _loaded.setdefault(module, import_module(module))
+    except ImportError as error:
+        raise _not_installed(error.name) from error
+
+
+def _check_installed(driver: str) -> None:
+    if find_spec(driver) is None:
+        raise _not_installed(driver)
+
+
+def _not_installed(name: str | None) -> InvalidRequestError:
+    message = f"Postgres needs drivers that are not installed ({name}): {install_extra('postgres')}"
     return InvalidRequestError(message, provider=PROVIDER)

@@ -10,30 +10,31 @@ from typing import Any, Final
 
 import asyncpg
 
-from openmem._io.postgres_options import PoolOptions, asyncpg_arguments, trusts_system_roots
-from openmem.postgres_errors import TLS_FAILED, unreachable
+from openmem._io.postgres_options import PoolOptions, Target, asyncpg_arguments, asyncpg_tls
+from openmem._io.postgres_target import find_target
+from openmem.errors import OMPError
+from openmem.postgres_errors import TLS_FAILED, unreachable, unusable
 
-_UNSET: Final = (
-    *("host", "port", "user", "password", "passfile", "database", "ssl", "service", "servicefile"),
-    *("direct_tls", "target_session_attrs", "krbsrvname", "gsslib"),
-)
+_UNSET: Final = (*("passfile", "ssl", "service", "servicefile", "direct_tls", "target_session_attrs"), "krbsrvname")
 
 
 class Access:
     """How to get in.
 
     Args:
-        arguments: More arguments for the driver.
+        target: Where to.
+        arguments: Arguments for the driver.
         ways: For `ssl`, in the order in which they are tried: a context, `False` for none.
     """
 
-    def __init__(self, arguments: dict[str, Any], ways: tuple[Any, ...] = ()) -> None:
+    def __init__(self, target: Target, arguments: dict[str, Any], ways: tuple[Any, ...] = ()) -> None:
+        self.target = target
         self._arguments = arguments
         self._ways = ways
 
     async def connect(self, **arguments: Any) -> Any:
-        """Return a new connection of the driver."""
-        arguments |= self._arguments
+        """Return a new connection of the driver; the arguments go before those that were found."""
+        arguments = {**self._arguments, **arguments}
         if not self._ways:
             return await asyncpg.connect(**arguments)
         for way in self._ways[:-1]:
@@ -63,19 +64,38 @@ def find_access(options: PoolOptions) -> Access:
     """Read what the driver would read. It blocks: not for the event loop.
 
     Raises:
+        InvalidRequestError: A parameter cannot be used.
         ProviderUnavailableError: A key or a certificate cannot be read.
     """
-    given = asyncpg_arguments(options)
-    try:
-        _, found = asyncpg.connect_utils._parse_connect_dsn_and_args(
-            dsn=given["dsn"], server_settings=given["server_settings"], **dict.fromkeys(_UNSET)
-        )
-        password, context, mode = found.password or "", found.ssl or False, found.sslmode.name
-    except OSError as error:
-        raise unreachable(TLS_FAILED) from error
-    except (AttributeError, TypeError):  # another version of the driver: it reads for itself
-        return Access({}, (ssl.create_default_context(),) if trusts_system_roots(options) else ())
-    if trusts_system_roots(options):
-        return Access({"password": password}, (ssl.create_default_context(),))
+    target = find_target(options)
+    arguments = asyncpg_arguments(target, options)
+    dsn, direct = asyncpg_tls(target)
+    if direct:
+        arguments["direct_tls"] = True
+    if target.trusts_system_roots:
+        return Access(target, arguments, (ssl.create_default_context(),))
+    found = _tls(dsn, direct, arguments)
+    if isinstance(found, OMPError):
+        raise found
+    if found is None:  # another version of the driver: it reads for itself
+        return Access(target, {**arguments, "dsn": dsn})
+    context, mode = found
     ways = {"prefer": (context, False), "allow": (False, context)}
-    return Access({"password": password}, ways.get(mode, (context,)))
+    return Access(target, arguments, ways.get(mode, (context,)))
+
+
+def _tls(dsn: str, direct: bool, arguments: dict[str, Any]) -> tuple[Any, str] | OMPError | None:
+    """Return the driver's context for TLS and its mode; or an error, so that it has no context of its own."""
+    given: dict[str, Any] = dict.fromkeys((*_UNSET, "gsslib", "server_settings"))
+    given |= {name: arguments[name] for name in ("host", "port", "user", "password", "database")}
+    given |= {"dsn": dsn, "direct_tls": direct or None}
+    try:
+        _, found = asyncpg.connect_utils._parse_connect_dsn_and_args(**given)
+        return found.ssl or False, found.sslmode.name
+    except OSError:
+        return unreachable(TLS_FAILED)
+    except ValueError as error:
+        missing = "certificate" in str(error)
+        return unreachable(TLS_FAILED) if missing else unusable()
+    except (AttributeError, TypeError):
+        return None

@@ -7,58 +7,20 @@ longer than a transaction, and what was cancelled is put in order by a task of t
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 from openmem._io.call import Deadline
 from openmem._io.postgres_asyncpg import AsyncDriver, AsyncSession
 from openmem._io.postgres_options import PoolOptions
+from openmem._io.postgres_running import Running
 from openmem.postgres_errors import closed, exhausted, unreachable
 
 T = TypeVar("T")
 
 IDLE_SECONDS: Final = 300.0
-_ROUNDS: Final = 100  # of the loop, for calls to end in
-
-
-class Running:
-    """The time limits of one instance's calls, so that its closing can end them."""
-
-    def __init__(self) -> None:
-        self._limits: set[asyncio.Timeout] = set()
-        self.closed = False
-
-    @contextlib.contextmanager
-    def watch(self, limit: asyncio.Timeout) -> Iterator[None]:
-        """Know of a limit while it is in force."""
-        self._limits.add(limit)
-        try:
-            yield
-        finally:
-            self._limits.discard(limit)
-
-    def add(self, limit: asyncio.Timeout) -> None:
-        """Know of a limit."""
-        self._limits.add(limit)
-
-    def discard(self, limit: asyncio.Timeout) -> None:
-        """Forget a limit."""
-        self._limits.discard(limit)
-
-    async def end(self) -> None:
-        """Let every limit expire now, and the calls with it."""
-        self.closed = True
-        now = asyncio.get_running_loop().time()
-        for limit in self._limits:
-            with contextlib.suppress(RuntimeError):  # it is expiring by itself
-                limit.reschedule(now)
-        for _ in range(_ROUNDS):
-            if not self._limits:
-                break
-            await asyncio.sleep(0)
 
 
 class AsyncPool:
@@ -142,7 +104,8 @@ class AsyncPool:
             raise
 
     async def _connect(self, bare: bool) -> AsyncSession:
-        era, seconds = self._era, self._options.connect_seconds
+        era = self._era
+        seconds = (await self._driver.find_access()).target.connect_seconds
         limit = asyncio.timeout(seconds)
         try:
             async with limit:

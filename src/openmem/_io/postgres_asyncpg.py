@@ -16,18 +16,20 @@ import asyncpg
 
 from openmem._io.postgres_access import Access, find_access
 from openmem._io.postgres_failure import Failure
-from openmem._io.postgres_options import PoolOptions, asyncpg_arguments
+from openmem._io.postgres_options import PoolOptions, Target
 from openmem._io.postgres_wait import has_news
-from openmem.errors import InvalidRequestError, OMPError
+from openmem.errors import OMPError
 from openmem.postgres_errors import (
-    PROVIDER,
     TLS_FAILED,
     error_of_state,
+    error_while_connecting,
     is_collision,
     is_lost,
     misused,
     quotes_values,
     unreachable,
+    unusable,
+    wrong_encoding,
 )
 from openmem.sql.postgres import values
 
@@ -79,6 +81,16 @@ class AsyncDriver:
         self._types = {}
         self._access = None
 
+    async def find_access(self) -> Access:
+        """Return how to get in, which is found out once.
+
+        Raises:
+            OMPError: The address, a service or a certificate cannot be used.
+        """
+        if self._access is None:
+            self._access = await asyncio.to_thread(find_access, self._options)
+        return self._access
+
     async def open(self, *, bare: bool = False) -> AsyncSession:
         """Return a new connection.
 
@@ -88,26 +100,28 @@ class AsyncDriver:
         Raises:
             OMPError: It cannot be had.
         """
-        connection: Any = None
+        access, connection = await self.find_access(), None
         try:
-            connection = await self._connect(bare)
+            connection = await self._connect(access, bare)
             complete = not bare and await self._prepare(connection)
+            return AsyncSession(connection, complete)
         except (*_ERRORS, ValueError) as error:
-            _abort(connection)
-            translated, quotes = connect_error(error)
-            raise translated from (None if quotes else error)
+            failed = error
         except BaseException:
             _abort(connection)
             raise
-        return AsyncSession(connection, complete)
+        _abort(connection)
+        # Not while it is handled: it may quote the address, and would stay behind as the context.
+        translated, quotes = connect_error(failed, access.target)
+        raise translated from (None if quotes else failed)
 
-    async def _connect(self, bare: bool) -> Any:
-        if self._access is None:
-            self._access = await asyncio.to_thread(find_access, self._options)
-        arguments = asyncpg_arguments(self._options)
-        if bare:
-            arguments["statement_cache_size"] = 0
-        return await self._access.connect(connection_class=_Connection, timeout=None, **arguments)
+    async def _connect(self, access: Access, bare: bool) -> Any:
+        more = {"statement_cache_size": 0} if bare else {}
+        connection = await access.connect(connection_class=_Connection, timeout=None, **more)
+        if connection.get_settings().server_encoding not in ("UTF8", None):
+            _abort(connection)
+            raise wrong_encoding()
+        return connection
 
     async def _prepare(self, connection: Any) -> bool:
         if self._options.setup:
@@ -215,15 +229,15 @@ class AsyncSession:
         _abort(self.connection)
 
 
-def connect_error(error: Exception) -> tuple[OMPError, bool]:
+def connect_error(error: Exception, target: Target) -> tuple[OMPError, bool]:
     """Return what a failed attempt to connect means, and whether the error may quote the address."""
     state = _state_of(error)
     if state is not None:
-        return error_of_state(state), False
+        return error_while_connecting(state, target.for_server), quotes_values(state)
     if isinstance(error, ssl.SSLError) or "SSL" in str(error):
         return unreachable(TLS_FAILED), False
     if isinstance(error, ValueError) and not isinstance(error, OSError):
-        return InvalidRequestError("the url's host, port or options cannot be used", provider=PROVIDER), True
+        return unusable(), True
     return unreachable(), False
 
 

@@ -1,52 +1,29 @@
-"""Where the database is and how its pool behaves; the same address in the words of each driver.
-
-libpq refuses what it does not know, and asyncpg sends what it does not know to the server as a setting: an
-address that works for one must work for the other.
-"""
+"""How the pool of a database behaves, and the same parameters in the words of each driver."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 from openmem.errors import InvalidRequestError
 from openmem.postgres_errors import PROVIDER
+from openmem.postgres_url import KNOWN, parse_database_url
 
 CONNECT_SECONDS: Final = 10.0
 
-# What only libpq knows. The connections of the other driver are kept alive by the same means as ours.
-_LIBPQ_ONLY: Final = frozenset(
-    [
-        "channel_binding",
-        "client_encoding",
-        "connect_timeout",
-        "fallback_application_name",
-        "gssdelegation",
-        "gssencmode",
-        "hostaddr",
-        "keepalives",
-        "keepalives_count",
-        "keepalives_idle",
-        "keepalives_interval",
-        "load_balance_hosts",
-        "max_protocol_version",
-        "min_protocol_version",
-        "replication",
-        "require_auth",
-        "requirepeer",
-        "requiressl",
-        "scram_client_key",
-        "scram_server_key",
-        "sslcertmode",
-        "sslcompression",
-        "sslkeylogfile",
-        "sslsni",
-        "tcp_user_timeout",
-    ]
+# What asyncpg takes from its DSN only.
+_TLS: Final = (
+    *("sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword"),
+    *("ssl_min_protocol_version", "ssl_max_protocol_version"),
 )
-_SSL_NAMES: Final = frozenset({"sslmode", "sslrootcert"})
+# What asyncpg cannot do, and would leave out without a word: each makes a connection safer.
+_LIBPQ_ONLY: Final = (
+    *("require_auth", "requirepeer", "scram_client_key", "scram_server_key", "sslcrldir", "oauth_issuer"),
+    *("oauth_client_id", "oauth_client_secret", "oauth_scope"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +43,7 @@ class PoolOptions:
     extension: bool = True
 
     def __post_init__(self) -> None:
-        if not re.match(r"postgres(ql)?://", self.dsn):
-            raise _unreadable()
-        try:
-            parameters(self.dsn)
-            place = urlsplit(self.dsn).netloc
-            ports = [_port(host) for host in place.rpartition("@")[2].split(",")]
-        except ValueError:
-            raise _unreadable() from None
-        # The drivers disagree about which of two "@" ends the password, and would show a part of it as the host.
-        if place.count("@") > 1 or not all(0 < port < 65_536 for port in ports):
-            raise _unreadable()
+        parse_database_url(self.dsn)
         for name, value in (("pool_min_size", self.min_size), ("pool_max_size", self.max_size)):
             _check_number(name, value, int)
         _check_number("pool_timeout", self.timeout, (int, float))
@@ -85,78 +52,124 @@ class PoolOptions:
         if not self.timeout > 0:
             raise InvalidRequestError("pool_timeout must be above 0", provider=PROVIDER)
 
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect to and how: URL, service, environment and defaults put together.
+
+    Attributes:
+        parameters: Those of libpq, by their names.
+        settings: Everything else that the URL or the service holds: settings for the session.
+    """
+
+    parameters: Mapping[str, str] = field(repr=False)
+    settings: Mapping[str, str] = field(repr=False)
+
     @property
     def connect_seconds(self) -> float:
-        """Seconds an attempt to connect may take: the address's own `connect_timeout`, or ten."""
-        try:
-            seconds = float(parameters(self.dsn).get("connect_timeout", CONNECT_SECONDS))
-        except ValueError:
-            raise _unreadable() from None
+        """Seconds an attempt to connect may take: `connect_timeout`, or ten."""
+        seconds = float(self.parameters.get("connect_timeout", CONNECT_SECONDS))
         return seconds if seconds > 0 else CONNECT_SECONDS
 
+    @property
+    def for_server(self) -> list[str]:
+        """The names of what is sent to the server to be set for the session."""
+        return [*self.settings, *({"options"} & self.parameters.keys())]
 
-def parameters(dsn: str) -> dict[str, str]:
-    """Return the parameters after the question mark; a plus sign in them is a plus sign."""
-    pairs = (pair.partition("=") for pair in urlsplit(dsn).query.split("&") if pair)
-    return {unquote(name): unquote(value) for name, _, value in pairs}
+    @property
+    def trusts_system_roots(self) -> bool:
+        """Whether the server's certificate is judged by the roots of the operating system."""
+        return self.parameters.get("sslrootcert") == "system"
+
+    @property
+    def hosts(self) -> tuple[list[str], list[int]]:
+        """Hosts and the port of each."""
+        hosts = self.parameters["host"].split(",")
+        ports = [int(port or 5432) for port in self.parameters["port"].split(",")]
+        return hosts, ports if len(ports) == len(hosts) else ports * len(hosts)
 
 
-def asyncpg_arguments(options: PoolOptions) -> dict[str, Any]:
-    """Return the arguments of `asyncpg.connect`."""
-    given = parameters(options.dsn)
-    kept = {name: value for name, value in given.items() if name not in _LIBPQ_ONLY}
-    if given.get("sslrootcert") == "system":
-        kept = {name: value for name, value in kept.items() if name not in _SSL_NAMES}
-    settings = {} if "application_name" in given else {"application_name": options.application_name}
+def asyncpg_arguments(target: Target, options: PoolOptions) -> dict[str, Any]:
+    """Return the arguments of `asyncpg.connect`, but for those of TLS.
+
+    Raises:
+        InvalidRequestError: A parameter is one that this driver cannot do.
+    """
+    given = target.parameters
+    _refuse_libpq_only(given)
+    hosts, ports = target.hosts
+    if "hostaddr" in given and given.get("sslmode") != "verify-full" and not target.trusts_system_roots:
+        hosts = given["hostaddr"].split(",")
+    settings = dict(target.settings)
+    settings["application_name"] = given.get("application_name") or options.application_name
+    if given.get("options"):
+        settings["options"] = given["options"]
+    optional = {"target_session_attrs", "krbsrvname", "gsslib"} & given.keys()
     return {
-        "dsn": _with_parameters(options.dsn, kept),
+        "host": hosts,
+        "port": ports,
+        "user": given["user"],
+        "password": given.get("password", ""),
+        "database": given["dbname"],
         "server_settings": settings,
         "statement_cache_size": 100 if options.statement_cache else 0,
         "max_cached_statement_lifetime": 0,
+        **{name: given[name] for name in optional},
     }
 
 
-def trusts_system_roots(options: PoolOptions) -> bool:
-    """Return whether the server's certificate is judged by the roots of the operating system."""
-    return parameters(options.dsn).get("sslrootcert") == "system"
+def asyncpg_tls(target: Target) -> tuple[str, bool]:
+    """Return a DSN that holds nothing but the parameters of TLS, and whether TLS begins without being asked for."""
+    given = {name: target.parameters[name] for name in _TLS if name in target.parameters}
+    if target.trusts_system_roots:
+        given = {name: value for name, value in given.items() if name not in ("sslmode", "sslrootcert")}
+    elif target.parameters.get("channel_binding") == "require" and given.get("sslmode", "prefer") in _WEAK:
+        given["sslmode"] = "require"  # the other driver would refuse a server without TLS, too
+    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given.items())
+    return f"postgresql:///?{query}" if query else "postgresql:///", target.parameters.get("sslnegotiation") == "direct"
 
 
-def libpq_arguments(options: PoolOptions, known: frozenset[str]) -> tuple[str, dict[str, str]]:
-    """Return an address for libpq and the parameters that go with it.
+_WEAK: Final = frozenset({"disable", "allow", "prefer"})
+
+
+def libpq_arguments(target: Target, options: PoolOptions, known: frozenset[str]) -> dict[str, str]:
+    """Return the parameters for libpq.
 
     Args:
+        target: What they are made of.
         options: The pool's options.
         known: The names that this libpq knows; everything else becomes a setting of the session.
     """
-    given = parameters(options.dsn)
-    kept = {name: value for name, value in given.items() if name in known}
-    settings = [f"-c {name}={_escaped(value)}" for name, value in given.items() if name not in known]
-    extra = {"application_name": options.application_name, "keepalives_idle": "60", "keepalives_interval": "10"}
-    extra = {name: value for name, value in extra.items() if name not in given}
+    given = {"application_name": options.application_name, **_KEPT_ALIVE, **target.parameters}
+    unknown = {name: value for name, value in given.items() if name not in known}
+    settings = [f"-c {name}={_escaped(value)}" for name, value in {**unknown, **target.settings}.items()]
+    kept = {name: value for name, value in given.items() if name in known and name != "connect_timeout"}
     if settings:
-        extra["options"] = " ".join(filter(None, [kept.pop("options", ""), *settings]))
-    return _with_parameters(options.dsn, kept), extra
+        kept["options"] = " ".join(filter(None, [kept.get("options", ""), *settings]))
+    return {**kept, "client_encoding": "UTF8"}
 
 
-def _with_parameters(dsn: str, kept: dict[str, str]) -> str:
-    query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in kept.items())
-    return urlsplit(dsn)._replace(query=query).geturl()
+_KEPT_ALIVE: Final = {"keepalives_idle": "60", "keepalives_interval": "10"}
+
+
+def split_parameters(given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what libpq knows, and the settings of the session. The encoding is always UTF-8, whatever was given."""
+    ours = {name: value for name, value in given.items() if name in KNOWN and name != "client_encoding"}
+    return ours, {name: value for name, value in given.items() if name not in KNOWN}
+
+
+def _refuse_libpq_only(given: Mapping[str, str]) -> None:
+    refused = [name for name in _LIBPQ_ONLY if name in given]
+    refused += [name for name in ("gssencmode", "sslcertmode") if given.get(name) == "require"]
+    if refused:
+        names = ", ".join(refused)
+        raise InvalidRequestError(
+            f"the driver of AsyncMemory cannot do what the url asks for: {names}; Memory can", provider=PROVIDER
+        )
 
 
 def _escaped(value: str) -> str:
     return re.sub(r"([\s\\])", r"\\\1", value)
-
-
-def _unreadable() -> InvalidRequestError:
-    return InvalidRequestError(
-        "url must be postgresql://user:password@host:port/database, with @ in a password written as %40",
-        provider=PROVIDER,
-    )
-
-
-def _port(host: str) -> int:
-    _, colon, port = host.rpartition(":")
-    return int(port) if colon and port and not port.endswith("]") else 5432
 
 
 def _check_number(name: str, value: object, kind: type | tuple[type, ...]) -> None:

@@ -18,21 +18,24 @@ from psycopg.pq import PipelineStatus, PollingStatus, TransactionStatus
 
 from openmem._io.call import Deadline
 from openmem._io.postgres_failure import Failure
-from openmem._io.postgres_options import PoolOptions, libpq_arguments
+from openmem._io.postgres_options import PoolOptions, Target, libpq_arguments
 from openmem._io.postgres_psycopg_codecs import register
+from openmem._io.postgres_target import find_target
 from openmem._io.postgres_wait import READ, WRITE, has_news, wait_ready
-from openmem.errors import InvalidRequestError, OMPError
+from openmem.errors import OMPError
 from openmem.postgres_errors import (
-    PROVIDER,
     TLS_FAILED,
     closed,
     error_of_state,
+    error_while_connecting,
     is_collision,
     is_lost,
     misused,
     quotes_values,
     state_in_words,
     unreachable,
+    unusable,
+    wrong_encoding,
 )
 
 T = TypeVar("T")
@@ -110,16 +113,19 @@ class Driver:
     def __init__(self, options: PoolOptions) -> None:
         self._options = options
         self._types: dict[str, int] = {}
-        known = frozenset(option.keyword.decode() for option in pq.Conninfo.get_defaults())
-        dsn, extra = libpq_arguments(options, known)
-        try:
-            self._conninfo = psycopg.conninfo.make_conninfo(dsn, **extra).encode()
-        except psycopg.Error:
-            raise _unusable() from None
+        self._access: tuple[Target, bytes] | None = None
 
     def forget(self) -> None:
-        """Look the types up again: the server may have been restored or replaced."""
+        """Look everything up again: the server may have been restored or replaced."""
         self._types = {}
+        self._access = None
+
+    def _find_access(self) -> tuple[Target, bytes]:
+        if self._access is None:
+            target = find_target(self._options)
+            known = frozenset(option.keyword.decode() for option in pq.Conninfo.get_defaults())
+            self._access = target, _conninfo(libpq_arguments(target, self._options, known))
+        return self._access
 
     def open(self, deadline: Deadline, *, bare: bool = False) -> Session:
         """Return a new connection.
@@ -131,21 +137,26 @@ class Driver:
         Raises:
             OMPError: It cannot be had.
         """
-        allowed = self._options.connect_seconds
+        target, conninfo = self._find_access()
+        allowed = target.connect_seconds
         until = time.monotonic() + allowed
         try:
-            connection = _connect(self._conninfo, until if deadline.at is None else min(until, deadline.at))
+            connection = _connect(conninfo, until if deadline.at is None else min(until, deadline.at))
             connection.deadline = deadline
             return self._session(connection, bare)
         except _Late:
             late = unreachable(f"the database server did not accept a connection within {allowed:g} s")
             raise (deadline.exceeded() if deadline.passed() else late) from None
         except psycopg.Error as error:
-            translated, quotes = connect_error(error)
-            raise translated from (None if quotes else error)
+            failed = error
+        # Not while it is handled: it may quote the address, and would stay behind as the context.
+        translated, quotes = connect_error(failed, target)
+        raise translated from (None if quotes else failed)
 
     def _session(self, connection: _Connection, bare: bool) -> Session:
         try:
+            if connection.pgconn.parameter_status(b"server_encoding") not in (b"UTF8", None):
+                raise wrong_encoding()
             connection.autocommit = True
             connection.cursor_factory = psycopg.RawCursor
             connection.prepare_threshold = 2 if self._options.statement_cache and not bare else None
@@ -246,21 +257,23 @@ class Session:
         self.connection.close()
 
 
-def connect_error(error: psycopg.Error) -> tuple[OMPError, bool]:
+def connect_error(error: psycopg.Error, target: Target) -> tuple[OMPError, bool]:
     """Return what a failed attempt to connect means, and whether the error may quote the address."""
     text = str(error)
     state = error.sqlstate or state_in_words(text)
     if state is not None:
-        return error_of_state(state), False
+        return error_while_connecting(state, target.for_server), quotes_values(state)
     if re.search(r"\binvalid [\w ]*(value|port|option)\b", text):  # it goes on with the value
-        return _unusable(), True
-    if "SSL" in text or "certificate" in text:
+        return unusable(), True
+    if "SSL" in text or "certificate" in text or "channel binding" in text:
         return unreachable(TLS_FAILED), False
     return unreachable(), False
 
 
-def _unusable() -> InvalidRequestError:
-    return InvalidRequestError("the url's host, port or options cannot be used", provider=PROVIDER)
+def _conninfo(parameters: dict[str, str]) -> bytes:
+    with contextlib.suppress(psycopg.Error, ValueError):
+        return psycopg.conninfo.make_conninfo(**parameters).encode()
+    raise unusable()
 
 
 def _connect(conninfo: bytes, until: float) -> _Connection:

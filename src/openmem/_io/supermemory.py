@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Final
@@ -10,6 +11,7 @@ from openmem._io.supermemory_items import NAME
 from openmem._io.supermemory_sending import SDK
 from openmem._io.supermemory_store import SupermemoryStore
 from openmem.extras import install_extra
+from openmem.http_errors import check_service_url
 
 MISSING: Final = f"provider 'supermemory' needs the module 'supermemory': {install_extra('supermemory')}"
 
@@ -20,7 +22,7 @@ class SupermemorySettings:
 
     client: Any = None
     api_key: str | None = field(default=None, repr=False)
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=False)
     task_type: str = "superrag"
     dreaming: str = "dynamic"
 
@@ -50,6 +52,10 @@ def close(settings: SupermemorySettings, backend: SupermemoryStore) -> None:
 
 def _client(settings: SupermemorySettings, http: Any) -> Any:
     import supermemory
+
+    named = os.environ.get("SUPERMEMORY_BASE_URL")
+    if settings.base_url is None and named:
+        check_service_url(named, "SUPERMEMORY_BASE_URL")  # the SDK would read it, and log it
 
     return supermemory.Supermemory(
         api_key=settings.api_key, base_url=settings.base_url, max_retries=0, http_client=http

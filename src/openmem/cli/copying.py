@@ -59,9 +59,11 @@ class Ends:
 
     def check(self) -> None:
         """Refuse a source that is not there, and a copy of a place to itself."""
+        from openmem import redacted_url
+
         file = _file_of(self.from_)
         if file is not None and not file.exists():
-            raise typer.BadParameter(f"--from: there is no file {file}")
+            raise typer.BadParameter(f"--from: there is no file {redacted_url(self.from_)}")
         if (_resolved(self.from_), self.from_options) == (_resolved(self.to), self.to_options):
             raise typer.BadParameter("--to: is the same place as --from")
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, Final
-from urllib.parse import urlsplit
 
 import typer
 
@@ -105,7 +104,7 @@ def _examine(session: Session, probe: bool, found: Findings) -> None:
     from openmem import InvalidRequestError, OMPError
 
     if session.url is not None:
-        found.facts["url"] = without_secrets(session.url)
+        found.facts["url"] = openmem.redacted_url(session.url)
     try:
         try:
             memory = session.open()
@@ -146,14 +145,6 @@ def _compare_models(health: Health, able: Capabilities, found: Findings) -> None
             f"the memories were embedded with {', '.join(stored)}, but the embedder is {own}",
             "run omp reembed, or choose the embedder that they were made with",
         )
-
-
-def without_secrets(url: str) -> str:
-    """Return a URL without user, password and query; a path stays as it is."""
-    if "://" not in url:
-        return url
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:

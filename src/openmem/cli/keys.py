@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from openmem.cli import output
-from openmem.cli.doctor import without_secrets
 from openmem.cli.options import later
 from openmem.cli.session import DEFAULT_TIMEOUT, command
 
@@ -162,5 +161,7 @@ def _document(info: KeyInfo) -> dict[str, Any]:
 
 
 def _shown(url: str) -> str:
+    from openmem import redacted_url
+
     schema = ", schema openmem_server" if url.startswith(("postgresql:", "postgres:")) else ""
-    return f"{without_secrets(url)}{schema}"
+    return f"{redacted_url(url)}{schema}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
-from urllib.parse import urlsplit
 
 from openmem.server.addresses import is_loopback
 
@@ -71,6 +71,7 @@ _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "boot_timeout": (0.1, 3600),
     "drain_seconds": (0, 3600),
 }
+_ORIGIN: Final = re.compile(r"https?://[^/?#@\s]+")
 _YES: Final = frozenset({"1", "true", "yes", "on"})
 _NO: Final = frozenset({"0", "false", "no", "off"})
 
@@ -119,7 +120,7 @@ class ServerSettings:
 
     provider: str | None = None
     url: str | None = field(default=None, repr=False)
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
     embedder: str | None = None
     schema: str | None = None
@@ -212,13 +213,16 @@ def variable_of(name: str, environ: Mapping[str, str]) -> str | None:
         return value
     if value is not None:
         raise ValueError(f"{name} and {name}_FILE are both set")
+    text = reason = ""
     try:
         text = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise ValueError(f"{name}_FILE: cannot read {path}: {reason}") from None
+        reason = (isinstance(error, OSError) and error.strerror) or "it is no UTF-8 text"
+    # The value of the variable is not quoted: it may be the secret itself instead of a file's name.
+    if reason:
+        raise ValueError(f"{name}_FILE: cannot read the file that it names: {reason}")
     if not text.strip():
-        raise ValueError(f"{name}_FILE: {path} is empty")
+        raise ValueError(f"{name}_FILE: the file that it names is empty")
     return text
 
 
@@ -248,7 +252,7 @@ def _url(provider: str | None, environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _fits(provider: str, of: str | None, url: str) -> bool:
-    scheme = urlsplit(url).scheme if "://" in url else "sqlite"
+    scheme = url.strip().partition("://")[0].lower() if "://" in url else "sqlite"
     is_postgres = scheme in ("postgres", "postgresql")
     return of == provider and (is_postgres if provider == "postgres" else not is_postgres)
 
@@ -283,6 +287,5 @@ def _truth(text: str) -> bool:
 
 
 def _check_origin(origin: str) -> None:
-    parts = urlsplit(origin)
-    if origin != "*" and (parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query):
-        raise ValueError(f"cors_origins: {origin!r} is no origin such as https://app.example.com")
+    if origin != "*" and not _ORIGIN.fullmatch(origin):
+        raise ValueError("cors_origins: an entry is no origin such as https://app.example.com")

@@ -101,6 +101,7 @@ class AsyncPostgresProvider(AsyncProvider):
 
     async def open(self, call: Call) -> None:
         """Bring the schema up to date, if that is needed and allowed."""
+        await self._db.prepare()
         fact = ("schema", self._names)
         if fact in self._db.facts:
             return

@@ -102,6 +102,7 @@ class PostgresProvider(Provider):
 
     def open(self, call: Call) -> None:
         """Bring the schema up to date, if that is needed and allowed."""
+        self._db.prepare()
         fact = ("schema", self._names)
         if fact in self._db.facts:
             return

@@ -1,0 +1,77 @@
+"""The URL of a database as parameters; files of services and passwords."""
+
+from __future__ import annotations
+
+import pytest
+
+from openmem.errors import InvalidRequestError
+from openmem.postgres_url import parse_database_url, password_in, service_parameters
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("postgresql:///d", {"dbname": "d"}),
+        ("postgres://", {}),
+        ("postgresql://u:p@h:1/d", {"user": "u", "password": "p", "host": "h", "port": "1", "dbname": "d"}),
+        ("postgresql://h/d?host=/run/pg&port=2", {"host": "/run/pg", "port": "2", "dbname": "d"}),
+        ("postgresql://a,b:2/d", {"host": "a,b", "port": ",2", "dbname": "d"}),
+        ("postgresql:///?dbname=d%20b&sslmode=", {"dbname": "d b"}),
+        ("postgresql:///?database=d", {"dbname": "d"}),
+        ("postgresql:///d?ssl=true", {"dbname": "d", "sslmode": "require"}),
+        ("postgresql:///d?options=-c%20a%3Db&work_mem=5MB", {"dbname": "d", "options": "-c a=b", "work_mem": "5MB"}),
+        ("postgresql://[::1]/d?application_name=a+b", {"host": "::1", "dbname": "d", "application_name": "a+b"}),
+    ],
+)
+def test_a_url_becomes_parameters(url: str, found: dict[str, str]) -> None:
+    assert parse_database_url(url) == found
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("pgbouncer=true", "pgbouncer .* statement_cache=False"),
+        ("schema=public", "schema .* schema=…"),
+        ("connection_limit=1", "connection_limit .* pool_max_size"),
+        ("prepareThreshold=0", "prepareThreshold .* statement_cache=False"),
+        ("ssl=no", "ssl .* sslmode"),
+        ("replication=database", "replication"),
+        ("sslmode=no-verify", "sslmode must be one of"),
+        ("target_session_attrs=master", "target_session_attrs must be one of"),
+        ("connect_timeout=soon", "connect_timeout must be a number"),
+        ("port=0", "port cannot be read: a port must be a number"),
+        ("host=a&port=1,2", "port must be given once"),
+        ("host=a..b", "host must be"),
+        ("sslnegotiation=direct", "sslnegotiation needs sslmode"),
+    ],
+)
+def test_a_parameter_that_cannot_be_used_is_named(query: str, named: str) -> None:
+    with pytest.raises(InvalidRequestError, match=f"parameter {named}"):
+        parse_database_url(f"postgresql:///d?{query}")
+
+
+def test_a_service_is_read_from_its_section() -> None:
+    text = "# all\n[other]\nhost=no\n[mine]\n host = h \nport=1\n# note\ndatabase=d\nhost=second\n[third]\nuser=u\n"
+    assert service_parameters(text, "mine") == {"host": "h", "port": "1", "dbname": "d"}
+    assert service_parameters(text, "none") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "password"),
+    [
+        ("h:1:d:u:secret", "secret"),
+        ("*:*:*:*:se:cr\\:et\\\\", "se:cr:et\\"),
+        ("h:2:d:u:secret", None),
+        ("h:1:d:v:secret", None),
+        ("#h:1:d:u:secret", None),
+        ("h:1:d:u", None),
+        ("", None),
+        ("h:1:d:u:", ""),
+    ],
+)
+def test_a_password_is_found_by_host_port_database_and_user(line: str, password: str | None) -> None:
+    assert password_in(f"other:*:*:*:no\n{line}\n", ["h"], ["1"], "d", "u") == password
+
+
+def test_a_socket_is_looked_up_as_localhost_too() -> None:
+    assert password_in("localhost:5432:*:u:secret\n", ["/run/pg"], ["5432"], "d", "u") == "secret"
