@@ -37,6 +37,7 @@ HOMES = {
     "extras": "ground",  # how to install what is missing: also for those who miss everything else
     **dict.fromkeys(WORDS.split(), "words"),
     **dict.fromkeys(THINKING.split(), "thinking"),
+    **dict.fromkeys(("paging", "versions"), "thinking"),
     "_io": "pipes",
     "registry": "plugs",
     "_async": "doing",

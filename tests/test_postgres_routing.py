@@ -78,6 +78,8 @@ def write(memory: Memory) -> None:
     seeded = memory.acting(seed=Seed(datetime.now(UTC), 7))
     for content in ("mint tea", "mint tea"):
         seeded.add(content=content, user_id="ann", key="tea")
+    memory.add(content="no tea", user_id="ann", key="tea")
+    seeded.add(content="mint tea", user_id="ann", key="tea")  # is an earlier version meanwhile
     limited = memory.acting(access=Access("ann", (parse_grant("read:work/*"), parse_grant("write:work/*"))))
     limited.add(content="tea is warm", user_id="ann", scope="work/tea", supersedes=[first.id])
     gone = memory.add_many([{"content": f"note {number}", "user_id": "bob"} for number in range(80)])[0]

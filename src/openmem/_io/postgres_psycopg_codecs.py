@@ -27,6 +27,13 @@ class _JsonDumper(Dumper):
         return values.encode_json(obj)
 
 
+class _JsonLoader(Loader):
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> Any:
+        return values.decode_json(bytes(data))
+
+
 class _VectorDumper(Dumper):
     format = Format.BINARY
 
@@ -74,6 +81,7 @@ def register(connection: psycopg.Connection[Any], types: Mapping[str, int]) -> N
     """
     adapters = connection.adapters
     adapters.register_dumper(values.Json, _JsonDumper)
+    adapters.register_loader(_JSONB, _JsonLoader)
     adapters.register_loader(_TIMESTAMPTZ, _InstantLoader)
     for name, kind, dumper, loader in (
         ("vector", values.Vector, _VectorDumper, _VectorLoader),

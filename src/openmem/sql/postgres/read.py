@@ -15,6 +15,7 @@ from openmem.sql.postgres import journal
 from openmem.sql.postgres.names import Names
 from openmem.sql.postgres.rows import Stamp, by_id, columns, record_of_row, select_where
 from openmem.sql.postgres.scoped import allowed
+from openmem.sql.postgres.versions import state_of
 from openmem.sql.postgres.write import find
 from openmem.sql.steps import Query, Steps
 from openmem.types import MemoryPage, MemoryRecord
@@ -100,10 +101,17 @@ def history(db: Names, id_: str, user_id: str, stamp: Stamp, seen: Patterns | No
     while wave:
         ids = [record.id for record in wave]
         rows = yield Query(
-            f"select record from {db.versions} where bucket = $1 and {by_id()} and id = any($3::text[])",
+            f"""
+            select id, version, record, step from {db.versions}
+            where bucket = $1 and {by_id()} and id = any($3::text[]) order by id, version desc
+            """,
             (routing_bucket(user_id), user_id, ids),
         )
-        earlier = [record for row in rows if matches_any(seen, (record := MemoryRecord.model_validate(row[0])).scope)]
+        newer, earlier = {record.id: record for record in wave}, []
+        for memory_id, *row in rows:
+            record = newer[memory_id] = state_of(tuple(row), newer[memory_id])
+            if matches_any(seen, record.scope):
+                earlier.append(record)
         states += [_state(record) for record in (*(r for r in wave if r.id != start.id), *earlier)]
         older = {old_id for record in wave for old_id in record.supersedes or ()} - known
         known |= older

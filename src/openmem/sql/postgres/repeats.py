@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from openmem.access import Access
-from openmem.ids import routing_bucket
 from openmem.native import answer_again, made_at
+from openmem.sql.postgres import versions
 from openmem.sql.postgres.names import Names
 from openmem.sql.postgres.rows import Incoming, Model, Stamp, record_of_draft, select_where
-from openmem.sql.steps import Query, Steps
+from openmem.sql.steps import Steps
 from openmem.types import MemoryRecord
 
 
@@ -39,15 +39,8 @@ def stored_before(
         elif item.draft.key is not None:
             holders = yield from select_where(db, user_id, "m.key = $3", (item.draft.key,), "for update")
             for holder in holders:
-                state = made_at((yield from _states(db, holder)), item.draft, stamp.now)
+                states = yield from versions.made_at(db, holder, stamp.now)
+                state = made_at(states, item.draft, stamp.now)
                 if state is not None:
                     answers[position] = answer_again(access, holder, state)
     return answers
-
-
-def _states(db: Names, stored: MemoryRecord) -> Steps[list[MemoryRecord]]:
-    rows = yield Query(
-        f"select record from {db.versions} where bucket = $1 and user_id = $2 and id = $3 order by version desc",
-        (routing_bucket(stored.user_id), stored.user_id, stored.id),
-    )
-    return [stored, *(MemoryRecord.model_validate(row[0]) for row in rows)]

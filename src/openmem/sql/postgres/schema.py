@@ -23,7 +23,7 @@ NEEDS_EXTENSION: Final = "create extension if not exists vector"
 
 def migrations(db: Names) -> tuple[tuple[str, ...], ...]:
     """Return the statements of each version, from 1 on."""
-    return (_first(db), _circles_and_lengths(db))
+    return (_first(db), _circles_and_lengths(db), _versions_as_changes(db))
 
 
 def migration_script(
@@ -188,6 +188,15 @@ def _circles_and_lengths(db: Names) -> tuple[str, ...]:
         select model, max(vector_dims(coalesce(embedding, embedding_half::vector, embedding_far)))
         from {db.memories} where model is not null group by model on conflict do nothing
         """,
+    )
+
+
+def _versions_as_changes(db: Names) -> tuple[str, ...]:
+    # A version is kept as what changed (`openmem.versions`); those that are there are whole.
+    return (
+        f"alter table {db.versions} add column if not exists step boolean not null default false",
+        f"alter table {db.versions} add column if not exists size integer",
+        f"alter table {db.memories} add column if not exists behind integer not null default 0",
     )
 
 

@@ -15,7 +15,7 @@ from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictEr
 from openmem.ids import routing_bucket
 from openmem.native import changed_draft
 from openmem.requests import Change
-from openmem.sql.postgres import journal
+from openmem.sql.postgres import journal, versions
 from openmem.sql.postgres.links import Supersession, link, relink, unlink
 from openmem.sql.postgres.models import guarded
 from openmem.sql.postgres.names import Names
@@ -38,6 +38,7 @@ from openmem.sql.postgres.scoped import allowed
 from openmem.sql.postgres.values import HalfVector, Json, Vector
 from openmem.sql.steps import Many, Query, Steps
 from openmem.types import Action, MemoryRecord
+from openmem.versions import step_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,26 +224,22 @@ def put(
     """Replace a memory's fields by a draft's; the earlier version goes to the history."""
     user_id, draft = old.user_id, item.draft
     bucket = routing_bucket(user_id)
-    yield Query(
-        f"""
-        insert into {db.versions}(bucket, id, user_id, version, replaced_at, record) values($1, $2, $3, $4, $5, $6)
-        on conflict (bucket, id, version) do update set record = excluded.record, replaced_at = excluded.replaced_at
-        """,
-        (bucket, old.id, user_id, old.version, stamp.now, Json(old.model_dump(mode="json", exclude_none=True))),
-    )
     same_text = draft.content == old.content and (item.vector is None or model is None)
     kept = replace(item, id=old.id, draft=replace(draft, created_at=old.created_at))
     sets, extra = _vector_sets(db, kept, model, same_text)
     values = _values(replace(kept, vector=None), None, stamp)
+    step = versions.Step(old, step_back(old, draft))
     rows = yield Query(
         f"""
         update {db.memories} m set key = $3, content = $4, scope = $5, tags = $6, source = $7, confidence = $8,
           valid_from = $9, valid_to = $10, supersedes = $11, extensions = $12, updated_at = $13,
-          words = to_tsvector('{db.config}', $14), {sets}
-        where m.bucket = $1 and m.id = $2 returning {columns("m")}
+          words = to_tsvector('{db.config}', $14), behind = {versions.BEHIND}, {sets}
+        where m.bucket = $1 and m.id = $2 returning {columns("m")}, m.behind
         """,
-        (bucket, old.id, *values[3:13], stamp.now, values[17], *extra),
+        (bucket, old.id, *values[3:13], stamp.now, values[17], step.size, step.whole, *extra),
     )
+    *row, behind = rows[0]
+    yield versions.keep(db, step, stamp, whole=behind == 0)
     if not same_text:
         yield Query(f"delete from {db.vectors} where bucket = $1 and id = $2", (bucket, old.id))
     corrected = None
@@ -250,7 +247,7 @@ def put(
         corrected = yield from relink(db, user_id, old.id, _links(kept, old.created_at))
     entry = replace(stamp, entry_id=stamp.entry_id + suffix)
     yield journal.write(db, user_id, action, [(old.id, draft.scope, None)], entry)
-    record = record_of_row(rows[0])
+    record = record_of_row(row)
     return record if corrected is None else record.model_copy(update={"updated_at": corrected})
 
 
@@ -357,8 +354,8 @@ def _vector_sets(db: Names, item: Incoming, model: Model | None, same_text: bool
     column = vector_column(model.dim)
     others = [name for name in ("embedding", "embedding_half", "embedding_far") if name != column]
     nulls = "".join(f", {name} = null" for name in others)
-    version = f"version = {guarded(db, 'version + 1', '$16', model.dim)}"
-    return f"{version}{nulls}, {column} = $15, model = $16", (as_vector(item.vector), model.name)
+    version = f"version = {guarded(db, 'version + 1', '$18', model.dim)}"
+    return f"{version}{nulls}, {column} = $17, model = $18", (as_vector(item.vector), model.name)
 
 
 def _record(item: Incoming, model: Model | None, stamp: Stamp) -> MemoryRecord:

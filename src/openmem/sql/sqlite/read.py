@@ -10,6 +10,7 @@ from openmem.cursors import decode_cursor, encode_cursor
 from openmem.requests import ListQuery, View
 from openmem.sql.sqlite.rows import Stored, dumps, micros, select_where
 from openmem.sql.sqlite.scoped import allowed
+from openmem.sql.sqlite.versions import state_of
 from openmem.sql.sqlite.write import find
 from openmem.sql.steps import Query, Steps
 from openmem.types import MemoryPage, MemoryRecord
@@ -72,9 +73,12 @@ def history(
         stored = queue.pop()
         if stored.rid != start.rid:
             states.append((_changed_at(stored), stored.record.version, stored.record))
-        rows = yield Query("select record from versions where rid = ?", (stored.rid,))
-        for (text,) in rows:
-            record = MemoryRecord.model_validate_json(text)
+        rows = yield Query(
+            "select version, record, step from versions where rid = ? order by version desc", (stored.rid,)
+        )
+        record = stored.record
+        for row in rows:
+            record = state_of(row, record)
             if matches_any(seen, record.scope):
                 states.append((micros(record.updated_at or record.created_at) or 0, record.version, record))
         for older in (yield from _superseded(stored, seen)):

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from openmem.access import Access
 from openmem.native import answer_again, made_at
-from openmem.sql.sqlite.rows import Model, Stored, dumps, record_of, select_where, time_of
+from openmem.sql.sqlite import versions
+from openmem.sql.sqlite.rows import Model, dumps, record_of, select_where, time_of
 from openmem.sql.sqlite.writer import Incoming, Writer
-from openmem.sql.steps import Query, Steps
+from openmem.sql.steps import Steps
 from openmem.types import MemoryRecord
 
 
@@ -34,12 +35,8 @@ def stored_before(
         elif item.draft.key is not None:
             holders = yield from select_where("m.user_no = ? and m.key = ?", (writer.user_no, item.draft.key))
             for holder in holders:
-                state = made_at((yield from _states(holder)), item.draft, at)
+                states = yield from versions.made_at(holder, writer.stamp.now)
+                state = made_at(states, item.draft, at)
                 if state is not None:
                     answers[position] = answer_again(access, holder.record, state)
     return answers
-
-
-def _states(stored: Stored) -> Steps[list[MemoryRecord]]:
-    rows = yield Query("select record from versions where rid = ? order by version desc", (stored.rid,))
-    return [stored.record, *(MemoryRecord.model_validate_json(row[0]) for row in rows)]

@@ -17,7 +17,8 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 SELECT: Final = """
     select m.rid, m.user_no, m.id, m.content, u.user_id, m.created_at, s.path, m.tags, m.source, m.confidence,
-           m.valid_from, m.valid_to, m.supersedes, mo.name, m.updated_at, m.version, m.key, m.extensions
+           m.valid_from, m.valid_to, m.supersedes, mo.name, m.updated_at, m.version, m.key, m.extensions,
+           m.behind
     from memories m
     join users u on u.user_no = m.user_no
     left join scopes s on s.scope_no = m.scope_no
@@ -47,6 +48,7 @@ class Stored(NamedTuple):
     rid: int
     user_no: int
     record: MemoryRecord
+    behind: int
 
 
 def micros(time: datetime | None) -> int | None:
@@ -67,7 +69,7 @@ def moment(value: int | None) -> datetime | None:
 def stored_of(row: Row) -> Stored:
     """Return the record that a row of `SELECT` holds."""
     (rid, user_no, id_, content, user_id, created_at, scope, tags, source, confidence) = row[:10]
-    (valid_from, valid_to, supersedes, model, updated_at, version, key, extensions) = row[10:]
+    (valid_from, valid_to, supersedes, model, updated_at, version, key, extensions, behind) = row[10:]
     record = stored_record(
         {
             "id": id_,
@@ -88,7 +90,7 @@ def stored_of(row: Row) -> Stored:
         },
         _loads(extensions),
     )
-    return Stored(rid, user_no, record)
+    return Stored(rid, user_no, record, behind)
 
 
 def record_of(draft: Draft, id_: str, created_at: datetime, model: str | None) -> MemoryRecord:

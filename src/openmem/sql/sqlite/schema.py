@@ -166,12 +166,19 @@ _CIRCLES_AND_LENGTHS: Final = (
     "drop table models_by_name",
 )
 
+# A version is kept as what changed (`openmem.versions`); those of older versions of this code, and some others, whole.
+_VERSIONS_AS_CHANGES: Final = (
+    "alter table versions add column step integer not null default 0",  # whether `record` is a step back
+    "alter table memories add column behind integer not null default 0",  # characters of the steps since the last whole
+)
+
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     _FIRST,
     _INDEX_LATER,
     _ADDS_IN_THEIR_ROWS,
     _UPKEEP,
     _CIRCLES_AND_LENGTHS,
+    _VERSIONS_AS_CHANGES,
 )
 
 

@@ -12,7 +12,7 @@ from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictEr
 from openmem.ids import may_be_of
 from openmem.native import by_user, changed_draft
 from openmem.requests import Change, Draft
-from openmem.sql.sqlite import indexing, journal
+from openmem.sql.sqlite import indexing, journal, versions
 from openmem.sql.sqlite.links import has_links, link, relink, unlink
 from openmem.sql.sqlite.purge import OVERWRITE, OVERWRITE_CHEAPLY
 from openmem.sql.sqlite.repeats import stored_before
@@ -39,7 +39,7 @@ from openmem.sql.sqlite.writer import (
 from openmem.sql.steps import Many, Query, Steps
 from openmem.types import MemoryRecord
 
-_INSERT: Final = f"insert into memories values({','.join('?' * 23)})"
+_INSERT: Final = f"insert into memories values({','.join('?' * 23)}, 0)"
 
 
 def add(
@@ -175,10 +175,6 @@ def put(
     old, draft, rid = stored.record, item.draft, stored.rid
     yield OVERWRITE
     yield journal.keep([rid])
-    yield Query(
-        "insert or replace into versions(rid, version, replaced_at, record) values(?, ?, ?, ?)",
-        (rid, old.version, writer.stamp.now, old.model_dump_json(exclude_none=True)),
-    )
     yield from ensure_scopes(writer, [draft.scope])
     terms = terms_of(draft.content, draft.tags or ())
     same_text = draft.content == old.content and (item.blob is None or model is None)
@@ -187,15 +183,16 @@ def put(
     same_words = same_text and draft.tags == (tuple(old.tags) if old.tags is not None else None)
     if not same_words:
         yield from indexing.take_out(writer, [rid])
+    behind = yield from versions.keep(stored, draft, writer.stamp)
     row = _row(writer, rid, item, terms)
     yield Query(
         """
         update memories set key = ?, content = ?, scope_no = ?, tags = ?, source = ?, confidence = ?,
           valid_from = ?, valid_to = ?, supersedes = ?, extensions = ?, updated_at = ?, version = version + 1,
-          terms = ?, words = ?, entry = null, model_no = case when ? then model_no else ? end
+          terms = ?, words = ?, entry = null, behind = ?, model_no = case when ? then model_no else ? end
         where rid = ?
         """,
-        (*row[3:13], writer.stamp.now, *row[18:20], same_text, row[13], rid),
+        (*row[3:13], writer.stamp.now, *row[18:20], behind, same_text, row[13], rid),
     )
     if not same_words:
         yield indexing.enter_again(writer, rid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from openmem import AsyncMemory
 from openmem._io.concurrency import async_gather
 from openmem.errors import NotFoundError, VersionConflictError
 from openmem.testing._async.rules import Rules, needs
+from openmem.testing.moments import days
 
 
 class KeyAndVersionRules(Rules):
@@ -168,3 +170,30 @@ class KeyAndVersionRules(Rules):
         await memory.update(one.id, supersedes=[two.id])
         earlier = await memory.history(two.id)
         assert sorted((past.id, past.version) for past in earlier) == sorted([(one.id, 1), (one.id, 2)])
+
+    @needs("history", "updates", "temporal")
+    async def test_every_earlier_version_is_what_it_was(self, memory: AsyncMemory) -> None:
+        """A version of the history equals, field by field, what `get` returned while it was the present one.
+
+        If this fails, check what is kept of a version: fields that were cleared, that came later, long texts of which
+        a word changed, times, and the numbers of versions.
+        """
+        long = " ".join(f"word{number}" for number in range(900))
+        record = await self.remember(memory, "ann", long, tags=["city"], valid_to=days(30))
+        states = [await memory.get(record.id)]
+        changes: list[dict[str, Any]] = [
+            {"content": long.replace("word450", "Oslo")},
+            {"tags": None},
+            {"tags": ["town", "north"], "content": long.replace("word450", "Bergen")},
+            {"valid_to": None},
+            {"valid_to": days(60), "content": "short"},
+            {"content": long},
+            {"content": long + " and more"},
+            {"tags": []},
+        ]
+        for change in changes:
+            await memory.update(record.id, **change)
+            states.append(await memory.get(record.id))
+        earlier = await memory.history(record.id, user_id="ann")
+        assert [past.model_dump() for past in earlier] == [state.model_dump() for state in states[-2::-1]]
+        assert [past.version for past in earlier] == list(range(len(changes), 0, -1))
