@@ -15,6 +15,9 @@ from openmem.candidates import Candidate, best_first
 MIN_JACCARD: Final = 0.9
 # Beyond this length one changed word would vanish among the others: only equal texts are copies.
 MAX_COMPARED: Final = 4_000
+# Bits of words are compared faster than words, but must be made first: that is worth while for long texts and many.
+_FEW_WORDS: Final = 100
+_FEW_ASKED: Final = 20
 _ASCII: Final = [chr(code) for code in range(128)]
 _WORDS_ONLY: Final = {ord(sign): sign.lower() if sign.isalnum() or sign in "_'" else " " for sign in _ASCII}
 
@@ -136,6 +139,9 @@ class Folding:
         if self._frequency[rarest[-1]] == 1:
             return []
         near = [n for n, theirs in enumerate(self._sets) if n not in found and not theirs.isdisjoint(rarest)]
+        words = self._sets[place]
+        if len(words) <= _FEW_WORDS and len(self._verdicts) < _FEW_ASKED:
+            return [other for other in near if _overlap(words, self._sets[other])]
         own = self._bag(place) if near else None
         return [other for other in near if own and own.overlaps(self._bag(other))]
 
@@ -219,6 +225,10 @@ def _words(text: str) -> list[str]:
 
 def _folded(text: str) -> str:
     return text.casefold().replace("’", "'")
+
+
+def _overlap(one: frozenset[str], other: frozenset[str]) -> bool:
+    return len(one & other) >= MIN_JACCARD * len(one | other)
 
 
 def _alike(one: _Mark, other: _Mark) -> bool:
