@@ -14,11 +14,10 @@ SRC = Path(__file__).resolve().parent.parent / "src"
 
 WORDS = "types errors checks scopes access requests keys strict_json urls"
 THINKING = (
-    "postgres_url "
-    "http_content "
-    "analysis candidates columns context copies cursors dates drafting embedding embedding_batches embedding_vectors "
-    "http_errors http_messages ids moving native normalization paths portable postgres_errors quoting ranking "
-    "server_place settings sql stemming supersession tokens translated validation wire wire_limits wire_replies"
+    "analysis candidates columns confusables context copies cursors dates drafting embedding embedding_batches "
+    "embedding_vectors http_content http_errors http_messages ids invisible moving native normalization paths portable "
+    "postgres_errors postgres_url quoting ranking server_place settings skeleton sql stemming supersession tokens "
+    "translated validation wire wire_limits wire_replies"
 )
 
 # From the ground up. A room may import itself and those named after it.

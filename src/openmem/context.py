@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TypeAlias
 from openmem.candidates import Candidate, best_first
 from openmem.copies import Folding
 from openmem.errors import InvalidRequestError
-from openmem.quoting import FENCE_CLOSE, FENCE_OPEN, HEADER, quote
+from openmem.quoting import FENCE_CLOSE, FENCE_OPEN, HEADER, may_shorten, quote
 from openmem.tokens import CJK, estimate, least_tokens
 from openmem.types import ContextBlock, TokenCounter
 
@@ -185,7 +185,7 @@ def _note(folding: Folding, place: int, room: float) -> _Note | None:
 
 def _quoted(candidate: Candidate, room: float) -> str:
     # In the order of what it costs to know: most candidates end here because there is no room for them.
-    if _least_unquoted(candidate.content) > room:
+    if _is_longer(candidate.content, room):
         return ""
     text = quote(candidate.content)
     return text if _LINE_START + least_tokens(text) <= room else ""
@@ -230,11 +230,10 @@ def _line(number: int, note: _Note) -> str:
     return f"[{number}] {note.date} {note.text}"
 
 
-def _least_unquoted(text: str) -> float:
-    # Of a line, by the estimate. Quoting leaves all of these texts but spaces, and a token has eight letters at most.
-    if not text.isascii() or not text.isprintable() or "(" in text:
-        return 0
-    return _LINE_START + (len(text) - text.count(" ")) / 8
+def _is_longer(text: str, room: float) -> bool:
+    # Whether its line is, by the estimate. Quoting leaves all of these texts but spaces; a token has eight letters.
+    least = _LINE_START + (len(text) - text.count(" ")) / 8
+    return least > room and text.isascii() and text.isprintable() and not may_shorten(text)
 
 
 def _checked(counter: TokenCounter) -> Count:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem import context, quoting
+from openmem import context
 from openmem.candidates import Candidate
 from openmem.context import MIN_COMPARED, MIN_WORDS, build_context
 from openmem.copies import Folding, fold_copies
@@ -149,19 +149,6 @@ def test_frame_stands_when_everything_fits(contents: list[str]) -> None:
 @given(HOSTILE)
 def test_quoting_twice_changes_nothing_more(text: str) -> None:
     assert quote(quote(text)) == quote(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "if a < b and x[0] > y[12]: return '<p>memories</p>'",
-        "Naïve café, Straße, 日本語, עברית, नमस्ते",
-        "family 👨\u200d👩\u200d👧 and می\u200cخواهم",
-        "see [1] for more",
-    ],
-)
-def test_ordinary_text_is_quoted_word_for_word(text: str) -> None:
-    assert quote(text) == text
 
 
 def test_number_and_date_inside_a_text_lose_the_form_of_a_line() -> None:
@@ -312,18 +299,17 @@ def test_no_line_costs_less_than_its_least(text: str, number: int) -> None:
     if quoted:
         assert math.ceil(cost) >= context._LEAST_LINE
         assert context._LINE_START + least_tokens(quoted) <= cost
-        assert context._least_unquoted(text) <= cost
+        assert not context._is_longer(text, cost)
 
 
-@given(st.one_of(HOSTILE, st.lists(st.sampled_from([*ATTACKS, "<", "(", "[1]", "  ", "memories", "a"])).map("".join)))
+PIECES = st.sampled_from(
+    [*ATTACKS, "<", "/", ">", "(", "[1]", "  ", "memories", "a", "#", "```", "inst", "[", "]", ":"]
+)
+
+
+@given(st.one_of(HOSTILE, st.lists(PIECES).map("".join)))
 def test_plain_text_is_quoted_by_the_rules_for_all_texts(text: str) -> None:
-    def by_all_rules(text: str) -> str:
-        visible = quoting._STRAY_JOINERS.sub("", quoting._INVISIBLE.sub("", text))
-        line = quoting._SURROGATES.sub("\ufffd", quoting._BLANKS.sub(" ", visible).strip())
-        line = quoting._BRACKET.sub(quoting._defused, line)
-        return quoting._HEADER.sub("(…)", quoting._NUMBER_TAG.sub(r"(\1)", line))
-
-    assert quote(text) == by_all_rules(text)
+    assert quote(f"é; {text}") == f"é; {quote(text)}".strip()
 
 
 def test_notes_without_room_are_not_looked_up_among_the_copies(monkeypatch: pytest.MonkeyPatch) -> None:
