@@ -20,4 +20,4 @@ def make_partitions(url: str) -> None:
 def empty_tables(url: str) -> None:
     """Take every row out: quicker than a new database with hundreds of tables and indexes."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("; ".join(f"delete from openmem.{table}" for table in TABLES).encode())
+        connection.execute("; ".join(f"delete from openmem.{table}" for table in (*TABLES, "models")).encode())

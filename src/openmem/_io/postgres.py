@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from openmem._io.postgres_lease import Lease
     from openmem._io.postgres_pool import Pool
     from openmem._io.postgres_psycopg import Session
+    from openmem.sql.postgres.server_info import ServerInfo
 
 T = TypeVar("T")
 Make: TypeAlias = Callable[[], Steps[T]]
@@ -142,12 +143,12 @@ class AsyncPg:
         return self._lease.pool.stats() if self._lease else {"size": 0, "idle": 0, "waiting": 0}
 
     @property
-    def facts(self) -> dict[Any, Any]:
+    def server(self) -> ServerInfo:
         """What was found out about the server, for all who share the connections; forgotten when they are lost.
 
         To be asked after `prepare`.
         """
-        return self._lease.pool.facts if self._lease else {}
+        return self._lease.pool.server if self._lease else _nothing_known()
 
     async def _get_pool(self) -> AsyncPool:
         if self._lease is None and _ASYNC_POOL not in _loaded:
@@ -274,9 +275,9 @@ class Pg:
         return self._pool.stats() if self._pool else {"size": 0, "idle": 0, "waiting": 0}
 
     @property
-    def facts(self) -> dict[Any, Any]:
+    def server(self) -> ServerInfo:
         """What was found out about the server; forgotten when connections are lost. To be asked after `prepare`."""
-        return self._pool.facts if self._pool else {}
+        return self._pool.server if self._pool else _nothing_known()
 
     def _get_pool(self) -> Pool:
         if self._pool is None:
@@ -341,3 +342,9 @@ def _check_installed(driver: str) -> None:
 def _not_installed(name: str | None) -> InvalidRequestError:
     message = f"Postgres needs drivers that are not installed ({name}): {install_extra('postgres')}"
     return InvalidRequestError(message, provider=PROVIDER)
+
+
+def _nothing_known() -> ServerInfo:
+    from openmem.sql.postgres.server_info import ServerInfo  # here: it takes numpy, which a constructor need not load
+
+    return ServerInfo()

@@ -17,6 +17,7 @@ from openmem._io.postgres_asyncpg import AsyncDriver, AsyncSession
 from openmem._io.postgres_options import PoolOptions
 from openmem._io.postgres_running import Running
 from openmem.postgres_errors import closed, exhausted, unreachable
+from openmem.sql.postgres.server_info import ServerInfo
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ class AsyncPool:
     def __init__(self, options: PoolOptions) -> None:
         self._options = options
         self._driver = AsyncDriver(options)
-        self.facts: dict[str, Any] = {}
+        self.server = ServerInfo()
         self._idle: deque[AsyncSession] = deque()
         self._size = 0  # at rest, in use, being opened or put in order
         self._waiting: deque[asyncio.Future[AsyncSession | None]] = deque()
@@ -169,7 +170,7 @@ class AsyncPool:
         """Use no connection again that is open now: where one is dead, the others may be too."""
         self._era += 1
         self._driver.forget()
-        self.facts.clear()
+        self.server.forget()
         while self._idle:
             self.drop(self._idle.pop())
 

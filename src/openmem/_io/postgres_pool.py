@@ -8,12 +8,13 @@ import threading
 import time
 import weakref
 from collections import deque
-from typing import Any, Final
+from typing import Final
 
 from openmem._io.call import Deadline
 from openmem._io.postgres_options import PoolOptions
 from openmem._io.postgres_psycopg import Driver, Session
 from openmem.postgres_errors import closed, exhausted
+from openmem.sql.postgres.server_info import ServerInfo
 
 IDLE_SECONDS: Final = 300.0
 
@@ -35,7 +36,7 @@ class Pool:
         _pools.add(self)
 
     def _reset(self) -> None:
-        self.facts: dict[str, Any] = {}
+        self.server = ServerInfo()
         self._idle: deque[Session] = deque()
         self._busy: set[Session] = set()
         self._size = 0  # at rest, in use or being opened
@@ -141,7 +142,7 @@ class Pool:
     def _expire(self) -> None:
         self._era += 1
         self._driver.forget()
-        self.facts.clear()
+        self.server.forget()
         while self._idle:
             self._close(self._idle.pop())
 

@@ -16,6 +16,7 @@ from openmem.errors import ProviderError
 from openmem.paths import user_data_dir
 from openmem.server_place import check_store_url
 from openmem.settings import provider_of_url, sqlite_path
+from openmem.sql.postgres.cluster import has_citus
 from openmem.sql.server import schema
 from openmem.sql.server.dialect import POSTGRES, SCHEMA, SQLITE, Dialect
 from openmem.sql.steps import Steps
@@ -97,6 +98,7 @@ class Database:
 
     def open(self, deadline: Deadline) -> None:
         """Bring the tables up to date, under a lock."""
+        self._db.run(has_citus, deadline, retry=True)  # refuses a server on which its tables must not stand
         version = self._db.run(schema.current_version, deadline, retry=True)
         if version == schema.newest():
             return

@@ -32,17 +32,22 @@ def migrate(
     partitions: Annotated[
         int | None, typer.Option(metavar="N", min=2, max=4096, help="With --sql: hash-partition the tables by bucket.")
     ] = None,
+    distribute: Annotated[
+        bool, typer.Option("--distribute", help="Spread the tables over the servers of a Citus cluster, too.")
+    ] = False,
 ) -> None:
     """Bring the tables of the store up to date.
 
     The embedded store does so by itself. --sql connects to nothing.
     """
+    if distribute and partitions is not None:
+        raise typer.BadParameter("--distribute and --partitions exclude each other")
     if sql:
-        _show_script(session, partitions)
+        _show_script(session, partitions, distribute)
         return
     if partitions is not None:
         raise typer.BadParameter("--partitions goes with --sql: the tables must be made partitioned")
-    with session.open(long=True) as memory:
+    with session.open(long=True, **({"distribute": True} if distribute else {})) as memory:
         health = memory.health()
     if session.as_json:
         output.show_json(output.fields_of(health))
@@ -53,11 +58,11 @@ def migrate(
         output.show(f"The tables of {output.one_line(health.provider)} are up to date.")
 
 
-def _show_script(session: Session, partitions: int | None) -> None:
+def _show_script(session: Session, partitions: int | None, distribute: bool) -> None:
     from openmem import migration_script
 
     options = {} if session.schema is None else {"schema": session.schema}
-    script = migration_script(**options, partitions=partitions)
+    script = migration_script(**options, partitions=partitions, distribute=distribute)
     if session.as_json:
         output.show_json({"sql": script})
     else:

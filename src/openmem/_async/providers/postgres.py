@@ -7,6 +7,7 @@ their journal entry included.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
@@ -15,7 +16,7 @@ from openmem._async.embedders import AsyncEmbedder
 from openmem._async.provider import AsyncProvider
 from openmem._io.call import Call, Deadline, entropy
 from openmem._io.groups import AsyncGroups
-from openmem._io.postgres import AsyncPg
+from openmem._io.postgres import AsyncPg, Make
 from openmem.access import Patterns, Seed
 from openmem.candidates import Candidate
 from openmem.checks import check_flag
@@ -27,7 +28,20 @@ from openmem.ranking import clean_query
 from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings
-from openmem.sql.postgres import erase, health, hnsw, journal, migrate, models, portable, read, reembed, search, write
+from openmem.sql.postgres import (
+    cluster,
+    erase,
+    health,
+    hnsw,
+    journal,
+    migrate,
+    models,
+    portable,
+    read,
+    reembed,
+    search,
+    write,
+)
 from openmem.sql.postgres.hnsw_trials import Trials
 from openmem.sql.postgres.names import DEFAULT_CONFIG, DEFAULT_SCHEMA, Names
 from openmem.sql.postgres.rows import Incoming, Model, Stamp
@@ -71,6 +85,7 @@ class AsyncPostgresProvider(AsyncProvider):
         statement_cache: False behind a pooler in transaction mode (True).
         group_adds: Store what is added at the same moment, by tasks of one event loop, in one transaction, which
             then holds rows of several users, each routed by its own bucket (True).
+        distribute: Spread the tables over the servers of a Citus cluster on first use (False).
         hnsw: Keep an approximate index for each model, for users with very many memories (False).
         hnsw_from: Number of memories from which on a user is searched by that index (20,000).
     """
@@ -78,7 +93,7 @@ class AsyncPostgresProvider(AsyncProvider):
     name: ClassVar[str] = "postgres"
     options: ClassVar[frozenset[str]] = frozenset(
         {"schema", "text_search", "migrate", "pool_min_size", "pool_max_size", "pool_timeout", "statement_cache"}
-        | {"group_adds"}
+        | {"group_adds", "distribute"}
         | hnsw.OPTIONS.keys()
     )
     embeds: ClassVar[bool] = True
@@ -95,6 +110,7 @@ class AsyncPostgresProvider(AsyncProvider):
         self._migrates = check_flag(given.pop("migrate", True), "migrate")
         chosen = {field: given.pop(name) for name, field in hnsw.OPTIONS.items() if name in given}
         self._hnsw = hnsw.Approximation(**chosen)
+        self._distribute = check_flag(given.pop("distribute", False), "distribute")
         groups = check_flag(given.pop("group_adds", True), "group_adds")
         self._singles = AsyncGroups(self._store_one, self._store_each, on=groups)
         self._db = AsyncPg(settings.url, **given)
@@ -102,15 +118,24 @@ class AsyncPostgresProvider(AsyncProvider):
     async def open(self, call: Call) -> None:
         """Bring the schema up to date, if that is needed and allowed."""
         await self._db.prepare()
-        fact = ("schema", self._names)
-        if fact in self._db.facts:
-            return
+        asked = replace(self._names, distributed=False)
+        if asked not in self._db.server.schemas or self._distribute:
+            self._db.server.schemas[asked] = await self._prepare(call)
+        self._names = self._db.server.schemas[asked]
+
+    async def _prepare(self, call: Call) -> Names:
+        citus = await self._db.run(cluster.has_citus, call.deadline, retry=True)
         version = await self._db.run(partial(migrate.current_version, self._names), call.deadline, retry=True)
         if version is not None:
             migrate.refuse_newer(version, self._names)
         if version != migrate.newest(self._names):
             await self._migrate(call)
-        self._db.facts[fact] = True
+        if self._distribute:
+            await self._db.bare(partial(cluster.distribute, self._names), call.deadline, transaction=True)
+            await self._db.bare(partial(cluster.drop_copies, self._names), call.deadline)
+            self._distribute = False
+        spread = citus and await self._db.run(partial(cluster.is_distributed, self._names), call.deadline, retry=True)
+        return replace(self._names, distributed=spread)
 
     async def _migrate(self, call: Call) -> None:
         if not self._migrates:
@@ -160,7 +185,7 @@ class AsyncPostgresProvider(AsyncProvider):
         seen = _seen(call)
         owner = await self._owner(id, user_id, seen, call)
         make = partial(read.get, self._names, id, owner, _stamp(call), seen)
-        return await self._db.run(make, call.deadline, retry=True)
+        return await self._read(make, call)
 
     async def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
         """Change one memory; only a new content is embedded."""
@@ -191,7 +216,7 @@ class AsyncPostgresProvider(AsyncProvider):
     async def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of memories, newest first."""
         make = partial(read.page, self._names, query, _stamp(call))
-        return await self._db.run(make, call.deadline, retry=True)
+        return await self._read(make, call)
 
     async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
@@ -212,7 +237,7 @@ class AsyncPostgresProvider(AsyncProvider):
             vector = await self.embedder.embed_query(text, call.deadline)
             model = Model(self.embedder.model, len(vector))
         make = partial(search.by_parts, self._names, query, vector, model, _stamp(call), shape)
-        return await self._db.run(make, call.deadline, retry=True)
+        return await self._read(make, call)
 
     async def _search_by_vector(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         if self.embedder is None:
@@ -222,18 +247,18 @@ class AsyncPostgresProvider(AsyncProvider):
         if self._hnsw.fits(query.view, model) and await self._has_index(model, call):
             return await self._search_large(query, vector, model, stamp, call)
         make = partial(search.by_vector, self._names, query, vector, model, stamp)
-        return await self._db.run(make, call.deadline, retry=True)
+        return await self._read(make, call)
 
     async def _search_large(
         self, query: SearchQuery, vector: Any, model: Model, stamp: Stamp, call: Call
     ) -> Sequence[SearchResult]:
         # Shared by all instances with the same options: one that lives for a request only has no time for trials.
-        trials: Trials = self._db.facts.setdefault(("trials", self._names), Trials())
+        trials = self._db.server.trials.setdefault(self._names, Trials())
         who = (query.view.user_id, model)
         way = trials.way(who)
         if way == "exact":
             make = partial(search.by_vector, self._names, query, vector, model, stamp)
-            return await self._db.run(make, call.deadline, retry=True)
+            return await self._read(make, call)
         given = (self._names, query, vector, model, self._hnsw.from_rows, stamp)
         if way == "index":
             return await self._db.transact(partial(hnsw.by_vector, *given), call.deadline, retry=True)
@@ -306,6 +331,12 @@ class AsyncPostgresProvider(AsyncProvider):
         detail = await self._db.run(partial(health.check, self._names), call.deadline, retry=True)
         return Health(ok=True, provider=self.name, detail={**detail, "pool": self._db.stats()})
 
+    async def _read(self, make: Make[T], call: Call) -> T:
+        """Run a read, its journal entry included: one statement, or two in one transaction where tables are spread."""
+        if self._names.distributed:
+            return await self._db.transact(make, call.deadline, retry=True)
+        return await self._db.run(make, call.deadline, retry=True)
+
     async def _owner(self, id: str, user_id: str | None, seen: Patterns | None, call: Call) -> str:
         if user_id is not None:
             return user_id
@@ -329,22 +360,21 @@ class AsyncPostgresProvider(AsyncProvider):
             raise ProviderError(advice, provider=self.name) from error
 
     async def _has_index(self, model: Model, call: Call) -> bool:
-        fact = ("hnsw", self._names, model)
-        if self._hnsw.wants(model) and not self._db.facts.get(fact):
+        known = self._db.server.indexes
+        if self._hnsw.wants(model) and not known.get((self._names, model)):
             make = partial(hnsw.make_index, self._names, model, self._migrates)
-            self._db.facts[fact] = await self._db.transact(make, call.deadline)
-        return bool(self._db.facts.get(fact))
+            known[self._names, model] = await self._db.transact(make, call.deadline)
+        return known.get((self._names, model), False)
 
     async def _agree(self, model: Model, now: datetime, deadline: Deadline) -> None:
         """Refuse an embedder whose vectors are of another length than the store's of that name."""
-        fact = ("length", self._names, model)
-        asked = self._db.facts.get(fact)
+        asked = self._db.server.lengths.get((self._names, model))
         # Where the statements that store a vector cannot look by themselves, what was found out holds for a moment.
         if asked is None or (self._names.distributed and not now - asked < _AGREED):
             known = await self._db.transact(partial(models.agree, self._names, model), deadline)
             if known != model.dim:
                 raise other_length(model.name, model.dim, known)
-            self._db.facts[fact] = now
+            self._db.server.lengths[self._names, model] = now
 
     async def _explain(self, error: ProviderError, model: Model | None, deadline: Deadline) -> None:
         """Raise what it means that the server refused a vector, if it did."""
@@ -375,6 +405,8 @@ class AsyncPostgresProvider(AsyncProvider):
     async def _store_one(self, single: Single, deadline: Deadline) -> MemoryRecord:
         make = partial(write.add_one, self._names, single.item, single.model, single.stamp)
         try:
+            if self._names.distributed:
+                return await self._db.transact(make, deadline)
             return await self._db.run(make, deadline)
         except ProviderError as error:
             await self._explain(error, single.model, deadline)
@@ -382,7 +414,7 @@ class AsyncPostgresProvider(AsyncProvider):
 
     async def _store_each(self, singles: Sequence[Single], deadline: Deadline) -> Sequence[MemoryRecord]:
         make = partial(write.add_each, self._names, singles)
-        if len({single.dim for single in singles}) > 1:
+        if self._names.distributed or len({single.dim for single in singles}) > 1:
             return await self._db.transact(make, deadline)
         return await self._db.run(make, deadline)  # one statement: all or none without a transaction around it
 

@@ -8,13 +8,14 @@ their journal entry included.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
 from openmem._io.call import Call, Deadline, entropy
 from openmem._io.groups import Groups
-from openmem._io.postgres import Pg
+from openmem._io.postgres import Make, Pg
 from openmem._sync.embedders import Embedder
 from openmem._sync.provider import Provider
 from openmem.access import Patterns, Seed
@@ -28,7 +29,20 @@ from openmem.ranking import clean_query
 from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings
-from openmem.sql.postgres import erase, health, hnsw, journal, migrate, models, portable, read, reembed, search, write
+from openmem.sql.postgres import (
+    cluster,
+    erase,
+    health,
+    hnsw,
+    journal,
+    migrate,
+    models,
+    portable,
+    read,
+    reembed,
+    search,
+    write,
+)
 from openmem.sql.postgres.hnsw_trials import Trials
 from openmem.sql.postgres.names import DEFAULT_CONFIG, DEFAULT_SCHEMA, Names
 from openmem.sql.postgres.rows import Incoming, Model, Stamp
@@ -72,6 +86,7 @@ class PostgresProvider(Provider):
         statement_cache: False behind a pooler in transaction mode (True).
         group_adds: Store what is added at the same moment, by tasks of one event loop, in one transaction, which
             then holds rows of several users, each routed by its own bucket (True).
+        distribute: Spread the tables over the servers of a Citus cluster on first use (False).
         hnsw: Keep an approximate index for each model, for users with very many memories (False).
         hnsw_from: Number of memories from which on a user is searched by that index (20,000).
     """
@@ -79,7 +94,7 @@ class PostgresProvider(Provider):
     name: ClassVar[str] = "postgres"
     options: ClassVar[frozenset[str]] = frozenset(
         {"schema", "text_search", "migrate", "pool_min_size", "pool_max_size", "pool_timeout", "statement_cache"}
-        | {"group_adds"}
+        | {"group_adds", "distribute"}
         | hnsw.OPTIONS.keys()
     )
     embeds: ClassVar[bool] = True
@@ -96,6 +111,7 @@ class PostgresProvider(Provider):
         self._migrates = check_flag(given.pop("migrate", True), "migrate")
         chosen = {field: given.pop(name) for name, field in hnsw.OPTIONS.items() if name in given}
         self._hnsw = hnsw.Approximation(**chosen)
+        self._distribute = check_flag(given.pop("distribute", False), "distribute")
         groups = check_flag(given.pop("group_adds", True), "group_adds")
         self._singles = Groups(self._store_one, self._store_each, on=groups)
         self._db = Pg(settings.url, **given)
@@ -103,15 +119,24 @@ class PostgresProvider(Provider):
     def open(self, call: Call) -> None:
         """Bring the schema up to date, if that is needed and allowed."""
         self._db.prepare()
-        fact = ("schema", self._names)
-        if fact in self._db.facts:
-            return
+        asked = replace(self._names, distributed=False)
+        if asked not in self._db.server.schemas or self._distribute:
+            self._db.server.schemas[asked] = self._prepare(call)
+        self._names = self._db.server.schemas[asked]
+
+    def _prepare(self, call: Call) -> Names:
+        citus = self._db.run(cluster.has_citus, call.deadline, retry=True)
         version = self._db.run(partial(migrate.current_version, self._names), call.deadline, retry=True)
         if version is not None:
             migrate.refuse_newer(version, self._names)
         if version != migrate.newest(self._names):
             self._migrate(call)
-        self._db.facts[fact] = True
+        if self._distribute:
+            self._db.bare(partial(cluster.distribute, self._names), call.deadline, transaction=True)
+            self._db.bare(partial(cluster.drop_copies, self._names), call.deadline)
+            self._distribute = False
+        spread = citus and self._db.run(partial(cluster.is_distributed, self._names), call.deadline, retry=True)
+        return replace(self._names, distributed=spread)
 
     def _migrate(self, call: Call) -> None:
         if not self._migrates:
@@ -161,7 +186,7 @@ class PostgresProvider(Provider):
         seen = _seen(call)
         owner = self._owner(id, user_id, seen, call)
         make = partial(read.get, self._names, id, owner, _stamp(call), seen)
-        return self._db.run(make, call.deadline, retry=True)
+        return self._read(make, call)
 
     def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
         """Change one memory; only a new content is embedded."""
@@ -192,7 +217,7 @@ class PostgresProvider(Provider):
     def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of memories, newest first."""
         make = partial(read.page, self._names, query, _stamp(call))
-        return self._db.run(make, call.deadline, retry=True)
+        return self._read(make, call)
 
     def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
@@ -213,7 +238,7 @@ class PostgresProvider(Provider):
             vector = self.embedder.embed_query(text, call.deadline)
             model = Model(self.embedder.model, len(vector))
         make = partial(search.by_parts, self._names, query, vector, model, _stamp(call), shape)
-        return self._db.run(make, call.deadline, retry=True)
+        return self._read(make, call)
 
     def _search_by_vector(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         if self.embedder is None:
@@ -223,18 +248,18 @@ class PostgresProvider(Provider):
         if self._hnsw.fits(query.view, model) and self._has_index(model, call):
             return self._search_large(query, vector, model, stamp, call)
         make = partial(search.by_vector, self._names, query, vector, model, stamp)
-        return self._db.run(make, call.deadline, retry=True)
+        return self._read(make, call)
 
     def _search_large(
         self, query: SearchQuery, vector: Any, model: Model, stamp: Stamp, call: Call
     ) -> Sequence[SearchResult]:
         # Shared by all instances with the same options: one that lives for a request only has no time for trials.
-        trials: Trials = self._db.facts.setdefault(("trials", self._names), Trials())
+        trials = self._db.server.trials.setdefault(self._names, Trials())
         who = (query.view.user_id, model)
         way = trials.way(who)
         if way == "exact":
             make = partial(search.by_vector, self._names, query, vector, model, stamp)
-            return self._db.run(make, call.deadline, retry=True)
+            return self._read(make, call)
         given = (self._names, query, vector, model, self._hnsw.from_rows, stamp)
         if way == "index":
             return self._db.transact(partial(hnsw.by_vector, *given), call.deadline, retry=True)
@@ -307,6 +332,12 @@ class PostgresProvider(Provider):
         detail = self._db.run(partial(health.check, self._names), call.deadline, retry=True)
         return Health(ok=True, provider=self.name, detail={**detail, "pool": self._db.stats()})
 
+    def _read(self, make: Make[T], call: Call) -> T:
+        """Run a read, its journal entry included: one statement, or two in one transaction where tables are spread."""
+        if self._names.distributed:
+            return self._db.transact(make, call.deadline, retry=True)
+        return self._db.run(make, call.deadline, retry=True)
+
     def _owner(self, id: str, user_id: str | None, seen: Patterns | None, call: Call) -> str:
         if user_id is not None:
             return user_id
@@ -330,22 +361,21 @@ class PostgresProvider(Provider):
             raise ProviderError(advice, provider=self.name) from error
 
     def _has_index(self, model: Model, call: Call) -> bool:
-        fact = ("hnsw", self._names, model)
-        if self._hnsw.wants(model) and not self._db.facts.get(fact):
+        known = self._db.server.indexes
+        if self._hnsw.wants(model) and not known.get((self._names, model)):
             make = partial(hnsw.make_index, self._names, model, self._migrates)
-            self._db.facts[fact] = self._db.transact(make, call.deadline)
-        return bool(self._db.facts.get(fact))
+            known[self._names, model] = self._db.transact(make, call.deadline)
+        return known.get((self._names, model), False)
 
     def _agree(self, model: Model, now: datetime, deadline: Deadline) -> None:
         """Refuse an embedder whose vectors are of another length than the store's of that name."""
-        fact = ("length", self._names, model)
-        asked = self._db.facts.get(fact)
+        asked = self._db.server.lengths.get((self._names, model))
         # Where the statements that store a vector cannot look by themselves, what was found out holds for a moment.
         if asked is None or (self._names.distributed and not now - asked < _AGREED):
             known = self._db.transact(partial(models.agree, self._names, model), deadline)
             if known != model.dim:
                 raise other_length(model.name, model.dim, known)
-            self._db.facts[fact] = now
+            self._db.server.lengths[self._names, model] = now
 
     def _explain(self, error: ProviderError, model: Model | None, deadline: Deadline) -> None:
         """Raise what it means that the server refused a vector, if it did."""
@@ -376,6 +406,8 @@ class PostgresProvider(Provider):
     def _store_one(self, single: Single, deadline: Deadline) -> MemoryRecord:
         make = partial(write.add_one, self._names, single.item, single.model, single.stamp)
         try:
+            if self._names.distributed:
+                return self._db.transact(make, deadline)
             return self._db.run(make, deadline)
         except ProviderError as error:
             self._explain(error, single.model, deadline)
@@ -383,7 +415,7 @@ class PostgresProvider(Provider):
 
     def _store_each(self, singles: Sequence[Single], deadline: Deadline) -> Sequence[MemoryRecord]:
         make = partial(write.add_each, self._names, singles)
-        if len({single.dim for single in singles}) > 1:
+        if self._names.distributed or len({single.dim for single in singles}) > 1:
             return self._db.transact(make, deadline)
         return self._db.run(make, deadline)  # one statement: all or none without a transaction around it
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from openmem.sql.postgres import cluster
 from openmem.sql.postgres.names import Names
 from openmem.sql.steps import Query, Steps
 
@@ -13,10 +14,9 @@ def check(db: Names) -> Steps[dict[str, Any]]:
     rows = yield Query(
         f"""
         select current_setting('server_version'), (select extversion from pg_extension where extname = 'vector'),
-          (select max(version) from {db.table("migrations")}), pg_is_in_recovery(),
-          (select greatest(sum(reltuples), 0)::bigint from pg_class where oid = $1::regclass)
-        """,
-        (db.memories,),
+          (select max(version) from {db.table("migrations")}), pg_is_in_recovery()
+        """
     )
+    count = yield cluster.rows_of_memories(db)
     names = ("server", "pgvector", "schema", "read_only", "memories")
-    return dict(zip(names, rows[0], strict=True))
+    return dict(zip(names, (*rows[0], count[0][0]), strict=True))

@@ -17,7 +17,7 @@ from openmem.checks import check_flag
 from openmem.errors import InvalidRequestError, ProviderError
 from openmem.ids import routing_bucket
 from openmem.requests import SearchQuery, View
-from openmem.sql.postgres import journal, search
+from openmem.sql.postgres import cluster, journal, search
 from openmem.sql.postgres.hnsw_trials import share_found
 from openmem.sql.postgres.models import fits
 from openmem.sql.postgres.names import Names
@@ -112,13 +112,7 @@ def make_index(db: Names, model: Model, allowed: bool) -> Steps[bool]:
         raise _missing(db, model, "the schema may not be changed (migrate=False)")
     # Also keeps it apart from migrations.
     yield Query("select pg_advisory_xact_lock($1::bigint)", (LOCK_KEY,))
-    rows = yield Query(
-        """
-        select coalesce(sum(pg_relation_size(relid)), pg_relation_size($1::text::regclass)) > $2::bigint
-        from pg_partition_tree($1::text::regclass)
-        """,
-        (db.memories, MAX_BUILD_BYTES),
-    )
+    rows = yield Query(f"select {cluster.size_of_memories(db)} > $2::bigint", (db.memories, MAX_BUILD_BYTES))
     if rows[0][0]:
         raise _missing(db, model, "the table is too large to be indexed during a call")
     yield Query(index_statement(db, model))
@@ -179,6 +173,8 @@ def _by_index(
     rows = yield _nearest(db, query, vector, model, wanted, stamp, noted=noted)
     if not rows[0][0] and rows[0][-1] < wanted:
         return None
+    if noted:
+        yield from search.entered(db, query, stamp)
     return search.answer_of(query, model, [row[:-1] for row in rows])
 
 
@@ -190,20 +186,21 @@ def _nearest(
     The order of the index is only roughly that of the distance, so what it found is sorted once more. The journal
     is written only if this is the answer, and to be noted.
     """
-    given = search.start(query, stamp)
+    given = search.start(db, query, stamp)
     conditions = " and ".join(visible(query.view, stamp.now, given))
     column, name = vector_column(model.dim), given.add(model.name)
     kind = _TYPES[column]
     distance = f"m.{column}::{kind}({model.dim}) <=> {given.add(as_vector(vector))}::{kind}({model.dim})"
     source = f"{db.memories} m where m.bucket = $1 and m.user_id = $2 and {conditions}"
+    most = given.add(wanted)
+    entry = journal.entry_before(db, 3, f"(select count(*) from near) >= {most}" if noted else "false")
     return Query(
         f"""
         with near as materialized (
           select {columns("m")}, {distance} as distance from {source} and {fits("m", model, name)}
-          order by {distance} limit {given.add(wanted)}
+          order by {distance} limit {most}
         ),
-        size as materialized (select count(*) as n from near),
-        {journal.read_entry(db, 3, f"(select n from size) >= {given.add(wanted)}" if noted else "false")}
+        {entry} size as materialized (select count(*) as n from near)
         select exists(select 1 from {source} and (m.model is null or m.model < {name} or m.model > {name})),
           {", ".join(f"found.{name}" for name in RECORD_NAMES)}, 1 - found.distance, size.n
         from size left join lateral (

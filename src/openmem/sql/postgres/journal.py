@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from openmem.ids import routing_bucket
 from openmem.requests import AuditQuery
 from openmem.sql.postgres.names import Names
 from openmem.sql.postgres.rows import Stamp
-from openmem.sql.steps import Query, Steps
+from openmem.sql.steps import Many, Query, Statement, Steps
 from openmem.types import Action, AuditEntry
+
+Item: TypeAlias = tuple[str | None, str | None, str | None]
+"""What an entry is about: the id of a memory, a scope, and the app that the memory's source names."""
 
 _COLUMNS: Final = "bucket, id, user_id, at, app, action, memory_id, scope, request_id"
 
@@ -38,15 +41,46 @@ def read_entry(db: Names, start: int, condition: str = "true") -> str:
     """
 
 
+def entry_first(db: Names, start: int, condition: str = "true") -> str:
+    """Return that CTE as the first of a statement, `with` included; nothing where tables are spread over servers.
+
+    There, a router sends on as it is what only reads, and cuts to pieces what writes in a CTE. So the entry is a
+    statement of its own in the same transaction: `enter`.
+    """
+    return "" if db.distributed else f"with {read_entry(db, start, condition)}"
+
+
+def entry_before(db: Names, start: int, condition: str = "true") -> str:
+    """Return that CTE with a comma behind it, for a statement that has others; nothing where tables are spread."""
+    return "" if db.distributed else f"{read_entry(db, start, condition)},"
+
+
+def entry_given(db: Names, stamp: Stamp, action: Action, memory_id: str | None, scope: str | None) -> tuple[Any, ...]:
+    """Return the parameters of that CTE, where there is one."""
+    return () if db.distributed else entry_values(stamp, action, memory_id, scope)
+
+
+def enter(
+    db: Names, user_id: str, action: Action, memory_id: str | None, scope: str | None, stamp: Stamp
+) -> Steps[None]:
+    """Enter a read by a statement of its own where tables are spread over servers; elsewhere that was done."""
+    if db.distributed:
+        values = entry_values(stamp, action, memory_id, scope)
+        yield Query(
+            f"{_insert(db)} on conflict (bucket, id) do nothing",
+            (routing_bucket(user_id), values[0], user_id, *values[1:]),
+        )
+
+
 def entry_values(stamp: Stamp, action: Action, memory_id: str | None, scope: str | None) -> tuple[Any, ...]:
     """Return the parameters of `read_entry`."""
     return (stamp.entry_id, stamp.now, stamp.app, action, memory_id, scope, stamp.request_id)
 
 
-def write(
-    db: Names, user_id: str, action: Action, items: Sequence[tuple[str | None, str | None, str | None]], stamp: Stamp
-) -> Query:
+def write(db: Names, user_id: str, action: Action, items: Sequence[Item], stamp: Stamp) -> Statement:
     """Return the statement that enters one verb for some (memory id, scope, app of the source)."""
+    if db.distributed:
+        return Many(_insert(db), [_values(user_id, action, n, item, stamp) for n, item in enumerate(items, 1)])
     ids, scopes, apps = (list(column) for column in zip(*items, strict=True))
     return Query(
         f"""
@@ -72,6 +106,9 @@ def write(
 
 def note(db: Names, user_id: str, action: Action, stamp: Stamp) -> Steps[None]:
     """Enter a read by itself, where it cannot be part of the statement that read."""
+    if db.distributed:
+        yield from enter(db, user_id, action, None, None, stamp)
+        return
     yield Query(
         f"with {read_entry(db, 3)} select 1",
         (routing_bucket(user_id), user_id, *entry_values(stamp, action, None, None)),
@@ -96,3 +133,18 @@ def entries(db: Names, query: AuditQuery) -> Steps[list[AuditEntry]]:
     )
     names = ("timestamp", "app", "action", "memory_id", "scope", "request_id")
     return [AuditEntry.model_construct(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def _insert(db: Names) -> str:
+    return f"insert into {db.audit}({_COLUMNS}) values($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+
+
+def write_of_users(db: Names, action: Action, items: Sequence[tuple[str, Item, Stamp]]) -> Many:
+    """Return the statement that enters one verb for several users, one item each."""
+    return Many(_insert(db), [_values(user_id, action, 1, item, stamp) for user_id, item, stamp in items])
+
+
+def _values(user_id: str, action: Action, number: int, item: Item, stamp: Stamp) -> tuple[Any, ...]:
+    memory_id, scope, app = item
+    entry = (f"{stamp.entry_id}{number:06d}", user_id, stamp.now, stamp.app if stamp.app is not None else app)
+    return (routing_bucket(user_id), *entry, action, memory_id, scope, stamp.request_id)

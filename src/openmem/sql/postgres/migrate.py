@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from openmem.errors import InvalidRequestError, ProviderError
+from openmem.sql.postgres.cluster import distribution
 from openmem.sql.postgres.names import Names
 from openmem.sql.postgres.schema import LOCK_KEY, NEEDS_EXTENSION, ledger, migrations
 from openmem.sql.steps import Query, Steps
@@ -49,6 +50,8 @@ def apply(db: Names) -> Steps[int]:
         ProviderError: A newer version of openmem made the schema.
     """
     yield Query("select pg_advisory_xact_lock($1::bigint)", (LOCK_KEY,))
+    # Citus changes shards on many connections at once, unless told to use one: then a later statement sees it all.
+    yield Query("select set_config('citus.multi_shard_modify_mode', 'sequential', true)")
     there = yield Query("select to_regnamespace($1::text) is not null", (db.schema,))
     # Making a schema takes a right on the database, even if it is there: who was given a schema needs none.
     for statement in ledger(db)[1 if there[0][0] else 0 :]:
@@ -60,6 +63,8 @@ def apply(db: Names) -> Steps[int]:
         for statement in statements:
             yield Query(statement)
         yield Query(f"insert into {db.table('migrations')}(version) values($1)", (number,))
+    if version < len(wanted):
+        yield Query(distribution(db, first=False))
     return len(wanted)
 
 

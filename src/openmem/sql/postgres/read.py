@@ -43,20 +43,21 @@ def get(db: Names, id_: str, user_id: str, stamp: Stamp, seen: Patterns | None =
     """Read one memory, hidden or not, and enter that in the journal, in one statement."""
     given = Parameters(routing_bucket(user_id), user_id)
     start = len(given.values) + 1
-    given.values += journal.entry_values(stamp, "get", id_, None)
-    rows = yield Query(
-        f"""
-        with found as materialized (
+    given.values += journal.entry_given(db, stamp, "get", id_, None)
+    text = f"""
           select {columns("m")} from {db.memories} m
           where m.bucket = $1 and m.user_id = $2 and m.id = {given.add(id_)}{given.allow(seen)}
-        ),
+    """
+    if not db.distributed:
+        text = f"""
+        with found as materialized ({text}),
         {journal.read_entry(db, start, "exists(select 1 from found)")}
         select * from found
-        """,
-        given.values,
-    )
+        """
+    rows = yield Query(text, given.values)
     if not rows:
         raise NotFoundError(f"no memory has the id {id_!r}", provider="postgres")
+    yield from journal.enter(db, user_id, "get", id_, None, stamp)
     return record_of_row(rows[0])
 
 
@@ -64,7 +65,8 @@ def page(db: Names, query: ListQuery, stamp: Stamp) -> Steps[MemoryPage]:
     """Read a page of what the view allows, newest first; the cursor is the place of the last row."""
     view = query.view
     given = Parameters(routing_bucket(view.user_id), view.user_id)
-    given.values += journal.entry_values(stamp, "list", None, None if view.scope is None else str(view.scope))
+    scope = None if view.scope is None else str(view.scope)
+    given.values += journal.entry_given(db, stamp, "list", None, scope)
     conditions = visible(view, stamp.now, given)
     if query.cursor is not None:
         created_at, id_ = decode_cursor(query.cursor, "list", (str, str), query.binding)
@@ -75,13 +77,14 @@ def page(db: Names, query: ListQuery, stamp: Stamp) -> Steps[MemoryPage]:
             conditions.append(f"m.created_at {operator} {given.add(moment)}")
     rows = yield Query(
         f"""
-        with {journal.read_entry(db, 3)}
+        {journal.entry_first(db, 3)}
         select {columns("m")} from {db.memories} m
         where m.bucket = $1 and m.user_id = $2 {"".join(f" and {condition}" for condition in conditions)}
         order by m.created_at desc, m.id desc limit {given.add(query.limit + 1)}
         """,
         given.values,
     )
+    yield from journal.enter(db, view.user_id, "list", None, scope, stamp)
     records = [record_of_row(row) for row in rows[: query.limit]]
     cursor = None
     if len(rows) > query.limit:

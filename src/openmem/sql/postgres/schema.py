@@ -11,12 +11,19 @@ from __future__ import annotations
 
 from typing import Final
 
+from openmem.errors import InvalidRequestError
+from openmem.sql.postgres.cluster import distribution
 from openmem.sql.postgres.names import DEFAULT_CONFIG, DEFAULT_SCHEMA, Names
 from openmem.sql.postgres.partitions import partitioned_script
 
 LOCK_KEY: Final = 0x6F6D656D  # "omem", for the advisory lock of migrations
 MAX_PLAIN: Final = 1_800
 MAX_HALF: Final = 3_600
+
+_STORAGE: Final = (("embedding", "p", "plain"), ("embedding_half", "p", "plain"), ("embedding_far", "e", "external"))
+
+_ONE_CONNECTION: Final = "set local citus.multi_shard_modify_mode = 'sequential';"
+"""Citus changes shards on many connections at once, unless told to use one: then a later statement sees it all."""
 
 NEEDS_EXTENSION: Final = "create extension if not exists vector"
 
@@ -27,7 +34,11 @@ def migrations(db: Names) -> tuple[tuple[str, ...], ...]:
 
 
 def migration_script(
-    schema: str = DEFAULT_SCHEMA, text_search: str = DEFAULT_CONFIG, *, partitions: int | None = None
+    schema: str = DEFAULT_SCHEMA,
+    text_search: str = DEFAULT_CONFIG,
+    *,
+    partitions: int | None = None,
+    distribute: bool = False,
 ) -> str:
     """Return all migrations as one script for `psql`, to be run by somebody who may.
 
@@ -36,16 +47,25 @@ def migration_script(
         text_search: Text search configuration that stems words.
         partitions: Hash-partition the tables of memories by bucket, into 2 to 4096 partitions each. It can only be
             chosen for a database without tables, and not changed later without copying them.
+        distribute: Spread the tables over the servers of a Citus cluster, too. Without it, only tables that are added
+            to a store that is spread already are.
 
     Raises:
-        InvalidRequestError: A name is no plain lower-case identifier, or the number is out of range.
+        InvalidRequestError: A name is no plain lower-case identifier, the number is out of range, or both are asked
+            for: what is spread over servers is in shards already.
     """
+    if distribute and partitions is not None:
+        raise InvalidRequestError("distribute and partitions exclude each other")
     db = Names(schema, text_search)
-    parts = [f"{NEEDS_EXTENSION};", "begin;", f"select pg_advisory_xact_lock({LOCK_KEY});", *map(_trimmed, ledger(db))]
+    lock = f"select pg_advisory_xact_lock({LOCK_KEY});"
+    parts = [f"{NEEDS_EXTENSION};", "begin;", _ONE_CONNECTION, lock, *map(_trimmed, ledger(db))]
     for number, statements in enumerate(migrations(db), 1):
         parts += [f"{_trimmed(statement)};" for statement in statements]
         parts.append(f"insert into {db.table('migrations')}(version) values({number}) on conflict do nothing;")
-    script = "\n".join([*(part if part.endswith(";") else f"{part};" for part in parts), "commit;", ""])
+    parts.append(_trimmed(distribution(db, first=distribute)))
+    tables = (db.memories, db.versions, db.supersessions, db.vectors, db.audit) if distribute else ()
+    copies = [f"select truncate_local_data_after_distributing_table('{table}');" for table in tables]
+    script = "\n".join([*(part if part.endswith(";") else f"{part};" for part in parts), "commit;", *copies, ""])
     return script if partitions is None else partitioned_script(script, partitions)
 
 
@@ -105,12 +125,12 @@ def _first(db: Names) -> tuple[str, ...]:
           for part in select '{db.memories}'::regclass
             where not exists (select from pg_partitioned_table where partrelid = '{db.memories}'::regclass)
             union all select inhrelid from pg_inherits where inhparent = '{db.memories}'::regclass
-          loop execute format('alter table %s set (toast_tuple_target = 8160)', part); end loop;
+          loop continue when exists(select 1 from pg_class where oid = part and reloptions is not null);
+            execute format('alter table %s set (toast_tuple_target = 8160)', part); end loop;
         end $$
         """,
-        f"alter table {db.memories} alter embedding set storage plain",
-        f"alter table {db.memories} alter embedding_half set storage plain",
-        f"alter table {db.memories} alter embedding_far set storage external",
+        # Only where it is not so already: a table that is spread over servers takes no such change.
+        *(_storage(db, *one) for one in _STORAGE),
         f"create unique index if not exists memories_key on {db.memories}(bucket, user_id, key) where key is not null",
         f"create index if not exists memories_created on {db.memories}(bucket, user_id, created_at desc, id desc)",
         f"create index if not exists memories_model on {db.memories}(bucket, user_id, model)",
@@ -174,6 +194,17 @@ def _first(db: Names) -> tuple[str, ...]:
         """,
         f"create index if not exists audit_user on {db.audit}(bucket, user_id, at desc, id desc)",
     )
+
+
+def _storage(db: Names, column: str, letter: str, name: str) -> str:
+    return f"""
+        do $$ begin
+          if exists(
+            select 1 from pg_attribute
+            where attrelid = '{db.memories}'::regclass and attname = '{column}' and attstorage <> '{letter}'
+          ) then alter table {db.memories} alter {column} set storage {name}; end if;
+        end $$
+    """
 
 
 def _circles_and_lengths(db: Names) -> tuple[str, ...]:

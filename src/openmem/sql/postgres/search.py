@@ -73,11 +73,12 @@ def by_vector(db: Names, query: SearchQuery, vector: Floats, model: Model, stamp
     Raises:
         InvalidRequestError: Some visible memory has no vector of this model, so the answer would be incomplete.
     """
-    given = start(query, stamp)
+    given = start(db, query, stamp)
     conditions = " and ".join(visible(query.view, stamp.now, given))
     name, wanted = given.add(model.name), given.add(as_vector(vector))
     text = _vector_text(db, conditions, model.dim, name, wanted, given.add(query.limit))
     rows = yield Query(text, given.values)
+    yield from entered(db, query, stamp)
     return answer_of(query, model, rows)
 
 
@@ -90,7 +91,7 @@ def _vector_text(db: Names, conditions: str, dim: int, name: str, vector: str, l
     distance = f"case when vector_dims(m.{column}) = {dim:d} then (m.{column} <=> {wanted}) + 0 end"
     source = f"{db.memories} m where m.bucket = $1 and m.user_id = $2 and {conditions}"
     return f"""
-        with {journal.read_entry(db, 3)}
+        {journal.entry_first(db, 3)}
         select exists(select 1 from {source} and m.model is null) or exists(select 1 from {source} and m.model < {name})
           or exists(select 1 from {source} and m.model > {name}), {columns("found")}, 1 - found.distance
         from (select 1) as always left join lateral (
@@ -131,11 +132,12 @@ def by_parts(
         InvalidRequestError: None of the visible memories has a vector of this model, but some have another's.
     """
     terms, dates = _terms(query.text), dates_named(query.text)
-    given = start(query, stamp)
+    given = start(db, query, stamp)
     # Ordered by what cosine and words give, so that only the hints of tags and dates can still move a row up.
     count = MOST_CANDIDATES if dates else min(MOST_CANDIDATES, max(40, 4 * query.limit))
     text = _parts_text(db, query, terms, vector, model, given, count, stamp, shape)
     rows = yield Query(text, given.values)
+    yield from entered(db, query, stamp)
     if vector is not None and model is not None and rows and rows[0][3]:
         raise InvalidRequestError(_not_indexed(model))
     found = [row for row in rows if row[_FIRST] is not None]
@@ -158,12 +160,18 @@ def _parts(rows: Sequence[Row], times: Ints, dates: list[NamedDate], *, fused: b
     return Parts(values, weights)
 
 
-def start(query: SearchQuery, stamp: Stamp) -> Parameters:
-    """Return the first parameters of a search: bucket, user and those of its journal entry, from `$3` on."""
+def start(db: Names, query: SearchQuery, stamp: Stamp) -> Parameters:
+    """Return the first parameters of a search: bucket, user and those of its journal entry, if any, from `$3` on."""
     view = query.view
     scope = None if view.scope is None else str(view.scope)
-    values = journal.entry_values(stamp, query.action, None, scope)
+    values = journal.entry_given(db, stamp, query.action, None, scope)
     return Parameters(routing_bucket(view.user_id), view.user_id, *values)
+
+
+def entered(db: Names, query: SearchQuery, stamp: Stamp) -> Steps[None]:
+    """Enter a search in the journal, where the statement that searched did not."""
+    scope = None if query.view.scope is None else str(query.view.scope)
+    yield from journal.enter(db, query.view.user_id, query.action, None, scope, stamp)
 
 
 def _parts_text(
@@ -210,7 +218,7 @@ def _fused_text(
     marks = "".join(f", {hit} as h{number}" for number, hit in enumerate(hits))
     shown = [f"(count(*) filter (where h{number}))::float8 as n{number}" for number in range(len(hits))]
     return f"""
-        with {journal.read_entry(db, 3)},
+        with {journal.entry_before(db, 3)}
         seen as materialized (
           select m.id, {cosine} as cosine, m.model is not null as embedded, length(m.words) as size{marks}
           from {db.memories} m where m.bucket = $1 and m.user_id = $2 and {conditions}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 _HEADER: Final = struct.Struct(">HH")  # number of dimensions, zero
 _JSONB_VERSION: Final = b"\x01"
-_REWRITTEN: Final = re.compile(r"\d[eE]|-0")
+_REWRITTEN: Final = re.compile(r"[:,\[]-?(?:\d+(?:\.\d+)?[eE]|0\.0[,\]}])")
 """What a number has that `jsonb` would not give back as it is. To find it in a string does no harm."""
 
 

@@ -69,7 +69,12 @@ def insert_text(db: Names, dim: int | None) -> str:
 def add_one(db: Names, item: Incoming, model: Model | None, stamp: Stamp) -> Steps[MemoryRecord]:
     """Store one memory that has neither a key nor predecessors, with its journal entry, in one statement."""
     single = Single(item, model, stamp)
-    yield Query(_single_text(db, single.dim), _single_values(single))
+    if db.distributed:
+        # Two statements of one transaction on one server: a router would cut one that does both in pieces.
+        yield Query(insert_text(db, single.dim), _stored_values(single))
+        yield journal.write(db, item.draft.user_id, "add", [_entry(item)], stamp)
+    else:
+        yield Query(_single_text(db, single.dim), _single_values(single))
     return _record(item, model, stamp)
 
 
@@ -78,8 +83,13 @@ def add_each(db: Names, singles: Sequence[Single]) -> Steps[list[MemoryRecord]]:
 
     It is one statement for many rows, and so all or none, where all of them have vectors of the same length.
     """
+    text = insert_text if db.distributed else _single_text
+    values = _stored_values if db.distributed else _single_values
     for dim in dict.fromkeys(single.dim for single in singles):
-        yield Many(_single_text(db, dim), (_single_values(single) for single in singles if single.dim == dim))
+        yield Many(text(db, dim), (values(single) for single in singles if single.dim == dim))
+    if db.distributed:
+        users = [(one.item.draft.user_id, _entry(one.item), one.stamp) for one in singles]
+        yield journal.write_of_users(db, "add", users)
     return [_record(single.item, single.model, single.stamp) for single in singles]
 
 
@@ -207,8 +217,7 @@ def insert(db: Names, items: Sequence[Incoming], model: Model | None, stamp: Sta
     links = [one for item in items for one in _links(item, item.draft.created_at or stamp.now)]
     given = [item.id for item in items if item.draft.id is not None]
     yield from link(db, user_id, links, given)
-    entries = [(item.id, item.draft.scope, (item.draft.source or {}).get("app")) for item in items]
-    yield journal.write(db, user_id, "add", entries, stamp)
+    yield journal.write(db, user_id, "add", [_entry(item) for item in items], stamp)
     return [_record(item, model, stamp) for item in items]
 
 
@@ -338,6 +347,10 @@ def _single_text(db: Names, dim: int | None) -> str:
     """
 
 
+def _stored_values(single: Single) -> tuple[Any, ...]:
+    return _values(single.item, single.model, single.stamp)
+
+
 def _single_values(single: Single) -> tuple[Any, ...]:
     item, stamp = single.item, single.stamp
     entry = (stamp.entry_id, stamp.now, _app(item, stamp), stamp.request_id)
@@ -361,6 +374,10 @@ def _vector_sets(db: Names, item: Incoming, model: Model | None, same_text: bool
 def _record(item: Incoming, model: Model | None, stamp: Stamp) -> MemoryRecord:
     name = model.name if model is not None and item.vector is not None else None
     return record_of_draft(item.draft, item.id, item.draft.created_at or stamp.now, name)
+
+
+def _entry(item: Incoming) -> tuple[str, str | None, str | None]:
+    return item.id, item.draft.scope, (item.draft.source or {}).get("app")
 
 
 def _app(item: Incoming, stamp: Stamp) -> str | None:

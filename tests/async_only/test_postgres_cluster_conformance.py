@@ -1,0 +1,52 @@
+"""The same contract where the statements take the shapes for tables that are spread over servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from openmem import AsyncMemory, Memory
+from openmem.testing import AsyncProviderSuite
+from openmem.testing._async.rules import OpenMemory
+from openmem.testing.postgres import PostgresServer
+from tests.citus_standin import install
+from tests.postgres_partitions import empty_tables
+
+
+@pytest.fixture(scope="module")
+def cluster_url(postgres: PostgresServer) -> Iterator[str]:
+    """The address of a database that says that its tables are spread, for all tests of this file."""
+    url = postgres.new_database()
+    install(url)
+    with Memory(url=url, embedder="none", distribute=True) as memory:
+        memory.health()
+    yield url
+    postgres.drop_database(url)
+
+
+class TestSpread(AsyncProviderSuite):
+    """One database for all tests, emptied before each."""
+
+    many_users = 20
+
+    @pytest.fixture
+    def open_memory(self, cluster_url: str) -> OpenMemory:
+        empty_tables(cluster_url)
+
+        def open_memory(**overrides: Any) -> AsyncMemory:
+            return AsyncMemory("postgres", url=cluster_url, **overrides)
+
+        return open_memory
+
+
+async def test_adds_of_many_tasks_share_a_transaction(cluster_url: str) -> None:
+    import asyncio
+
+    empty_tables(cluster_url)
+    async with AsyncMemory(url=cluster_url, embedder="none") as memory:
+        made = await asyncio.gather(*(memory.add(content=f"tea {n}", user_id=f"user{n % 9}") for n in range(60)))
+        assert len({record.id for record in made}) == 60
+        for number in range(9):
+            assert [entry.action for entry in await memory.audit(f"user{number}")] == ["add"] * (7 - (number >= 6))
