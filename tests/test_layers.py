@@ -14,10 +14,11 @@ SRC = Path(__file__).resolve().parent.parent / "src"
 
 WORDS = "types errors checks scopes access requests keys strict_json urls"
 THINKING = (
-    "analysis candidates columns confusables context copies cursors dates drafting embedding embedding_batches "
-    "embedding_vectors http_content http_errors http_messages ids invisible moving native normalization paths portable "
-    "postgres_errors postgres_url quoting ranking server_place settings skeleton sql stemming supersession tokens "
-    "translated validation wire wire_limits wire_replies"
+    "analysis candidates columns confusables context copies cursors dates drafting embedding "
+    "embedding_batches embedding_vectors http_content http_errors http_messages ids invisible moving "
+    "native normalization paths portable postgres_errors postgres_url quoting ranking server_place "
+    "settings skeleton sql stemming supersession tokens translated validation wire wire_limits "
+    "wire_replies finite wire_owners "
 )
 
 # From the ground up. A room may import itself and those named after it.

@@ -33,6 +33,10 @@ ENVELOPE_LIMIT: Final = 1_000
 SECRET_HEADER: Final = re.compile(r"auth|(?<!idempotency-)key|token|cookie", re.IGNORECASE)
 """Names of headers that hold what nobody else may see."""
 
+_LONGEST_DATE: Final = 64
+_LONGEST_DETAILS: Final = 16_384
+_LONGEST_MESSAGE: Final = 100_000
+_WORD: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _ENVELOPE_TYPES: Final = frozenset({"auth", "not_found", "invalid", "rate_limited", "provider_error"})
 _RETRYABLE: Final = frozenset({408, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529})
 _CLASS_OF_STATUS: Final[dict[int, type[OMPError]]] = {
@@ -111,11 +115,13 @@ def backoff(attempt: int, jitter: float, retry_after: float | None = None) -> fl
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
     """Return the seconds that a `Retry-After` header asks for: a number or an HTTP date; junk is `None`."""
     text = (value or "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
+    if len(text) > _LONGEST_DATE:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
         return float(text)
     try:
         at = email.utils.parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, TypeError, IndexError):  # the parser of the library trusts its input
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
@@ -174,14 +180,21 @@ def parse_json(body: bytes) -> Any:
 
 def _from_envelope(endpoint: Endpoint, body: bytes, retry_after: float | None) -> OMPError | None:
     inner = _inner_error(body)
+    kind, code = (
+        (_word(endpoint, inner.get(name)) for name in ("type", "code")) if isinstance(inner, dict) else (None,) * 2
+    )
     # Other APIs use the same outer shape; only the protocol's own categories make it an envelope.
-    if not isinstance(inner, Mapping) or inner.get("type") not in _ENVELOPE_TYPES or not inner.get("code"):
+    if not isinstance(inner, dict) or kind not in _ENVELOPE_TYPES or code is None:
         return None
     details = inner.get("details")
-    told = any(secret in str(details) for secret in endpoint.secrets)
+    # Details may be anything; what is large is none, and what quotes a key goes nowhere.
+    told = len(body) > _LONGEST_DETAILS or any(secret in str(details) for secret in endpoint.secrets)
     payload = {
-        **inner,
+        "code": code,
+        "type": kind,
         "message": _clean(endpoint, inner.get("message"), ENVELOPE_LIMIT),
+        "provider": _clean(endpoint, inner.get("provider"), MESSAGE_LIMIT),
+        "request_id": _word(endpoint, inner.get("request_id")),
         "details": None if told else details,
     }
     return OMPError.from_response_dict(payload, endpoint.provider, retry_after=retry_after)
@@ -194,7 +207,7 @@ def _from_status(
     return cls(
         f"{endpoint.server} answered {status}{_explain(endpoint, status, body)}",
         provider=endpoint.provider,
-        request_id=request_id,
+        request_id=_word(endpoint, request_id),
         retry_after=retry_after,
     )
 
@@ -206,7 +219,7 @@ def _explain(endpoint: Endpoint, status: int, body: bytes) -> str:
     if 300 <= status < 400:
         return ": this redirect cannot be followed; check the base_url"
     inner = _inner_error(body)
-    text = _clean(endpoint, inner.get("message") if isinstance(inner, Mapping) else inner)
+    text = _clean(endpoint, inner.get("message") if isinstance(inner, dict) else inner)
     return f": {text}" if text else ""
 
 
@@ -215,7 +228,7 @@ def _inner_error(body: bytes) -> Any:
         payload = parse_json(body)
     except ValueError:
         return None
-    if not isinstance(payload, Mapping):
+    if not isinstance(payload, dict):
         return None
     return payload.get("error") or payload.get("message") or payload.get("detail")
 
@@ -223,9 +236,19 @@ def _inner_error(body: bytes) -> Any:
 def _clean(endpoint: Endpoint, text: Any, limit: int = MESSAGE_LIMIT) -> str:
     if not isinstance(text, str):
         return ""
+    if len(text) > _LONGEST_MESSAGE:
+        # A key must not be cut in two, for then it is not recognised.
+        text = text[: _LONGEST_MESSAGE - max(map(len, endpoint.secrets), default=0)]
     for secret in endpoint.secrets:
         text = text.replace(secret, "***")
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:limit]
+
+
+def _word(endpoint: Endpoint, value: Any) -> str | None:
+    """Return an id or a code, or `None` for what is none or quotes a key."""
+    if not isinstance(value, str) or not _WORD.fullmatch(value):
+        return None
+    return None if any(secret in value for secret in endpoint.secrets) else value
 
 
 def check_service_url(base_url: str, name: str = "base_url") -> str:

@@ -52,7 +52,10 @@ def _is_list(value: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
 
 
 def _to_utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie between the years 1 and 9999 in UTC") from None
 
 
 UtcDatetime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
@@ -241,7 +244,8 @@ class Capabilities(OMPModel):
         own = value.get(OWN_MEMBER)
         own = dict(own) if isinstance(own, Mapping) else {}
         known = own.get("verbs")
-        own["verbs"] = [*dict.fromkeys([*(known if _is_list(known) else ()), *others])]
+        before = [name for name in known if isinstance(name, str)] if _is_list(known) else []
+        own["verbs"] = [*dict.fromkeys([*before, *others])]
         return {**value, "verbs": [name for name in given if name not in others], OWN_MEMBER: own}
 
 

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
+from openmem.checks import MAX_VERSION
 from openmem.errors import ProviderError
+from openmem.finite import is_finite
 from openmem.http_errors import Endpoint, decode_json
 from openmem.http_messages import HttpReply
 from openmem.types import (
     AuditEntry,
     Capabilities,
+    Citation,
     ContextBlock,
     ErasureReceipt,
     ImportReport,
@@ -24,20 +28,45 @@ from openmem.types import (
 
 T = TypeVar("T")
 
+
+class _Line(TypedDict):
+    memory: MemoryRecord
+
+
+class _Items(TypedDict):
+    items: list[MemoryRecord]
+
+
+class _Results(TypedDict):
+    results: list[SearchResult]
+
+
+class _Entries(TypedDict):
+    entries: list[AuditEntry]
+
+
 BLOCK: Final = TypeAdapter(ContextBlock)
 CAPABILITIES: Final = TypeAdapter(Capabilities)
 ENTRIES: Final = TypeAdapter(list[AuditEntry])
 PAGE: Final = TypeAdapter(MemoryPage)
 RECEIPT: Final = TypeAdapter(ErasureReceipt)
 RECORD: Final = TypeAdapter(MemoryRecord)
+LINE: Final = TypeAdapter(_Line)
 RECORDS: Final = TypeAdapter(list[MemoryRecord])
 REEMBEDDED: Final = TypeAdapter(ReembedReport)
 REPORT: Final = TypeAdapter(ImportReport)
 RESULTS: Final = TypeAdapter(list[SearchResult])
 
 
+_MEMBERS: Final[Mapping[tuple[int, str], TypeAdapter[Any]]] = {
+    (id(RECORDS), "items"): TypeAdapter(_Items),
+    (id(RESULTS), "results"): TypeAdapter(_Results),
+    (id(ENTRIES), "entries"): TypeAdapter(_Entries),
+}
+
+
 def read(endpoint: Endpoint, reply: HttpReply, kind: TypeAdapter[T], member: str | None = None) -> T:
-    """Return what a reply says.
+    """Return what a reply says. Types are those of the protocol: a number is no text, and a flag is no number.
 
     Args:
         endpoint: Who answered.
@@ -48,12 +77,27 @@ def read(endpoint: Endpoint, reply: HttpReply, kind: TypeAdapter[T], member: str
     Raises:
         ProviderError: The reply is empty, no JSON, or something else than it must be.
     """
-    payload = decode_json(endpoint, reply.body)
-    if payload is None:
+    body = reply.body.strip()
+    if not body:
         raise _wrong(endpoint, "with an empty response")
-    if member is not None and isinstance(payload, Mapping):
-        payload = payload.get(member)
-    return _validated(endpoint, payload, kind)
+    inside = _MEMBERS[id(kind), member] if member is not None and body[:1] == b"{" else None
+    try:
+        value: T = (
+            kind.validate_json(body, strict=True) if inside is None else inside.validate_json(body, strict=True)[member]
+        )
+    except ValidationError as error:
+        # The library's own text quotes what was received.
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    else:
+        _check_numbers(endpoint, value)
+        if not is_finite(value):
+            raise _wrong(endpoint, "a number that is not finite")
+        return value
+    if first["type"] == "json_invalid":
+        raise _wrong(endpoint, "something that is not JSON")
+    place = ".".join(str(part) for part in first["loc"][:6])[:80]
+    named = "".join(c if c.isprintable() else " " for c in place) or "the reply"
+    raise _wrong(endpoint, f"something unexpected: {named}: {first['msg'][:120]}")
 
 
 def read_capabilities(endpoint: Endpoint, reply: HttpReply) -> Capabilities | None:
@@ -65,33 +109,46 @@ def read_capabilities(endpoint: Endpoint, reply: HttpReply) -> Capabilities | No
     if not isinstance(payload, dict) or not isinstance(payload.get("omp_version"), str):
         return None
     try:
-        return CAPABILITIES.validate_python(payload)
+        return CAPABILITIES.validate_python(payload, strict=True)
     except ValidationError as error:
         places = [one["loc"] for one in error.errors(include_url=False, include_context=False, include_input=False)]
     try:
         # A later version of the protocol may know other values of what this one knows.
-        return CAPABILITIES.validate_python(_without(payload, places))
+        return CAPABILITIES.validate_python(_without(payload, places), strict=True)
     except ValidationError:
         return None
 
 
 def read_export(endpoint: Endpoint, reply: HttpReply) -> tuple[list[MemoryRecord], str | None]:
-    """Return the records of a page of an export, and the cursor of the next page."""
-    lines = [decode_json(endpoint, line) for line in reply.body.split(b"\n") if line.strip()]
-    if not all(isinstance(line, Mapping) for line in lines):
-        raise _wrong(endpoint, "something unexpected instead of an export")
-    records = [line.get("memory") for line in lines if "format" not in line]
-    return _validated(endpoint, records, RECORDS), reply.headers.get("x-next-cursor") or None
+    """Return the records of a page of an export, and the cursor of the next page.
+
+    Raises:
+        ProviderError: A line is not what it must be.
+    """
+    records = []
+    for line in reply.body.split(b"\n"):
+        parsed = decode_json(endpoint, line)
+        if parsed is not None and not isinstance(parsed, dict):
+            raise _wrong(endpoint, "something unexpected instead of an export")
+        if parsed and "format" not in parsed:
+            records.append(read(endpoint, HttpReply(reply.status, {}, line), LINE)["memory"])
+    return records, reply.headers.get("x-next-cursor") or None
 
 
-def _validated(endpoint: Endpoint, payload: Any, kind: TypeAdapter[T]) -> T:
-    try:
-        return kind.validate_python(payload)
-    except ValidationError as error:
-        # The library's own text quotes what was received.
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"][:6])[:80]
-    raise _wrong(endpoint, f"something unexpected: {place or 'the reply'}: {first['msg'][:120]}")
+def _check_numbers(endpoint: Endpoint, value: object) -> None:
+    """Refuse numbers that JSON or a type can hold and the protocol cannot."""
+    for part in value if isinstance(value, list) else [value]:
+        if isinstance(part, MemoryPage):
+            _check_numbers(endpoint, part.items)
+        elif isinstance(part, ContextBlock):
+            _check_numbers(endpoint, part.citations)
+        elif isinstance(part, SearchResult | Citation) and not 0.0 <= part.score <= 1.0:
+            raise _wrong(endpoint, "a score that is not between 0 and 1")
+        record = part.memory if isinstance(part, SearchResult) else part
+        if isinstance(record, MemoryRecord) and not 1 <= record.version <= MAX_VERSION:
+            raise _wrong(endpoint, "a version that is none")
+        if isinstance(record, MemoryRecord) and not (record.id.strip() and record.user_id.strip()):
+            raise _wrong(endpoint, "a memory without its id or its user")
 
 
 def _without(payload: dict[str, Any], places: list[tuple[int | str, ...]]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def failure(stub: OmpStub, **options: Any) -> OMPError:
 
 
 def test_request_carries_key_app_user_and_deadline(memory: Memory, stub: OmpStub) -> None:
-    stub.answers.append(answer({**RECORD, "user_id": "änn"}))
+    stub.answers.append(answer({**RECORD, "id": "a/b ?ü", "user_id": "änn"}))
     memory.get("a/b ?ü", user_id="änn", timeout=5)
     sent = stub.verbs[-1]
     assert (sent.method, sent.path) == ("GET", "/memories/a%2Fb%20%3F%C3%BC")
@@ -72,6 +72,7 @@ def test_request_carries_key_app_user_and_deadline(memory: Memory, stub: OmpStub
 
 @pytest.mark.parametrize(("id", "path"), [("search", "%73earch"), ("..", "%2E."), ("batch", "%62atch"), ("b", "b")])
 def test_id_that_looks_like_a_route_stays_an_id(memory: Memory, stub: OmpStub, id: str, path: str) -> None:
+    stub.answers.append(answer({**RECORD, "id": id}))
     memory.get(id)
     assert stub.verbs[-1].path == f"/memories/{path}"
 
@@ -98,7 +99,7 @@ def test_key_follows_only_where_the_user_said_that_an_omp_server_is(stub: OmpStu
 
 
 def test_update_tells_what_stays_and_what_is_cleared(memory: Memory, stub: OmpStub) -> None:
-    memory.update("m1", scope=None, tags=["tea"], if_version=3)
+    memory.update("mem_1", scope=None, tags=["tea"], if_version=3)
     sent = stub.verbs[-1]
     assert (sent.method, sent.json, sent.headers["if-match"]) == ("PATCH", {"scope": None, "tags": ["tea"]}, '"3"')
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from openmem._io.mem0_errors import NAME
+from openmem.finite import is_finite
 from openmem.translated.backend import Entry, Hit
 from openmem.translated.envelope import moment_of, unpack
 from openmem.types import UTC, MemoryRecord
@@ -83,6 +84,6 @@ def is_handle(id_: str) -> bool:
 def _parts_of(parts: Mapping[str, Any] | None) -> dict[str, Any]:
     found = {}
     for name, value in (parts or {}).items():
-        if isinstance(value, int | float) and name.removesuffix("_score") in _PARTS:
+        if isinstance(value, int | float) and is_finite(value) and name.removesuffix("_score") in _PARTS:
             found[name.removesuffix("_score")] = {"value": float(value)}
     return found

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from openmem.checks import MAX_VERSION
+from openmem.errors import ProviderError
+from openmem.finite import is_finite
+from openmem.http_errors import parse_json
 from openmem.translated.backend import Entry
 from openmem.types import UTC, MemoryRecord, MemorySource, stored_record
 
@@ -89,28 +93,40 @@ def unpack(
         created_at: When the service made it; the envelope's own time wins.
         updated_at: The same for the last change.
         extras: What the service says besides; empty values are left out.
+
+    Raises:
+        ProviderError: A value in it is none that a memory can have.
     """
     given = dict(metadata or {})
     truth = _truth_of(given.get(TRUTH))
     known = extras_of(given, extras, truth.get("facts"))
-    fields: dict[str, Any] = {
-        "id": given.get(ID) or id if truth else id,
-        "content": content,
-        "user_id": user_id,
-        "created_at": _time(truth.get("created_at")) or created_at,
-        "updated_at": _time(truth.get("updated_at")) if truth else updated_at,
-        "valid_from": _time(truth.get("valid_from")),
-        "valid_to": _time(truth.get("valid_to")),
-        "source": MemorySource.model_validate(truth["source"]) if "source" in truth else None,
-        "embedding_model": None,
-        "version": truth.get("version", 1),
-        **{name: truth.get(name) for name in _PLAIN},
-    }
-    extensions = dict(truth.get("x") or {})
-    if known:
-        own = extensions.get(f"x-{provider}")
-        extensions[f"x-{provider}"] = {**own, **known} if isinstance(own, dict) else known
-    return Entry(handle, stored_record(fields, extensions), given.get(OUTDATED) is True)
+    try:
+        fields: dict[str, Any] = {
+            "id": given.get(ID) or id if truth else id,
+            "content": content,
+            "user_id": user_id,
+            "created_at": _time(truth.get("created_at")) or created_at,
+            "updated_at": _time(truth.get("updated_at")) if truth else updated_at,
+            "valid_from": _time(truth.get("valid_from")),
+            "valid_to": _time(truth.get("valid_to")),
+            "source": MemorySource.model_validate(truth["source"]) if "source" in truth else None,
+            "embedding_model": None,
+            "version": truth.get("version", 1),
+            **{name: truth.get(name) for name in _PLAIN},
+        }
+        # Whoever can write to the service can write into the envelope, too.
+        MemoryRecord.model_validate(fields, strict=True)
+        extensions = dict(truth.get("x") or {})
+        if known:
+            own = extensions.get(f"x-{provider}")
+            extensions[f"x-{provider}"] = {**own, **known} if isinstance(own, dict) else known
+        sound = 1 <= fields["version"] <= MAX_VERSION and all(name.startswith("x-") for name in extensions)
+        sound = sound and is_finite(extensions)
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        sound = False
+    if sound:
+        return Entry(handle, stored_record(fields, extensions), given.get(OUTDATED) is True)
+    raise ProviderError(f"{provider} holds a memory that cannot be read", provider=provider)  # without its text
 
 
 def extras_of(
@@ -125,21 +141,21 @@ def extras_of(
 def moment_of(value: object) -> datetime | None:
     """Return a time that a service gave as ISO 8601 text; without an offset it is UTC, and junk is `None`."""
     try:
-        time = datetime.fromisoformat(str(value))
-    except ValueError:
+        time = datetime.fromisoformat(str(value)[:64])
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):  # an offset may lead out of the years that there are
         return None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _truth_of(text: object) -> dict[str, Any]:
     if not isinstance(text, str):
         return {}
     try:
-        truth = json.loads(text)
+        truth = parse_json(text.encode())
     except ValueError:
         return {}
     return truth if isinstance(truth, dict) and truth.get("v") == VERSION else {}
 
 
 def _time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import repeat
 from typing import Any, ClassVar, Final, TypeVar
@@ -45,6 +45,7 @@ from openmem.types import (
     SearchResult,
     TokenCounter,
 )
+from openmem.wire_owners import ReplyCheck
 from openmem.wire_replies import (
     BLOCK,
     CAPABILITIES,
@@ -144,7 +145,7 @@ class PassthroughProvider(Provider):
         if len(records) != len(drafts):
             message = f"{self._http.endpoint.server} answered {len(records)} memories to {len(drafts)}"
             raise ProviderError(message, provider=self._shown)
-        self._check_owners((draft.user_id for draft in drafts), records)
+        self._check.owners((draft.user_id for draft in drafts), records)
         if on_progress is not None:
             on_progress(len(records), len(drafts))
         return records
@@ -152,14 +153,13 @@ class PassthroughProvider(Provider):
     def get(self, id: str, user_id: str | None, call: Call) -> MemoryRecord:
         """Return one memory."""
         self._need("get")
-        record = self._read(self._send(wire.get(id, user_id), call), RECORD)
-        self._check_owners(repeat(user_id), [record])
-        return record
+        return self._check.one(self._read(self._send(wire.get(id, user_id), call), RECORD), id, user_id)
 
     def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
         """Change one memory."""
         self._need("update", wire_limits.lacks_of_change(self._known, change))
-        return self._read(self._send(wire.update(id, user_id, change), call), RECORD)
+        reply = self._send(wire.update(id, user_id, change), call)
+        return self._check.one(self._read(reply, RECORD), id, user_id)
 
     def delete(self, id: str, user_id: str | None, call: Call) -> None:
         """Erase one memory."""
@@ -169,20 +169,22 @@ class PassthroughProvider(Provider):
     def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
         self._need("delete_all")
-        return self._read(self._send(wire.delete_all(user_id, scope), call), RECEIPT)
+        reply = self._send(wire.delete_all(user_id, scope), call)
+        return self._check.receipt(self._read(reply, RECEIPT), user_id, scope)
 
     def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of memories, newest first."""
         self._need("list", wire_limits.lacks_of_view(self._known, query.view))
         page = self._read(self._send(wire.list_(query), call), PAGE)
-        self._check_owners(repeat(query.view.user_id), page.items)
+        self._check.seen(page.items, query.view, query.limit)
+        self._check.cursor(page.next_cursor, query.cursor)
         return page
 
     def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
         self._need("search", wire_limits.lacks_of_search(self._known, query))
         results = self._read(self._send(wire.search(query), call), RESULTS, "results")
-        self._check_owners(repeat(query.view.user_id), [result.memory for result in results])
+        self._check.seen([result.memory for result in results], query.view, query.limit)
         return results
 
     def context(
@@ -198,13 +200,14 @@ class PassthroughProvider(Provider):
         """Return earlier versions and what the memory supersedes, newest first."""
         self._need("history")
         records = self._read(self._send(wire.history(id, user_id), call), RECORDS, "items")
-        self._check_owners(repeat(user_id), records)
+        self._check.owners(repeat(user_id), records)
         return records
 
     def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest entries of the journal."""
         self._need("audit")
-        return self._read(self._send(wire.audit(query), call), ENTRIES, "entries")
+        entries = self._read(self._send(wire.audit(query), call), ENTRIES, "entries")
+        return self._check.entries(entries, query)
 
     def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Return once the memories can be found."""
@@ -221,8 +224,9 @@ class PassthroughProvider(Provider):
         self._need("export")
         reply = self._send(wire.export(user_id, cursor, limit), call)
         records, following = read_export(self._http.endpoint, reply)
-        self._check_owners(repeat(user_id), records)
-        return records, following
+        self._check.count(records, limit)
+        self._check.owners(repeat(user_id), records)
+        return records, self._check.cursor(following, cursor)
 
     def import_(self, drafts: Sequence[Draft], conflict: ImportConflict, call: Call) -> ImportReport:
         """Store records of another store in one request."""
@@ -294,11 +298,9 @@ class PassthroughProvider(Provider):
         if lacking is not None:
             raise self.cannot(lacking)
 
-    def _check_owners(self, wanted: Iterable[str | None], records: Iterable[MemoryRecord]) -> None:
-        for user_id, record in zip(wanted, records, strict=False):
-            if user_id not in (None, record.user_id):
-                message = f"{self._http.endpoint.server} answered with a memory of another user"
-                raise ProviderError(message, provider=self._shown)
+    @property
+    def _check(self) -> ReplyCheck:
+        return ReplyCheck(self._http.endpoint, self._shown)
 
     def _nobody(self) -> ProviderError:
         return ProviderError(f"no OMP server at {self._http.endpoint.server}", provider=self.name)
