@@ -119,7 +119,7 @@ class AsyncClient:
         view._access = check_instance(access, Access, "access") or self._access
         view._app = self._app if app is None else check_app(app)
         view._request_id = self._request_id if request_id is None else check_request_id(request_id)
-        view._timeout = check_timeout(timeout) or self._timeout
+        view._timeout = self._timeout if timeout is None else check_timeout(timeout)
         view._seed = check_instance(seed, Seed, "seed") or self._seed
         return view
 
@@ -136,7 +136,7 @@ class AsyncClient:
     def _call(self, timeout: float | None, *, limited: bool = True) -> Call:
         if self._root is not None:
             own = self._timeout if limited else None
-            call = self._root._call(check_timeout(timeout) or own, limited=limited)
+            call = self._root._call(own if timeout is None else timeout, limited=limited)
             return call.acting(self._app, self._request_id, self._access, self._seed)
         if self._closed:
             raise RuntimeError(self._shown_name + " is closed")
@@ -144,7 +144,8 @@ class AsyncClient:
             self._opening = AsyncLock()
             self._provider.forked()
         own = self._timeout if limited else None
-        return Call(app=self._app, deadline=Deadline.after(check_timeout(timeout) or own))
+        seconds = own if timeout is None else check_timeout(timeout)
+        return Call(app=self._app, deadline=Deadline.after(seconds))
 
     async def _use(self, call: Call, action: AsyncWork[AsyncProvider, T]) -> T:
         if self._root is not None:

@@ -140,7 +140,9 @@ class AsyncTransfer:
         if not self._patient:
             return memory
         try:
-            return await end._taken_in(memory["id"], memory["user_id"], self._timeout or PATIENCE)
+            return await end._taken_in(
+                memory["id"], memory["user_id"], PATIENCE if self._timeout is None else self._timeout
+            )
         except OMPError as error:
             self._patient = not isinstance(error, DeadlineExceededError | IngestionTimeoutError)
             return memory

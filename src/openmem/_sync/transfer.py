@@ -141,7 +141,7 @@ class Transfer:
         if not self._patient:
             return memory
         try:
-            return end._taken_in(memory["id"], memory["user_id"], self._timeout or PATIENCE)
+            return end._taken_in(memory["id"], memory["user_id"], PATIENCE if self._timeout is None else self._timeout)
         except OMPError as error:
             self._patient = not isinstance(error, DeadlineExceededError | IngestionTimeoutError)
             return memory

@@ -44,7 +44,7 @@ def wrap(
     async def is_open() -> bool:
         return settings.open_without_keys and not await store.has_keys()
 
-    if settings.rate_limit_per_minute:
+    if settings.rate_limit_per_minute > 0:
         app = RateLimit(app, RateLimiter(store, settings.rate_limit_per_minute))
     limits = Limits(
         body=settings.max_request_bytes,

@@ -55,7 +55,7 @@ class StoreModel:
 
     def visible(self, view: View) -> list[MemoryRecord]:
         """Return what a list shows, newest first."""
-        moment = view.as_of or datetime.now(UTC)
+        moment = datetime.now(UTC) if view.as_of is None else view.as_of
         shown = [record for record in self.of_user(view.user_id) if self._shows(view, record, moment)]
         return sorted(shown, key=lambda record: (record.created_at, record.id), reverse=True)
 

@@ -142,7 +142,7 @@ def check_all(db: Names, ids: Sequence[str], user_id: str, seen: Patterns | None
 def visible(view: View, now: datetime, given: Parameters) -> list[str]:
     """Return the conditions on `m` under which a view allows a memory; their values go to the parameters."""
     conditions: list[str] = []
-    at = f"{given.add(view.as_of or now)}::timestamptz"
+    at = f"{given.add(now if view.as_of is None else view.as_of)}::timestamptz"
     if view.as_of is not None:
         conditions.append(f"coalesce(m.valid_from, m.created_at) <= {at}")
     if not view.include_expired:

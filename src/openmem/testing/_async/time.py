@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -140,6 +141,21 @@ class TimeRules(Rules):
         assert await self._shown(memory) == ["tea without milk"]
         assert await self._shown(memory, include_superseded=True) == ["tea with milk", "tea without milk"]
         assert (await memory.get(old.id)).content == "tea with milk"
+
+    @needs("supersession", "temporal")
+    @pytest.mark.parametrize(
+        "begin", [datetime(1970, 1, 1, tzinfo=UTC), datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)]
+    )
+    async def test_supersession_begins_when_the_newer_memory_does(self, memory: AsyncMemory, begin: datetime) -> None:
+        """A memory that holds from exactly 1970-01-01T00:00:00Z on hides the older one from then on, not from now on.
+
+        If this fails, check that no time is taken for a missing one because its number is 0.
+        """
+        old = await self.remember(memory, "ann", "tea with milk", valid_from=datetime(1960, 1, 1, tzinfo=UTC))
+        await self.remember(memory, "ann", "tea without milk", valid_from=begin, supersedes=[old.id])
+        assert await self._shown(memory, as_of=begin - timedelta(seconds=1)) == ["tea with milk"]
+        assert await self._shown(memory, as_of=begin) == ["tea without milk"]
+        assert await self._shown(memory, as_of=begin + timedelta(days=365)) == ["tea without milk"]
 
     @needs("supersession")
     async def test_include_superseded_in_a_search_by_itself(self, memory: AsyncMemory) -> None:
