@@ -39,6 +39,7 @@ RULES = {
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "aclose": "close",
+    "async_compute": "compute",
     "async_gather": "gather",
     "async_sleep": "sleep",
     "async_to_thread": "to_thread",

@@ -59,6 +59,7 @@ MAY_WAIT = {
     ("openmem.testing.postgres_cluster", "time"),
     ("openmem.testing.postgres_process", "time"),
     ("openmem.testing.postgres_sharing", "time"),
+    ("openmem.server.body_budget", "asyncio"),
     ("openmem.server.disconnects", "asyncio"),
     ("openmem.server.upkeep", "asyncio"),
     ("openmem.server.waiting", "asyncio"),

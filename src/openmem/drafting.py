@@ -33,6 +33,7 @@ MAX_EXTENSIONS: Final = 1_000_000
 MAX_REF: Final = 2_000
 MAX_DEPTH: Final = 64
 
+_MANY_PARTS: Final = 2_000
 _FIELDS: Final = frozenset(MemoryInput.model_fields)
 _SOURCE_TYPES: Final = ("extracted", "explicit", "imported")
 _NO_EXTENSIONS: Final[Mapping[str, Any]] = {}
@@ -165,6 +166,24 @@ def check_extensions(value: Mapping[Any, object], name: str = "extensions") -> d
         if size > MAX_EXTENSIONS:
             raise InvalidRequestError(f"{name} must have at most {MAX_EXTENSIONS} characters of JSON")
     return copy
+
+
+def is_large(*values: object) -> bool:
+    """Return whether values that JSON can hold have so many parts that checking them takes more than milliseconds."""
+    parts: list[object] = list(values)
+    count = 0
+    while parts:
+        count += len(parts)
+        if count > _MANY_PARTS:
+            return True
+        below: list[object] = []
+        for part in parts:
+            inner = part.values() if isinstance(part, dict) else part if isinstance(part, (list, tuple)) else ()
+            if len(inner) > _MANY_PARTS:
+                return True
+            below += inner
+        parts = below
+    return False
 
 
 def _json_copy(value: object, name: str) -> tuple[str, Any]:

@@ -141,11 +141,11 @@ def request(method: str, path: str, body: bytes = b"", /, **headers: str) -> byt
 
 
 @contextmanager
-def started(*flags: str, cwd: Path | None = None, **variables: str) -> Iterator[Process]:
+def started(*flags: str, cwd: Path | None = None, program: str = sys.executable, **variables: str) -> Iterator[Process]:
     """Start a server on a free port, wait until it says that it serves, and stop it at the end."""
     with tempfile.NamedTemporaryFile("w", suffix=".log", encoding="utf-8") as log:
         process = subprocess.Popen(
-            command("--port", "0", *flags), env=environment(**variables), stderr=log, text=True, cwd=cwd
+            [program, *command("--port", "0", *flags)[1:]], env=environment(**variables), stderr=log, text=True, cwd=cwd
         )
         try:
             yield _when_serving(process, log)

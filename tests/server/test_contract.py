@@ -18,7 +18,8 @@ from openmem import AsyncMemory, OMPError
 from openmem.server import create_app, routes_memories, routes_reading, routes_transfer
 from openmem.server.contract import contract, contract_text
 from openmem.server.exchange import Exchange
-from openmem.server.routing import ROUTES
+from openmem.server.route_table import ROUTES, template_of
+from openmem.server.routing import HANDLERS
 from tests.server.contract_check import the_contract
 
 OPERATION_PATHS = {"/healthz", "/health/live", "/health/ready", "/version", "/metrics"}
@@ -64,6 +65,14 @@ def test_application_and_contract_have_the_same_routes(tmp_path: Path) -> None:
     assert app.openapi() == CONTRACT.document
 
 
+def test_every_route_has_one_handler_and_a_label() -> None:
+    named = {f"{method} {path}" for path, methods in ROUTES.items() for method in methods}
+    assert named == set(HANDLERS)
+    for path in CONTRACT.paths:
+        address = path.replace("{id}", "a%2Fb")
+        assert template_of(address, address.encode()) == path
+
+
 def test_no_two_operations_share_an_id() -> None:
     ids = [operation["operationId"] for _, _, operation in OPERATIONS]
     assert len(ids) == len(set(ids))
@@ -73,7 +82,7 @@ def test_no_two_operations_share_an_id() -> None:
 def test_parameters_are_those_the_handler_reads(path: str, method: str, operation: dict[str, Any]) -> None:
     parameters = [CONTRACT.resolve(parameter) for parameter in operation["parameters"]]
     named = {(parameter["in"], parameter["name"].lower()) for parameter in parameters}
-    handler = ROUTES[path][method.upper()].handler
+    handler = HANDLERS[f"{method.upper()} {path}"]
     source = inspect.getsource(handler)
     read = {("query", name) for name in re.findall(r"query\.\w+\(\"(\w+)\"", source)}
     read |= {("header", name) for name in re.findall(r"header\(\"([\w-]+)\"\)", source)}

@@ -23,6 +23,7 @@ from openmem.server.edge import Edge
 from openmem.server.gate import Drain, Gate
 from openmem.server.metrics import FOLDER_VARIABLE, Metrics
 from openmem.server.rate import RateLimit, RateLimiter
+from openmem.server.refusals import OverloadedError
 from openmem.server.tracing import traced
 
 SECRET = "swordfish"
@@ -92,21 +93,35 @@ async def test_failure_in_the_middle_of_a_reply_is_logged(caplog: pytest.LogCapt
     assert [record.levelname for record in caplog.records if record.name == "openmem.server"] == ["ERROR"]
 
 
-async def test_draining_gate_lets_only_operations_through() -> None:
+def test_gate_has_so_many_places_and_none_while_draining() -> None:
     drain = Drain()
-    app = tiny()
+    gate = Gate(2, drain)
+    gate.take()
+    gate.take()
+    with pytest.raises(OverloadedError) as full:
+        gate.take()
+    assert full.value.retry_after == 1.0
+    gate.leave()
+    gate.take()
+    gate.check_open()
+    drain.begin()
+    with pytest.raises(OverloadedError) as stopping:
+        gate.check_open()
+    assert stopping.value.retry_after == 5.0
 
-    @app.get("/health/live")
-    async def live() -> dict[str, str]:
-        return {}
 
-    async with client(Edge(Gate(app, 10, drain))) as http:
-        assert (await http.get("/memories/1")).status_code == 200
-        drain.begin()
-        refused = await http.get("/memories/1")
-        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
-        assert refused.headers["retry-after"] == "5"
-        assert (await http.get("/health/live")).status_code == 200
+async def test_place_is_free_while_its_request_waits_for_the_client() -> None:
+    gate = Gate(1)
+    gate.take()
+
+    async def wait() -> int:
+        gate.take()  # the only place
+        gate.leave()
+        return 1
+
+    assert await gate.without_place(wait)() == 1
+    with pytest.raises(OverloadedError):
+        gate.take()
 
 
 # Rate
@@ -158,6 +173,8 @@ async def test_store_that_is_down_leaves_the_bucket(caplog: pytest.LogCaptureFix
 async def test_accepted_key_has_a_bucket_of_its_own_and_a_wrong_one_has_not() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         wrong = b"wrong" in dict(scope["headers"]).get(b"authorization", b"")
+        if not wrong and scope["path"] != "/capabilities":
+            scope["state"]["caller"] = "k1"
         await send({"type": "http.response.start", "status": 401 if wrong else 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
@@ -170,6 +187,8 @@ async def test_accepted_key_has_a_bucket_of_its_own_and_a_wrong_one_has_not() ->
         assert await ask("good") == 200  # counted for the address
         assert [await ask("good") for _ in range(3)] == [200] * 3  # counted for the key
         assert [await ask(f"wrong{number}") for number in range(3)] == [401, 401, 429]
+        # Where nobody looks at keys, none becomes known.
+        assert (await http.get("/capabilities", headers={"authorization": "Bearer made-up"})).status_code == 429
         refused = await http.get("/memories")
         assert refused.status_code == 429
         assert refused.json()["error"]["code"] == "rate_limited"

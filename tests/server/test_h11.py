@@ -20,7 +20,6 @@ from tests.server.test_limits import (  # noqa: F401 - these are the tests
     test_head_that_is_too_large_is_refused,
     test_import_may_be_longer_than_the_limit_line_by_line,
     test_line_of_an_import_above_the_limit_is_refused_and_named,
-    test_too_many_connections_are_refused,
     test_what_is_no_http_gets_an_envelope,
 )
 

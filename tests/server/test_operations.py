@@ -56,8 +56,15 @@ def test_server_without_keys_answers_on_loopback_only(file: Path) -> None:
     assert done.returncode == 1
     assert "loopback only" in done.stderr
     assert HINT in done.stderr
-    with started("--url", str(file), "--host", "0.0.0.0", "--insecure") as server:
-        assert server.ask("GET", "/memories?user_id=ann", host="any.name").status == 200
+    flags = ("--host", "0.0.0.0", "--insecure", "--allowed-host", "memories.lan,other.lan")
+    with started("--url", str(file), *flags) as server:
+        for host in ("192.0.2.7:8080", "[2001:db8::1]", "localhost", "Memories.lan:8080", "other.lan"):
+            assert server.ask("GET", "/memories?user_id=ann", host=host).status == 200
+        # A name that is not listed may be that of a page which makes it point to this machine.
+        for host in ("attacker.example", "memories.lan.attacker.example", "x@memories.lan", "192.0.2.7.nip.io", "[bad"):
+            refused = server.ask("GET", "/memories?user_id=ann", host=host)
+            assert (refused.status, refused.code) == (403, "scope_denied")
+            assert "--allowed-host" in refused.json()["error"]["message"]
 
 
 def test_server_with_keys_may_listen_anywhere_and_asks_for_them(file: Path) -> None:

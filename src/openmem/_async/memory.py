@@ -9,9 +9,9 @@ from typing import Any
 from openmem._async.portability import AsyncPortable
 from openmem._async.provider import AsyncProvider
 from openmem._io.call import Call, Stopwatch
-from openmem._io.concurrency import AsyncBatches, async_to_thread
+from openmem._io.concurrency import AsyncBatches, async_compute
 from openmem.checks import check_callable, check_owner
-from openmem.drafting import make_change, make_draft, make_drafts
+from openmem.drafting import is_large, make_change, make_draft, make_drafts
 from openmem.scopes import parse_pattern
 from openmem.types import (
     UNSET,
@@ -105,19 +105,8 @@ class AsyncMemory(AsyncPortable):
             **extensions: Values that JSON can hold, under names that start with `x-`.
         """
         call = self._call(timeout)
-        draft = make_draft(
-            content,
-            user_id,
-            scope,
-            tags,
-            source,
-            confidence,
-            valid_from,
-            valid_to,
-            supersedes,
-            key,
-            extensions,
-        )
+        given = (content, user_id, scope, tags, source, confidence, valid_from, valid_to, supersedes, key, extensions)
+        draft = await async_compute(make_draft, *given) if is_large(source, extensions) else make_draft(*given)
         records = await self._use(call, lambda provider: provider.add([draft], None, call))
         return records[0]
 
@@ -147,7 +136,7 @@ class AsyncMemory(AsyncPortable):
         source: AsyncBatches[MemoryInput | dict[str, Any]] = AsyncBatches(items, "items")
         drafts = make_drafts([], user_id)
         while given := await source.take(_TAKEN_AT_ONCE):
-            drafts += await async_to_thread(make_drafts, given, user_id, len(drafts))
+            drafts += await async_compute(make_drafts, given, user_id, len(drafts))
         if not drafts:
             return []
         return await self._use(call, lambda provider: provider.add(drafts, on_progress, call))

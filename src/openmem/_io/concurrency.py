@@ -21,6 +21,8 @@ from openmem.errors import InvalidRequestError
 if TYPE_CHECKING:
     import asyncio
 
+    import anyio
+
 T = TypeVar("T")
 A = TypeVar("A")
 
@@ -214,6 +216,39 @@ async def async_to_thread(function: Callable[..., T], *args: Any) -> T:
 def to_thread(function: Callable[..., T], *args: Any) -> T:
     """Call the function."""
     return function(*args)
+
+
+async def async_compute(function: Callable[..., T], *args: Any) -> T:
+    """Run a plain function that computes for long in a worker thread, one after the other on each event loop.
+
+    Several at once would not be done sooner, and would leave the loop less of the interpreter's time.
+    """
+    import anyio.to_thread
+
+    return await anyio.to_thread.run_sync(function, *args, abandon_on_cancel=True, limiter=_turn())
+
+
+def compute(function: Callable[..., T], *args: Any) -> T:
+    """Call the function."""
+    return function(*args)
+
+
+def _turn() -> anyio.CapacityLimiter:
+    """Return the one place for those who compute on this event loop."""
+    import anyio.lowlevel
+
+    global _turns
+    if _turns is None:
+        _turns = anyio.lowlevel.RunVar("openmem_turns")
+    try:
+        turn: anyio.CapacityLimiter = _turns.get()
+    except LookupError:
+        turn = anyio.CapacityLimiter(1)
+        _turns.set(turn)
+    return turn
+
+
+_turns: Any = None
 
 
 async def async_call(function: Callable[..., Any], *args: Any) -> Any:

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from openmem._io.call import Call, Stopwatch
-from openmem._io.concurrency import Batches, to_thread
+from openmem._io.concurrency import Batches, compute
 from openmem._sync.portability import Portable
 from openmem._sync.provider import Provider
 from openmem.checks import check_callable, check_owner
-from openmem.drafting import make_change, make_draft, make_drafts
+from openmem.drafting import is_large, make_change, make_draft, make_drafts
 from openmem.scopes import parse_pattern
 from openmem.types import (
     UNSET,
@@ -106,19 +106,8 @@ class Memory(Portable):
             **extensions: Values that JSON can hold, under names that start with `x-`.
         """
         call = self._call(timeout)
-        draft = make_draft(
-            content,
-            user_id,
-            scope,
-            tags,
-            source,
-            confidence,
-            valid_from,
-            valid_to,
-            supersedes,
-            key,
-            extensions,
-        )
+        given = (content, user_id, scope, tags, source, confidence, valid_from, valid_to, supersedes, key, extensions)
+        draft = compute(make_draft, *given) if is_large(source, extensions) else make_draft(*given)
         records = self._use(call, lambda provider: provider.add([draft], None, call))
         return records[0]
 
@@ -148,7 +137,7 @@ class Memory(Portable):
         source: Batches[MemoryInput | dict[str, Any]] = Batches(items, "items")
         drafts = make_drafts([], user_id)
         while given := source.take(_TAKEN_AT_ONCE):
-            drafts += to_thread(make_drafts, given, user_id, len(drafts))
+            drafts += compute(make_drafts, given, user_id, len(drafts))
         if not drafts:
             return []
         return self._use(call, lambda provider: provider.add(drafts, on_progress, call))

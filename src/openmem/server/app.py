@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Final
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -12,13 +13,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from openmem import AsyncMemory, AsyncServerStore, InvalidRequestError, OMPError
+from openmem.server.asgi import request_id_of
 from openmem.server.contract import contract
 from openmem.server.envelope import MethodNotAllowedError, error_reply, log_unexpected, unknown_route
-from openmem.server.exchange import request_id_of
+from openmem.server.gate import Gate
 from openmem.server.refusals import InternalError
 from openmem.server.routing import routes_of
 from openmem.server.service import RouteSettings, Service
 from openmem.server.upkeep import Upkeep
+from openmem.server.waiting import within
+
+WARM_SECONDS: Final = 20.0
 
 
 def create_app(
@@ -26,6 +31,7 @@ def create_app(
     *,
     store: AsyncServerStore | None = None,
     settings: RouteSettings | None = None,
+    gate: Gate | None = None,
     close: bool = True,
 ) -> FastAPI:
     """Return the server as an ASGI application.
@@ -35,9 +41,10 @@ def create_app(
         store: The server's own store: keys, replies that may be asked for again, and the journal of providers
             without one. Without it, nobody needs a key.
         settings: What the routes need to know of the server's settings.
+        gate: The places for requests that run at once; without it there is no limit.
         close: Whether memory and store are closed when the server stops.
     """
-    service = Service(memory, store, settings)
+    service = Service(memory, store, settings, gate)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -47,6 +54,7 @@ def create_app(
                 if store is not None:
                     stack.push_async_callback(store.close)
             await memory.capabilities()
+            await _warm(memory)
             await stack.enter_async_context(Upkeep(service))
             yield
 
@@ -59,6 +67,12 @@ def create_app(
     if settings is not None and settings.docs:
         app.add_route("/docs", _docs, include_in_schema=False)
     return app
+
+
+async def _warm(memory: AsyncMemory) -> None:
+    """Let the backend load and connect before the first request, which would take the time of it for an outage."""
+    with suppress(OMPError, TimeoutError):  # then it is not ready, and says so
+        await within(memory.health(), WARM_SECONDS)
 
 
 async def _docs(request: Request) -> Response:

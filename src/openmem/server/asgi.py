@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
+import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 
-from openmem import OMPError
+from openmem.server.route_table import ROUTES, UNMATCHED, Operation, template_of
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -16,34 +16,8 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
-OPERATIONS: Final = frozenset({"/healthz", "/health/live", "/health/ready", "/version", "/metrics"})
-UNMATCHED: Final = "unmatched"
-
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_PATHS: Final = OPERATIONS | {
-    *("/capabilities", "/memories", "/memories/batch", "/memories/search", "/memories/wait", "/context", "/audit"),
-    *("/export", "/import", "/reembed", "/openapi.json", "/docs"),
-}
-_BY_ID: Final = re.compile(rb"/memories/[^/]+(/history)?")
-_VERBS: Final = {
-    ("POST", "/memories"): "add",
-    ("POST", "/memories/batch"): "add_many",
-    ("GET", "/memories"): "list",
-    ("DELETE", "/memories"): "delete_all",
-    ("GET", "/memories/search"): "search",
-    ("POST", "/memories/search"): "search",
-    ("GET", "/memories/{id}"): "get",
-    ("PATCH", "/memories/{id}"): "update",
-    ("DELETE", "/memories/{id}"): "delete",
-    ("GET", "/memories/{id}/history"): "history",
-    ("POST", "/memories/wait"): "wait_for_ingest",
-    ("POST", "/context"): "context",
-    ("GET", "/audit"): "audit",
-    ("GET", "/export"): "export",
-    ("POST", "/import"): "import",
-    ("POST", "/reembed"): "reembed",
-    ("GET", "/capabilities"): "capabilities",
-}
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:
@@ -63,35 +37,37 @@ def method_of(scope: Scope) -> str:
 def route_of(scope: Scope) -> str:
     """Return the template of the route that a request goes to: never an id, never what a client made up."""
     path: str = scope["path"]
-    if path in _PATHS:
-        return path
-    found = _BY_ID.fullmatch(scope.get("raw_path") or path.encode())
-    if found:
-        return "/memories/{id}/history" if found[1] else "/memories/{id}"
+    found = template_of(path, scope.get("raw_path") or path.encode())
+    if found is not None:
+        return found
     template = getattr(scope.get("route"), "path", None)
     return template if isinstance(template, str) and template else UNMATCHED
 
 
+def operation_of(method: str, route: str) -> Operation | None:
+    """Return what a method of a route does."""
+    return ROUTES.get(route, {}).get(method)
+
+
 def verb_of(method: str, route: str) -> str | None:
     """Return the verb of the protocol that a route is for."""
-    return _VERBS.get((method, route))
+    operation = operation_of(method, route)
+    return None if operation is None else operation.verb
 
 
-def request_id_of(scope: Scope) -> str | None:
-    """Return the id of a request, once it has one."""
-    found = scope.get("state", {}).get("request_id")
-    return found if isinstance(found, str) else None
+def request_id_of(scope: Scope) -> str:
+    """Return the id of a request: that of the client if it is a proper one, else a new one.
+
+    Once asked for, it stays the same.
+    """
+    state: dict[str, Any] = scope.setdefault("state", {})
+    given = state.get("request_id")
+    if not isinstance(given, str):
+        said = header(scope, b"x-request-id")
+        given = state["request_id"] = said.decode() if said and _REQUEST_ID.fullmatch(said) else new_request_id()
+    return given
 
 
-def envelope(error: OMPError, request_id: str | None) -> bytes:
-    """Return the body that an error is sent as."""
-    error.request_id = error.request_id or request_id
-    return json.dumps(error.to_envelope(), separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def error_headers(error: OMPError, length: int) -> Headers:
-    """Return the headers that belong to an envelope."""
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(length).encode())]
-    if error.retry_after is not None:
-        headers.append((b"retry-after", str(max(1, -int(-error.retry_after // 1))).encode()))
-    return headers
+def new_request_id() -> str:
+    """Return an id for what has none."""
+    return secrets.token_hex(16)

@@ -13,14 +13,35 @@ from openmem.server.refusals import UnsupportedMediaError
 if TYPE_CHECKING:
     from starlette.types import Receive
 
+    from openmem.server.body_budget import Reading
+
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 
 _LINES: Final = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/json"})
 
 
-async def read_body(receive: Receive) -> bytes:
-    """Return the whole body."""
-    return b"".join([part async for part in parts_of(receive)])
+async def read_body(receive: Receive, reading: Reading) -> bytes:
+    """Return the whole body.
+
+    Args:
+        receive: Where it comes from.
+        reading: Counts it.
+
+    Raises:
+        OverloadedError: All that are on their way take too much, and this one has been for the longest time.
+    """
+    body = bytearray()
+    async for part in parts_of(receive):
+        body += part
+        reading.grow(len(part))
+    reading.complete()
+    return bytes(body)
+
+
+async def skip_body(receive: Receive) -> None:
+    """Take a body and drop it."""
+    async for _ in parts_of(receive):
+        pass
 
 
 async def parts_of(receive: Receive) -> AsyncIterator[bytes]:

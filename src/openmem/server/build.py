@@ -10,7 +10,7 @@ from openmem.server.config import ServerSettings
 from openmem.server.edge import Edge
 from openmem.server.gate import Drain, Gate
 from openmem.server.health import operation_routes
-from openmem.server.limits import BodyLimits, Limits
+from openmem.server.limits import Limits, RequestLimits
 from openmem.server.metrics import Metrics
 from openmem.server.pages import Cors, PageGuard
 from openmem.server.rate import RateLimit, RateLimiter
@@ -31,14 +31,13 @@ def build_server(settings: ServerSettings, *, drain: Drain | None = None) -> ASG
     drain = drain or Drain()
     memory, store = make_memory(settings), make_store(settings)
     numbers = Metrics() if settings.metrics else None
-    app = create_app(memory, store=store, settings=settings)
+    gate = Gate(settings.concurrency, drain)
+    app = create_app(memory, store=store, settings=settings, gate=gate)
     app.include_router(operation_routes(memory, drain, numbers))
-    return wrap(app, settings, store, drain, numbers)
+    return wrap(app, settings, store, numbers)
 
 
-def wrap(
-    app: ASGIApp, settings: ServerSettings, store: AsyncServerStore, drain: Drain, numbers: Metrics | None
-) -> ASGIApp:
+def wrap(app: ASGIApp, settings: ServerSettings, store: AsyncServerStore, numbers: Metrics | None) -> ASGIApp:
     """Return an application with the layers of the edge around it, the outermost last."""
 
     async def is_open() -> bool:
@@ -52,9 +51,14 @@ def wrap(
         idle=settings.body_idle_timeout,
         total=settings.body_timeout,
     )
-    app = BodyLimits(app, limits)
-    app = Gate(app, settings.concurrency, drain)
-    app = PageGuard(app, settings.cors_origins, local=is_loopback(settings.host), is_open=is_open)
+    app = RequestLimits(app, limits)
+    app = PageGuard(
+        app,
+        settings.cors_origins,
+        settings.allowed_host,
+        local=is_loopback(settings.host),
+        is_open=is_open,
+    )
     if settings.cors_origins:
         app = Cors(app, settings.cors_origins)
     app = traced(app, settings.provider or "")

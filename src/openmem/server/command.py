@@ -111,6 +111,12 @@ def _add_edge(group: argparse._ArgumentGroup) -> None:
         "--cors-origins", type=entries_of, metavar="LIST", help="web pages that may use it  [OMP_CORS_ORIGINS]"
     )
     group.add_argument(
+        "--allowed-host",
+        type=entries_of,
+        metavar="LIST",
+        help="names it may be asked for without keys  [OMP_ALLOWED_HOST]",
+    )
+    group.add_argument(
         "--trusted-proxies", type=entries_of, metavar="LIST", help="whose X-Forwarded-For counts  [OMP_TRUSTED_PROXIES]"
     )
 

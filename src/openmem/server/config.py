@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from openmem.server.addresses import is_loopback
+from openmem.server.addresses import host_in, is_loopback
 
 LogFormat = Literal["text", "json"]
 
@@ -47,6 +47,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "boot_timeout": "OMP_BOOT_TIMEOUT",
     "drain_seconds": "OMP_DRAIN_SECONDS",
     "cors_origins": "OMP_CORS_ORIGINS",
+    "allowed_host": "OMP_ALLOWED_HOST",
     "trusted_proxies": "OMP_TRUSTED_PROXIES",
     "log_level": "OMP_LOG_LEVEL",
     "log_format": "OMP_LOG_FORMAT",
@@ -111,6 +112,7 @@ class ServerSettings:
         boot_timeout: Seconds that the memories, and then the store, may take to answer at the start.
         drain_seconds: Seconds that requests have to end when the server is told to stop.
         cors_origins: Web pages that may use the server from a browser, such as `https://app.example.com`.
+        allowed_host: Names under which a server without keys may be asked for, such as `memories.lan`; `*` for all.
         trusted_proxies: Addresses whose `X-Forwarded-For` is believed.
         log_level: critical, error, warning, info, debug or trace.
         log_format: text or json.
@@ -144,6 +146,7 @@ class ServerSettings:
     boot_timeout: float = 7.0
     drain_seconds: int = 30
     cors_origins: tuple[str, ...] = ()
+    allowed_host: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     log_level: str = "info"
     log_format: LogFormat = "text"
@@ -157,11 +160,14 @@ class ServerSettings:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
                 raise ValueError(f"{name} must be {least:g} to {most:.0f}")
-        for name in ("cors_origins", "trusted_proxies"):
+        for name in ("cors_origins", "allowed_host", "trusted_proxies"):
             if any(not entry.strip() for entry in getattr(self, name)):
                 raise ValueError(f"{name} must not have a blank entry")
         for origin in self.cors_origins:
             _check_origin(origin)
+        for host in self.allowed_host:
+            if host != "*" and host_in(host) != host.lower():
+                raise ValueError(f"allowed_host: {host!r} is no host such as memories.example.com")
         if not self.host.strip():
             raise ValueError("host must not be blank")
         if self.log_level not in LOG_LEVELS:

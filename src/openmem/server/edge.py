@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
 import traceback
 from typing import Final
 
 from openmem import OMPError
-from openmem.server.asgi import ASGIApp, Message, Receive, Scope, Send, header, method_of, route_of
+from openmem.server.asgi import ASGIApp, Message, Receive, Scope, Send, method_of, operation_of, request_id_of, route_of
+from openmem.server.envelope import DEFAULT_HEADERS
+from openmem.server.logs import ALWAYS
 from openmem.server.metrics import Metrics
 from openmem.server.refusals import InternalError, refuse
 from openmem.server.waiting import clock
@@ -19,19 +20,23 @@ log: Final = logging.getLogger("openmem.server")
 
 CLIENT_GONE: Final = 499  # never sent: nobody is there to read it
 
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
-_DEFAULTS: Final = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
+def write_access(
+    method: str, route: str, status: int, seconds: float, request_id: str, *, always: bool = False
+) -> None:
+    """Write the line of a request. It tells nothing of users, queries, contents, ids or keys.
 
-def request_id_from(value: bytes | None) -> str:
-    """Return the id that a client gave its request if it is a proper one, or a new one."""
-    return value.decode() if value is not None and _REQUEST_ID.fullmatch(value) else secrets.token_hex(16)
-
-
-def write_access(method: str, route: str, status: int, seconds: float, request_id: str) -> None:
-    """Write the line of a request. It tells nothing of users, queries, contents, ids or keys."""
+    Args:
+        method: The method, or `-`.
+        route: The template of the route.
+        status: The status of the answer.
+        seconds: How long it took.
+        request_id: Its id.
+        always: Whether it is written even if there are very many lines.
+    """
     milliseconds = round(seconds * 1000)
-    access_log.info("%s %s %d %dms req=%s", method, route, status, milliseconds, request_id)
+    more = {ALWAYS: True} if always else None
+    access_log.info("%s %s %d %dms req=%s", method, route, status, milliseconds, request_id, extra=more)
 
 
 class Edge:
@@ -45,8 +50,7 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = request_id_from(header(scope, b"x-request-id"))
-        scope.setdefault("state", {})["request_id"] = request_id
+        request_id = request_id_of(scope)
         answer = _Answer(send, request_id)
         started = clock()
         if self._metrics:
@@ -55,7 +59,9 @@ class Edge:
             await self._answered(scope, receive, answer)
         finally:
             method, route, seconds = method_of(scope), route_of(scope), clock() - started
-            write_access(method, route, answer.status, seconds, request_id)
+            write_access(
+                method, route, answer.status, seconds, request_id, always=_is_served(scope, method, route, answer)
+            )
             if self._metrics:
                 self._metrics.end(method, route, answer.status, seconds, answer.code)
 
@@ -70,6 +76,12 @@ class Edge:
                 log.error("unhandled %s req=%s", described(error), answer.request_id)
             if not answer.started:
                 await refuse(scope, receive, answer.send, InternalError())
+
+
+def _is_served(scope: Scope, method: str, route: str, answer: _Answer) -> bool:
+    """Return whether somebody was let in, or would be if there were keys."""
+    operation = operation_of(method, route)
+    return "caller" in scope["state"] or (operation is not None and operation.needs_key and answer.status < 400)
 
 
 class _Answer:
@@ -97,7 +109,7 @@ class _Answer:
         kept = [pair for pair in headers if pair[0].lower() != b"x-request-id"]
         present = {name.lower() for name, _ in kept}
         kept.append((b"x-request-id", self.request_id.encode()))
-        return kept + [pair for pair in _DEFAULTS if pair[0] not in present]
+        return kept + [pair for pair in DEFAULT_HEADERS if pair[0] not in present]
 
 
 _CODE: Final = re.compile(rb'\A\s*\{\s*"error"\s*:\s*\{\s*"code"\s*:\s*"([a-z_]{1,40})"')

@@ -1,4 +1,4 @@
-"""Every failure as the error envelope of the protocol: `{"error": {code, message, type, …}}`."""
+"""Every failure as the error envelope of the protocol, `{"error": {code, message, type, …}}`: the only encoder."""
 
 from __future__ import annotations
 
@@ -7,13 +7,25 @@ import logging
 import math
 import traceback
 from collections.abc import Iterable
+from typing import Final
 
 from openmem import InvalidRequestError, NotFoundError, OMPError, RateLimitedError
-from openmem.server.replies import Reply, json_reply
+from openmem.server.asgi import Headers, new_request_id
+from openmem.server.replies import Reply
 
 logger = logging.getLogger("openmem.server")
 
-RETRY_AFTER_UNAVAILABLE = 1.0
+RETRY_AFTER_UNAVAILABLE: Final = 1.0
+MAX_RETRY_AFTER: Final = 86_400
+"""Seconds that a client is told to wait at most."""
+DEFAULT_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+"""What every answer carries unless it says otherwise."""
 
 
 class MethodNotAllowedError(InvalidRequestError):
@@ -31,17 +43,40 @@ def unknown_route() -> NotFoundError:
     return NotFoundError("there is no such route")
 
 
-def error_reply(error: OMPError, request_id: str) -> Reply:
-    """Return the envelope of an error, with the headers that belong to its status."""
+def error_body(error: OMPError, request_id: str) -> bytes:
+    """Return the envelope of an error, which takes over the id of the request."""
     error.request_id = request_id
-    text = json.dumps(error.to_envelope(), allow_nan=False, default=str, separators=(",", ":"))
-    reply = json_reply(text.encode(), error.http_status)
+    # What ran in a thread holds its error, whose frames hold it in turn, and the request with all that was made of it:
+    # the collector would come to it much later, if ever. Nobody asks for the frames of what is sent as an answer.
+    error.__traceback__ = None
+    text = json.dumps(error.to_envelope(), allow_nan=False, default=str, ensure_ascii=False, separators=(",", ":"))
+    return text.encode(errors="backslashreplace")  # a lone surrogate becomes what JSON writes for it
+
+
+def error_headers(error: OMPError) -> Headers:
+    """Return the headers that belong to the envelope of an error, without its length."""
+    headers = [(b"content-type", b"application/json")]
     if error.http_status == 401:
-        reply.with_header("www-authenticate", "Bearer")
+        headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, MethodNotAllowedError):
-        reply.with_header("allow", ", ".join(error.allowed))
+        headers.append((b"allow", ", ".join(error.allowed).encode("latin-1", "replace")))
     pause = _pause(error)
-    return reply if pause is None else reply.with_header("retry-after", str(math.ceil(pause)))
+    if pause is not None:
+        headers.append((b"retry-after", b"%d" % pause))
+    return headers
+
+
+def error_reply(error: OMPError, request_id: str) -> Reply:
+    """Return the answer to a request that failed."""
+    return Reply(error.http_status, error_body(error, request_id), error_headers(error))
+
+
+def error_answer(error: OMPError) -> tuple[int, Headers, bytes, str]:
+    """Return the answer to what is no request: status, headers, body, and the id that it got."""
+    request_id = new_request_id()
+    body = error_body(error, request_id)
+    own = [(b"content-length", b"%d" % len(body)), (b"x-request-id", request_id.encode())]
+    return error.http_status, [*error_headers(error), *own, *DEFAULT_HEADERS], body, request_id
 
 
 def log_unexpected(error: BaseException, request_id: str) -> None:
@@ -50,9 +85,10 @@ def log_unexpected(error: BaseException, request_id: str) -> None:
     logger.error("unexpected %s req=%s\n%s", type(error).__name__, request_id, where)
 
 
-def _pause(error: OMPError) -> float | None:
+def _pause(error: OMPError) -> int | None:
+    """Return whole seconds, from 1 to a day, if the client should wait."""
     if error.retry_after is not None and math.isfinite(error.retry_after):
-        return max(0.0, error.retry_after)
+        return math.ceil(min(max(1.0, error.retry_after), MAX_RETRY_AFTER))
     if isinstance(error, RateLimitedError) or error.http_status == 503:
-        return RETRY_AFTER_UNAVAILABLE
+        return math.ceil(RETRY_AFTER_UNAVAILABLE)
     return None

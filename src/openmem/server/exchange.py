@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-import secrets
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from openmem import AsyncMemory, DeadlineExceededError, InvalidRequestError, Seed
-from openmem.server.bodies import check_json_type, parse_object, read_body
+from openmem.server.bodies import check_json_type, parse_object, read_body, skip_body
 from openmem.server.callers import NOBODY, Caller
+from openmem.server.heads import fields_of
 from openmem.server.parameters import Parameters
-from openmem.server.waiting import clock, within
+from openmem.server.waiting import clock, off_loop, within
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PARSED_AT_ONCE: Final = 8 * 1024
+"""Bytes of JSON that the event loop parses itself, in a millisecond at most."""
 MAX_WAIT: Final = 86_400.0
 LEAST: Final = 1.0
 """Seconds for what must follow a write, however little time is left."""
 
 _TIME_IS_UP: Final = "the time for the request is up"
 
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}", re.ASCII)
 _SECONDS: Final = re.compile(r"[0-9]{1,30}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 
 
@@ -46,6 +47,8 @@ class Exchange:
     """
 
     body: bytes = b""
+    _fields: dict[str, Any]
+    _parsed: int = 0
     _least: float = 0.0
 
     def __init__(self, service: Service, scope: Scope, receive: Receive, caller: Caller, request_id: str) -> None:
@@ -58,8 +61,13 @@ class Exchange:
 
     @cached_property
     def headers(self) -> dict[bytes, bytes]:
-        """The headers, by their names in lower case."""
-        return dict(self.scope["headers"])
+        """The headers, by their names in lower case.
+
+        Raises:
+            InvalidRequestError: One that has a single value was given twice.
+        """
+        known: dict[bytes, bytes] | None = self.scope.get("state", {}).get("fields")
+        return fields_of(self.scope["headers"]) if known is None else known
 
     @cached_property
     def query(self) -> Parameters:
@@ -200,24 +208,27 @@ class Exchange:
             raise InvalidRequestError("id must be percent-encoded UTF-8") from None
 
     async def read(self) -> None:
-        """Read the body, which must be said to be JSON."""
+        """Read the body, which must be said to be JSON, and parse it. The time for the verb begins anew."""
         check_json_type(self.header("content-type"), self.header("content-encoding"))
-        self.body = await read_body(self.receive)
+        with self.service.bodies.reading() as reading:
+            self.body = await read_body(self.receive, reading)
+            self._began = clock()
+            if len(self.body) <= PARSED_AT_ONCE:
+                self._fields = parse_object(self.body)
+                return
+            self._parsed = await self.in_time(self.service.parsed.take(self.body))
+            self._fields = await off_loop(parse_object, self.body)
+
+    async def close(self) -> None:
+        """Let go of what the request held."""
+        if self._parsed:
+            await self.service.parsed.give_back(self._parsed)
+
+    async def skip(self) -> None:
+        """Take and drop a body that nobody asked for, so that the connection can be used again."""
+        await skip_body(self.receive)
+        self._began = clock()
 
     def json(self) -> dict[str, Any]:
         """Return the JSON object in the body."""
-        return parse_object(self.body)
-
-
-def request_id_of(scope: Mapping[str, Any]) -> str:
-    """Return the id that an outer layer gave to a request, or the client, or a new one."""
-    state = scope.get("state") or {}
-    given = state.get("request_id")
-    if isinstance(given, str):
-        return given
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            text = value.decode("latin-1")
-            if _REQUEST_ID.fullmatch(text):
-                return str(text)
-    return secrets.token_hex(16)
+        return self._fields

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
-from openmem.server.asgi import OPERATIONS, ASGIApp, Receive, Scope, Send
-from openmem.server.refusals import OverloadedError, refuse
+from openmem.server.refusals import OverloadedError
 
 RETRY_SECONDS: Final = 1.0
 DRAIN_RETRY_SECONDS: Final = 5.0
+
+T = TypeVar("T")
 
 
 class Drain:
@@ -23,35 +25,45 @@ class Drain:
 
 
 class Gate:
-    """Refuses requests above a number that run at once, and all of them while draining.
+    """The places for requests that run at once. A request takes one when it is there as a whole.
 
     Args:
-        app: Whom the others go to.
-        concurrency: How many may run at once.
+        concurrency: How many places there are; `None` for no limit.
         drain: Whether the process is about to stop.
     """
 
-    def __init__(self, app: ASGIApp, concurrency: int, drain: Drain) -> None:
-        self._app = app
+    def __init__(self, concurrency: int | None = None, drain: Drain | None = None) -> None:
         self._concurrency = concurrency
-        self._drain = drain
+        self._drain = drain or Drain()
         self._running = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPERATIONS:
-            await self._app(scope, receive, send)
-        elif self._drain.draining:
-            error = OverloadedError("the server is about to stop", retry_after=DRAIN_RETRY_SECONDS)
-            await refuse(scope, receive, send, error)
-        elif self._running >= self._concurrency:
-            error = OverloadedError("the server has too many requests at once", retry_after=RETRY_SECONDS)
-            await refuse(scope, receive, send, error)
-        else:
-            await self._admit(scope, receive, send)
+    def check_open(self) -> None:
+        """Raise `OverloadedError` if the process is about to stop."""
+        if self._drain.draining:
+            raise OverloadedError("the server is about to stop", retry_after=DRAIN_RETRY_SECONDS)
 
-    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def take(self) -> None:
+        """Take a place, until `leave`.
+
+        Raises:
+            OverloadedError: There is none.
+        """
+        if self._concurrency is not None and self._running >= self._concurrency:
+            raise OverloadedError("the server has too many requests at once", retry_after=RETRY_SECONDS)
         self._running += 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._running -= 1
+
+    def without_place(self, wait: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
+        """Return a function that waits for a client without holding the place that the request took."""
+
+        async def waiting() -> T:
             self._running -= 1
+            try:
+                return await wait()
+            finally:
+                self._running += 1
+
+        return waiting

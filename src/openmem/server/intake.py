@@ -9,7 +9,7 @@ from typing import Any, Final
 from openmem import ImportReport
 from openmem.server.exchange import Exchange
 from openmem.server.journal import Touched, is_open
-from openmem.server.waiting import in_thread
+from openmem.server.waiting import off_loop
 
 _NOTHING: Final = ImportReport()
 _MARK: Final = "\ufeff"  # of the order of bytes, which the first line of a file may begin with
@@ -66,7 +66,7 @@ class Intake:
             self._take("add", named=True)
         due, self._due = self._due, []
         for action, lines, named in due:
-            touched = await in_thread(_targets, lines, named)
+            touched = await off_loop(_targets, lines, named)
             await self._exchange.service.journal.enter(self._exchange, action, *touched)
 
     def _take(self, action: str, *, named: bool) -> None:

@@ -1,7 +1,7 @@
 """What a request may bring: how large its head and body are, how they are encoded, and how long they take.
 
-A body is read whole before the application sees any of it, except that of an import, which is as long as it likes and
-is watched line by line.
+The head is looked at before anything else. The body is watched while it is taken, by whoever reads it: that is after
+the key was looked at, and before the request takes a place.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from openmem.server.asgi import ASGIApp, Message, Receive, Scope, Send, header, method_of, route_of, verb_of
+from openmem import InvalidRequestError, OMPError
+from openmem.server.asgi import ASGIApp, Message, Receive, Scope, Send, method_of, operation_of, route_of
+from openmem.server.heads import MAX_HEADERS, fields_of
 from openmem.server.refusals import (
     HeaderTooLargeError,
-    RefusedError,
     SlowRequestError,
     TooLargeError,
     UnsupportedMediaError,
@@ -43,7 +44,7 @@ class Limits:
     total: float = 60.0
 
 
-class BodyLimits:
+class RequestLimits:
     """Refuses what is too large, too slow or encoded, before anybody parses it."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
@@ -54,71 +55,67 @@ class BodyLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        streamed = verb_of(method_of(scope), route_of(scope)) == "import"
+        operation = operation_of(method_of(scope), route_of(scope))
+        streamed = operation is not None and operation.body == "lines"
         try:
             self._check_head(scope, streamed)
-            body = b"" if streamed or not has_body(scope) else await self._read(receive)
-        except RefusedError as error:
+        except OMPError as error:
             await refuse(scope, receive, send, error)
             return
-        if body is None:
-            return  # the client left before it had sent all
-        if streamed:
-            watch = LineWatch(receive, send, self._limits)
-            await self._app(scope, watch.receive, watch.send)
-        else:
-            await self._app(scope, _replay(body, receive), send)
+        if not has_body(scope):
+            await self._app(scope, receive, send)
+            return
+        watch = (LineWatch if streamed else BodyWatch)(receive, send, self._limits)
+        await self._app(scope, watch.receive, watch.send)
 
     def _check_head(self, scope: Scope, streamed: bool) -> None:
+        headers = scope["headers"]
         size = len(scope.get("raw_path") or scope["path"].encode()) + len(scope.get("query_string", b""))
-        size += sum(len(name) + len(value) + _HEADER_EXTRA for name, value in scope["headers"])
+        size += sum(len(name) + len(value) + _HEADER_EXTRA for name, value in headers)
         if size > self._limits.head:
             raise HeaderTooLargeError(f"the head of the request is larger than {self._limits.head} bytes")
-        for name, value in scope["headers"]:
-            if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
-                raise UnsupportedMediaError("the body must not be compressed: send it without Content-Encoding")
-        length = header(scope, b"content-length")
+        if len(headers) > MAX_HEADERS:
+            raise HeaderTooLargeError(f"the request has more than {MAX_HEADERS} headers")
+        fields = scope.setdefault("state", {})["fields"] = fields_of(headers)
+        if b"host" not in fields and scope.get("http_version", "1.1") == "1.1":
+            raise InvalidRequestError("the header host is missing")
+        if fields.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
+            raise UnsupportedMediaError("the body must not be compressed: send it without Content-Encoding")
+        length = fields.get(b"content-length")
         if not streamed and length is not None and length.isdigit() and int(length[:20]) > self._limits.body:
-            raise self._too_large()
-
-    async def _read(self, receive: Receive) -> bytes | None:
-        body = bytearray()
-        last = clock() + self._limits.total
-        while True:
-            message = await _next(receive, min(self._limits.idle, last - clock()))
-            if message["type"] != "http.request":
-                return None
-            body += message.get("body", b"")
-            if len(body) > self._limits.body:
-                raise self._too_large()
-            if not message.get("more_body"):
-                return bytes(body)
-
-    def _too_large(self) -> TooLargeError:
-        return TooLargeError(f"the body is larger than {self._limits.body} bytes")
+            raise _too_large(self._limits.body)
 
 
-class LineWatch:
-    """A body that is taken as it comes: no line may be too long, and it may not stand still."""
+class BodyWatch:
+    """A body that is taken as it comes: not too long, and not too slow.
+
+    Args:
+        receive: Where it comes from.
+        send: Where the answer goes.
+        limits: How much of both.
+    """
 
     def __init__(self, receive: Receive, send: Send, limits: Limits) -> None:
         self._receive = receive
         self._send = send
         self._limits = limits
-        self._line = 1
         self._length = 0
         self._ended = False
+        self._end: float | None = None
 
     async def receive(self) -> Message:
         """Return the next message.
 
         Raises:
-            TooLargeError: A line is too long.
-            SlowRequestError: Nothing came for too long.
+            TooLargeError: There is too much of it.
+            SlowRequestError: Nothing came for too long, or not all in time.
         """
         if self._ended:
             return await self._receive()
-        message = await _next(self._receive, self._limits.idle)
+        try:
+            message = await within(self._receive(), self._patience())
+        except TimeoutError:
+            raise SlowRequestError("the body of the request did not arrive in time") from None
         self._ended = message["type"] != "http.request" or not message.get("more_body")
         self._measure(message.get("body", b""))
         return message
@@ -132,9 +129,31 @@ class LineWatch:
         elif message.get("more_body"):
             await self._send(message)
         else:
+            # The reply is complete before the rest of the body is taken and dropped: a connection that is closed on
+            # unread bytes is reset, and the client would never see the reply.
             await self._send({**message, "more_body": True})
             await take_rest(self._receive)
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _patience(self) -> float:
+        now = clock()
+        if self._end is None:
+            self._end = now + self._limits.total
+        return min(self._limits.idle, self._end - now)
+
+    def _measure(self, chunk: bytes) -> None:
+        self._length += len(chunk)
+        if self._length > self._limits.body:
+            raise _too_large(self._limits.body)
+
+
+class LineWatch(BodyWatch):
+    """The same for lines: none may be too long, all together as long as they like, and they may not stand still."""
+
+    _line = 1
+
+    def _patience(self) -> float:
+        return self._limits.idle
 
     def _measure(self, chunk: bytes) -> None:
         start = 0
@@ -153,22 +172,5 @@ class LineWatch:
             )
 
 
-async def _next(receive: Receive, seconds: float) -> Message:
-    try:
-        return await within(receive(), seconds)
-    except TimeoutError:
-        raise SlowRequestError("the body of the request did not arrive in time") from None
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives the whole body first, and then what comes on the connection."""
-    given = False
-
-    async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
+def _too_large(limit: int) -> TooLargeError:
+    return TooLargeError(f"the body is larger than {limit} bytes")

@@ -5,14 +5,52 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 ACCESS: Final = "openmem.server.access"
+ALWAYS: Final = "omp_always"
+"""The attribute of records that are written however many lines there are: those of callers whose key was checked."""
+MAX_LINES: Final = 80
+"""Other lines in a second."""
 _ACCESS_FIELDS: Final = ("method", "route", "status", "milliseconds", "request_id")
 
 
 def _time(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class BoundedHandler(logging.StreamHandler[TextIO]):
+    """Writes at most `MAX_LINES` lines a second, besides records marked `ALWAYS`, and says how many it left out.
+
+    Whoever can connect can make the server write lines; without a bound they fill a disk, and writing them takes the
+    time of those who are served.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(stream)
+        self._second = 0
+        self._written = 0
+        self._left_out = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, or count it."""
+        if getattr(record, ALWAYS, False):
+            super().emit(record)
+            return
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._written = second, 0
+            self._tell()
+        if self._written >= MAX_LINES:
+            self._left_out += 1
+            return
+        self._written += self.format(record).count("\n") + 1
+        super().emit(record)
+
+    def _tell(self) -> None:
+        if self._left_out:
+            text, self._left_out, self._written = f"{self._left_out} more lines were left out", 0, 1
+            super().emit(logging.LogRecord("openmem.server", logging.WARNING, "", 0, text, None, None))
 
 
 class TextFormatter(logging.Formatter):
@@ -60,11 +98,12 @@ def log_config(level: str, form: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": formatter}},
         "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"},
+            "stderr": {"()": BoundedHandler, "formatter": "line", "stream": "ext://sys.stderr"},
         },
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {
             "openmem": {"level": own},
             "uvicorn": {"level": others},
+            "opentelemetry.trace": {"level": "ERROR"},  # its warnings repeat headers that it cannot read
         },
     }

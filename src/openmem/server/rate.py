@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from openmem import AsyncServerStore, OMPError, RateLimitedError
-from openmem.server.asgi import OPERATIONS, ASGIApp, Message, Receive, Scope, Send, header
+from openmem.server.addresses import network_of
+from openmem.server.asgi import ASGIApp, Message, Receive, Scope, Send, header
 from openmem.server.refusals import refuse
+from openmem.server.route_table import OPERATIONS
 from openmem.server.waiting import clock, within
 
 log: Final = logging.getLogger("openmem.server")
@@ -101,8 +103,8 @@ class RateLimiter:
 class RateLimit:
     """Refuses requests above the rate.
 
-    A key has a bucket of its own once it was accepted. Until then it counts for the address that it comes from: who
-    tries out keys gets no further than who has none.
+    A key has a bucket of its own once it was looked up and found. Until then, and whatever it gets where nobody looks
+    at keys, it counts for the address that it comes from: who makes up keys gets no further than who has none.
     """
 
     def __init__(self, app: ASGIApp, limiter: RateLimiter) -> None:
@@ -123,19 +125,19 @@ class RateLimit:
 
         async def watched(message: Message) -> None:
             if key is not None and message["type"] == "http.response.start":
-                self._learn(key, accepted=message["status"] != 401)
+                self._learn(key, refused=message["status"] == 401, found="caller" in scope["state"])
             await send(message)
 
         await self._app(scope, receive, watched)
 
-    def _learn(self, key: str, *, accepted: bool) -> None:
-        if not accepted:
+    def _learn(self, key: str, *, refused: bool, found: bool) -> None:
+        if refused:
             self._accepted.pop(key, None)
-            return
-        self._accepted[key] = None
-        self._accepted.move_to_end(key)
-        if len(self._accepted) > MAX_CALLERS:
-            self._accepted.popitem(last=False)
+        elif found:
+            self._accepted[key] = None
+            self._accepted.move_to_end(key)
+            if len(self._accepted) > MAX_CALLERS:
+                self._accepted.popitem(last=False)
 
 
 def _key_of(scope: Scope) -> str | None:
@@ -150,4 +152,4 @@ def _key_of(scope: Scope) -> str | None:
 
 def _address_of(scope: Scope) -> str:
     client = scope.get("client")
-    return f"address:{client[0]}" if client else "address:unknown"
+    return f"address:{network_of(client[0])}" if client else "address:unknown"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from openmem import OMPError, ProviderUnavailableError
-from openmem.server.asgi import Receive, Scope, Send, envelope, error_headers, header, request_id_of
+from openmem.server.asgi import Receive, Scope, Send, header, request_id_of
+from openmem.server.envelope import error_reply
 from openmem.server.waiting import within
 
 LINGER_SECONDS: Final = 2.0
@@ -69,12 +70,13 @@ async def refuse(scope: Scope, receive: Receive, send: Send, error: OMPError) ->
     The reply is complete before the rest of the body is taken and dropped: a connection that is closed on unread
     bytes is reset, and the client would never see the reply.
     """
-    body = envelope(error, request_id_of(scope))
-    headers = error_headers(error, len(body))
+    reply = error_reply(error, request_id_of(scope))
+    body = reply.body or b""
+    headers = [*reply.headers, (b"content-length", b"%d" % len(body))]
     unread = has_body(scope)
     if unread:
         headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": error.http_status, "headers": headers})
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": unread})
     if unread:
         await take_rest(receive)

@@ -29,7 +29,7 @@ _CHANGES: Final = ("content", "scope", "tags", "confidence", "valid_to", "supers
 _PATCH: Final = frozenset((*_CHANGES, "user_id"))
 _BATCH: Final = frozenset(("items", "user_id"))
 _WAIT: Final = frozenset(("ids", "user_id"))
-_TAG: Final = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*')
+_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
 
@@ -184,7 +184,7 @@ def _is_known(header: str | None, version: int) -> bool:
 def _expected_version(header: str | None) -> int | None:
     if header is None or header.strip() == "*":
         return None
-    found = _TAG.fullmatch(header)
+    found = _TAG.fullmatch(header.strip())
     if found is None:
         raise InvalidRequestError('If-Match must be one version in quotes, such as "3", or *')
     weak, tag = found.groups()

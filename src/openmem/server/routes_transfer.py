@@ -12,7 +12,7 @@ from openmem.server.exchange import Exchange
 from openmem.server.intake import Intake
 from openmem.server.journal import Touched
 from openmem.server.replies import Reply, Stream, model_reply
-from openmem.server.waiting import in_thread
+from openmem.server.waiting import off_loop
 
 LINES_PER_PAGE: Final = 200
 
@@ -70,7 +70,7 @@ async def _rest(
 async def _enter(exchange: Exchange, user_id: str | None, page: ExportPage) -> None:
     """Enter a page for each user on it, or for the one who has nothing."""
     if await exchange.service.journal.needed():
-        whose = await in_thread(_users_of, page) or ([] if user_id is None else [user_id])
+        whose = await off_loop(_users_of, page) or ([] if user_id is None else [user_id])
         await exchange.service.journal.enter(exchange, "list", *map(Touched, whose))
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from starlette.routing import Match, Route
 
 from openmem import OMPError
+from openmem.server.asgi import request_id_of
 from openmem.server.callers import ANYBODY
 from openmem.server.contract import get_contract
 from openmem.server.disconnects import ClientGoneError, Watch
 from openmem.server.envelope import MethodNotAllowedError, error_reply, log_unexpected
-from openmem.server.exchange import Exchange, request_id_of
-from openmem.server.refusals import InternalError
+from openmem.server.exchange import Exchange
+from openmem.server.refusals import InternalError, has_body
 from openmem.server.replies import Reply, Stream
+from openmem.server.route_table import ROUTES, Operation
 from openmem.server.routes_memories import (
     add_memories,
     add_memory,
@@ -40,53 +42,51 @@ from openmem.server.routes_transfer import export_memories, import_memories
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from openmem.server.service import Effect, Service
+    from openmem.server.service import Service
 
 Handler = Callable[[Exchange], Awaitable[Reply | Stream]]
 
-
-Body = Literal["none", "json", "lines"]
+HANDLERS: Final[Mapping[str, Handler]] = {
+    "GET /memories/search": search_memories,
+    "POST /memories/search": search_at_length,
+    "GET /memories": list_memories,
+    "POST /memories": add_memory,
+    "DELETE /memories": delete_memories,
+    "POST /context": get_context,
+    "GET /capabilities": get_capabilities,
+    "GET /openapi.json": get_contract,
+    "POST /memories/batch": add_memories,
+    "POST /memories/wait": wait_for_memories,
+    "GET /memories/{id}": get_memory,
+    "PATCH /memories/{id}": update_memory,
+    "DELETE /memories/{id}": delete_memory,
+    "GET /memories/{id}/history": get_history,
+    "GET /audit": get_audit,
+    "GET /export": export_memories,
+    "POST /import": import_memories,
+    "POST /reembed": reembed,
+}
+"""What answers each method of each path in the table of routes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """A method of a path: what answers it, whether it asks for a key, what its body is, and what it does."""
+    """A method of a path, and what answers it."""
 
+    operation: Operation
     handler: Handler
-    needs_key: bool = True
-    body: Body = "none"
-    effect: Effect = "none"
-
-
-# Looked through from the top: first what is asked for most, and a fixed path before one with an id in its place.
-ROUTES: Final[Mapping[str, Mapping[str, Verb]]] = {
-    "/memories/search": {"GET": Verb(search_memories), "POST": Verb(search_at_length, body="json")},
-    "/memories": {
-        "GET": Verb(list_memories),
-        "POST": Verb(add_memory, body="json", effect="write"),
-        "DELETE": Verb(delete_memories, effect="erase"),
-    },
-    "/context": {"POST": Verb(get_context, body="json")},
-    "/capabilities": {"GET": Verb(get_capabilities, needs_key=False)},
-    "/openapi.json": {"GET": Verb(get_contract, needs_key=False)},
-    "/memories/batch": {"POST": Verb(add_memories, body="json", effect="write")},
-    "/memories/wait": {"POST": Verb(wait_for_memories, body="json")},
-    "/memories/{id}": {
-        "GET": Verb(get_memory),
-        "PATCH": Verb(update_memory, body="json", effect="write"),
-        "DELETE": Verb(delete_memory, effect="erase"),
-    },
-    "/memories/{id}/history": {"GET": Verb(get_history)},
-    "/audit": {"GET": Verb(get_audit)},
-    "/export": {"GET": Verb(export_memories)},
-    "/import": {"POST": Verb(import_memories, body="lines")},
-    "/reembed": {"POST": Verb(reembed)},
-}
 
 
 def routes_of(service: Service) -> list[Route]:
     """Return the routes of a server."""
-    return [EncodedRoute(path, Resource(service, verbs), name=path) for path, verbs in ROUTES.items()]
+    return [
+        EncodedRoute(path, Resource(service, _verbs_of(path, methods)), name=path) for path, methods in ROUTES.items()
+    ]
+
+
+def _verbs_of(path: str, methods: Mapping[str, Operation]) -> dict[str, Verb]:
+    verbs = {method: Verb(operation, HANDLERS[f"{method} {path}"]) for method, operation in methods.items()}
+    return {**verbs, "HEAD": verbs["GET"]} if "GET" in verbs else verbs
 
 
 class EncodedRoute(Route):
@@ -116,9 +116,7 @@ class Resource:
 
     def __init__(self, service: Service, verbs: Mapping[str, Verb]) -> None:
         self._service = service
-        self._verbs = dict(verbs)
-        if "GET" in verbs:
-            self._verbs["HEAD"] = verbs["GET"]
+        self._verbs = verbs
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -127,31 +125,65 @@ class Resource:
         if verb is None:
             await _send(error_reply(MethodNotAllowedError(self._verbs), request_id), request_id, send)
             return
-        try:
-            await self._answer(verb, scope, receive, send, request_id)
-        except ClientGoneError:
-            return  # and nobody is there to be told
-
-    async def _answer(self, verb: Verb, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         exchange = Exchange(self._service, scope, receive, ANYBODY, request_id)
         try:
-            if verb.needs_key:
-                callers, headers = self._service.callers, scope["headers"]
-                known = callers.recall(headers)
-                exchange.caller = await exchange.in_time(callers.identify(headers)) if known is None else known
-            if verb.body == "json":
-                await exchange.read()
-            lasting = await self._service.must_end(verb.effect)
+            await self._handle(verb, exchange, send)
+        except ClientGoneError:
+            return  # and nobody is there to be told
+        finally:
+            await exchange.close()
+
+    async def _handle(self, verb: Verb, exchange: Exchange, send: Send) -> None:
+        try:
+            lasting = await self._admit(verb.operation, exchange)
         except OMPError as error:
-            await _send(error_reply(error, request_id), request_id, send)
+            await _send(error_reply(error, exchange.request_id), exchange.request_id, send)
             return
-        if verb.body == "lines":
-            await _send(await _reply_of(verb, exchange), request_id, send)
+        try:
+            await self._answer(verb, exchange, send, lasting=lasting)
+        finally:
+            self._service.gate.leave()
+
+    async def _admit(self, operation: Operation, exchange: Exchange) -> bool:
+        """Take a request in; return whether it is brought to its end even if its client leaves.
+
+        1. The key is looked at, on the head alone. 2. The body is taken and parsed, but for an import, which takes it
+        line by line. 3. The request takes a place.
+
+        Raises:
+            OMPError: It is refused.
+            ClientGoneError: The client left.
+        """
+        gate = self._service.gate
+        gate.check_open()
+        await self._identify(operation, exchange)
+        if operation.body == "json":
+            await exchange.read()
+        elif operation.body == "none" and operation.needs_key and has_body(exchange.scope):
+            await exchange.skip()
+        lasting = await self._service.must_end(operation.effect)
+        gate.take()
+        return lasting
+
+    async def _answer(self, verb: Verb, exchange: Exchange, send: Send, *, lasting: bool) -> None:
+        if verb.operation.body == "lines":
+            exchange.receive = self._service.gate.without_place(exchange.receive)
+            await _send(await _reply_of(verb, exchange), exchange.request_id, send)
             return
-        async with Watch(receive, cancels=not lasting) as watch:
+        async with Watch(exchange.receive, cancels=not lasting) as watch:
             reply = await _reply_of(verb, exchange)
             watch.check()
-            await _send(reply, request_id, send)
+            await _send(reply, exchange.request_id, send)
+
+    async def _identify(self, operation: Operation, exchange: Exchange) -> None:
+        exchange.headers  # noqa: B018 - what is given twice is refused, whoever sent it
+        if not operation.needs_key:
+            return
+        callers, headers = self._service.callers, exchange.scope["headers"]
+        known = callers.recall(headers)
+        caller = exchange.caller = await exchange.in_time(callers.identify(headers)) if known is None else known
+        if caller is not ANYBODY:
+            exchange.scope.setdefault("state", {})["caller"] = caller.id  # for the edge: a key that was checked
 
 
 async def _reply_of(verb: Verb, exchange: Exchange) -> Reply | Stream:
@@ -163,6 +195,7 @@ async def _reply_of(verb: Verb, exchange: Exchange) -> Reply | Stream:
         raise
     except Exception as error:  # noqa: BLE001 - logged, and never shown
         log_unexpected(error, exchange.request_id)
+        error.__traceback__ = None  # as in `error_body`
         return error_reply(InternalError(), exchange.request_id)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
+import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from types import FrameType
 from typing import Any, Final, TypeVar
 
@@ -15,17 +18,21 @@ import uvicorn
 from openmem import OMPError
 from openmem.server.addresses import http_url, is_loopback
 from openmem.server.config import ServerSettings
+from openmem.server.connections import ACCEPTED_AT_ONCE, RESERVED_DESCRIPTORS, ConnectionTable, connection_limit
 from openmem.server.gate import Drain
 from openmem.server.logs import log_config
 from openmem.server.output import say
 from openmem.server.protocol import protocol_class
 from openmem.server.stores import make_memory, make_store
-from openmem.server.waiting import run, within
+from openmem.server.waiting import run, watch_loop, within
 
 T = TypeVar("T")
 
 KEY_HINT: Final = "make one with: omp keys create --app NAME --user '*' --grant 'admin:*'"
 BACKLOG: Final = 2048
+"""Connections that the kernel takes in before the process does."""
+SWITCH_SECONDS: Final = 0.001
+"""How long the event loop waits for its turn while a thread computes, such as one that parses a large body."""
 FAILED: Final = 1
 
 
@@ -134,11 +141,16 @@ class EdgeConfig(uvicorn.Config):
             workers=settings.workers,
             proxy_headers=bool(settings.trusted_proxies),
             forwarded_allow_ips=[*settings.trusted_proxies],
-            backlog=BACKLOG,
+            backlog=ACCEPTED_AT_ONCE,
             timeout_keep_alive=settings.keep_alive_timeout,
             timeout_graceful_shutdown=settings.drain_seconds,
             h11_max_incomplete_event_size=settings.max_header_bytes,
         )
+
+    @cached_property
+    def table(self) -> ConnectionTable:
+        """The connections of this process."""
+        return ConnectionTable(connection_limit(self.settings.max_connections))
 
     def load(self) -> None:
         """Make the application. What it is made of is imported here: the parent of workers needs none of it."""
@@ -166,9 +178,24 @@ class EdgeServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
+        watch_loop()
         await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(BACKLOG)  # which uvicorn set to what the loop accepts at once
+        sys.setswitchinterval(SWITCH_SECONDS)
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays: the collector need not look through it again and again
         if self.started and self._started_line:
             say(self._started_line)
+            self._tell_limit()
+
+    def _tell_limit(self) -> None:
+        wanted, limit = self.config.settings.max_connections, self.config.table.limit
+        if limit < wanted:
+            say(
+                f"at most {limit} connections at once, not {wanted}: the limit of open files (ulimit -n) less "
+                f"{RESERVED_DESCRIPTORS} for everything else"
+            )
 
     async def on_tick(self, counter: int) -> bool:
         """Return whether it is time to stop."""

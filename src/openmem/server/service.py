@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol
 
 from openmem import AsyncMemory, AsyncServerStore
+from openmem.server.body_budget import BodyBudget, ParsedBudget
 from openmem.server.callers import Callers
+from openmem.server.gate import Gate
 from openmem.server.idempotency import Replies
 from openmem.server.journal import Journal
-
-Effect: TypeAlias = Literal["none", "write", "erase"]
-"""What a verb does to memories."""
+from openmem.server.route_table import Effect
 
 
 class RouteSettings(Protocol):
@@ -32,8 +32,17 @@ class RouteSettings(Protocol):
 class Service:
     """The parts of a running server that the routes use."""
 
-    def __init__(self, memory: AsyncMemory, store: AsyncServerStore | None, settings: RouteSettings | None) -> None:
+    def __init__(
+        self,
+        memory: AsyncMemory,
+        store: AsyncServerStore | None,
+        settings: RouteSettings | None,
+        gate: Gate | None = None,
+    ) -> None:
         self.memory = memory
+        self.gate = gate or Gate()
+        self.bodies = BodyBudget()
+        self.parsed = ParsedBudget()
         self.store = store
         self.timeout = None if settings is None else settings.verb_timeout
         self.callers = Callers(store, open_without_keys=settings is None or settings.open_without_keys)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from openmem.server.asgi import ASGIApp, Message, Receive, Scope, Send, method_of, route_of, verb_of
+from openmem.server.asgi import ASGIApp, Headers, Message, Receive, Scope, Send, method_of, route_of, verb_of
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -29,6 +29,8 @@ OPERATIONS: Final[Mapping[str, str]] = {
 }
 OPERATION_NAME: Final = "gen_ai.operation.name"
 PROVIDER_NAME: Final = "gen_ai.provider.name"
+MAX_TRACE_HEADER: Final = 512
+"""Bytes of a header that takes part in tracing; the W3C asks for as many of a `tracestate`."""
 ERROR_TYPE: Final = "error.type"
 UNANSWERED: Final = "_OTHER"  # an exception, or a client that left
 # Providers that are somebody's service; a database is none in the sense of the conventions.
@@ -70,7 +72,7 @@ class Tracing:
             await self._app(scope, receive, send)
             return
         method, route = method_of(scope), route_of(scope)
-        carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        carrier = carrier_of(scope["headers"])
         with self._tracer.start_as_current_span(
             method if method != "OTHER" else "HTTP",
             context=self._extract(carrier),
@@ -116,6 +118,19 @@ class Tracing:
             span.set_status(self._failed)
         span.set_attributes(attributes)
         span.update_name(f"{method} {route}")
+
+
+def carrier_of(headers: Headers) -> dict[str, str]:
+    """Return what a propagator may read: headers that are not too long, and no baggage.
+
+    Nothing here needs baggage, whose parser takes time that grows with the square of its length and logs what it cannot
+    read.
+    """
+    return {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in headers
+        if len(value) <= MAX_TRACE_HEADER and name != b"baggage"
+    }
 
 
 class _Outcome:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+log: Final = logging.getLogger("openmem.server")
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -26,14 +30,43 @@ async def within(work: Awaitable[T], seconds: float | None) -> T:
         return await work
 
 
-async def in_thread(function: Callable[..., T], *args: Any) -> T:
-    """Return what a plain function returns that would hold the event loop for long."""
-    return await asyncio.to_thread(function, *args)
+def watch_loop() -> None:
+    """Make what goes wrong in the event loop of this task one line in the log, without a traceback for each."""
+    asyncio.get_running_loop().set_exception_handler(_note)
+
+
+def _note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    if isinstance(error, OSError) and "accept" in str(context.get("message")):
+        log.error("no connection could be taken in: %s", error.strerror or type(error).__name__)
+    else:
+        loop.default_exception_handler(context)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on an event loop of its own."""
     return asyncio.run(work)
+
+
+async def off_loop(function: Callable[..., T], *args: Any) -> T:
+    """Return what a function returns that takes long, without keeping others from being answered meanwhile.
+
+    One at a time runs, in a thread: several would not be done sooner, and would leave the event loop less time.
+    """
+    loop = asyncio.get_running_loop()
+    lane = _lanes.get(loop)
+    if lane is None:
+        lane = _lanes[loop] = asyncio.Lock()
+    async with lane:
+        work = asyncio.ensure_future(asyncio.to_thread(function, *args))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait([work])  # the thread cannot be stopped, and the next one waits for it
+            raise
+
+
+_lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
 class Recent(Generic[T]):

@@ -1,0 +1,85 @@
+"""How many connections a process holds, and which of them gives way when there is one too many."""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from typing import Final, Protocol
+
+if sys.platform != "win32":
+    import resource
+
+RESERVED_DESCRIPTORS: Final = 128
+"""File descriptors that are not for connections: databases, files, pipes, and those just accepted."""
+ACCEPTED_AT_ONCE: Final = 16
+"""Connections taken from the kernel before the loop looks at any of them."""
+_LEAST: Final = 16
+
+
+class Evictable(Protocol):
+    """A connection that can be told to go."""
+
+    def evict(self) -> bool:
+        """Close, as another needs the place; return whether it did."""
+
+
+class ConnectionTable:
+    """The connections of a process that nobody works for: they give way to new ones, the oldest first.
+
+    Those without a request (idle, or with half a head) go before those whose body is still on its way.
+
+    Args:
+        limit: How many connections there may be.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._without_request: OrderedDict[Evictable, None] = OrderedDict()
+        self._without_caller: OrderedDict[Evictable, None] = OrderedDict()
+
+    def waits_for_request(self, connection: Evictable) -> None:
+        """Note a connection on which no request is complete up to its head."""
+        self._without_caller.pop(connection, None)
+        self._without_request[connection] = None
+
+    def waits_for_body(self, connection: Evictable) -> None:
+        """Note a connection whose request is still on its way, and nobody knows who sends it."""
+        self._without_request.pop(connection, None)
+        self._without_caller[connection] = None
+
+    def works(self, connection: Evictable) -> None:
+        """Note a connection that must stay, or is gone."""
+        self._without_request.pop(connection, None)
+        self._without_caller.pop(connection, None)
+
+    def make_room(self, held: int) -> bool:
+        """Make one connection go if there are more than allowed; return whether there is room now.
+
+        Args:
+            held: How many there are, with the new one, which is not noted yet.
+        """
+        if held <= self.limit:
+            return True
+        for table in (self._without_request, self._without_caller):
+            while table:
+                connection, _ = table.popitem(last=False)
+                if connection.evict():
+                    return True
+        return False
+
+
+def connection_limit(wanted: int) -> int:
+    """Return how many connections this process can hold; the soft limit of descriptors is raised as far as needed.
+
+    Args:
+        wanted: How many it should.
+    """
+    if sys.platform == "win32":  # it has no such limit
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + RESERVED_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    return wanted if soft == resource.RLIM_INFINITY else max(_LEAST, min(wanted, soft - RESERVED_DESCRIPTORS))
