@@ -48,8 +48,9 @@ def native_capabilities(provider: str, model: str | None) -> Capabilities:
         "status_field": False,
         "async_ingestion": False,
         "auto_chunking": False,
-        "embedding_model": model,
     }
+    if model is not None:
+        features["embedding_model"] = model
     return Capabilities.model_validate(
         {
             "omp_version": OMP_VERSION,

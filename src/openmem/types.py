@@ -12,7 +12,17 @@ from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any, Final, Literal, TypeGuard, get_args
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 Verb = Literal["add", "search", "get", "update", "delete", "list", "context", "audit"]
 Status = Literal["queued", "indexing", "done", "failed"]
@@ -66,6 +76,15 @@ class OMPModel(BaseModel):
     """Base of every model: unknown fields are kept, aliases and names are both accepted."""
 
     model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+    @model_serializer(mode="wrap")
+    def _keep_null_members(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        # `exclude_none` leaves out a field that is not given. A null in an unknown member is a value: it was given.
+        fields: dict[str, Any] = serialize(self)
+        extra = self.__pydantic_extra__
+        if extra and info.exclude_none and info.include is None and info.exclude is None:
+            fields.update((name, None) for name, value in extra.items() if value is None)
+        return fields
 
 
 class MemorySource(OMPModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from typing import Any
@@ -107,6 +108,27 @@ class CrudRules(Rules):
         extension = {"ids": [1, 2], "deep": {"none": None, "yes": True, "text": "é"}}
         record = await self.remember(memory, "ann", "prefers tea", **{"x-kit": extension})
         assert ((await memory.get(record.id)).model_extra or {}).get("x-kit") == extension
+
+    async def test_extension_field_of_null_is_a_value_wherever_the_memory_is_shown(self, memory: AsyncMemory) -> None:
+        """A null under a name `x-…` is kept like any other value; it does not mean that the field was not given.
+
+        If this fails, look for what leaves out members without a value on the way to the store or back.
+        """
+        given = {"x-null": None, "x-deep": {"none": None, "list": [None, {"none": None}]}}
+        record = await self.remember(memory, "ann", "prefers tea", **given)
+        seen = [record, await memory.get(record.id), *await self.listed(memory, "ann")]
+        if self.declares("keyword_search") or self.declares("vector_search"):
+            seen += [result.memory for result in await memory.search("tea", "ann")]
+        if self.declares("updates"):
+            seen.append(await memory.update(record.id, content="prefers coffee"))
+            if self.declares("versions"):
+                seen += await memory.history(record.id)
+        for one in seen:
+            extra = one.model_extra or {}
+            assert {name: extra.get(name, "nothing") for name in given} == given
+        if self.declares("portability"):
+            [line] = [text for text in await self.exported(memory, "ann") if record.id in text]
+            assert json.loads(line)["memory"].items() >= given.items()
 
     async def test_numbers_of_extension_fields_come_back_as_they_went_in(self, memory: AsyncMemory) -> None:
         """A number keeps its value, its sign and whether it is a whole number, however large or small it is.
