@@ -187,3 +187,29 @@ def test_every_service_names_only_secrets_and_volumes_that_there_are(name: str) 
     assert set(service.get("secrets", ())) <= set(whole["secrets"])
     assert {volume.split(":")[0] for volume in service.get("volumes", ())} <= set(whole["volumes"])
     assert set(service.get("depends_on", ())) <= set(whole["services"])
+
+
+# A cluster to try
+
+
+CITUS = yaml.safe_load((ROOT / "compose.citus.yaml").read_text(encoding="utf-8"))
+
+
+def test_cluster_has_a_coordinator_that_knows_its_two_workers() -> None:
+    services = CITUS["services"]
+    assert set(services) == {"coordinator", "worker1", "worker2", "join"}
+    assert [name for name, service in services.items() if "ports" in service] == ["coordinator"]
+    assert services["coordinator"]["ports"] == ["127.0.0.1:5432:5432"]
+    script = services["join"]["command"][0].replace("$$", "$")
+    assert re.findall(r"citus_add_node\('(\w+)', 5432\)", script) == ["worker1", "worker2"]
+    for extension in ("citus", "vector"):
+        assert f"create extension if not exists {extension}" in script
+    assert set(services["join"]["depends_on"]) == {"coordinator", "worker1", "worker2"}
+    checked = subprocess.run(["sh", "-n", "-c", script], capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_commands_for_the_cluster_are_those_of_the_program() -> None:
+    lines = commands((ROOT / "compose.citus.yaml").read_text(encoding="utf-8"))
+    migrate = next(line for line in lines if line[0] == "omp")
+    assert migrate[1:3] == ["migrate", "--distribute"]
