@@ -24,7 +24,7 @@ from benchmarks.corpus import Batch, Corpus, GivenVectors, GivenVectorsAsync
 from benchmarks.growth import growth
 from benchmarks.measure import Line, Timing, note, race, ratio, table
 
-from openmem import AsyncMemory, Memory
+from openmem import AsyncMemory, Memory, MemoryItem
 
 ROWS = 10_000
 USER = "u1"
@@ -35,7 +35,7 @@ PARTS = ("search", "add", "bulk", "growth")
 _SEED = 5
 _LONG = 600.0
 
-Items = list[dict[str, str]]
+Items = list[MemoryItem]
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ async def _fill(memory: AsyncMemory, conversations: Sequence[Conversation]) -> t
     turn_of: dict[str, TurnId] = {}
     seconds = 0.0
     for conversation in conversations:
-        items = [turn.memory() for turn in conversation.turns]
+        items: list[Any] = [turn.memory() for turn in conversation.turns]
         print(f"  storing {len(items)} turns of {conversation.name} ...", file=sys.stderr, flush=True)
         start = time.perf_counter()
         records = await memory.add_many(items, user_id=conversation.name, timeout=_MINUTES)

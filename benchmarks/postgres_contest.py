@@ -22,7 +22,7 @@ from benchmarks.postgres_goals import Share
 from benchmarks.postgres_rivals import POOL, Known, KnownAsync, LangGraph, Mem0, Rival
 from benchmarks.postgres_stores import LONG, USERS, user
 
-from openmem import AsyncMemory, Memory
+from openmem import AsyncMemory, Memory, MemoryItem
 from openmem.testing.postgres import PostgresServer
 
 AT_ONCE = 64
@@ -195,7 +195,7 @@ async def _fill(everybody: Contest) -> None:
     note(f"contest: filling {1 + len(everybody.rivals)} stores with {len(asked):,} rows")
     for place in range(0, len(asked), _FILLED_AT_ONCE):
         some = asked[place : place + _FILLED_AT_ONCE]
-        rows = [{"content": text, "user_id": owner} for text, owner in some]
+        rows: list[MemoryItem] = [{"content": text, "user_id": owner} for text, owner in some]
         await everybody.awaited.add_many(rows, timeout=LONG)
         for rival in everybody.rivals:
             await rival.fill(some)
@@ -216,7 +216,7 @@ def _writer(number: int) -> str:
     return f"writer-{user(number)}"
 
 
-def _items(texts: Sequence[str]) -> list[dict[str, str]]:
+def _items(texts: Sequence[str]) -> list[MemoryItem]:
     return [{"content": text} for text in texts]
 
 

@@ -22,7 +22,7 @@ from benchmarks.postgres_goals import Share
 from benchmarks.postgres_stores import LONG
 from numpy.typing import NDArray
 
-from openmem import AsyncMemory
+from openmem import AsyncMemory, MemoryItem
 from openmem.sql.postgres.hnsw import Approximation, index_name, index_statement
 from openmem.sql.postgres.names import Names
 from openmem.testing.postgres import PostgresServer
@@ -186,7 +186,7 @@ async def _remember(
     count = len(batch)
     in_scope, tagged, ends = (random.random(count) < share for share in (0.5, 0.5, 0.5))
     since = random.integers(0, _DAYS, count)
-    rows = [
+    rows: list[MemoryItem] = [
         {
             "content": batch.texts[n],
             "scope": f"work/{n % 3}" if in_scope[n] else "home",

@@ -10,7 +10,7 @@ from benchmarks.corpus import Batch, Corpus, GivenVectors, GivenVectorsAsync
 from benchmarks.measure import note
 from benchmarks.postgres_bare import BareAsync, BareSync
 
-from openmem import AsyncMemory, Memory
+from openmem import AsyncMemory, Memory, MemoryItem
 from openmem.testing.postgres import PostgresServer, postgres_server
 
 USERS = 100
@@ -18,7 +18,7 @@ SCOPE = "a/b"
 LONG = 3_600.0
 _AT_ONCE = 10_000
 
-Items = list[dict[str, str]]
+Items = list[MemoryItem]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ async def fill(
         batch = corpus.batch(len(some) * per_user)
         vectors.give(batch.vectors)
         owners = [owner for owner in some for _ in range(per_user)]
-        rows = [{**item, "user_id": owner} for item, owner in zip(items(batch), owners, strict=True)]
+        rows: list[MemoryItem] = [{**item, "user_id": owner} for item, owner in zip(items(batch), owners, strict=True)]
         await memory.add_many(rows, timeout=LONG)
 
 

@@ -14,16 +14,16 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from openmem import AsyncMemory
+from openmem import AsyncMemory, MemoryItem
 
 T = TypeVar("T")
 
 TOPICS = ("billing", "shipping", "returns", "search", "login", "invoices", "reports")
 
 
-def notes(count: int) -> Iterator[dict[str, Any]]:
+def notes(count: int) -> Iterator[MemoryItem]:
     """Yield notes one by one. Put your own source here: a file, a query, a queue."""
     for number in range(count):
         topic = TOPICS[number % len(TOPICS)]
@@ -43,7 +43,7 @@ def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield chunk
 
 
-async def ingest(memory: AsyncMemory, items: Iterable[dict[str, Any]], user_id: str, chunk: int) -> int:
+async def ingest(memory: AsyncMemory, items: Iterable[MemoryItem], user_id: str, chunk: int) -> int:
     """Store the items chunk by chunk, each in one transaction, and return how many there were."""
     start, done = time.perf_counter(), 0
     for part in chunked(items, chunk):

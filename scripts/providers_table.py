@@ -57,7 +57,7 @@ _FLAGS: Final = {
 
 def table() -> str:
     """Return the table: a row for each verb, argument and flag, a column for each provider."""
-    columns = asyncio.run(_all())
+    columns = asyncio.run(capabilities_of_all())
     rows = [("", list(columns)), ("---", ["---"] * len(columns))]
     verbs = columns["sqlite"].all_verbs
     rows += [(_VERBS.get(verb, f"`{verb}`"), [_of(said, verb) for said in columns.values()]) for verb in verbs]
@@ -71,7 +71,9 @@ def filled(page: str) -> str:
     return _BLOCK.sub(lambda found: f"<!-- providers -->\n{table()}<!-- end -->", page)
 
 
-async def _all() -> dict[str, Capabilities]:
+async def capabilities_of_all() -> dict[str, Capabilities]:
+    """Return what each provider says of itself, without asking a service."""
+
     def unused(*args: object, **kwargs: object) -> None:
         raise AssertionError("capabilities ask nobody")
 

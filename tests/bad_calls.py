@@ -135,7 +135,7 @@ FIELDS: dict[str, list[Any]] = {
         "\ud800",
     ],
     "tags": ["tea", b"tea", 7, {"tea": 1}, [b"tea"], [True], ["ok", ""], ["\ud800"], ["x" * 201], ["t"] * 10_000],
-    "source": [[], {"app": ""}, {"app": 7}, {"ref": "x" * 2_001}, {"ref": "\0"}, {"type": 7}, {"colour": 1}],
+    "source": [[], {"app": ""}, {"app": 7}, {"ref": "x" * 2_001}, {"ref": "\0"}, {"type": 7}, {"tpye": 1}],
     "confidence": [True, "0.5", 1j, float("nan"), float("inf"), -1e-9, 1.0000001, 10**400, [0.5]],
     "valid_from": [NOON.replace(tzinfo=None), NOON.date(), 0, 1e9, "2026-01-01", "2026-01-01T12:00", "\ud800", BEYOND],
     "valid_to": [NOON.replace(tzinfo=None), NOON.date(), True, "soon", BEYOND],
@@ -174,12 +174,13 @@ CURSORS: list[Any] = [
 ]
 
 ARGUMENTS: dict[str, dict[str, list[Any]]] = {
-    "add": FIELDS,
+    "add": {**FIELDS, "extra": ["x-a", [1], {"scoope": "a"}, {"id": "mem_1"}, {"key": "k"}, {5: 1}]},
     "get": {"id": IDS},
     "update": {
         "id": IDS,
         **{name: FIELDS[name] for name in ("content", "scope", "tags", "confidence", "valid_to", "supersedes")},
         "if_version": [0, -1, True, 1.0, "1", 2**31],
+        "extra": ["x-a", [1], {"scoope": "a"}, {"id": "mem_1"}, {"key": "k"}, {5: 1}],
     },
     "delete": {"id": IDS, "user_id": FIELDS["user_id"]},
     "delete_all": {"user_id": FIELDS["user_id"], "scope": ["", "a*", "*/b", "a/*/b", "/*", "a//*", 7]},
@@ -239,7 +240,7 @@ RECORD_FIELDS: dict[str, list[Any]] = {
     "created_at": [None, "yesterday", "2026-01-01T12:00:00", 7],
     "updated_at": ["yesterday", "2026-01-01T12:00:00", 7],
     "version": [0, -1, "1", True, 1.5],
-    "colour": ["green"],
+    "scoope": ["green"],
 }
 
 
@@ -253,6 +254,8 @@ def bad_calls() -> Iterator[BadCall]:
     for name, values in EXTENSIONS.items():
         named = name if name == "x-kit" else "extension"
         yield from (BadCall("add", {name: value}, (named,)) for value in values)
+        if name != "id":  # which is the argument that names the memory
+            yield from (BadCall("update", {"id": AN_ID, name: value}, (named,)) for value in values)
     yield from _windows()
     yield from _items()
     yield from _lines()
@@ -279,7 +282,8 @@ def _items() -> Iterator[BadCall]:
         yield BadCall("add_many", {"items": [GOOD, item, GOOD]}, ("items[1]",))
     yield BadCall("add_many", {"items": [GOOD, {"user_id": USER}]}, ("items[1]", "content"))
     yield BadCall("add_many", {"items": [GOOD, {"content": "tea"}]}, ("items[1]", "user_id"))
-    yield BadCall("add_many", {"items": [GOOD, GOOD | {"colour": 1}]}, ("items[1]", "colour"))
+    yield BadCall("add_many", {"items": [GOOD, GOOD | {"scoope": 1}]}, ("items[1]", "scoope", "scope"))
+    yield BadCall("add_many", {"items": [GOOD, {"contnt": "tea", "user_id": USER}]}, ("items[1]", "contnt", "content"))
     odd = MemoryInput.model_construct(content="", user_id=USER)
     yield BadCall("add_many", {"items": [GOOD, odd]}, ("items[1]", "content"))
 

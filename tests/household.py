@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
-from openmem import Memory, MemoryRecord
+from openmem import Memory, MemoryItem, MemoryRecord
 
 USERS = ("ann", "björk", "c:d/e_%f", "日本-太郎")
 EACH = 250
@@ -96,7 +96,7 @@ def assert_searches(memory: Memory) -> None:
         assert {(result.memory.scope or "").split("/")[0] for result in scoped} == {"home"}
 
 
-def _item(user: str, number: int, each: int) -> dict[str, Any]:
+def _item(user: str, number: int, each: int) -> MemoryItem:
     chain = number - (each - 3 * CHAINS)
     if chain >= 0:
         return {"content": _home(user, number=chain, again=0), "valid_from": BEGAN, "scope": "home"}
@@ -119,10 +119,10 @@ def _item(user: str, number: int, each: int) -> dict[str, Any]:
         item |= {"key": f"key/{number} é", "tags": ["every tenth"]}
     if number % 11 == 0:
         item["x-app"] = {"deep": [1, 2.5, {"é": None, "t": True}], "n": number}
-    return item
+    return cast(MemoryItem, item)
 
 
-def _successor(user: str, old: MemoryRecord, again: int) -> dict[str, Any]:
+def _successor(user: str, old: MemoryRecord, again: int) -> MemoryItem:
     number = int(old.content.rpartition(" ")[2])
     content = _home(user, number=number, again=again)
     return {"content": content, "valid_from": MOVED, "supersedes": [old.id], "scope": "home"}

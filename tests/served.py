@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from openmem import AsyncMemory, AsyncServerStore
+from openmem import AsyncMemory, AsyncServerStore, ProviderName
 from openmem.server.app import create_app
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Host:
             store: The file in which the server keeps what it must remember itself.
             **options: Of the provider.
         """
-        memory = AsyncMemory(provider, url=url, embedder=embedder, **options)
+        memory = AsyncMemory(ProviderName(provider), url=url, embedder=embedder, **options)
         own = None if store is None else AsyncServerStore(f"sqlite:///{store}")
         return Served(self, create_app(memory, store=own), memory, own)
 

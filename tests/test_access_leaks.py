@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from openmem import Memory
+from openmem import Memory, ProviderName
 from openmem.registry import BUILT_IN
 from openmem.testing import HashEmbedder
 from tests._sync.outside_provider import SPEC
@@ -261,7 +261,7 @@ def stores(name: str, folder: Path, url: str) -> Iterator[list[Memory]]:
             options: dict[str, Any] = {"url": f"sqlite:///{folder / f'{number}.db'}"}
             if name == "postgres":
                 options = {"url": url, "schema": f"world{number}", "pool_max_size": 1}
-            opened.append(stack.enter_context(Memory(name, embedder=HashEmbedder(16), **options)))
+            opened.append(stack.enter_context(Memory(ProviderName(name), embedder=HashEmbedder(16), **options)))
         yield opened
 
 

@@ -12,7 +12,7 @@ import pytest
 
 SRC = Path(__file__).resolve().parent.parent / "src"
 
-WORDS = "types errors checks scopes access requests keys strict_json urls"
+WORDS = "arguments types errors checks scopes access requests keys strict_json urls"
 THINKING = (
     "analysis candidates columns confusables context copies cursors dates drafting embedding "
     "embedding_batches embedding_vectors http_content http_errors http_messages ids invisible moving "
@@ -35,6 +35,7 @@ ROOMS = {
 }
 HOMES = {
     "extras": "ground",  # how to install what is missing: also for those who miss everything else
+    "misspellings": "ground",  # what somebody meant: also for those who read names before the face does
     **dict.fromkeys(WORDS.split(), "words"),
     **dict.fromkeys(THINKING.split(), "thinking"),
     **dict.fromkeys(("paging", "versions"), "thinking"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from openmem import InvalidRequestError, Memory, UnsupportedProviderError
+from openmem import InvalidRequestError, Memory, ProviderName, UnsupportedProviderError
 from openmem.registry import BUILT_IN, ProviderSpec, find_spec, load_async_provider, load_provider
 
 _PACKAGE = """
@@ -51,19 +51,22 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_an_installed_provider_is_found_by_its_name() -> None:
-    with Memory("acme", colour="red") as memory:
+    with Memory(ProviderName("acme"), colour="red") as memory:
         assert memory.get("x").content == "red"
 
 
 def test_a_verb_that_a_provider_lacks_is_refused_under_its_name() -> None:
-    with Memory("acme", colour="red") as memory, pytest.raises(Exception, match="search is not supported") as caught:
+    with (
+        Memory(ProviderName("acme"), colour="red") as memory,
+        pytest.raises(Exception, match="search is not supported") as caught,
+    ):
         memory.search("x", "ann")
     assert (caught.value.code, caught.value.provider) == ("unsupported_capability", "acme")  # type: ignore[attr-defined]
 
 
 def test_an_option_that_a_provider_does_not_know_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match=r"no option 'shape'; it knows: colour"):
-        Memory("acme", shape="round")
+        Memory(ProviderName("acme"), shape="round")
 
 
 def test_a_provider_without_a_plain_form_says_so() -> None:

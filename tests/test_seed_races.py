@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from openmem import Memory, MemoryRecord, Seed
+from openmem import Memory, MemoryRecord, ProviderName, Seed
 
 PROGRAM = Path(__file__).parent / "programs" / "adds_with_seed.py"
 AT_ONCE = 6
@@ -26,7 +26,7 @@ def place(request: pytest.FixtureRequest, store_url: str) -> tuple[str, str]:
 @pytest.mark.parametrize("key", [None, "drink"])
 @pytest.mark.parametrize("existing", [False, True])
 def test_threads(place: tuple[str, str], key: str | None, existing: bool) -> None:
-    with Memory(place[0], url=place[1], embedder="none") as memory:
+    with Memory(ProviderName(place[0]), url=place[1], embedder="none") as memory:
         if existing:
             memory.add(content="likes milk", user_id="ann", key="drink")
         for number in range(5):
@@ -45,7 +45,7 @@ def test_threads(place: tuple[str, str], key: str | None, existing: bool) -> Non
 
 @pytest.mark.parametrize("existing", [False, True])
 def test_processes(place: tuple[str, str], existing: bool) -> None:
-    with Memory(place[0], url=place[1], embedder="none") as memory:
+    with Memory(ProviderName(place[0]), url=place[1], embedder="none") as memory:
         if existing:
             memory.add(content="likes milk", user_id="ann", key="drink")
         command = [sys.executable, str(PROGRAM), *place]

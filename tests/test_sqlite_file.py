@@ -252,7 +252,7 @@ def steps(one: Memory, other: Memory) -> Generator[Any, Any, None]:
     yield one.update(first.id, content="tea", tags=["drink"])
     yield other.update(first.id, tags=["tea"])
     yield other.add(content="oolong tea", user_id="ann", supersedes=[second.id])
-    yield one.update(second.id, content="superseded tea", valid_to="2020-01-01T00:00:00+00:00")  # type: ignore[arg-type]
+    yield one.update(second.id, content="superseded tea", valid_to="2020-01-01T00:00:00+00:00")
     one.delete(first.id)
     yield None
     yield other.add_many([{"content": f"tea {n}"} for n in range(3)], user_id="ann")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from openmem._sync.provider import Provider
     from openmem._sync.server_store import ServerStore
     from openmem.access import Access, Seed
+    from openmem.arguments import MemoryItem, ProviderName
     from openmem.embedding import Embedder, FastEmbed, OpenAIEmbedder
     from openmem.errors import (
         DeadlineExceededError,
@@ -95,6 +96,7 @@ _HOME_OF: dict[str, str] = {
     "Embedder": "openmem.embedding",
     "FastEmbed": "openmem.embedding",
     "OpenAIEmbedder": "openmem.embedding",
+    **dict.fromkeys(("MemoryItem", "ProviderName"), "openmem.arguments"),
     **dict.fromkeys(_ERRORS.split(), "openmem.errors"),
     **dict.fromkeys(_TYPES.split(), "openmem.types"),
 }
@@ -125,6 +127,7 @@ __all__ = [
     "KeyInfo",
     "Memory",
     "MemoryInput",
+    "MemoryItem",
     "MemoryPage",
     "MemoryRecord",
     "MemorySource",
@@ -135,6 +138,7 @@ __all__ = [
     "OpenAIEmbedder",
     "Provider",
     "ProviderError",
+    "ProviderName",
     "ProviderSpec",
     "ProviderUnavailableError",
     "RateLimitedError",

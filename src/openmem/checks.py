@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from numbers import Real
 from typing import TypeVar
 
 from openmem.errors import InvalidRequestError
+from openmem.misspellings import closest, did_you_mean
 from openmem.types import UTC
 
 K = TypeVar("K")
@@ -116,6 +117,13 @@ def check_instance(value: object, kind: type[K], name: str) -> K | None:
     return value
 
 
+def check_extra(value: object) -> Mapping[str, object] | None:
+    """Return the caller's own fields of a memory as they were given, or `None`."""
+    if value is not None and not isinstance(value, Mapping):
+        raise InvalidRequestError(f"extra must be a mapping, not {type(value).__name__}")
+    return value
+
+
 def check_number(value: object, name: str) -> float:
     """Return a finite number as a `float`; a `bool` is no number."""
     if type(value) is not float:
@@ -190,7 +198,8 @@ def check_choice(value: object, choices: Iterable[str], name: str) -> str:
     """Return one of the `choices`."""
     allowed = tuple(choices)
     if not isinstance(value, str) or value not in allowed:
-        raise InvalidRequestError(f"{name} must be one of {', '.join(allowed)}")
+        meant = did_you_mean(closest(value, allowed)) if isinstance(value, str) else ""
+        raise InvalidRequestError(f"{name} must be one of {', '.join(allowed)}{meant}")
     return str.__str__(value)
 
 

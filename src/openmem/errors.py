@@ -132,8 +132,8 @@ class NotFoundError(OMPError):
     code, type, http_status = "not_found", "not_found", 404
 
 
-class InvalidRequestError(OMPError):
-    """An argument breaks the contract. Raised before the backend is touched."""
+class InvalidRequestError(OMPError, ValueError):
+    """An argument breaks the contract. Raised before the backend is touched. It is a `ValueError`, too."""
 
     code, type, http_status = "invalid_request", "invalid", 400
 

@@ -63,7 +63,8 @@ def native_capabilities(provider: str, model: str | None) -> Capabilities:
 
 
 def changed_draft(record: MemoryRecord, changes: Mapping[str, Any]) -> Draft:
-    """Return the draft of a stored record with some fields changed."""
+    """Return the draft of a stored record with some fields changed, those of its extensions one by one."""
+    extensions = {**(record.model_extra or {}), **changes.get("extensions", {})}
     fields: dict[str, Any] = {
         "content": record.content,
         "scope": record.scope,
@@ -71,13 +72,16 @@ def changed_draft(record: MemoryRecord, changes: Mapping[str, Any]) -> Draft:
         "confidence": record.confidence,
         "valid_to": record.valid_to,
         "supersedes": _frozen(record.supersedes),
-    } | dict(changes)
+        "extensions": extensions,
+    } | {name: value for name, value in changes.items() if name != "extensions"}
+    cleared = [name for name, value in changes.get("extensions", {}).items() if value is None]
+    for name in cleared:
+        extensions.pop(name)
     return Draft(
         user_id=record.user_id,
         source=record.source.model_dump(exclude_none=True) if record.source else None,
         valid_from=record.valid_from,
         key=record.key,
-        extensions=record.model_extra or {},
         **fields,
     )
 

@@ -39,15 +39,14 @@ def header_line(now: datetime, provider: str, user_id: str | None) -> str:
 
 
 def record_line(record: MemoryRecord) -> str:
-    """Return the line of one memory: every field that has a value, and every `x-…` field."""
+    """Return the line of one memory: every field that has a value, and every field of the caller's own."""
     return memory_line(memory_of(record))
 
 
 def memory_of(record: MemoryRecord) -> dict[str, Any]:
     """Return what the line of a memory holds of it."""
     fields = record.model_dump(mode="json", include=set(_FIELDS), exclude_none=True)
-    extensions = {name: value for name, value in (record.model_extra or {}).items() if name.startswith("x-")}
-    return fields | extensions
+    return fields | (record.model_extra or {})
 
 
 def read_memory(text: str) -> dict[str, Any] | None:
@@ -126,7 +125,7 @@ def _draft_of(line: Mapping[str, Any]) -> Draft:
             raise InvalidRequestError(f"memory.{name} is missing")
     draft = make_draft(
         **{name: record.get(name) for name in _CALLERS},
-        extensions={name: record[name] for name in record.keys() - _FIELDS},
+        members={name: value for name, value in record.items() if name not in _FIELDS},
     )
     return replace(
         draft,

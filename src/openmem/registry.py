@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from openmem.errors import InvalidRequestError, UnsupportedProviderError
 from openmem.extras import pip_install, requirement
+from openmem.misspellings import closest
 from openmem.urls import is_url
 
 ENTRY_POINT_GROUP: Final = "openmem.providers"
@@ -86,10 +87,13 @@ def find_spec(name: str) -> ProviderSpec:
         if isinstance(found, ProviderSpec):
             return found
         raise UnsupportedProviderError(f"provider {name!r}: its entry point is no ProviderSpec", provider=name)
+    installed = ", ".join(_names())
     if is_url(name) or "/" in name or "." in name or "=" in name or "@" in name:
         # It may hold a password, so neither the message nor the error's own fields show it.
-        raise UnsupportedProviderError(f"there is no such provider; for a place give url=…; installed are: {_names()}")
-    raise UnsupportedProviderError(f"there is no provider {name!r}; installed are: {_names()}", provider=name)
+        raise UnsupportedProviderError(f"there is no such provider; for a place give url=…; installed are: {installed}")
+    message = f"there is no provider {name!r}; installed are: {installed}"
+    meant = closest(name, _names())
+    raise UnsupportedProviderError(message if meant is None else f"{message}; did you mean {meant!r}?", provider=name)
 
 
 def load_async_provider(name: str) -> Any:
@@ -119,6 +123,5 @@ def _load(spec: ProviderSpec, reference: str) -> Any:
         ) from error
 
 
-def _names() -> str:
-    names = {*BUILT_IN, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))}
-    return ", ".join(sorted(names))
+def _names() -> list[str]:
+    return sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))})

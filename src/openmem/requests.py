@@ -35,7 +35,10 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An update: only the fields in `fields` change, and a `None` there clears the field."""
+    """An update: only the fields in `fields` change, and a `None` there clears the field.
+
+    What it holds under `extensions` are new values of single extension fields, `None` again to clear one.
+    """
 
     fields: Mapping[str, Any]
     if_version: int | None = None

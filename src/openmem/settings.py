@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote
 
 from openmem.errors import InvalidRequestError
+from openmem.misspellings import closest, did_you_mean, shown
 from openmem.urls import check_path, is_url, parse_url
 
 _SCHEMES: Final = {
@@ -22,6 +24,21 @@ _SCHEMES: Final = {
 _KEY_OF: Final = {"mem0": "MEM0_API_KEY", "supermemory": "SUPERMEMORY_API_KEY", "letta": "LETTA_API_KEY"}
 
 _PLACE_OF: Final = {"postgres": "OMP_POSTGRES_URL", "sqlite": "OMP_DB_PATH"}
+_ARGUMENTS: Final = ("provider", "url", "base_url", "api_key", "embedder", "app", "timeout")
+# What others call these arguments, or who comes from another library would.
+_MEANT: Final = {
+    **dict.fromkeys(("path", "file", "filename", "db", "db_path", "database", "dsn", "uri", "store"), "url"),
+    **dict.fromkeys(("connection_string", "conninfo", "database_url", "postgres_url"), "url"),
+    **dict.fromkeys(("host", "endpoint", "server", "server_url", "api_base", "baseurl"), "base_url"),
+    **dict.fromkeys(("key", "token", "apikey", "secret"), "api_key"),
+    **dict.fromkeys(("model", "embedding_model", "embeddings", "embedding_function", "use_openai"), "embedder"),
+    **dict.fromkeys(("app_id", "app_name", "application", "client_name"), "app"),
+    **dict.fromkeys(("backend", "vector_store", "kind"), "provider"),
+    "executor_max_workers": "workers",
+}
+_ADDRESS_OF: Final = {"passthrough": "OMP_PASSTHROUGH_BASE_URL", "supermemory": "SUPERMEMORY_BASE_URL"}
+MAX_INGEST: Final = 600
+"""Most seconds that `OMP_INGEST_TIMEOUT` may say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +46,8 @@ class Settings:
     """What a provider is built from. `options` are the arguments that only the provider knows.
 
     `remote_key` is the key for an OMP server: the one that was given, but none that the environment holds for
-    another service.
+    another service. `ingest_timeout` is how many seconds `wait_for_ingest` waits, if the environment says so, and
+    `ingest_block` whether an `add` waits as well.
     """
 
     provider: str
@@ -39,6 +57,8 @@ class Settings:
     embedder: Any = None
     options: Mapping[str, Any] = field(default_factory=dict)
     remote_key: str | None = field(default=None, repr=False)
+    ingest_timeout: float | None = None
+    ingest_block: bool = False
 
     @property
     def entrance(self) -> str:
@@ -58,7 +78,7 @@ def resolve_settings(
     """Choose the provider; the first of these that is given wins.
 
     `provider=`, the scheme of `url=`, `base_url=`, `OMP_PROVIDER`, `OMP_URL`, `OMP_POSTGRES_URL`, `OMP_DB_PATH`,
-    `OMP_BASE_URL`, else `sqlite` on its default file.
+    `OMP_BASE_URL`, `OMP_PASSTHROUGH_BASE_URL`, else `sqlite` on its default file.
 
     Raises:
         InvalidRequestError: An argument is no string, is blank, or a URL has an unknown scheme; or a place is given
@@ -87,6 +107,8 @@ def resolve_settings(
         embedder=embedder if embedder is not None else (environ.get("OMP_EMBEDDER") or None),
         options=dict(options),
         remote_key=api_key or environ.get("OMP_API_KEY") or None,
+        ingest_timeout=_ingest_timeout(environ.get("OMP_INGEST_TIMEOUT")),
+        ingest_block=environ.get("OMP_INGEST_BLOCK") == "1",
     )
 
 
@@ -136,10 +158,9 @@ def check_options(provider: str, options: Mapping[str, Any], known: frozenset[st
     """
     for name in options:
         if name not in known:
-            raise InvalidRequestError(
-                f"provider {provider!r} has no option {name!r}; it knows: {', '.join(sorted(known)) or 'none'}",
-                provider=provider,
-            )
+            meant = _MEANT.get(name.casefold().replace("-", "_")) or closest(name, [*_ARGUMENTS, *sorted(known)])
+            there = f"; it knows: {', '.join(sorted(known)) or 'none'}" if meant is None else did_you_mean(f"{meant}=")
+            raise InvalidRequestError(f"provider {provider!r} has no option {shown(name)}{there}", provider=provider)
 
 
 def _check_text(name: str, value: object) -> None:
@@ -154,7 +175,19 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[str | None, str | Non
     for variable, implied in (("OMP_URL", None), ("OMP_POSTGRES_URL", "postgres"), ("OMP_DB_PATH", "sqlite")):
         if environ.get(variable):
             return implied, environ[variable], None
-    return None, None, environ.get("OMP_BASE_URL") or None
+    return None, None, environ.get("OMP_BASE_URL") or environ.get("OMP_PASSTHROUGH_BASE_URL") or None
+
+
+def _ingest_timeout(text: str | None) -> float | None:
+    if not text:
+        return None
+    seconds = int(text) if re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) else 0
+    if 0 < seconds <= MAX_INGEST:
+        return float(seconds)
+    # The protocol's first client goes on, too: an address may be shared with programs that read it in another way.
+    message = f"OMP_INGEST_TIMEOUT must be a whole number of seconds from 1 to {MAX_INGEST}; it is ignored"
+    warnings.warn(message, stacklevel=4)
+    return None
 
 
 def _place_of(name: str, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
@@ -164,7 +197,7 @@ def _place_of(name: str, environ: Mapping[str, str]) -> tuple[str | None, str | 
     own = _PLACE_OF.get(name)
     if own is not None:
         return environ.get(own) or None, None
-    return None, environ.get("OMP_BASE_URL") or None
+    return None, environ.get("OMP_BASE_URL") or environ.get(_ADDRESS_OF.get(name, "")) or None
 
 
 def _web_address(url: str) -> str:

@@ -6,11 +6,11 @@ versions survive a round trip. All times are timezone-aware and normalised to UT
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC as UTC
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any, Final, Literal, TypeGuard, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeGuard, get_args, overload
 
 from pydantic import (
     AfterValidator,
@@ -33,11 +33,14 @@ SearchMode = Literal["hybrid", "vector", "keyword"]
 SearchPurpose = Literal["search", "context"]
 ImportConflict = Literal["skip", "overwrite", "duplicate"]
 TransferConflict = Literal["skip", "overwrite"]
+ErrorType = Literal["auth", "not_found", "invalid", "rate_limited", "provider_error"]
 TransferStage = Literal["survey", "copy", "verify"]
 TokenCounter = Callable[[str], int]
 """What counts the tokens of a text in the way of a model."""
 
 PROTOCOL_VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
+SHOWN_CHARACTERS: Final = 200
+SHOWN_ITEMS: Final = 5
 OWN_MEMBER: Final = "x-openmem"
 """The member under which what is openmem's own stands in objects of the protocol."""
 
@@ -57,6 +60,25 @@ class Unset(Enum):
 UNSET: Final = Unset.UNSET
 
 
+class _Brief:
+    """A value whose `repr` is cut short."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def _brief(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > SHOWN_CHARACTERS:
+        return _Brief(f"{value[:SHOWN_CHARACTERS]!r}… ({len(value):,} characters)")
+    if isinstance(value, list) and len(value) > SHOWN_ITEMS:
+        shown = ", ".join(repr(item) for item in value[:SHOWN_ITEMS])
+        return _Brief(f"[{shown}, … ({len(value):,} in all)]")
+    return value
+
+
 def _is_list(value: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
     return isinstance(value, list | tuple)
 
@@ -73,7 +95,10 @@ Confidence = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
 class OMPModel(BaseModel):
-    """Base of every model: unknown fields are kept, aliases and names are both accepted."""
+    """Base of every model: unknown fields are kept, aliases and names are both accepted.
+
+    What `repr` shows is what is set, and not too much of it.
+    """
 
     model_config = ConfigDict(extra="allow", populate_by_name=True)
 
@@ -86,6 +111,22 @@ class OMPModel(BaseModel):
             fields.update((name, None) for name, value in extra.items() if value is None)
         return fields
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Yield the fields that have a value, long texts and lists cut short."""
+        for name, value in super().__repr_args__():
+            if value is not None:
+                yield name, _brief(value)
+
+
+def _field_names(model: OMPModel) -> list[str]:
+    return [*type(model).model_fields, *(model.model_extra or ())]
+
+
+def _field(model: OMPModel, name: str) -> Any:
+    if name not in _field_names(model):
+        raise KeyError(name)
+    return getattr(model, name)
+
 
 class MemorySource(OMPModel):
     """Where a memory came from: the app, how it was made, and an opaque pointer back."""
@@ -95,8 +136,8 @@ class MemorySource(OMPModel):
     ref: str | None = None
 
 
-class Memory(OMPModel):
-    """One stored memory. Exported as `MemoryRecord`, because `openmem.Memory` is the client."""
+class MemoryRecord(OMPModel):
+    """One stored memory. In `openmem.types` it is called `Memory`, too, as in the protocol."""
 
     id: str
     content: str
@@ -115,14 +156,11 @@ class Memory(OMPModel):
     version: int = 1
     key: str | None = None
 
-    def __repr_name__(self) -> str:
-        return "MemoryRecord"
+
+Memory: TypeAlias = MemoryRecord
 
 
-MemoryRecord = Memory
-
-
-def stored_record(fields: dict[str, Any], extensions: Mapping[str, Any] | None) -> Memory:
+def stored_record(fields: dict[str, Any], extensions: Mapping[str, Any] | None) -> MemoryRecord:
     """Return a record of values that were checked when they were stored.
 
     It equals what `model_construct` returns and takes a fifth of the time, which a search for ten records notices.
@@ -132,7 +170,7 @@ def stored_record(fields: dict[str, Any], extensions: Mapping[str, Any] | None) 
         extensions: The `x-…` fields.
     """
     fields["status"] = None
-    record = _new(Memory)
+    record = _new(MemoryRecord)
     _set(record, "__dict__", fields)
     _set(record, "__pydantic_fields_set__", set(fields))
     _set(record, "__pydantic_extra__", dict(extensions) if extensions else {})
@@ -167,21 +205,47 @@ class MemoryUpdate(OMPModel):
 
 
 class MemoryPage(OMPModel):
-    """A page of memories; `next_cursor` is `None` on the last one."""
+    """A page of memories; `next_cursor` is `None` on the last one.
 
-    items: list[Memory]
+    It is used like the list of its `items`: a loop, `len`, an index, a slice. It is false if it holds none, which says
+    nothing about the pages after it. `dict(page)` holds the fields, as of every model.
+    """
+
+    items: list[MemoryRecord]
     next_cursor: str | None = None
+
+    def __iter__(self) -> Iterator[MemoryRecord]:  # type: ignore[override]
+        """Return an iterator over the memories."""
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        """Return how many memories are on this page."""
+        return len(self.items)
+
+    @overload
+    def __getitem__(self, index: int) -> MemoryRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[MemoryRecord]: ...
+    @overload
+    def __getitem__(self, index: str) -> Any: ...
+    def __getitem__(self, index: int | slice | str) -> Any:
+        """Return a memory, some of them, or for `dict` the field of a name."""
+        return _field(self, index) if isinstance(index, str) else self.items[index]
+
+    def keys(self) -> list[str]:
+        """Return the names of the fields, for `dict`."""
+        return _field_names(self)
 
 
 class SearchResult(OMPModel):
     """A memory that matched, with its score in [0, 1]. `explain` is filled in on request."""
 
-    memory: Memory
+    memory: MemoryRecord
     score: float
     explain: dict[str, Any] | None = None
 
 
-def search_result(memory: Memory, score: float, explain: dict[str, Any] | None) -> SearchResult:
+def search_result(memory: MemoryRecord, score: float, explain: dict[str, Any] | None) -> SearchResult:
     """Return a result whose values need no check; see `stored_record`."""
     result = _new(SearchResult)
     _set(result, "__dict__", {"memory": memory, "score": score, "explain": explain})
@@ -303,10 +367,35 @@ class ErasureReceipt(OMPModel):
 
 
 class ExportPage(OMPModel):
-    """A page of an export: lines of JSON, and the cursor of the next page or `None`."""
+    """A page of an export: lines of JSON, and the cursor of the next page or `None`.
+
+    It is used like the list of its `lines`, as a `MemoryPage` is like that of its items.
+    """
 
     lines: list[str]
     next_cursor: str | None = None
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+        """Return an iterator over the lines."""
+        return iter(self.lines)
+
+    def __len__(self) -> int:
+        """Return how many lines are on this page."""
+        return len(self.lines)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    @overload
+    def __getitem__(self, index: str) -> Any: ...
+    def __getitem__(self, index: int | slice | str) -> Any:
+        """Return a line, some of them, or for `dict` the field of a name."""
+        return _field(self, index) if isinstance(index, str) else self.lines[index]
+
+    def keys(self) -> list[str]:
+        """Return the names of the fields, for `dict`."""
+        return _field_names(self)
 
 
 class ImportReport(OMPModel):
@@ -387,3 +476,20 @@ class Health(OMPModel):
     provider: str
     latency_ms: float | None = None
     detail: dict[str, Any] = Field(default_factory=dict)
+
+
+class ErrorDetail(OMPModel):
+    """What went wrong: a code for programs, a message for people, and the category of the code."""
+
+    code: str
+    message: str
+    type: ErrorType
+    provider: str | None = None
+    request_id: str | None = None
+    details: dict[str, Any] | None = None
+
+
+class Error(OMPModel):
+    """The body of every reply of an OMP server with a status of 400 and above; see `OMPError.from_response_dict`."""
+
+    error: ErrorDetail

@@ -65,7 +65,8 @@ def update(id: str, user_id: str | None, change: Change) -> HttpRequest:
     headers = {**_JSON, **_owner(user_id)}
     if change.if_version is not None:
         headers["If-Match"] = f'"{change.if_version}"'
-    body = json_body({name: _plain(value) for name, value in change.fields.items()})
+    fields = {name: _plain(value) for name, value in change.fields.items() if name != "extensions"}
+    body = json_body({**fields, **change.fields.get("extensions", {})})
     return HttpRequest("PATCH", _place(id), headers=headers, body=body)
 
 

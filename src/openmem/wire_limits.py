@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from openmem.misspellings import shown
 from openmem.requests import Change, Draft, SearchQuery, View
 from openmem.types import Capabilities
 
@@ -31,6 +32,10 @@ def lacks_of_drafts(said: Capabilities, drafts: Iterable[Draft]) -> str | None:
         }
         if lacking := _first(said, (name for name, value in given.items() if value is not None)):
             return lacking
+        if draft.extensions and is_plain(said):  # it drops what is not named x-…
+            lost = next((name for name in draft.extensions if not name.startswith("x-")), None)
+            if lost is not None:
+                return f"the field {shown(lost)}"
     return None
 
 
@@ -39,6 +44,8 @@ def lacks_of_change(said: Capabilities, change: Change) -> str | None:
     names = [name for name, value in change.fields.items() if value is not None]
     if is_plain(said) and len(names) < len(change.fields):
         return "clearing a field"
+    if is_plain(said) and "extensions" in change.fields:
+        return "changing an extension field"
     return _first(said, names + (["if_version"] if change.if_version is not None else []))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncMemory
+from openmem import AsyncMemory, ProviderName
 from tests._async.hostile_clients import CAPABILITIES, KEY
 from tests.hostile_peer import Exchange, Script, ok
 
@@ -258,7 +258,7 @@ def _listed(memory: AsyncMemory) -> Any:
     return memory.list("ann", include_superseded=True, include_expired=True)
 
 
-TEA: dict[str, Any] = {"content": "prefers tea", "user_id": "ann"}
+TEA: Any = {"content": "prefers tea", "user_id": "ann"}
 CASES = [
     _omp("add", "POST /memories", RECORD, lambda memory: memory.add(**TEA), 201),
     _omp("add_many", "POST /memories/batch", {"items": [RECORD, RECORD]}, lambda memory: memory.add_many([TEA, TEA])),
@@ -313,7 +313,7 @@ ALL = pytest.mark.parametrize("case", [_param(case) for case in CASES])
 def connect(case: Case, url: str) -> AsyncMemory:
     """Return a memory of the service of a case at an address."""
     if case.provider != "passthrough":
-        return AsyncMemory(case.provider, base_url=url, api_key=KEY, timeout=15)
+        return AsyncMemory(ProviderName(case.provider), base_url=url, api_key=KEY, timeout=15)
     options: dict[str, Any] = {} if "capabilities" in case.name else {"capabilities": CAPABILITIES}
     return AsyncMemory("passthrough", base_url=url, api_key=KEY, timeout=15, **options)
 

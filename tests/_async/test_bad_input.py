@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncMemory
+from openmem import AsyncMemory, MemoryItem
 from openmem.errors import InvalidRequestError
 from openmem.testing import HashEmbedder
 from tests.bad_calls import AN_ID, EXPORT, PAGE, USER, BadCall, bad_calls
@@ -31,9 +31,11 @@ async def witness(store_url: str) -> AsyncIterator[AsyncMemory]:
 @pytest.fixture
 async def stand_ins(memory: AsyncMemory) -> dict[str, str]:
     """An id and two cursors of a store with a few memories."""
-    items = [{"content": f"tea number {number}", "tags": ["tea"], "scope": "drinks"} for number in range(4)]
+    items: list[MemoryItem] = [
+        {"content": f"tea number {number}", "tags": ["tea"], "scope": "drinks"} for number in range(4)
+    ]
     await memory.add_many(items, user_id=USER)
-    record = await memory.add(content="likes tea", user_id=USER, key="k", valid_from="2024-01-01T00:00:00+00:00")  # type: ignore[arg-type]
+    record = await memory.add(content="likes tea", user_id=USER, key="k", valid_from="2024-01-01T00:00:00+00:00")
     page, export = await memory.list(USER, limit=2), await memory.export(USER, limit=2)
     assert page.next_cursor
     assert export.next_cursor
@@ -78,7 +80,7 @@ async def test_bad_value_is_refused_by_name_and_changes_nothing(
 
 
 async def test_bad_item_is_named_by_number_too(memory: AsyncMemory, witness: AsyncMemory) -> None:
-    items = [{"content": f"tea {number}"} for number in range(700)]
+    items: list[MemoryItem] = [{"content": f"tea {number}"} for number in range(700)]
     items[650] = {"content": ""}
     with pytest.raises(InvalidRequestError, match=r"^items\[650\]: content must not be blank$") as caught:
         await memory.add_many(items, user_id=USER)

@@ -16,6 +16,7 @@ from openmem import (
     NotFoundError,
     OMPError,
     ProviderError,
+    ProviderName,
     UnsupportedCapabilityError,
     UnsupportedProviderError,
 )
@@ -125,7 +126,7 @@ def test_address_and_environment_choose_the_provider(
 
 def test_unknown_provider_is_refused_and_the_known_ones_are_named() -> None:
     with pytest.raises(UnsupportedProviderError, match=r"there is no provider 'sqlight'; installed are: .*sqlite"):
-        AsyncMemory("sqlight")
+        AsyncMemory(ProviderName("sqlight"))
 
 
 @pytest.mark.parametrize(

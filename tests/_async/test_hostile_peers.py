@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from openmem import DeadlineExceededError, InvalidRequestError, OMPError, ProviderError
+from openmem import DeadlineExceededError, InvalidRequestError, MemoryItem, OMPError, ProviderError
 from tests._async.hostile_clients import ALL, KEY, Client, passthrough
 from tests.hostile_peer import TICK, Exchange, HostilePeer, Script, ok
 
@@ -116,7 +116,7 @@ async def test_host_that_takes_no_connection_is_left_at_the_deadline(client: Cli
 
 async def test_body_that_is_never_read_is_left_at_the_deadline() -> None:
     with HostilePeer(lambda exchange: exchange.wait(), reads=False) as peer:
-        items = [{"content": "tea " * 20_000, "user_id": "ann"}] * 200
+        items: list[MemoryItem] = [{"content": "tea " * 20_000, "user_id": "ann"}] * 200
         async with passthrough(peer.url, timeout=TIMEOUT) as memory:
             with pytest.raises(DeadlineExceededError):
                 await memory.add_many(items)

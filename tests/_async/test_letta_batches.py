@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncMemory, ProviderError
+from openmem import AsyncMemory, MemoryItem, ProviderError
 from openmem._io.letta_archives import name_of
 from tests.vendor.letta import KEY, NEEDED, LettaService
 
@@ -38,7 +38,7 @@ async def memory(service: LettaService) -> AsyncIterator[AsyncMemory]:
     assert (service.broken, service.agents) == ([], {})
 
 
-def facts(count: int) -> list[dict[str, Any]]:
+def facts(count: int) -> list[MemoryItem]:
     return [{"content": f"fact {number}", "tags": [f"t{number}"]} for number in range(count)]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncMemory, NotFoundError
+from openmem import AsyncMemory, MemoryItem, NotFoundError
 from openmem._io.letta_archives import name_of
 from tests.vendor.letta import NEEDED
 
@@ -54,7 +54,7 @@ async def test_memory_lives_in_the_server_and_leaves_it(memory: AsyncMemory, use
 
 
 async def test_new_process_finds_the_archive_and_all_that_is_in_it(memory: AsyncMemory, user_id: str) -> None:
-    items = [{"content": f"fact {number}", "tags": [f"n{number % 7}"]} for number in range(130)]
+    items: list[MemoryItem] = [{"content": f"fact {number}", "tags": [f"n{number % 7}"]} for number in range(130)]
     await memory.add_many(items, user_id=user_id)
     async with AsyncMemory("letta", base_url=URL, timeout=240) as other:
         page = await other.list(user_id, limit=500)

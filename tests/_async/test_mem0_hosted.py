@@ -12,6 +12,7 @@ from openmem import (
     DeadlineExceededError,
     IngestionTimeoutError,
     InvalidRequestError,
+    MemoryItem,
     NotFoundError,
     OMPError,
     ProviderError,
@@ -221,7 +222,7 @@ async def test_list_reads_every_page_of_the_service(memory: AsyncMemory, service
 
 async def test_search_goes_on_until_the_limit_is_full(memory: AsyncMemory, service: Mem0Service) -> None:
     await memory.add_many([{"content": "green tea", "tags": ["other"]} for _ in range(120)], user_id="ann")
-    wanted = [{"content": f"tea among words {n}", "tags": ["wanted"]} for n in range(5)]
+    wanted: list[MemoryItem] = [{"content": f"tea among words {n}", "tags": ["wanted"]} for n in range(5)]
     await memory.add_many(wanted, user_id="ann")
     results = await memory.search("green tea", "ann", tags=["wanted"], limit=4)
     assert [result.memory.tags for result in results] == [["wanted"]] * 4
@@ -242,7 +243,7 @@ async def test_batch_that_fails_is_taken_back(memory: AsyncMemory, service: Mem0
     await memory.add(content="was there", user_id="ann", key="k")
     before = {id_: dict(kept) for id_, kept in service.memories.items()}
     service.unpaid = "three"
-    items = [{"content": "one"}, {"content": "now here", "key": "k"}, {"content": "three"}]
+    items: list[MemoryItem] = [{"content": "one"}, {"content": "now here", "key": "k"}, {"content": "three"}]
     with pytest.raises(ProviderError) as caught:
         await memory.add_many(items, user_id="ann")
     assert caught.value.details is not None

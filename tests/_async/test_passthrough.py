@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncMemory
+from openmem import AsyncMemory, ProviderName
 from openmem.errors import (
     DeadlineExceededError,
     IdempotencyConflictError,
@@ -92,7 +92,7 @@ async def test_key_follows_only_where_the_user_said_that_an_omp_server_is(stub: 
     stub.asked.clear()
     stub.answers.append(problem(401, "unauthorized", "auth"))
     with pytest.raises(UnsupportedProviderError):
-        async with AsyncMemory("acme", base_url=stub.url, api_key=KEY):
+        async with AsyncMemory(ProviderName("acme"), base_url=stub.url, api_key=KEY):
             pass
     assert [asked.headers.get("authorization") for asked in stub.asked] == [None]
 
@@ -326,7 +326,7 @@ async def test_nothing_at_the_address_is_told_plainly() -> None:
 
 @pytest.mark.parametrize("provider", ["letta", "sqlite", "postgres", "no-such-provider"])
 async def test_omp_server_at_the_address_is_used_whatever_was_named(stub: OmpStub, provider: str) -> None:
-    async with AsyncMemory(provider, base_url=stub.url, api_key=KEY) as memory:
+    async with AsyncMemory(ProviderName(provider), base_url=stub.url, api_key=KEY) as memory:
         assert (await memory.get("mem_1")).content == "prefers tea"
 
 
@@ -337,7 +337,7 @@ async def test_named_provider_is_asked_where_no_omp_server_is(
     stub.capabilities = None
     stub.rule = lambda asked: Answer(404)
     with pytest.raises(expected):
-        async with AsyncMemory(provider, base_url=stub.url):
+        async with AsyncMemory(ProviderName(provider), base_url=stub.url):
             pass
 
 
@@ -449,3 +449,35 @@ async def test_deadline_ends_a_call_that_gets_no_answer(memory: AsyncMemory, stu
         await memory.get("mem_1", timeout=0.2)
     assert stub.left.wait(5)
     assert (await memory.get("mem_1")).id == "mem_1"
+
+
+async def test_waiting_for_a_memory_that_an_old_server_gives_to_anybody_is_not_found(stub: OmpStub) -> None:
+    """Servers of the first edition look at no owner; the memory is missing all the same."""
+    stub.capabilities = FIRST_EDITION
+    async with AsyncMemory(base_url=stub.url) as memory:
+        stub.answers.append(answer({**RECORD, "status": "done"}))
+        await memory.wait_for_ingest(["mem_1"], "ann")
+        stub.answers.append(answer({**RECORD, "user_id": "bob", "status": "done"}))
+        with pytest.raises(NotFoundError):
+            await memory.wait_for_ingest(["mem_1"], "ann")
+
+
+async def test_fields_that_an_old_server_would_drop_are_refused(stub: OmpStub) -> None:
+    stub.capabilities = FIRST_EDITION
+    named: dict[str, Any] = {"x-a": 1}
+    async with AsyncMemory(base_url=stub.url) as memory:
+        with pytest.raises(UnsupportedCapabilityError):
+            await memory.add("tea", user_id="ann", extra={"later": 1})
+        with pytest.raises(UnsupportedCapabilityError):
+            await memory.update("mem_1", user_id="ann", **named)
+        stub.answers.append(answer(RECORD, 201))
+        await memory.add("prefers tea", user_id="ann", **named)
+        assert stub.verbs[-1].json["x-a"] == 1
+
+
+async def test_fields_of_the_callers_own_travel_as_members(memory: AsyncMemory, stub: OmpStub) -> None:
+    stub.answers.extend([answer(RECORD, 201), answer(RECORD)])
+    await memory.add("prefers tea", user_id="ann", extra={"later": {"a": 1}}, source={"app": "n", "uri": "u"})
+    assert (stub.verbs[-1].json["later"], stub.verbs[-1].json["source"]) == ({"a": 1}, {"app": "n", "uri": "u"})
+    await memory.update("mem_1", user_id="ann", tags=None, extra={"later": None, "x-b": 2})
+    assert stub.verbs[-1].json == {"tags": None, "later": None, "x-b": 2}

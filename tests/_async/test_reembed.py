@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncMemory, InvalidRequestError, MemoryRecord, ProviderError
+from openmem import AsyncMemory, InvalidRequestError, MemoryItem, MemoryRecord, ProviderError
 from openmem.testing import HashEmbedder
 from tests.outsider import change_from_outside
 
@@ -48,7 +48,9 @@ def fail_after(count: int) -> Callable[[int], None]:
 async def fill(url: str, count: int = COUNT) -> list[MemoryRecord]:
     """Fill a store with the model "old"."""
     async with AsyncMemory(url=url, embedder=HashEmbedder(model="old")) as memory:
-        items = [{"content": f"note word{number}", "user_id": f"user{number % 3}"} for number in range(count)]
+        items: list[MemoryItem] = [
+            {"content": f"note word{number}", "user_id": f"user{number % 3}"} for number in range(count)
+        ]
         return await memory.add_many(items)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from openmem import Access, AsyncMemory, InvalidRequestError, ProviderError, Seed, parse_grant
+from openmem import Access, AsyncMemory, InvalidRequestError, MemoryItem, ProviderError, Seed, parse_grant
 from openmem._io.concurrency import async_gather
 from openmem.testing import HashEmbedder
 
@@ -48,7 +48,9 @@ async def test_another_seed_is_another_memory(memory: AsyncMemory) -> None:
 
 
 async def test_batch_of_several_users_is_repeatable(memory: AsyncMemory) -> None:
-    items = [{"content": f"note {number}", "user_id": ("ann", "bob")[number % 2]} for number in range(7)]
+    items: list[MemoryItem] = [
+        {"content": f"note {number}", "user_id": ("ann", "bob")[number % 2]} for number in range(7)
+    ]
     answers = [await memory.acting(seed=SEED).add_many(items) for _ in range(3)]
     assert answers[0] == answers[1] == answers[2]
     assert [record.content for record in answers[0]] == [item["content"] for item in items]
@@ -56,7 +58,7 @@ async def test_batch_of_several_users_is_repeatable(memory: AsyncMemory) -> None
 
 
 async def test_rest_of_a_batch_is_stored_by_the_next_attempt(memory: AsyncMemory) -> None:
-    items = [{"content": f"note {number}", "user_id": "ann"} for number in range(3)]
+    items: list[MemoryItem] = [{"content": f"note {number}", "user_id": "ann"} for number in range(3)]
     first = await memory.acting(seed=SEED).add_many(items[:2])
     whole = await memory.acting(seed=SEED).add_many(items)
     assert whole[:2] == first
@@ -90,7 +92,7 @@ async def test_key_is_replaced_once(memory: AsyncMemory) -> None:
 
 
 async def test_batch_with_one_key_several_times_is_repeatable(memory: AsyncMemory) -> None:
-    items = [{"content": content, "key": "drink"} for content in ("milk", "tea", "coffee")]
+    items: list[MemoryItem] = [{"content": content, "key": "drink"} for content in ("milk", "tea", "coffee")]
     await memory.acting(seed=SEED).add_many(items, user_id="ann")
     await memory.acting(seed=SEED).add_many(items, user_id="ann")
     (record,) = (await memory.list("ann")).items

@@ -13,6 +13,7 @@ from openmem import (
     DeadlineExceededError,
     IngestionTimeoutError,
     InvalidRequestError,
+    MemoryItem,
     NotFoundError,
     OMPError,
     ProviderError,
@@ -447,7 +448,8 @@ async def test_search_is_never_short_where_the_service_stops(memory: AsyncMemory
 async def test_batch_that_fails_is_taken_back(memory: AsyncMemory, service: SupermemoryService) -> None:
     await memory.add(content="was there", user_id="ann", key="k")
     service.unpaid = "t39"
-    items = [{"content": "one"}, {"content": "now here", "key": "k"}, *({"content": f"t{n}"} for n in range(40))]
+    rest: list[MemoryItem] = [{"content": f"t{n}"} for n in range(40)]
+    items: list[MemoryItem] = [{"content": "one"}, {"content": "now here", "key": "k"}, *rest]
     with pytest.raises(ProviderError):
         await memory.add_many(items, user_id="ann")
     [kept] = service.documents.values()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import pytest
 
-from openmem import AsyncMemory, InvalidRequestError, ProviderError, ProviderUnavailableError
+from openmem import AsyncMemory, InvalidRequestError, MemoryItem, ProviderError, ProviderUnavailableError
 from tests.vendor.supermemory import KEY, NEEDED, SupermemoryService
 
 pytest.importorskip("supermemory", reason=NEEDED)
@@ -32,7 +31,7 @@ async def memory(service: SupermemoryService) -> AsyncIterator[AsyncMemory]:
     assert service.broken == []
 
 
-def facts(count: int) -> list[dict[str, Any]]:
+def facts(count: int) -> list[MemoryItem]:
     return [{"content": f"fact {number}", "tags": [f"t{number}"]} for number in range(count)]
 
 
@@ -72,7 +71,12 @@ async def test_what_needs_a_look_is_sent_by_itself_and_in_its_place(
     memory: AsyncMemory, service: SupermemoryService
 ) -> None:
     old = await memory.add(content="was there", user_id="ann", key="k")
-    items = [*facts(3), {"content": "now here", "key": "k"}, *facts(2), {"content": "newer", "supersedes": [old.id]}]
+    items: list[MemoryItem] = [
+        *facts(3),
+        {"content": "now here", "key": "k"},
+        *facts(2),
+        {"content": "newer", "supersedes": [old.id]},
+    ]
     service.requests.clear()
     records = await memory.add_many(items, user_id="ann")
     assert [record.content for record in records] == [item["content"] for item in items]

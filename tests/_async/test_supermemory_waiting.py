@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from openmem import AsyncMemory, IngestionTimeoutError, NotFoundError, ProviderError
+from openmem import AsyncMemory, IngestionTimeoutError, MemoryItem, NotFoundError, ProviderError
 from tests.vendor.supermemory import KEY, NEEDED, SupermemoryService
 
 pytest.importorskip("supermemory", reason=NEEDED)
@@ -88,3 +88,34 @@ async def test_wait_for_many_gives_up_in_time(memory: AsyncMemory, service: Supe
     ids = await stored(memory, service, 20)
     with pytest.raises(IngestionTimeoutError):
         await memory.wait_for_ingest(ids, "ann", timeout=1)
+
+
+async def test_add_waits_where_the_environment_says_so(
+    service: SupermemoryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.looks = 2
+    items: list[MemoryItem] = [{"content": "likes oolong"}, {"content": "likes milk"}]
+    for block, status in (("0", "queued"), ("1", "done"), ("true", "queued")):
+        monkeypatch.setenv("OMP_INGEST_BLOCK", block)
+        async with AsyncMemory("supermemory", api_key=KEY, base_url=service.url) as memory:
+            records = await memory.add_many(items, user_id=f"ann-{block}")
+            assert [record.status for record in records] == [status] * 2
+            stored = [(await memory.get(record.id, user_id=record.user_id)).status for record in records]
+            assert (set(stored) == {"done"}) is (status == "done")
+    assert service.broken == []
+
+
+async def test_environment_says_how_long_to_wait_and_where_the_service_is(
+    service: SupermemoryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_INGEST_TIMEOUT", "1")
+    monkeypatch.setenv("SUPERMEMORY_BASE_URL", service.url)
+    service.looks = 1_000_000
+    async with AsyncMemory("supermemory", api_key=KEY) as memory:
+        record = await memory.add("likes oolong", user_id="ann")
+        with pytest.raises(IngestionTimeoutError):
+            await memory.wait_for_ingest([record.id], "ann")
+        service.looks = 0
+        for document in service.documents.values():
+            document.looks = 0
+        await memory.wait_for_ingest([record.id], "ann")

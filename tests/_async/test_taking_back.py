@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncMemory, DeadlineExceededError, NotFoundError, ProviderUnavailableError
+from openmem import (
+    AsyncMemory,
+    DeadlineExceededError,
+    MemoryItem,
+    NotFoundError,
+    ProviderName,
+    ProviderUnavailableError,
+)
 from openmem.registry import BUILT_IN
 from tests._async.late_provider import ERASED, GONE, LATE, SILENT, SPEC, UNTOLD
 from tests.vendor.houses import House, house
@@ -21,7 +28,7 @@ SERVICES = ["mem0 hosted", "supermemory", "letta"]
 @pytest.fixture
 async def memory(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncMemory]:
     monkeypatch.setitem(BUILT_IN, "late", SPEC)
-    async with AsyncMemory("late", workers=1) as memory:
+    async with AsyncMemory(ProviderName("late"), workers=1) as memory:
         yield memory
 
 
@@ -51,7 +58,7 @@ def stored(place: House) -> str:
 @pytest.mark.parametrize("last", [SILENT, LATE])
 async def test_added_memories_are_taken_back_after_the_deadline(memory: AsyncMemory, last: str) -> None:
     await memory.add(content="plays chess", user_id="ann", key="game")
-    items = [{"content": FIRST}, {"content": "plays go", "key": "game"}, {"content": last}]
+    items: list[MemoryItem] = [{"content": FIRST}, {"content": "plays go", "key": "game"}, {"content": last}]
     with pytest.raises(DeadlineExceededError):
         await memory.add_many(items, user_id="ann", timeout=0.2)
     assert await contents(memory) == ["plays chess"]
@@ -103,7 +110,7 @@ BATCHES: dict[str, list[dict[str, Any]]] = {
 
 @pytest.mark.parametrize("items", BATCHES.values(), ids=BATCHES.keys())
 async def test_service_that_stores_and_does_not_answer_keeps_nothing_of_a_batch(
-    place: House, service_memory: AsyncMemory, items: list[dict[str, Any]]
+    place: House, service_memory: AsyncMemory, items: list[MemoryItem]
 ) -> None:
     place.service.untold = UNTOLD
     with pytest.raises(DeadlineExceededError):

@@ -13,6 +13,7 @@ from openmem import (
     AsyncMemory,
     InvalidRequestError,
     MemoryRecord,
+    ProviderName,
     TransferProgress,
     UnsupportedCapabilityError,
 )
@@ -39,7 +40,7 @@ async def new(tmp_path: Path) -> AsyncIterator[AsyncMemory]:
 @pytest.fixture
 async def narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncMemory]:
     monkeypatch.setitem(BUILT_IN, "narrow", SPEC)
-    async with AsyncMemory("narrow", url=tmp_path / "narrow.db", embedder="none") as memory:
+    async with AsyncMemory(ProviderName("narrow"), url=tmp_path / "narrow.db", embedder="none") as memory:
         yield memory
 
 

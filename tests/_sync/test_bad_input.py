@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from openmem import Memory
+from openmem import Memory, MemoryItem
 from openmem.errors import InvalidRequestError
 from openmem.testing import HashEmbedder
 from tests.bad_calls import AN_ID, EXPORT, PAGE, USER, BadCall, bad_calls
@@ -32,9 +32,11 @@ def witness(store_url: str) -> Iterator[Memory]:
 @pytest.fixture
 def stand_ins(memory: Memory) -> dict[str, str]:
     """An id and two cursors of a store with a few memories."""
-    items = [{"content": f"tea number {number}", "tags": ["tea"], "scope": "drinks"} for number in range(4)]
+    items: list[MemoryItem] = [
+        {"content": f"tea number {number}", "tags": ["tea"], "scope": "drinks"} for number in range(4)
+    ]
     memory.add_many(items, user_id=USER)
-    record = memory.add(content="likes tea", user_id=USER, key="k", valid_from="2024-01-01T00:00:00+00:00")  # type: ignore[arg-type]
+    record = memory.add(content="likes tea", user_id=USER, key="k", valid_from="2024-01-01T00:00:00+00:00")
     page, export = memory.list(USER, limit=2), memory.export(USER, limit=2)
     assert page.next_cursor
     assert export.next_cursor
@@ -79,7 +81,7 @@ def test_bad_value_is_refused_by_name_and_changes_nothing(
 
 
 def test_bad_item_is_named_by_number_too(memory: Memory, witness: Memory) -> None:
-    items = [{"content": f"tea {number}"} for number in range(700)]
+    items: list[MemoryItem] = [{"content": f"tea {number}"} for number in range(700)]
     items[650] = {"content": ""}
     with pytest.raises(InvalidRequestError, match=r"^items\[650\]: content must not be blank$") as caught:
         memory.add_many(items, user_id=USER)

@@ -17,6 +17,7 @@ from openmem import (
     NotFoundError,
     OMPError,
     ProviderError,
+    ProviderName,
     UnsupportedCapabilityError,
     UnsupportedProviderError,
 )
@@ -122,7 +123,7 @@ def test_address_and_environment_choose_the_provider(
 
 def test_unknown_provider_is_refused_and_the_known_ones_are_named() -> None:
     with pytest.raises(UnsupportedProviderError, match=r"there is no provider 'sqlight'; installed are: .*sqlite"):
-        Memory("sqlight")
+        Memory(ProviderName("sqlight"))
 
 
 @pytest.mark.parametrize(

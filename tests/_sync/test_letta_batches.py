@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from openmem import Memory, ProviderError
+from openmem import Memory, MemoryItem, ProviderError
 from openmem._io.letta_archives import name_of
 from tests.vendor.letta import KEY, NEEDED, LettaService
 
@@ -39,7 +39,7 @@ def memory(service: LettaService) -> Iterator[Memory]:
     assert (service.broken, service.agents) == ([], {})
 
 
-def facts(count: int) -> list[dict[str, Any]]:
+def facts(count: int) -> list[MemoryItem]:
     return [{"content": f"fact {number}", "tags": [f"t{number}"]} for number in range(count)]
 
 

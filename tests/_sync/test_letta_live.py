@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from openmem import Memory, NotFoundError
+from openmem import Memory, MemoryItem, NotFoundError
 from openmem._io.letta_archives import name_of
 from tests.vendor.letta import NEEDED
 
@@ -55,7 +55,7 @@ def test_memory_lives_in_the_server_and_leaves_it(memory: Memory, user_id: str) 
 
 
 def test_new_process_finds_the_archive_and_all_that_is_in_it(memory: Memory, user_id: str) -> None:
-    items = [{"content": f"fact {number}", "tags": [f"n{number % 7}"]} for number in range(130)]
+    items: list[MemoryItem] = [{"content": f"fact {number}", "tags": [f"n{number % 7}"]} for number in range(130)]
     memory.add_many(items, user_id=user_id)
     with Memory("letta", base_url=URL, timeout=240) as other:
         page = other.list(user_id, limit=500)

@@ -13,6 +13,7 @@ from openmem import (
     IngestionTimeoutError,
     InvalidRequestError,
     Memory,
+    MemoryItem,
     NotFoundError,
     OMPError,
     ProviderError,
@@ -222,7 +223,7 @@ def test_list_reads_every_page_of_the_service(memory: Memory, service: Mem0Servi
 
 def test_search_goes_on_until_the_limit_is_full(memory: Memory, service: Mem0Service) -> None:
     memory.add_many([{"content": "green tea", "tags": ["other"]} for _ in range(120)], user_id="ann")
-    wanted = [{"content": f"tea among words {n}", "tags": ["wanted"]} for n in range(5)]
+    wanted: list[MemoryItem] = [{"content": f"tea among words {n}", "tags": ["wanted"]} for n in range(5)]
     memory.add_many(wanted, user_id="ann")
     results = memory.search("green tea", "ann", tags=["wanted"], limit=4)
     assert [result.memory.tags for result in results] == [["wanted"]] * 4
@@ -243,7 +244,7 @@ def test_batch_that_fails_is_taken_back(memory: Memory, service: Mem0Service) ->
     memory.add(content="was there", user_id="ann", key="k")
     before = {id_: dict(kept) for id_, kept in service.memories.items()}
     service.unpaid = "three"
-    items = [{"content": "one"}, {"content": "now here", "key": "k"}, {"content": "three"}]
+    items: list[MemoryItem] = [{"content": "one"}, {"content": "now here", "key": "k"}, {"content": "three"}]
     with pytest.raises(ProviderError) as caught:
         memory.add_many(items, user_id="ann")
     assert caught.value.details is not None

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from openmem import Memory
+from openmem import Memory, ProviderName
 from openmem.errors import (
     DeadlineExceededError,
     IdempotencyConflictError,
@@ -93,7 +93,7 @@ def test_key_follows_only_where_the_user_said_that_an_omp_server_is(stub: OmpStu
     stub.asked.clear()
     stub.answers.append(problem(401, "unauthorized", "auth"))
     with pytest.raises(UnsupportedProviderError):
-        with Memory("acme", base_url=stub.url, api_key=KEY):
+        with Memory(ProviderName("acme"), base_url=stub.url, api_key=KEY):
             pass
     assert [asked.headers.get("authorization") for asked in stub.asked] == [None]
 
@@ -323,7 +323,7 @@ def test_nothing_at_the_address_is_told_plainly() -> None:
 
 @pytest.mark.parametrize("provider", ["letta", "sqlite", "postgres", "no-such-provider"])
 def test_omp_server_at_the_address_is_used_whatever_was_named(stub: OmpStub, provider: str) -> None:
-    with Memory(provider, base_url=stub.url, api_key=KEY) as memory:
+    with Memory(ProviderName(provider), base_url=stub.url, api_key=KEY) as memory:
         assert (memory.get("mem_1")).content == "prefers tea"
 
 
@@ -332,7 +332,7 @@ def test_named_provider_is_asked_where_no_omp_server_is(stub: OmpStub, provider:
     stub.capabilities = None
     stub.rule = lambda asked: Answer(404)
     with pytest.raises(expected):
-        with Memory(provider, base_url=stub.url):
+        with Memory(ProviderName(provider), base_url=stub.url):
             pass
 
 
@@ -440,3 +440,35 @@ def test_deadline_ends_a_call_that_gets_no_answer(memory: Memory, stub: OmpStub)
         memory.get("mem_1", timeout=0.2)
     assert stub.left.wait(5)
     assert (memory.get("mem_1")).id == "mem_1"
+
+
+def test_waiting_for_a_memory_that_an_old_server_gives_to_anybody_is_not_found(stub: OmpStub) -> None:
+    """Servers of the first edition look at no owner; the memory is missing all the same."""
+    stub.capabilities = FIRST_EDITION
+    with Memory(base_url=stub.url) as memory:
+        stub.answers.append(answer({**RECORD, "status": "done"}))
+        memory.wait_for_ingest(["mem_1"], "ann")
+        stub.answers.append(answer({**RECORD, "user_id": "bob", "status": "done"}))
+        with pytest.raises(NotFoundError):
+            memory.wait_for_ingest(["mem_1"], "ann")
+
+
+def test_fields_that_an_old_server_would_drop_are_refused(stub: OmpStub) -> None:
+    stub.capabilities = FIRST_EDITION
+    named: dict[str, Any] = {"x-a": 1}
+    with Memory(base_url=stub.url) as memory:
+        with pytest.raises(UnsupportedCapabilityError):
+            memory.add("tea", user_id="ann", extra={"later": 1})
+        with pytest.raises(UnsupportedCapabilityError):
+            memory.update("mem_1", user_id="ann", **named)
+        stub.answers.append(answer(RECORD, 201))
+        memory.add("prefers tea", user_id="ann", **named)
+        assert stub.verbs[-1].json["x-a"] == 1
+
+
+def test_fields_of_the_callers_own_travel_as_members(memory: Memory, stub: OmpStub) -> None:
+    stub.answers.extend([answer(RECORD, 201), answer(RECORD)])
+    memory.add("prefers tea", user_id="ann", extra={"later": {"a": 1}}, source={"app": "n", "uri": "u"})
+    assert (stub.verbs[-1].json["later"], stub.verbs[-1].json["source"]) == ({"a": 1}, {"app": "n", "uri": "u"})
+    memory.update("mem_1", user_id="ann", tags=None, extra={"later": None, "x-b": 2})
+    assert stub.verbs[-1].json == {"tags": None, "later": None, "x-b": 2}

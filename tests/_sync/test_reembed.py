@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from openmem import InvalidRequestError, Memory, MemoryRecord, ProviderError
+from openmem import InvalidRequestError, Memory, MemoryItem, MemoryRecord, ProviderError
 from openmem.testing import HashEmbedder
 from tests.outsider import change_from_outside
 
@@ -49,7 +49,9 @@ def fail_after(count: int) -> Callable[[int], None]:
 def fill(url: str, count: int = COUNT) -> list[MemoryRecord]:
     """Fill a store with the model "old"."""
     with Memory(url=url, embedder=HashEmbedder(model="old")) as memory:
-        items = [{"content": f"note word{number}", "user_id": f"user{number % 3}"} for number in range(count)]
+        items: list[MemoryItem] = [
+            {"content": f"note word{number}", "user_id": f"user{number % 3}"} for number in range(count)
+        ]
         return memory.add_many(items)
 
 

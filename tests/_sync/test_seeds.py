@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from openmem import Access, InvalidRequestError, Memory, ProviderError, Seed, parse_grant
+from openmem import Access, InvalidRequestError, Memory, MemoryItem, ProviderError, Seed, parse_grant
 from openmem._io.concurrency import gather
 from openmem.testing import HashEmbedder
 
@@ -49,7 +49,9 @@ def test_another_seed_is_another_memory(memory: Memory) -> None:
 
 
 def test_batch_of_several_users_is_repeatable(memory: Memory) -> None:
-    items = [{"content": f"note {number}", "user_id": ("ann", "bob")[number % 2]} for number in range(7)]
+    items: list[MemoryItem] = [
+        {"content": f"note {number}", "user_id": ("ann", "bob")[number % 2]} for number in range(7)
+    ]
     answers = [memory.acting(seed=SEED).add_many(items) for _ in range(3)]
     assert answers[0] == answers[1] == answers[2]
     assert [record.content for record in answers[0]] == [item["content"] for item in items]
@@ -57,7 +59,7 @@ def test_batch_of_several_users_is_repeatable(memory: Memory) -> None:
 
 
 def test_rest_of_a_batch_is_stored_by_the_next_attempt(memory: Memory) -> None:
-    items = [{"content": f"note {number}", "user_id": "ann"} for number in range(3)]
+    items: list[MemoryItem] = [{"content": f"note {number}", "user_id": "ann"} for number in range(3)]
     first = memory.acting(seed=SEED).add_many(items[:2])
     whole = memory.acting(seed=SEED).add_many(items)
     assert whole[:2] == first
@@ -91,7 +93,7 @@ def test_key_is_replaced_once(memory: Memory) -> None:
 
 
 def test_batch_with_one_key_several_times_is_repeatable(memory: Memory) -> None:
-    items = [{"content": content, "key": "drink"} for content in ("milk", "tea", "coffee")]
+    items: list[MemoryItem] = [{"content": content, "key": "drink"} for content in ("milk", "tea", "coffee")]
     memory.acting(seed=SEED).add_many(items, user_id="ann")
     memory.acting(seed=SEED).add_many(items, user_id="ann")
     (record,) = (memory.list("ann")).items

@@ -14,6 +14,7 @@ from openmem import (
     IngestionTimeoutError,
     InvalidRequestError,
     Memory,
+    MemoryItem,
     NotFoundError,
     OMPError,
     ProviderError,
@@ -432,7 +433,8 @@ def test_search_is_never_short_where_the_service_stops(memory: Memory, service: 
 def test_batch_that_fails_is_taken_back(memory: Memory, service: SupermemoryService) -> None:
     memory.add(content="was there", user_id="ann", key="k")
     service.unpaid = "t39"
-    items = [{"content": "one"}, {"content": "now here", "key": "k"}, *({"content": f"t{n}"} for n in range(40))]
+    rest: list[MemoryItem] = [{"content": f"t{n}"} for n in range(40)]
+    items: list[MemoryItem] = [{"content": "one"}, {"content": "now here", "key": "k"}, *rest]
     with pytest.raises(ProviderError):
         memory.add_many(items, user_id="ann")
     [kept] = service.documents.values()

@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from openmem import InvalidRequestError, Memory, ProviderError, ProviderUnavailableError
+from openmem import InvalidRequestError, Memory, MemoryItem, ProviderError, ProviderUnavailableError
 from tests.vendor.supermemory import KEY, NEEDED, SupermemoryService
 
 pytest.importorskip("supermemory", reason=NEEDED)
@@ -33,7 +32,7 @@ def memory(service: SupermemoryService) -> Iterator[Memory]:
     assert service.broken == []
 
 
-def facts(count: int) -> list[dict[str, Any]]:
+def facts(count: int) -> list[MemoryItem]:
     return [{"content": f"fact {number}", "tags": [f"t{number}"]} for number in range(count)]
 
 
@@ -67,7 +66,12 @@ def test_options_of_the_service_stand_beside_a_batch(service: SupermemoryService
 
 def test_what_needs_a_look_is_sent_by_itself_and_in_its_place(memory: Memory, service: SupermemoryService) -> None:
     old = memory.add(content="was there", user_id="ann", key="k")
-    items = [*facts(3), {"content": "now here", "key": "k"}, *facts(2), {"content": "newer", "supersedes": [old.id]}]
+    items: list[MemoryItem] = [
+        *facts(3),
+        {"content": "now here", "key": "k"},
+        *facts(2),
+        {"content": "newer", "supersedes": [old.id]},
+    ]
     service.requests.clear()
     records = memory.add_many(items, user_id="ann")
     assert [record.content for record in records] == [item["content"] for item in items]

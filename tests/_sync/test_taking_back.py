@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from openmem import DeadlineExceededError, Memory, NotFoundError, ProviderUnavailableError
+from openmem import (
+    DeadlineExceededError,
+    Memory,
+    MemoryItem,
+    NotFoundError,
+    ProviderName,
+    ProviderUnavailableError,
+)
 from openmem.registry import BUILT_IN
 from tests._sync.late_provider import ERASED, GONE, LATE, SILENT, SPEC, UNTOLD
 from tests.vendor.houses import House, house
@@ -22,7 +29,7 @@ SERVICES = ["mem0 hosted", "supermemory", "letta"]
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
     monkeypatch.setitem(BUILT_IN, "late", SPEC)
-    with Memory("late", workers=1) as memory:
+    with Memory(ProviderName("late"), workers=1) as memory:
         yield memory
 
 
@@ -52,7 +59,7 @@ def stored(place: House) -> str:
 @pytest.mark.parametrize("last", [SILENT, LATE])
 def test_added_memories_are_taken_back_after_the_deadline(memory: Memory, last: str) -> None:
     memory.add(content="plays chess", user_id="ann", key="game")
-    items = [{"content": FIRST}, {"content": "plays go", "key": "game"}, {"content": last}]
+    items: list[MemoryItem] = [{"content": FIRST}, {"content": "plays go", "key": "game"}, {"content": last}]
     with pytest.raises(DeadlineExceededError):
         memory.add_many(items, user_id="ann", timeout=0.2)
     assert contents(memory) == ["plays chess"]
@@ -104,7 +111,7 @@ BATCHES: dict[str, list[dict[str, Any]]] = {
 
 @pytest.mark.parametrize("items", BATCHES.values(), ids=BATCHES.keys())
 def test_service_that_stores_and_does_not_answer_keeps_nothing_of_a_batch(
-    place: House, service_memory: Memory, items: list[dict[str, Any]]
+    place: House, service_memory: Memory, items: list[MemoryItem]
 ) -> None:
     place.service.untold = UNTOLD
     with pytest.raises(DeadlineExceededError):

@@ -14,6 +14,7 @@ from openmem import (
     InvalidRequestError,
     Memory,
     MemoryRecord,
+    ProviderName,
     TransferProgress,
     UnsupportedCapabilityError,
 )
@@ -40,7 +41,7 @@ def new(tmp_path: Path) -> Iterator[Memory]:
 @pytest.fixture
 def narrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
     monkeypatch.setitem(BUILT_IN, "narrow", SPEC)
-    with Memory("narrow", url=tmp_path / "narrow.db", embedder="none") as memory:
+    with Memory(ProviderName("narrow"), url=tmp_path / "narrow.db", embedder="none") as memory:
         yield memory
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from openmem import AsyncMemory, DeadlineExceededError, NotFoundError
+from openmem import AsyncMemory, DeadlineExceededError, MemoryItem, NotFoundError
 from tests.vendor.mem0_hosted import KEY, Mem0Service
 from tests.vendor.mem0_oss import NEEDED
 
@@ -77,7 +77,7 @@ async def test_cancelled_verb_leaves_at_once_and_the_instance_goes_on(
 
 
 async def test_cancelled_add_is_finished_whole_or_not_begun(service: Mem0Service, memory: AsyncMemory) -> None:
-    items = [{"content": f"fact {n}"} for n in range(20)]
+    items: list[MemoryItem] = [{"content": f"fact {n}"} for n in range(20)]
     service.gate.clear()
     before = len(service.requests)
     task = asyncio.create_task(memory.add_many(items, user_id="bob"))

@@ -15,6 +15,7 @@ from openmem import (
     MemoryRecord,
     OMPError,
     ProviderError,
+    ProviderName,
     ProviderUnavailableError,
 )
 from openmem.testing import HashEmbedder
@@ -211,4 +212,4 @@ async def test_loop_that_ends_while_adds_wait_does_not_hang(memory: AsyncMemory,
 
 async def test_option_is_checked(postgres_url: str) -> None:
     with fails(InvalidRequestError, "group_adds", within=1.0):
-        AsyncMemory("postgres", url=postgres_url, group_adds="no")
+        AsyncMemory(ProviderName("postgres"), url=postgres_url, group_adds="no")

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from openmem import AsyncMemory
+from openmem import AsyncMemory, MemoryItem
 from tests.vendor.supermemory import KEY, NEEDED, SupermemoryService
 
 pytest.importorskip("supermemory", reason=NEEDED)
@@ -77,7 +77,7 @@ async def test_cancelled_verb_leaves_at_once_and_the_instance_goes_on(
 
 
 async def test_cancelled_add_is_finished_whole_or_not_begun(service: SupermemoryService, memory: AsyncMemory) -> None:
-    items = [{"content": f"fact {n}"} for n in range(20)]
+    items: list[MemoryItem] = [{"content": f"fact {n}"} for n in range(20)]
     service.gate.clear()
     before = len(service.requests)
     task = asyncio.create_task(memory.add_many(items, user_id="bob"))

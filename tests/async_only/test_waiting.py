@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncMemory, DeadlineExceededError, InvalidRequestError
+from openmem import AsyncMemory, DeadlineExceededError, InvalidRequestError, MemoryItem
 from openmem.testing import HashEmbedder
 from tests.bad_calls import CALLS
 
@@ -227,7 +227,9 @@ async def turns_during(work: Coroutine[Any, Any, Any]) -> int:
 
 
 async def test_loop_runs_on_while_much_is_stored_and_searched(memory: AsyncMemory) -> None:
-    items = [{"content": f"note {n} about word{n % 97} and tea", "tags": ["tea"]} for n in range(3_000)]
+    items: list[MemoryItem] = [
+        {"content": f"note {n} about word{n % 97} and tea", "tags": ["tea"]} for n in range(3_000)
+    ]
 
     async def search_often() -> None:
         for _ in range(5):
@@ -248,7 +250,7 @@ async def test_loop_gets_a_turn_while_many_items_are_checked(memory: AsyncMemory
     taken: Counter[int] = Counter()
     turns, loop_thread = 0, threading.get_ident()
 
-    def items() -> Iterator[dict[str, Any]]:
+    def items() -> Iterator[MemoryItem]:
         for number in range(10_000):
             if threading.get_ident() == loop_thread:
                 taken[turns] += 1

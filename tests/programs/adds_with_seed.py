@@ -3,9 +3,9 @@
 import sys
 from datetime import UTC, datetime
 
-from openmem import Memory, Seed
+from openmem import Memory, ProviderName, Seed
 
-with Memory(sys.argv[1], url=sys.argv[2], embedder="none") as memory:
+with Memory(ProviderName(sys.argv[1]), url=sys.argv[2], embedder="none") as memory:
     print("ready", flush=True)
     sys.stdin.readline()
     seed = Seed(datetime(2026, 3, 1, tzinfo=UTC), 4711)

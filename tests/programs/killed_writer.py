@@ -11,7 +11,7 @@ import os
 import select
 import sys
 
-from openmem import Memory
+from openmem import Memory, MemoryItem
 from openmem.testing import HashEmbedder
 
 
@@ -27,7 +27,9 @@ def write(url: str) -> None:
         record = memory.add(content=f"note {number} of {os.getpid()}", user_id=user, tags=["note"])
         say("added", record.id)
         if number % 5 == 1:
-            items = [{"content": f"note {number}.{part}", "supersedes": [record.id]} for part in range(20)]
+            items: list[MemoryItem] = [
+                {"content": f"note {number}.{part}", "supersedes": [record.id]} for part in range(20)
+            ]
             say("added", *(made.id for made in memory.add_many(items, user_id=user)))
         if number % 5 == 2:
             memory.update(record.id, content=f"changed note {number}", tags=None)

@@ -84,7 +84,9 @@ DRAFT_ERRORS: list[tuple[str, object]] = [
     ("source.app", {"app": 1}),
     ("source.type", {"type": "guessed"}),
     ("source.ref", {"ref": "\ud800"}),
-    ("'page' is unknown in source", {"page": 1}),
+    ("'typ' is unknown in source: did you mean 'type'?", {"typ": "explicit"}),
+    ("'App' is unknown in source: did you mean 'app'?", {"App": "cursor"}),
+    ("'5' is unknown in source", {5: 1}),
     ("confidence", 1.0001),
     ("confidence", -1),
     ("confidence", math.nan),
@@ -104,7 +106,7 @@ DRAFT_ERRORS: list[tuple[str, object]] = [
 
 @pytest.mark.parametrize(("name", "value"), DRAFT_ERRORS)
 def test_bad_part_of_a_draft_is_refused_by_name(name: str, value: object) -> None:
-    argument = "source" if "source" in name else name.partition("[")[0]
+    argument = "source" if "source" in name or "unknown" in name else name.partition("[")[0]
     arguments: dict[str, Any] = {"content": "text", "user_id": "u", argument: value}
     with pytest.raises(InvalidRequestError) as caught:
         make_draft(**arguments)
@@ -206,7 +208,13 @@ def test_items_may_be_mappings_or_objects() -> None:
         ({}, "content must be a string"),
         ({"content": " "}, "content must not be blank"),
         ({"content": "x", "user_id": "*"}, "user_id"),
-        ({"content": "x", "prio": 1}, "'prio' is unknown"),
+        ({"content": "x", "scoope": 1}, "'scoope' is unknown: did you mean 'scope'?"),
+        ({"content": "x", "user": "u"}, "'user' is unknown: did you mean 'user_id'?"),
+        ({"contnt": "x"}, "'contnt' is unknown: did you mean 'content'?"),
+        ({"content": "x", "X-a": 1}, "'X-a' is unknown: did you mean 'x-a'?"),
+        ({"content": "x", "__proto__": {}}, "'__proto__' is unknown in extensions: no name"),
+        ({"note": "x"}, "content must be a string; it is missing, and unknown is 'note'"),
+        ({"content": "x", "timeout": 1}, "'timeout' is unknown as"),
         ({"content": "x", 5: 1}, "'5' is unknown"),
         ({"content": "x", "x-a": object()}, "'x-a' must hold"),
         ({"content": "x", "id": "mem_1"}, "'id' is unknown"),

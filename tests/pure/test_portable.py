@@ -110,10 +110,10 @@ def test_smallest_record_comes_back_as_it_was() -> None:
     assert draft == Draft("text", "u", id="m1", created_at=NOON)
 
 
-def test_line_has_every_field_with_a_value_and_only_own_extensions() -> None:
+def test_line_has_every_field_with_a_value_and_those_of_the_caller() -> None:
     record = Memory.model_validate(RECORD | {"x-a": None, "later": 1, "status": "done", "embedding_model": "m"})
     fields = json.loads(record_line(record))["memory"]
-    assert fields == RECORD | {"version": 1, "status": "done", "embedding_model": "m", "x-a": None}
+    assert fields == RECORD | {"version": 1, "status": "done", "embedding_model": "m", "x-a": None, "later": 1}
 
 
 def test_header_says_what_the_export_is() -> None:
@@ -207,7 +207,7 @@ def test_record_without_a_required_field_is_refused(name: str) -> None:
         ("version", "1"),
         ("version", True),
         ("version", 2**40),
-        ("priority", 1),
+        ("scoope", 1),
     ],
 )
 def test_record_that_breaks_the_contract_is_refused_by_field(name: str, value: object) -> None:

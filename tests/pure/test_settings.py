@@ -43,6 +43,7 @@ def test_arguments_choose_the_provider(given: dict[str, Any], provider: str) -> 
         ({"OMP_POSTGRES_URL": "postgresql://a/b"}, "postgres", "postgresql://a/b"),
         ({"OMP_DB_PATH": "/data/omp.db"}, "sqlite", "/data/omp.db"),
         ({"OMP_BASE_URL": "http://h"}, "passthrough", None),
+        ({"OMP_PASSTHROUGH_BASE_URL": "http://h"}, "passthrough", None),
         ({"OMP_URL": ""}, "sqlite", None),
     ],
 )
@@ -104,3 +105,34 @@ def test_unknown_options_are_refused_with_those_there_are() -> None:
     with pytest.raises(InvalidRequestError, match=r"no option 'colour'.*cache_mb, synchronous"):
         check_options("sqlite", {"colour": 1}, frozenset({"synchronous", "cache_mb"}))
     check_options("sqlite", {"cache_mb": 1}, frozenset({"cache_mb"}))
+
+
+@pytest.mark.parametrize(
+    ("environ", "provider", "address"),
+    [
+        ({"OMP_PASSTHROUGH_BASE_URL": "http://a"}, None, "http://a"),
+        ({"OMP_PASSTHROUGH_BASE_URL": "http://a", "OMP_PROVIDER": "passthrough"}, None, "http://a"),
+        ({"OMP_PASSTHROUGH_BASE_URL": "http://a"}, "passthrough", "http://a"),
+        ({"OMP_PASSTHROUGH_BASE_URL": "http://a", "OMP_BASE_URL": "http://b"}, "passthrough", "http://b"),
+        ({"OMP_PASSTHROUGH_BASE_URL": "http://a"}, "letta", None),
+        ({"SUPERMEMORY_BASE_URL": "http://a"}, "supermemory", "http://a"),
+        ({"SUPERMEMORY_BASE_URL": "http://a", "OMP_PROVIDER": "supermemory"}, None, "http://a"),
+        ({"SUPERMEMORY_BASE_URL": "http://a"}, None, None),
+    ],
+)
+def test_addresses_have_names_that_others_gave_them(
+    environ: dict[str, str], provider: str | None, address: str | None
+) -> None:
+    assert _resolve(environ, provider=provider).base_url == address
+
+
+def test_ingestion_is_set_by_the_environment() -> None:
+    settings = _resolve({"OMP_INGEST_TIMEOUT": "90", "OMP_INGEST_BLOCK": "1"})
+    assert (settings.ingest_timeout, settings.ingest_block) == (90.0, True)
+    assert (_resolve().ingest_timeout, _resolve({"OMP_INGEST_BLOCK": "true"}).ingest_block) == (None, False)
+
+
+@pytest.mark.parametrize("text", ["0", "601", "-1", "1.5", "soon", "1e2", "٣", "9" * 5000])
+def test_wrong_ingest_timeout_is_ignored_with_a_warning(text: str) -> None:
+    with pytest.warns(UserWarning, match="OMP_INGEST_TIMEOUT must be a whole number of seconds from 1 to 600"):
+        assert _resolve({"OMP_INGEST_TIMEOUT": text}).ingest_timeout is None

@@ -143,3 +143,22 @@ def test_a_search_result_equals_the_one_that_pydantic_builds() -> None:
         assert result.model_dump() == built.model_dump()
         assert result.model_fields_set == built.model_fields_set
         assert pickle.loads(pickle.dumps(result)) == built
+
+
+@pytest.mark.parametrize(
+    "own", [None, 7, [], {}, {"verbs": None}, {"verbs": "dream"}, {"verbs": [{}, 7, ["a"], "dream"]}]
+)
+def test_verbs_beyond_the_protocol_are_sorted_out_whatever_stands_beside_them(own: Any) -> None:
+    said = {"omp_version": "0.1", "provider": "p", "features": {}, "x-openmem": own}
+    able = Capabilities.model_validate({**said, "verbs": ["history", "add", "export", "history"]})
+    assert able.verbs == ["add"]
+    assert {"add", "history", "export"} <= set(able.all_verbs) <= {"add", "history", "export", "dream"}
+    assert set(Capabilities.model_validate({**said, "verbs": ["add"]}).all_verbs) <= {"add", "dream"}
+    assert Capabilities.model_validate_json(able.model_dump_json()) == able
+
+
+@pytest.mark.parametrize("verbs", [None, "add", [1], [["add"]], [None], {"add": 1}])
+def test_verbs_that_are_no_list_of_texts_are_refused(verbs: Any) -> None:
+    said = {"omp_version": "0.1", "provider": "p", "features": {}, "x-openmem": {"verbs": [{}]}}
+    with pytest.raises(ValidationError):
+        Capabilities.model_validate({**said, "verbs": verbs})

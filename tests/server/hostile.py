@@ -94,7 +94,20 @@ WRONG: dict[str, list[Any]] = {
     "supersedes": ["mem_1", 1, {}, [1], [""], [None], ["a\0"]],
     "key": [1, True, [], "", " ", "k\0"],
 }
-UNKNOWN = ["id", "created_at", "version", "foo", "__proto__", "status", "embedding_model", "X-Upper", ""]
+UNKNOWN = [
+    "id",
+    "created_at",
+    "version",
+    "scoope",
+    "user",
+    "contnet",
+    "timeout",
+    "__proto__",
+    "status",
+    "embedding_model",
+    "X-Upper",
+    "",
+]
 
 QUERIES: dict[str, list[str]] = {
     "/memories?user_id=ann&limit=": ["0", "-1", "501", "x", "1.5", "1e2", "9" * 30, "%00", "0x10", "true"],

@@ -18,6 +18,7 @@ from openmem import AsyncMemory, OMPError
 from openmem.server import create_app, routes_memories, routes_reading, routes_transfer
 from openmem.server.contract import contract, contract_text
 from openmem.server.exchange import Exchange
+from openmem.server.parameters import NAMES
 from openmem.server.route_table import ROUTES, template_of
 from openmem.server.routing import HANDLERS
 from tests.server.contract_check import the_contract
@@ -96,6 +97,11 @@ def test_parameters_are_those_the_handler_reads(path: str, method: str, operatio
     read -= {("header", "content-type"), ("header", "content-encoding")}
     everywhere = {("header", "x-request-id"), ("header", "x-omp-app"), ("header", "x-omp-timeout")}
     assert named - everywhere == read
+
+
+def test_names_of_parameters_are_those_of_the_contract() -> None:
+    parameters = [CONTRACT.resolve(one) for _, _, operation in SERVED for one in operation["parameters"]]
+    assert {one["name"] for one in parameters if one["in"] == "query"} == {*NAMES}
 
 
 def test_no_parameter_is_read_where_the_contract_test_does_not_look() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncMemory, AsyncServerStore
+from openmem import AsyncMemory, AsyncServerStore, MemoryItem
 from openmem.server import create_app
 from openmem.server.asgi import ASGIApp
 from openmem.server.bodies import parse_object
@@ -84,7 +84,7 @@ async def served(folder: Path) -> AsyncIterator[ASGIApp]:
     memory = AsyncMemory(url=f"sqlite:///{folder / 'm.db'}", embedder="none")
     app = create_app(memory, store=AsyncServerStore(f"sqlite:///{folder / 's.db'}"))
     async with app.router.lifespan_context(app):
-        many = [{"content": f"note {number} about tea"} for number in range(2_000)]
+        many: list[MemoryItem] = [{"content": f"note {number} about tea"} for number in range(2_000)]
         await memory.add_many(many, user_id="bob")
         yield app
 

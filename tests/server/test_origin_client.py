@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from openmem import AsyncMemory, AsyncServerStore, AuditEntry, ProviderSpec
+from openmem import AsyncMemory, AsyncServerStore, AuditEntry, ProviderName, ProviderSpec
 from openmem.native import VERBS as NATIVE
 from openmem.registry import BUILT_IN
 from openmem.server import create_app
@@ -22,7 +22,7 @@ FULL: dict[str, Any] = {
     "content": "prefers green tea",
     "scope": "drinks/hot",
     "tags": ["tea"],
-    "source": {"app": "notes", "type": "explicit", "ref": "s1"},
+    "source": {"app": "notes", "type": "explicit", "ref": "s1", "uri": "app://1"},
     "confidence": 0.5,
     "valid_from": "2026-01-01T00:00:00Z",
     "valid_to": "2199-01-01T00:00:00Z",
@@ -40,7 +40,7 @@ def walk(client: httpx.Client, user: str) -> None:
     first = read(origin.Record, client.post("/memories", json={**FULL, "user_id": user}))
     second = read(origin.Record, client.post("/memories", json={"content": "tea", "user_id": user}))
     owner = {"X-User-Id": user}
-    change = {"content": "prefers black tea", "supersedes": [second.id]}
+    change = {"content": "prefers black tea", "supersedes": [second.id], "x-notes": 2}
     changed = read(origin.Record, client.patch(f"/memories/{first.id}", headers=owner, json=change))
     assert read(origin.Record, client.get(f"/memories/{first.id}", headers=owner)) == changed
     assert read(origin.Page, client.get("/memories", params={"user_id": user, "limit": 1})).items == [changed]
@@ -102,7 +102,7 @@ def test_third_party_and_the_journal_of_the_server_are_read_by_the_first_client(
 ) -> None:
     """A provider may say what it can do in one list, and without a check; the lists stay closed all the same."""
     monkeypatch.setitem(BUILT_IN, spec.name, spec)
-    memory = AsyncMemory(spec.name, url=str(tmp_path / "a.db"), embedder="none")
+    memory = AsyncMemory(ProviderName(spec.name), url=str(tmp_path / "a.db"), embedder="none")
     app = create_app(memory, store=AsyncServerStore(f"sqlite:///{tmp_path / 'server.db'}"))
     with serving(app) as address, client_of(address) as client:
         assert set(read(origin.Able, client.get("/capabilities")).verbs) == verbs

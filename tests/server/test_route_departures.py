@@ -16,7 +16,7 @@ import httpx
 import psycopg
 import pytest
 
-from openmem import AsyncMemory, AsyncServerStore, ServerStore
+from openmem import AsyncMemory, AsyncServerStore, ProviderName, ServerStore
 from openmem.registry import BUILT_IN
 from openmem.server import create_app
 from openmem.server.disconnects import GRACE
@@ -60,7 +60,9 @@ def barrier() -> Iterator[Barrier]:
 @contextmanager
 def serving_slowly(barrier: Barrier, folder: Path, *, open_without_keys: bool) -> Iterator[Place]:
     url, options = f"sqlite:///{folder / 'server.db'}", RouteOptions(open_without_keys=open_without_keys)
-    app = create_app(AsyncMemory(SPEC.name, barrier=barrier), store=AsyncServerStore(url), settings=options)
+    app = create_app(
+        AsyncMemory(ProviderName(SPEC.name), barrier=barrier), store=AsyncServerStore(url), settings=options
+    )
     with ServerStore(url) as store, serving(Edge(app)) as address, client_of(address) as client:
         try:
             yield Place(client, store)

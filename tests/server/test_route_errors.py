@@ -79,7 +79,8 @@ WRONG_FIELDS = [
     {"tags": ["t"] * 101},
     {"source": "cursor"},
     {"source": {"type": "magic"}},
-    {"source": {"x": {}, "y-z": 1}},
+    {"source": {"tpye": "explicit"}},
+    {"source": {"App": "notes"}},
     {"confidence": "0.5"},
     {"confidence": 2},
     {"confidence": -0.1},
@@ -96,8 +97,14 @@ WRONG_FIELDS = [
     {"version": 2},
     {"created_at": "2020-01-01T00:00:00Z"},
     {"timeout": 5},
-    {"self": 1},
-    {"text": "a"},
+    {"if_version": 5},
+    {"scoope": "a"},
+    {"contnet": "a"},
+    {"user": "ann"},
+    {"userid": "ann"},
+    {"userId": "ann"},
+    {"tag": ["a"]},
+    {"confidance": 1},
     {"x-": 1},
     {"": 1},
 ]
@@ -152,7 +159,9 @@ def test_batch_that_is_none_is_refused(open_server: httpx.Client, body: object) 
         {"key": "k"},
         {"id": "mem_y"},
         {"if_version": 1},
-        {"x-note": 1},
+        {"scoope": "a"},
+        {"user": "ann"},
+        {"x-": 1},
     ],
     ids=lambda fields: "-".join(fields),
 )
@@ -399,3 +408,52 @@ def test_memory_of_somebody_else_is_exactly_a_missing_one(open_server: httpx.Cli
     wait = open_server.post("/memories/wait", json={"ids": [id], "user_id": f"{user}-2"})
     assert code_of(wait) == (404, "not_found")
     assert open_server.get(f"/memories/{id}").json()["content"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("query", "meant"),
+    [
+        ("user=ann", "user_id"),
+        ("userid=ann", "user_id"),
+        ("user_id=ann&scoope=a", "scope"),
+        ("user_id=ann&lmit=1", "limit"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/memories", "/memories/search", "/audit", "/export"])
+def test_parameter_that_is_nearly_another_is_refused(
+    open_server: httpx.Client, path: str, query: str, meant: str
+) -> None:
+    """It would be ignored, and a filter that is ignored shows too much."""
+    reply = open_server.get(f"{path}?q=tea&{query}")
+    assert code_of(reply) == (400, "invalid_request")
+    assert f"did you mean {meant!r}?" in reply.json()["error"]["message"]
+    assert open_server.get(f"{path}?q=tea&user_id=ann&score=1&later=2").status_code == 200
+
+
+def test_search_takes_query_for_q(open_server: httpx.Client, user: str) -> None:
+    """The first client of the protocol calls it so."""
+    open_server.post("/memories", json={"content": "prefers tea", "user_id": user})
+    asked = [{"q": "tea", "user_id": user}, {"query": "tea", "user_id": user}]
+    one, two = (open_server.post("/memories/search", json=body).json()["results"] for body in asked)
+    assert [result["memory"]["content"] for result in one] == ["prefers tea"]
+    assert one == two
+    both = open_server.post("/memories/search", json={"q": "tea", "query": "tea", "user_id": user})
+    assert code_of(both) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "meant"),
+    [
+        ("/memories/search", {"q": "a", "user_id": "ann", "scoope": "a"}, "scope"),
+        ("/context", {"qury": "a", "user_id": "ann"}, "query"),
+        ("/memories/wait", {"id": [], "user_id": "ann"}, "ids"),
+        ("/memories/batch", {"item": [GOOD]}, "items"),
+        ("/memories/batch", {"items": [GOOD, {"contnt": "a", "user_id": "ann"}]}, "content"),
+    ],
+)
+def test_misspelt_member_is_named_with_what_was_meant(
+    open_server: httpx.Client, path: str, body: dict[str, Any], meant: str
+) -> None:
+    reply = open_server.post(path, json=body)
+    assert code_of(reply) == (400, "invalid_request")
+    assert f"did you mean {meant!r}?" in reply.json()["error"]["message"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from openmem import AsyncMemory, AsyncServerStore, ServerStore
+from openmem import AsyncMemory, AsyncServerStore, ProviderName, ServerStore
 from openmem.registry import BUILT_IN
 from openmem.server import create_app
 from tests.server.plain_provider import SPEC
@@ -23,7 +23,7 @@ from tests.server.running import Place, RouteOptions, client_of, serving
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """A server over a provider without a journal."""
     monkeypatch.setitem(BUILT_IN, SPEC.name, SPEC)
-    memory = AsyncMemory("plain", url=f"sqlite:///{tmp_path / 'memories.db'}", embedder="none")
+    memory = AsyncMemory(ProviderName("plain"), url=f"sqlite:///{tmp_path / 'memories.db'}", embedder="none")
     url = f"sqlite:///{tmp_path / 'server.db'}"
     app = create_app(memory, store=AsyncServerStore(url), settings=RouteOptions(open_without_keys=False))
     with ServerStore(url) as store, serving(app) as address, client_of(address) as client:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import warnings
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, Unpack, overload
 
 from openmem._async.embedders import AsyncEmbedder, resolve_embedder
 from openmem._async.outer_guard import guarded
 from openmem._async.provider import AsyncProvider
+from openmem._async.verbs import plain_verb
 from openmem._io.call import Call, Deadline, labelled
 from openmem._io.concurrency import AsyncBinding, AsyncLock, AsyncWork
 from openmem.access import Access, Seed
+from openmem.arguments import BuiltInProvider, ProviderName, ProviderOptions
 from openmem.checks import check_app, check_instance, check_request_id, check_timeout
 from openmem.errors import InvalidRequestError
 from openmem.registry import load_async_provider
@@ -36,6 +38,32 @@ class AsyncClient:
     _seed: Seed | None = None
     _shown_name: ClassVar[str] = "AsyncMemory"
 
+    @overload
+    def __init__(
+        self,
+        provider: BuiltInProvider | None = None,
+        *,
+        url: str | os.PathLike[str] | None = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        embedder: Any = None,
+        app: str | None = None,
+        timeout: float | None = 30.0,
+        **options: Unpack[ProviderOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        provider: ProviderName | None,
+        *,
+        url: str | os.PathLike[str] | None = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        embedder: Any = None,
+        app: str | None = None,
+        timeout: float | None = 30.0,
+        **options: Any,
+    ) -> None: ...
     def __init__(
         self,
         provider: str | None = None,
@@ -51,6 +79,7 @@ class AsyncClient:
         settings = resolve_settings(provider, url, base_url, api_key, embedder, options, os.environ)
         self._app = check_app(app)
         self._timeout = check_timeout(timeout)
+        self._ingest_timeout = settings.ingest_timeout
         kind: type[AsyncProvider] = load_async_provider(settings.entrance)
         if settings.provider == settings.entrance:
             check_options(settings.provider, settings.options, kind.options)
@@ -87,6 +116,7 @@ class AsyncClient:
         if self._embedder is not None:
             await self._embedder.aclose()
 
+    @plain_verb
     def acting(
         self,
         *,

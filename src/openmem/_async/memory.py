@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable
-from datetime import datetime
-from typing import Any
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from typing import Any, Unpack
 
+from openmem._async.listing import AsyncListing
 from openmem._async.portability import AsyncPortable
 from openmem._async.provider import AsyncProvider
+from openmem._async.verbs import verb
 from openmem._io.call import Call, Stopwatch
 from openmem._io.concurrency import AsyncBatches, async_compute
-from openmem.checks import check_callable, check_owner
+from openmem.arguments import MemoryItem, NoExtensions, Source, Texts, Time
+from openmem.checks import check_callable, check_extra, check_owner
 from openmem.drafting import is_large, make_change, make_draft, make_drafts
 from openmem.scopes import parse_pattern
 from openmem.types import (
@@ -21,9 +23,7 @@ from openmem.types import (
     ErasureReceipt,
     Health,
     MemoryInput,
-    MemoryPage,
     MemoryRecord,
-    MemorySource,
     ReembedReport,
     SearchMode,
     SearchPurpose,
@@ -37,7 +37,6 @@ from openmem.validation import (
     check_token_budget,
     check_user_id,
     make_audit_query,
-    make_list_query,
     make_search_query,
 )
 
@@ -47,7 +46,7 @@ CONTEXT_CANDIDATES = 100
 _TAKEN_AT_ONCE = 1_000
 
 
-class AsyncMemory(AsyncPortable):
+class AsyncMemory(AsyncListing, AsyncPortable):
     """One stable set of verbs over every memory backend.
 
     Every verb takes `timeout`, in seconds, instead of the instance's own, and raises an `OMPError`:
@@ -72,21 +71,23 @@ class AsyncMemory(AsyncPortable):
         UnsupportedProviderError: There is no such provider.
     """
 
+    @verb
     async def add(
         self,
-        *,
         content: str,
+        *,
         user_id: str,
         scope: str | None = None,
-        tags: list[str] | None = None,
-        source: MemorySource | dict[str, Any] | None = None,
+        tags: Texts | None = None,
+        source: Source | None = None,
         confidence: float | None = None,
-        valid_from: datetime | None = None,
-        valid_to: datetime | None = None,
-        supersedes: list[str] | None = None,
+        valid_from: Time | None = None,
+        valid_to: Time | None = None,
+        supersedes: Texts | None = None,
         key: str | None = None,
+        extra: Mapping[str, Any] | None = None,
         timeout: float | None = None,
-        **extensions: Any,
+        **extensions: Unpack[NoExtensions],
     ) -> MemoryRecord:
         """Store a memory and return it as stored.
 
@@ -101,18 +102,21 @@ class AsyncMemory(AsyncPortable):
             valid_to: Until when it holds, later than `valid_from`.
             supersedes: Ids of the user's memories that this one replaces: they are hidden from then on.
             key: The caller's own name for it; adding the same key again replaces the memory, version + 1.
+            extra: Fields of your own under any names, with values that JSON can hold, such as another's `model_extra`.
             timeout: Seconds this call may take.
-            **extensions: Values that JSON can hold, under names that start with `x-`.
+            **extensions: The same, under names that start with `x-`.
         """
         call = self._call(timeout)
-        given = (content, user_id, scope, tags, source, confidence, valid_from, valid_to, supersedes, key, extensions)
-        draft = await async_compute(make_draft, *given) if is_large(source, extensions) else make_draft(*given)
+        given = (content, user_id, scope, tags, source, confidence, valid_from, valid_to, supersedes, key)
+        own = (extensions, check_extra(extra))
+        draft = await async_compute(make_draft, *given, *own) if is_large(source, *own) else make_draft(*given, *own)
         records = await self._use(call, lambda provider: provider.add([draft], None, call))
         return records[0]
 
+    @verb
     async def add_many(
         self,
-        items: Iterable[MemoryInput | dict[str, Any]] | AsyncIterable[MemoryInput | dict[str, Any]],
+        items: Iterable[MemoryInput | MemoryItem] | AsyncIterable[MemoryInput | MemoryItem],
         *,
         user_id: str | None = None,
         on_progress: Progress | None = None,
@@ -133,7 +137,7 @@ class AsyncMemory(AsyncPortable):
         """
         call = self._call(timeout)
         check_callable(on_progress, "on_progress")
-        source: AsyncBatches[MemoryInput | dict[str, Any]] = AsyncBatches(items, "items")
+        source: AsyncBatches[MemoryInput | MemoryItem] = AsyncBatches(items, "items")
         drafts = make_drafts([], user_id)
         while given := await source.take(_TAKEN_AT_ONCE):
             drafts += await async_compute(make_drafts, given, user_id, len(drafts))
@@ -141,6 +145,7 @@ class AsyncMemory(AsyncPortable):
             return []
         return await self._use(call, lambda provider: provider.add(drafts, on_progress, call))
 
+    @verb
     async def get(self, id: str, *, user_id: str | None = None, timeout: float | None = None) -> MemoryRecord:
         """Return one memory, hidden or not.
 
@@ -156,19 +161,22 @@ class AsyncMemory(AsyncPortable):
         known, owner = check_id(id), check_owner(user_id)
         return await self._use(call, lambda provider: provider.get(known, owner, call))
 
+    @verb
     async def update(
         self,
         id: str,
         *,
         content: str | Unset = UNSET,
         scope: str | Unset | None = UNSET,
-        tags: list[str] | Unset | None = UNSET,
+        tags: Texts | Unset | None = UNSET,
         confidence: float | Unset | None = UNSET,
-        valid_to: datetime | Unset | None = UNSET,
-        supersedes: list[str] | Unset | None = UNSET,
+        valid_to: Time | Unset | None = UNSET,
+        supersedes: Texts | Unset | None = UNSET,
         user_id: str | None = None,
         if_version: int | None = None,
+        extra: Mapping[str, Any] | None = None,
         timeout: float | None = None,
+        **extensions: Unpack[NoExtensions],
     ) -> MemoryRecord:
         """Change a memory and return it. What is not given stays; `None` clears. The old version stays in `history`.
 
@@ -182,7 +190,9 @@ class AsyncMemory(AsyncPortable):
             supersedes: The new list of ids it replaces, instead of the old one.
             user_id: Whose it must be.
             if_version: Change it only if this is still its version.
+            extra: New values of fields of your own, one by one; the others stay.
             timeout: Seconds this call may take.
+            **extensions: The same, under names that start with `x-`.
 
         Raises:
             NotFoundError: There is no such memory.
@@ -190,9 +200,12 @@ class AsyncMemory(AsyncPortable):
         """
         call = self._call(timeout)
         known, owner = check_id(id), check_owner(user_id)
-        change = make_change(content, scope, tags, confidence, valid_to, supersedes, if_version)
+        given = (content, scope, tags, confidence, valid_to, supersedes, if_version)
+        own = (extensions, check_extra(extra))
+        change = await async_compute(make_change, *given, *own) if is_large(*own) else make_change(*given, *own)
         return await self._use(call, lambda provider: provider.update(known, owner, change, call))
 
+    @verb
     async def delete(self, id: str, *, user_id: str | None = None, timeout: float | None = None) -> None:
         """Erase a memory with its earlier versions.
 
@@ -208,6 +221,7 @@ class AsyncMemory(AsyncPortable):
         known, owner = check_id(id), check_owner(user_id)
         await self._use(call, lambda provider: provider.delete(known, owner, call))
 
+    @verb
     async def delete_all(
         self, user_id: str, *, scope: str | None = None, timeout: float | None = None
     ) -> ErasureReceipt:
@@ -222,6 +236,7 @@ class AsyncMemory(AsyncPortable):
         owner, pattern = check_user_id(user_id), None if scope is None else parse_pattern(scope)
         return await self._use(call, lambda provider: provider.delete_all(owner, pattern, call))
 
+    @verb
     async def search(
         self,
         query: str,
@@ -230,9 +245,9 @@ class AsyncMemory(AsyncPortable):
         scope: str | None = None,
         limit: int = 10,
         min_score: float | None = None,
-        tags: list[str] | None = None,
+        tags: Texts | None = None,
         mode: SearchMode = "hybrid",
-        as_of: datetime | None = None,
+        as_of: Time | None = None,
         include_superseded: bool = False,
         include_expired: bool = False,
         explain: bool = False,
@@ -277,6 +292,7 @@ class AsyncMemory(AsyncPortable):
         )
         return [*await self._use(call, lambda provider: provider.search(request, call))]
 
+    @verb
     async def context(
         self,
         query: str,
@@ -284,8 +300,8 @@ class AsyncMemory(AsyncPortable):
         *,
         scope: str | None = None,
         token_budget: int = 500,
-        tags: list[str] | None = None,
-        as_of: datetime | None = None,
+        tags: Texts | None = None,
+        as_of: Time | None = None,
         token_counter: TokenCounter | None = None,
         timeout: float | None = None,
     ) -> ContextBlock:
@@ -309,6 +325,7 @@ class AsyncMemory(AsyncPortable):
         )
         return await self._use(call, lambda provider: provider.context(request, budget, token_counter, call))
 
+    @verb
     async def history(self, id: str, *, user_id: str | None = None, timeout: float | None = None) -> list[MemoryRecord]:
         """Return a memory's earlier versions and the memories that it supersedes, newest first.
 
@@ -324,12 +341,13 @@ class AsyncMemory(AsyncPortable):
         known, owner = check_id(id), check_owner(user_id)
         return [*await self._use(call, lambda provider: provider.history(known, owner, call))]
 
+    @verb
     async def audit(
         self,
         user_id: str,
         *,
         app: str | None = None,
-        since: datetime | None = None,
+        since: Time | None = None,
         limit: int = 100,
         timeout: float | None = None,
     ) -> list[AuditEntry]:
@@ -346,27 +364,30 @@ class AsyncMemory(AsyncPortable):
         request = make_audit_query(user_id, app=app, since=since, limit=limit)
         return [*await self._use(call, lambda provider: provider.audit(request, call))]
 
+    @verb
     async def capabilities(self, *, timeout: float | None = None) -> Capabilities:
         """Return what the provider can do."""
         call = self._call(timeout)
         return await self._use(call, lambda provider: provider.capabilities(call))
 
-    async def wait_for_ingest(self, ids: list[str], user_id: str, *, timeout: float | None = None) -> None:
+    @verb
+    async def wait_for_ingest(self, ids: Texts, user_id: str, *, timeout: float | None = None) -> None:
         """Return once the memories can be found; at once where storing makes them so.
 
         Args:
             ids: What `add` returned.
             user_id: Whose memories.
-            timeout: Seconds this call may take.
+            timeout: Seconds this call may take; `OMP_INGEST_TIMEOUT` in the environment is its default.
 
         Raises:
             NotFoundError: There is no memory of one of the ids.
             IngestionTimeoutError: A memory was not ready in time.
         """
-        call = self._call(timeout)
+        call = self._call(self._ingest_timeout if timeout is None and self._root is None else timeout)
         known, owner = check_ids(ids), check_user_id(user_id)
         await self._use(call, lambda provider: provider.wait_for_ingest(known, owner, call))
 
+    @verb
     async def reembed(self, *, on_progress: Progress | None = None, timeout: float | None = None) -> ReembedReport:
         """Move every memory to the model of this instance's embedder.
 
@@ -380,55 +401,11 @@ class AsyncMemory(AsyncPortable):
         check_callable(on_progress, "on_progress")
         return await self._use(call, lambda provider: provider.reembed(on_progress, call))
 
+    @verb
     async def health(self, *, timeout: float | None = None) -> Health:
         """Ask the backend something small and return how it went."""
         call = self._call(timeout)
         return await self._use(call, lambda provider: _timed_health(provider, call))
-
-    async def list(
-        self,
-        user_id: str,
-        *,
-        scope: str | None = None,
-        tag: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-        as_of: datetime | None = None,
-        include_superseded: bool = False,
-        include_expired: bool = False,
-        timeout: float | None = None,
-    ) -> MemoryPage:
-        """Return a page of a user's memories, newest first.
-
-        Args:
-            user_id: Whose memories.
-            scope: A scope, or a scope followed by `/*`.
-            tag: A tag that a memory must have.
-            since: Only memories made at this time or later.
-            until: Only memories made before this time.
-            limit: How many at most, 1 to 500.
-            cursor: `next_cursor` of the page before.
-            as_of: Judge validity and supersession at this time instead of now.
-            include_superseded: Show memories that others replace.
-            include_expired: Show memories outside their time of validity.
-            timeout: Seconds this call may take.
-        """
-        call = self._call(timeout)
-        request = make_list_query(
-            user_id,
-            scope=scope,
-            tag=tag,
-            since=since,
-            until=until,
-            limit=limit,
-            cursor=cursor,
-            as_of=as_of,
-            include_superseded=include_superseded,
-            include_expired=include_expired,
-        )
-        return await self._use(call, lambda provider: provider.list(request, call))
 
 
 async def _timed_health(provider: AsyncProvider, call: Call) -> Health:

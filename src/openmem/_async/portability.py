@@ -9,6 +9,7 @@ from openmem._async import lines as pages
 from openmem._async.client import AsyncClient
 from openmem._async.provider import AsyncProvider
 from openmem._async.transfer import AsyncTransfer
+from openmem._async.verbs import verb
 from openmem._io.concurrency import AsyncBatches
 from openmem.checks import check_callable, check_choice, check_flag, check_instance, check_owner
 from openmem.errors import InvalidRequestError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 class AsyncPortable(AsyncClient):
     """`export`, `import_` and `transfer`."""
 
+    @verb
     async def export(
         self,
         user_id: str | None = None,
@@ -51,6 +53,7 @@ class AsyncPortable(AsyncClient):
         owner, size = check_owner(user_id), check_limit(limit, MAX_LIST)
         return await self._use(call, lambda provider: pages.export(provider, owner, cursor, size, call))
 
+    @verb
     async def import_(
         self,
         lines: Iterable[str] | AsyncIterable[str],
@@ -82,6 +85,7 @@ class AsyncPortable(AsyncClient):
             call, lambda provider: pages.import_(provider, source, policy, on_progress, lambda: self._call(timeout))
         )
 
+    @verb
     async def transfer(
         self,
         target: AsyncMemory,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar, Final, TypeVar
 
 from openmem._async.embedders import AsyncEmbedder
 from openmem._async.provider import AsyncProvider
-from openmem._io.call import Call
+from openmem._io.call import Call, Deadline
 from openmem._io.concurrency import async_gather, async_sleep
 from openmem._io.shim import AsyncSdk, WriterLocks, time_anew
 from openmem.checks import MAX_CONTENT, check_limit
@@ -127,13 +128,30 @@ class AsyncTranslatedProvider(AsyncProvider):
             "emulated": [*self.emulated],
         }
 
+    async def taken_in(self, records: list[MemoryRecord], call: Call) -> list[MemoryRecord]:
+        """Return what was stored; with `OMP_INGEST_BLOCK=1` once it can be found.
+
+        Raises:
+            IngestionTimeoutError: It is stored, and could not be found in time.
+        """
+        pending = [record for record in records if record.status in ("queued", "indexing")]
+        if not pending or not self.settings.ingest_block:
+            return records
+        limit = self.settings.ingest_timeout
+        waiting = call if limit is None else replace(call, deadline=Deadline.after(limit))
+        for user_id in dict.fromkeys(record.user_id for record in pending):
+            own = [record.id for record in pending if record.user_id == user_id]
+            await self.wait_for_ingest(own, user_id, waiting)
+        return [record.model_copy(update={"status": "done"} if record in pending else {}) for record in records]
+
     async def add(
         self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
     ) -> list[MemoryRecord]:
         """Store drafts; if one fails, those before it are taken back."""
         self._check_users(draft.user_id for draft in drafts)
         report = None if on_progress is None else self._sdk.relay(on_progress)
-        return await self._do(lambda backend, task: writing.add(backend, drafts, report, task), call)
+        records = await self._do(lambda backend, task: writing.add(backend, drafts, report, task), call)
+        return await self.taken_in(records, call)
 
     async def get(self, id: str, user_id: str | None, call: Call) -> MemoryRecord:
         """Return one memory, after a look at whose it is."""

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Unpack
 
 from openmem._io.call import Call, Stopwatch
 from openmem._io.concurrency import Batches, compute
+from openmem._sync.listing import Listing
 from openmem._sync.portability import Portable
 from openmem._sync.provider import Provider
-from openmem.checks import check_callable, check_owner
+from openmem._sync.verbs import verb
+from openmem.arguments import MemoryItem, NoExtensions, Source, Texts, Time
+from openmem.checks import check_callable, check_extra, check_owner
 from openmem.drafting import is_large, make_change, make_draft, make_drafts
 from openmem.scopes import parse_pattern
 from openmem.types import (
@@ -22,9 +24,7 @@ from openmem.types import (
     ErasureReceipt,
     Health,
     MemoryInput,
-    MemoryPage,
     MemoryRecord,
-    MemorySource,
     ReembedReport,
     SearchMode,
     SearchPurpose,
@@ -38,7 +38,6 @@ from openmem.validation import (
     check_token_budget,
     check_user_id,
     make_audit_query,
-    make_list_query,
     make_search_query,
 )
 
@@ -48,7 +47,7 @@ CONTEXT_CANDIDATES = 100
 _TAKEN_AT_ONCE = 1_000
 
 
-class Memory(Portable):
+class Memory(Listing, Portable):
     """One stable set of verbs over every memory backend.
 
     Every verb takes `timeout`, in seconds, instead of the instance's own, and raises an `OMPError`:
@@ -73,21 +72,23 @@ class Memory(Portable):
         UnsupportedProviderError: There is no such provider.
     """
 
+    @verb
     def add(
         self,
-        *,
         content: str,
+        *,
         user_id: str,
         scope: str | None = None,
-        tags: list[str] | None = None,
-        source: MemorySource | dict[str, Any] | None = None,
+        tags: Texts | None = None,
+        source: Source | None = None,
         confidence: float | None = None,
-        valid_from: datetime | None = None,
-        valid_to: datetime | None = None,
-        supersedes: list[str] | None = None,
+        valid_from: Time | None = None,
+        valid_to: Time | None = None,
+        supersedes: Texts | None = None,
         key: str | None = None,
+        extra: Mapping[str, Any] | None = None,
         timeout: float | None = None,
-        **extensions: Any,
+        **extensions: Unpack[NoExtensions],
     ) -> MemoryRecord:
         """Store a memory and return it as stored.
 
@@ -102,18 +103,21 @@ class Memory(Portable):
             valid_to: Until when it holds, later than `valid_from`.
             supersedes: Ids of the user's memories that this one replaces: they are hidden from then on.
             key: The caller's own name for it; adding the same key again replaces the memory, version + 1.
+            extra: Fields of your own under any names, with values that JSON can hold, such as another's `model_extra`.
             timeout: Seconds this call may take.
-            **extensions: Values that JSON can hold, under names that start with `x-`.
+            **extensions: The same, under names that start with `x-`.
         """
         call = self._call(timeout)
-        given = (content, user_id, scope, tags, source, confidence, valid_from, valid_to, supersedes, key, extensions)
-        draft = compute(make_draft, *given) if is_large(source, extensions) else make_draft(*given)
+        given = (content, user_id, scope, tags, source, confidence, valid_from, valid_to, supersedes, key)
+        own = (extensions, check_extra(extra))
+        draft = compute(make_draft, *given, *own) if is_large(source, *own) else make_draft(*given, *own)
         records = self._use(call, lambda provider: provider.add([draft], None, call))
         return records[0]
 
+    @verb
     def add_many(
         self,
-        items: Iterable[MemoryInput | dict[str, Any]] | Iterable[MemoryInput | dict[str, Any]],
+        items: Iterable[MemoryInput | MemoryItem] | Iterable[MemoryInput | MemoryItem],
         *,
         user_id: str | None = None,
         on_progress: Progress | None = None,
@@ -134,7 +138,7 @@ class Memory(Portable):
         """
         call = self._call(timeout)
         check_callable(on_progress, "on_progress")
-        source: Batches[MemoryInput | dict[str, Any]] = Batches(items, "items")
+        source: Batches[MemoryInput | MemoryItem] = Batches(items, "items")
         drafts = make_drafts([], user_id)
         while given := source.take(_TAKEN_AT_ONCE):
             drafts += compute(make_drafts, given, user_id, len(drafts))
@@ -142,6 +146,7 @@ class Memory(Portable):
             return []
         return self._use(call, lambda provider: provider.add(drafts, on_progress, call))
 
+    @verb
     def get(self, id: str, *, user_id: str | None = None, timeout: float | None = None) -> MemoryRecord:
         """Return one memory, hidden or not.
 
@@ -157,19 +162,22 @@ class Memory(Portable):
         known, owner = check_id(id), check_owner(user_id)
         return self._use(call, lambda provider: provider.get(known, owner, call))
 
+    @verb
     def update(
         self,
         id: str,
         *,
         content: str | Unset = UNSET,
         scope: str | Unset | None = UNSET,
-        tags: list[str] | Unset | None = UNSET,
+        tags: Texts | Unset | None = UNSET,
         confidence: float | Unset | None = UNSET,
-        valid_to: datetime | Unset | None = UNSET,
-        supersedes: list[str] | Unset | None = UNSET,
+        valid_to: Time | Unset | None = UNSET,
+        supersedes: Texts | Unset | None = UNSET,
         user_id: str | None = None,
         if_version: int | None = None,
+        extra: Mapping[str, Any] | None = None,
         timeout: float | None = None,
+        **extensions: Unpack[NoExtensions],
     ) -> MemoryRecord:
         """Change a memory and return it. What is not given stays; `None` clears. The old version stays in `history`.
 
@@ -183,7 +191,9 @@ class Memory(Portable):
             supersedes: The new list of ids it replaces, instead of the old one.
             user_id: Whose it must be.
             if_version: Change it only if this is still its version.
+            extra: New values of fields of your own, one by one; the others stay.
             timeout: Seconds this call may take.
+            **extensions: The same, under names that start with `x-`.
 
         Raises:
             NotFoundError: There is no such memory.
@@ -191,9 +201,12 @@ class Memory(Portable):
         """
         call = self._call(timeout)
         known, owner = check_id(id), check_owner(user_id)
-        change = make_change(content, scope, tags, confidence, valid_to, supersedes, if_version)
+        given = (content, scope, tags, confidence, valid_to, supersedes, if_version)
+        own = (extensions, check_extra(extra))
+        change = compute(make_change, *given, *own) if is_large(*own) else make_change(*given, *own)
         return self._use(call, lambda provider: provider.update(known, owner, change, call))
 
+    @verb
     def delete(self, id: str, *, user_id: str | None = None, timeout: float | None = None) -> None:
         """Erase a memory with its earlier versions.
 
@@ -209,6 +222,7 @@ class Memory(Portable):
         known, owner = check_id(id), check_owner(user_id)
         self._use(call, lambda provider: provider.delete(known, owner, call))
 
+    @verb
     def delete_all(self, user_id: str, *, scope: str | None = None, timeout: float | None = None) -> ErasureReceipt:
         """Erase all memories of a user, or those of a scope, and prove that nothing is left.
 
@@ -221,6 +235,7 @@ class Memory(Portable):
         owner, pattern = check_user_id(user_id), None if scope is None else parse_pattern(scope)
         return self._use(call, lambda provider: provider.delete_all(owner, pattern, call))
 
+    @verb
     def search(
         self,
         query: str,
@@ -229,9 +244,9 @@ class Memory(Portable):
         scope: str | None = None,
         limit: int = 10,
         min_score: float | None = None,
-        tags: list[str] | None = None,
+        tags: Texts | None = None,
         mode: SearchMode = "hybrid",
-        as_of: datetime | None = None,
+        as_of: Time | None = None,
         include_superseded: bool = False,
         include_expired: bool = False,
         explain: bool = False,
@@ -276,6 +291,7 @@ class Memory(Portable):
         )
         return [*self._use(call, lambda provider: provider.search(request, call))]
 
+    @verb
     def context(
         self,
         query: str,
@@ -283,8 +299,8 @@ class Memory(Portable):
         *,
         scope: str | None = None,
         token_budget: int = 500,
-        tags: list[str] | None = None,
-        as_of: datetime | None = None,
+        tags: Texts | None = None,
+        as_of: Time | None = None,
         token_counter: TokenCounter | None = None,
         timeout: float | None = None,
     ) -> ContextBlock:
@@ -308,6 +324,7 @@ class Memory(Portable):
         )
         return self._use(call, lambda provider: provider.context(request, budget, token_counter, call))
 
+    @verb
     def history(self, id: str, *, user_id: str | None = None, timeout: float | None = None) -> list[MemoryRecord]:
         """Return a memory's earlier versions and the memories that it supersedes, newest first.
 
@@ -323,12 +340,13 @@ class Memory(Portable):
         known, owner = check_id(id), check_owner(user_id)
         return [*self._use(call, lambda provider: provider.history(known, owner, call))]
 
+    @verb
     def audit(
         self,
         user_id: str,
         *,
         app: str | None = None,
-        since: datetime | None = None,
+        since: Time | None = None,
         limit: int = 100,
         timeout: float | None = None,
     ) -> list[AuditEntry]:
@@ -345,27 +363,30 @@ class Memory(Portable):
         request = make_audit_query(user_id, app=app, since=since, limit=limit)
         return [*self._use(call, lambda provider: provider.audit(request, call))]
 
+    @verb
     def capabilities(self, *, timeout: float | None = None) -> Capabilities:
         """Return what the provider can do."""
         call = self._call(timeout)
         return self._use(call, lambda provider: provider.capabilities(call))
 
-    def wait_for_ingest(self, ids: list[str], user_id: str, *, timeout: float | None = None) -> None:
+    @verb
+    def wait_for_ingest(self, ids: Texts, user_id: str, *, timeout: float | None = None) -> None:
         """Return once the memories can be found; at once where storing makes them so.
 
         Args:
             ids: What `add` returned.
             user_id: Whose memories.
-            timeout: Seconds this call may take.
+            timeout: Seconds this call may take; `OMP_INGEST_TIMEOUT` in the environment is its default.
 
         Raises:
             NotFoundError: There is no memory of one of the ids.
             IngestionTimeoutError: A memory was not ready in time.
         """
-        call = self._call(timeout)
+        call = self._call(self._ingest_timeout if timeout is None and self._root is None else timeout)
         known, owner = check_ids(ids), check_user_id(user_id)
         self._use(call, lambda provider: provider.wait_for_ingest(known, owner, call))
 
+    @verb
     def reembed(self, *, on_progress: Progress | None = None, timeout: float | None = None) -> ReembedReport:
         """Move every memory to the model of this instance's embedder.
 
@@ -379,55 +400,11 @@ class Memory(Portable):
         check_callable(on_progress, "on_progress")
         return self._use(call, lambda provider: provider.reembed(on_progress, call))
 
+    @verb
     def health(self, *, timeout: float | None = None) -> Health:
         """Ask the backend something small and return how it went."""
         call = self._call(timeout)
         return self._use(call, lambda provider: _timed_health(provider, call))
-
-    def list(
-        self,
-        user_id: str,
-        *,
-        scope: str | None = None,
-        tag: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        limit: int = 50,
-        cursor: str | None = None,
-        as_of: datetime | None = None,
-        include_superseded: bool = False,
-        include_expired: bool = False,
-        timeout: float | None = None,
-    ) -> MemoryPage:
-        """Return a page of a user's memories, newest first.
-
-        Args:
-            user_id: Whose memories.
-            scope: A scope, or a scope followed by `/*`.
-            tag: A tag that a memory must have.
-            since: Only memories made at this time or later.
-            until: Only memories made before this time.
-            limit: How many at most, 1 to 500.
-            cursor: `next_cursor` of the page before.
-            as_of: Judge validity and supersession at this time instead of now.
-            include_superseded: Show memories that others replace.
-            include_expired: Show memories outside their time of validity.
-            timeout: Seconds this call may take.
-        """
-        call = self._call(timeout)
-        request = make_list_query(
-            user_id,
-            scope=scope,
-            tag=tag,
-            since=since,
-            until=until,
-            limit=limit,
-            cursor=cursor,
-            as_of=as_of,
-            include_superseded=include_superseded,
-            include_expired=include_expired,
-        )
-        return self._use(call, lambda provider: provider.list(request, call))
 
 
 def _timed_health(provider: Provider, call: Call) -> Health:

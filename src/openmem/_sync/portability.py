@@ -11,6 +11,7 @@ from openmem._sync import lines as pages
 from openmem._sync.client import Client
 from openmem._sync.provider import Provider
 from openmem._sync.transfer import Transfer
+from openmem._sync.verbs import verb
 from openmem.checks import check_callable, check_choice, check_flag, check_instance, check_owner
 from openmem.errors import InvalidRequestError
 from openmem.portable import memory_of
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 class Portable(Client):
     """`export`, `import_` and `transfer`."""
 
+    @verb
     def export(
         self,
         user_id: str | None = None,
@@ -52,6 +54,7 @@ class Portable(Client):
         owner, size = check_owner(user_id), check_limit(limit, MAX_LIST)
         return self._use(call, lambda provider: pages.export(provider, owner, cursor, size, call))
 
+    @verb
     def import_(
         self,
         lines: Iterable[str] | Iterable[str],
@@ -83,6 +86,7 @@ class Portable(Client):
             call, lambda provider: pages.import_(provider, source, policy, on_progress, lambda: self._call(timeout))
         )
 
+    @verb
     def transfer(
         self,
         target: Memory,

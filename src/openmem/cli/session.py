@@ -73,12 +73,13 @@ class Session:
             long: The work may take any time, unless the user set a limit.
             **options: What only the provider knows.
         """
-        from openmem import Memory
+        from openmem import Memory, ProviderName
 
         limit = self.timeout if long or self.timeout is not None else DEFAULT_TIMEOUT
         if self.schema is not None:
             options["schema"] = self.schema
-        return Memory(self.provider, url=self.url, embedder=self.embedder, app=self.app, timeout=limit, **options)
+        named = None if self.provider is None else ProviderName(self.provider)
+        return Memory(named, url=self.url, embedder=self.embedder, app=self.app, timeout=limit, **options)
 
 
 FLAGS: Final = frozenset({"--json", "--help"})  # those that take no value

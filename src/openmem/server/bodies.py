@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from openmem import InvalidRequestError
+from openmem.misspellings import closest, did_you_mean, shown
 from openmem.server.disconnects import ClientGoneError
 from openmem.server.refusals import UnsupportedMediaError
 
@@ -121,22 +122,15 @@ def check_lines_type(content_type: str | None, encoding: str | None) -> None:
         raise UnsupportedMediaError("the body must be application/x-ndjson")
 
 
-def refuse_unknown(body: Mapping[str, Any], known: frozenset[str], *, extensions: bool) -> None:
+def refuse_unknown(body: Mapping[str, Any], known: frozenset[str]) -> None:
     """Check that a body has no members but those known.
 
-    Args:
-        body: The object.
-        known: Names of its members.
-        extensions: Whether members named `x-…` are known too.
-
     Raises:
-        InvalidRequestError: Names the first unknown member.
+        InvalidRequestError: Names the first unknown member, and the one that may be meant.
     """
     for name in body.keys() - known:
-        if not (extensions and name.startswith("x-")):
-            shown = ascii(name) if len(name) <= 80 else f"{name[:80]!a}…"
-            hint = "; your own are named x-…" if extensions else ""
-            raise InvalidRequestError(f"{shown} is unknown: the body may hold {', '.join(sorted(known))}{hint}")
+        meant = did_you_mean(closest(name, sorted(known))) or f": the body may hold {', '.join(sorted(known))}"
+        raise InvalidRequestError(f"{shown(name)} is unknown{meant}")
 
 
 def as_whole(value: Any) -> Any:

@@ -240,10 +240,18 @@ def _place(given: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, An
     place: dict[str, Any] = {"provider": provider}
     if "url" not in given and "base_url" not in given:
         place.update(_url(provider, environ))
-        place["base_url"] = variable_of("OMP_BASE_URL", environ) if place.get("url") is None else None
+        place["base_url"] = _address(provider, environ) if place.get("url") is None else None
     needed, variable = NEEDED.get(provider or "", ("", ""))
     place["api_key"] = variable_of(variable if needed == "api_key" else "OMP_API_KEY", environ)
     return place
+
+
+def _address(provider: str | None, environ: Mapping[str, str]) -> str | None:
+    own = {"supermemory": "SUPERMEMORY_BASE_URL"}.get(provider or "", "OMP_PASSTHROUGH_BASE_URL")
+    address = variable_of("OMP_BASE_URL", environ)
+    return (
+        variable_of(own, environ) if address is None and provider in (None, "passthrough", "supermemory") else address
+    )
 
 
 def _url(provider: str | None, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reads query strings: strict where a value is wrong, silent about parameters that nobody here knows."""
+"""Reads query strings: strict where a value or a name is wrong, silent about parameters that nobody here knows."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from openmem import InvalidRequestError
+from openmem.misspellings import near_miss
 
 MAX_FIELDS: Final = 200
+NAMES: Final = (
+    *("user_id", "scope", "q", "limit", "tags", "tag", "min_score", "mode", "cursor", "since", "until", "as_of"),
+    *("include_superseded", "include_expired", "explain", "purpose", "app", "conflict"),
+)
+"""The parameters of all routes. What is nearly called like one of them is meant to be it, and would be ignored."""
 
+_KNOWN: Final = frozenset(NAMES)
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _NUMBER: Final = re.compile(r"[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?", re.ASCII)
@@ -34,6 +41,10 @@ class Parameters:
             raise InvalidRequestError(message) from None
         for name, value in pairs:
             self._values.setdefault(name, []).append(value)
+        for name in self._values.keys() - _KNOWN:
+            meant = near_miss(name, NAMES)
+            if meant is not None:
+                raise InvalidRequestError(f"the parameter {name!a} is unknown: did you mean {meant!r}?")
 
     def texts(self, name: str) -> list[str] | None:
         """Return all values of a parameter that may be given many times."""

@@ -26,7 +26,6 @@ _NEW: Final = frozenset(
     ["content", "user_id", "scope", "tags", "source", "confidence", "valid_from", "valid_to", "supersedes", "key"]
 )
 _CHANGES: Final = ("content", "scope", "tags", "confidence", "valid_to", "supersedes")
-_PATCH: Final = frozenset((*_CHANGES, "user_id"))
 _BATCH: Final = frozenset(("items", "user_id"))
 _WAIT: Final = frozenset(("ids", "user_id"))
 _TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
@@ -36,13 +35,13 @@ _VERSION: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 async def add_memory(exchange: Exchange) -> Reply:
     """Answer POST /memories."""
     fields = exchange.json()
-    refuse_unknown(fields, _NEW, extensions=True)
-    fields["user_id"] = user_id = exchange.user(_text_or_none(fields, "user_id"))
+    given = {"content": None, **{name: fields.pop(name) for name in _NEW & fields.keys()}}
+    given["user_id"] = user_id = exchange.user(_text_or_none(given, "user_id"))
 
     async def act(seed: Seed | None) -> Reply:
         memory, journal = exchange.memory(seed), exchange.service.journal
-        async with journal.writing(exchange, "add", Touched(user_id, None, fields.get("scope"))):
-            record = await memory.add(**{"content": None, **fields})
+        async with journal.writing(exchange, "add", Touched(user_id, None, given.get("scope"))):
+            record = await memory.add(**given, extra=fields)
         await journal.enter_records(exchange, "add", [record])
         reply = record_reply(record, 201)
         return reply.with_header("location", location(exchange.scope.get("root_path", ""), record.id))
@@ -53,7 +52,7 @@ async def add_memory(exchange: Exchange) -> Reply:
 async def add_memories(exchange: Exchange) -> Reply:
     """Answer POST /memories/batch."""
     fields = exchange.json()
-    refuse_unknown(fields, _BATCH, extensions=False)
+    refuse_unknown(fields, _BATCH)
     items = fields.get("items")
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_BATCH:
         raise InvalidRequestError(f"items must be a list of 1 to {MAX_BATCH} memories")
@@ -81,14 +80,14 @@ async def get_memory(exchange: Exchange) -> Reply:
 async def update_memory(exchange: Exchange) -> Reply:
     """Answer PATCH /memories/{id}."""
     fields = exchange.json()
-    refuse_unknown(fields, _PATCH, extensions=False)
-    changes = {name: fields.get(name, UNSET) for name in _CHANGES}
+    changes = {name: fields.pop(name, UNSET) for name in _CHANGES}
     owner = exchange.owner(_text_or_none(fields, "user_id"))
+    fields.pop("user_id", None)
     version = _expected_version(exchange.header("if-match"))
     id, memory, journal = exchange.id(), exchange.memory(), exchange.service.journal
     owner, touched = await _touched(exchange, memory, id, owner)
     async with journal.writing(exchange, "update", *touched):
-        record = await memory.update(id, user_id=owner, if_version=version, **changes)
+        record = await memory.update(id, user_id=owner, if_version=version, **changes, extra=fields)
     await journal.enter_records(exchange, "update", [record])
     return record_reply(record)
 
@@ -140,7 +139,7 @@ async def get_history(exchange: Exchange) -> Reply:
 async def wait_for_memories(exchange: Exchange) -> Reply:
     """Answer POST /memories/wait."""
     fields = exchange.json()
-    refuse_unknown(fields, _WAIT, extensions=False)
+    refuse_unknown(fields, _WAIT)
     user_id = exchange.user(_text_or_none(fields, "user_id"))
     ids: Any = fields.get("ids")
     await exchange.memory().wait_for_ingest(ids, user_id)

@@ -75,7 +75,11 @@ async def search_memories(exchange: Exchange) -> Reply:
 async def search_at_length(exchange: Exchange) -> Reply:
     """Answer POST /memories/search: the same, for what is too long for an address."""
     fields = exchange.json()
-    refuse_unknown(fields, frozenset(_SEARCH), extensions=False)
+    if "query" in fields:  # as the first client of the protocol calls it
+        if "q" in fields:
+            raise InvalidRequestError("give q or query, not both: they are the same")
+        fields["q"] = fields.pop("query")
+    refuse_unknown(fields, frozenset(_SEARCH))
     given = {name: value for name, value in fields.items() if value is not None}
     if "limit" in given:
         given["limit"] = as_whole(given["limit"])
@@ -92,7 +96,7 @@ async def search_at_length(exchange: Exchange) -> Reply:
 async def get_context(exchange: Exchange) -> Reply:
     """Answer POST /context."""
     fields = exchange.json()
-    refuse_unknown(fields, _CONTEXT, extensions=False)
+    refuse_unknown(fields, _CONTEXT)
     user_id = exchange.user(_user_of(fields))
     budget = fields.get("token_budget")
     block = await exchange.memory().context(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from openmem import AsyncMemory, AsyncServerStore, server_store_url
+from openmem import AsyncMemory, AsyncServerStore, ProviderName, server_store_url
 from openmem.server.config import ServerSettings
 
 APP: Final = "omp-server"
@@ -18,7 +18,7 @@ def make_memory(settings: ServerSettings) -> AsyncMemory:
     given = {"schema": settings.schema, "pool_max_size": settings.pool_size}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return AsyncMemory(
-        settings.provider,
+        None if settings.provider is None else ProviderName(settings.provider),
         url=settings.url,
         base_url=settings.base_url,
         api_key=settings.api_key,

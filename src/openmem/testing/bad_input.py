@@ -101,6 +101,9 @@ class Bad:
             yield given | {self.argument: value}
 
 
+EXTRA: list[Any] = ["x-kit", [1], {"id": "mem_1"}, {"scoope": "a"}, {"user": "ann"}, {5: 1}]
+
+
 def _named(value: Any, id: str) -> Any:
     if isinstance(value, list):
         return [_named(item, id) for item in value]
@@ -121,8 +124,12 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
         "key": [*TEXTS, "x" * 257],
         "colour": ["green"],
         "x-kit": [object(), float("nan"), {1, 2}],
+        "extra": EXTRA,
     },
-    "add_many": {"user_id": USERS, "items": [7, [7], [None], ["tea"]]},
+    "add_many": {
+        "user_id": USERS,
+        "items": [7, [7], [None], ["tea"], [{"contnt": "tea"}], [{"content": "a", "tgas": []}]],
+    },
     "get": {"id": IDS, "user_id": USERS},
     "update": {
         "id": IDS,
@@ -134,6 +141,9 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
         "supersedes": SUPERSEDES,
         "user_id": USERS,
         "if_version": [0, -1, 1.5, "1"],
+        "colour": ["green"],
+        "x-kit": [object(), float("nan"), {1, 2}],
+        "extra": EXTRA,
     },
     "delete": {"id": IDS, "user_id": USERS},
     "delete_all": {"user_id": [*USERS, None], "scope": PATTERNS},

@@ -112,7 +112,8 @@ class AsyncMem0Provider(AsyncTranslatedProvider):
         if draft.key is not None:
             raise self.cannot("add(key=) with infer=True")
         self.check_user(draft.user_id)
-        return [await self._do(lambda backend, task: _extract(backend, draft, task), call)]
+        record = await self._do(lambda backend, task: _extract(backend, draft, task), call)
+        return await self.taken_in([record], call)
 
     async def unready(self, ids: Sequence[str], user_id: str, call: Call) -> Sequence[str]:
         """Return which events among the ids are not done, after a look whether the memories are there."""

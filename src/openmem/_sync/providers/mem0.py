@@ -113,7 +113,8 @@ class Mem0Provider(TranslatedProvider):
         if draft.key is not None:
             raise self.cannot("add(key=) with infer=True")
         self.check_user(draft.user_id)
-        return [self._do(lambda backend, task: _extract(backend, draft, task), call)]
+        record = self._do(lambda backend, task: _extract(backend, draft, task), call)
+        return self.taken_in([record], call)
 
     def unready(self, ids: Sequence[str], user_id: str, call: Call) -> Sequence[str]:
         """Return which events among the ids are not done, after a look whether the memories are there."""

@@ -277,11 +277,19 @@ class PassthroughProvider(Provider):
         return read_capabilities(self._http.endpoint, reply)
 
     def _wait_for(self, id: str, user_id: str, call: Call) -> None:
-        while (record := self.get(id, user_id, call)).status in ("queued", "indexing"):
+        while (record := self._own(id, user_id, call)).status in ("queued", "indexing"):
             call.deadline.check()
             sleep(_POLL)
         if record.status == "failed":
             raise IngestionTimeoutError("a memory could not be taken in", provider=self._shown)
+
+    def _own(self, id: str, user_id: str, call: Call) -> MemoryRecord:
+        """Return a memory of a user; a server that knows no owners answers with anybody's."""
+        self._need("get")
+        record = self._read(self._send(wire.get(id, user_id), call), RECORD)
+        if record.user_id != user_id:
+            raise NotFoundError(f"no memory has the id {id!r}", provider=self._shown)
+        return record
 
     def _send(self, request: HttpRequest, call: Call) -> HttpReply:
         headers: dict[str, Header] = {**request.headers, "X-Request-Id": call.request_id}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openmem import AsyncMemory
+from openmem import AsyncMemory, MemoryItem
 from openmem.errors import InvalidRequestError
 from openmem.testing._async.rules import Rules, ids_of, needs
 from openmem.types import MemoryInput
@@ -36,7 +36,7 @@ class BatchRules(Rules):
 
         If this fails, check that all items are validated before the first is written.
         """
-        good = {"content": "prefers tea", "user_id": "ann"}
+        good: MemoryItem = {"content": "prefers tea", "user_id": "ann"}
         with pytest.raises(InvalidRequestError):
             await memory.add_many([good, {"content": "   ", "user_id": "ann"}, good])
         assert await self.contents(memory, "ann") == []

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from openmem import AsyncMemory
+from openmem import AsyncMemory, MemoryItem
 from openmem.testing._async.rules import Rules, needs
 from openmem.testing.moments import days
 from openmem.types import MemoryRecord
@@ -95,7 +95,7 @@ class CircleRules(Rules):
         one = await self.remember(memory, "ann", "tea one", key="one")
         two = await self.remember(memory, "ann", "tea two", key="two")
         for last in ("one", "two"):
-            items = [
+            items: list[MemoryItem] = [
                 {"content": "tea one", "user_id": "ann", "key": "one", "supersedes": [two.id]},
                 {"content": "tea two", "user_id": "ann", "key": "two", "supersedes": [one.id]},
             ]

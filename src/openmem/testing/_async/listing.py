@@ -165,3 +165,23 @@ class ListingRules(Rules):
         for other in others:
             with pytest.raises(InvalidRequestError, match="malformed cursor"):
                 await memory.list("ann", limit=1, cursor=cursor, **other)
+
+    async def test_iterating_shows_what_all_pages_show(self, memory: AsyncMemory) -> None:
+        """`iterate` gives the memories of all pages in the order of `list`, and a page is used like its items.
+
+        If this fails, check that the cursor of a page leads to the one after it, whatever the filters.
+        """
+        for number in range(7):
+            tags = ["even"] if number % 2 == 0 else ["odd"]
+            await self.remember(memory, "ann", f"tea {number}", tags=tags, scope="drinks")
+        whole = await self.listed(memory, "ann")
+        for limit in (1, 3, 7, 50):
+            shown = [(record.id, record.content) async for record in memory.iterate("ann", limit=limit)]
+            assert shown == [(record.id, record.content) for record in whole]
+        chosen = [record.id async for record in memory.iterate("ann", scope="drinks", tag="even", limit=2)]
+        assert chosen == [record.id for record in whole if record.tags == ["even"]]
+        assert [record.id async for record in memory.iterate("bob")] == []
+        page = await memory.list("ann", limit=3)
+        assert [*page] == page.items
+        assert (len(page), page[0], bool(page)) == (3, whole[0], True)
+        assert not await memory.list("bob")

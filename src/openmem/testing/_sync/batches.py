@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from openmem import Memory
+from openmem import Memory, MemoryItem
 from openmem.errors import InvalidRequestError
 from openmem.testing._sync.rules import Rules, ids_of, needs
 from openmem.types import MemoryInput
@@ -37,7 +37,7 @@ class BatchRules(Rules):
 
         If this fails, check that all items are validated before the first is written.
         """
-        good = {"content": "prefers tea", "user_id": "ann"}
+        good: MemoryItem = {"content": "prefers tea", "user_id": "ann"}
         with pytest.raises(InvalidRequestError):
             memory.add_many([good, {"content": "   ", "user_id": "ann"}, good])
         assert self.contents(memory, "ann") == []

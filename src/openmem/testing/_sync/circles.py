@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from openmem import Memory
+from openmem import Memory, MemoryItem
 from openmem.testing._sync.rules import Rules, needs
 from openmem.testing.moments import days
 from openmem.types import MemoryRecord
@@ -96,7 +96,7 @@ class CircleRules(Rules):
         one = self.remember(memory, "ann", "tea one", key="one")
         two = self.remember(memory, "ann", "tea two", key="two")
         for last in ("one", "two"):
-            items = [
+            items: list[MemoryItem] = [
                 {"content": "tea one", "user_id": "ann", "key": "one", "supersedes": [two.id]},
                 {"content": "tea two", "user_id": "ann", "key": "two", "supersedes": [one.id]},
             ]

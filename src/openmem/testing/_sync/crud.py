@@ -145,6 +145,49 @@ class CrudRules(Rules):
             extra = found.model_extra or {}
             assert repr([extra.get(name) for name in ("x-kit", "x-n", "x-1e5")]) == repr([numbers, -0.0, "1e5"])
 
+    def test_fields_that_nobody_knows_come_back(self, memory: Memory) -> None:
+        """Fields of the caller's own, and of its `source`, are kept under whatever names; a near miss is refused.
+
+        If this fails, check that the store filters no extensions by their names.
+        """
+        source = {"app": "notes", "uri": "app://1", "page": {"n": 3}}
+        extra = {"later": {"a": [1, None]}, "language": "de", "x-kit": True}
+        record = self.remember(memory, "ann", "prefers tea", source=source, extra=extra)
+        item: Any = {"content": "likes milk", "later": 1, "source": source}
+        (other,) = memory.add_many([item], user_id="ann")
+        self.settle(memory, [other.id], "ann")
+        for got in (record, memory.get(record.id), (self.listed(memory, "ann"))[-1]):
+            assert {name: (got.model_extra or {}).get(name) for name in extra} == extra
+            assert got.source is not None
+            assert got.source.model_dump(exclude_none=True) == source
+        assert ((memory.get(other.id)).model_extra or {}).get("later") == 1
+        wrongs: list[dict[str, Any]] = [{"extra": {"scoope": "a"}}, {"extra": {"id": "m"}}, {"source": {"tpye": "a"}}]
+        for wrong in wrongs:
+            with pytest.raises(InvalidRequestError, match="is unknown"):
+                memory.add(content="prefers tea", user_id="ann", **wrong)
+
+    @needs("updates")
+    def test_update_changes_single_fields_of_the_callers_own(self, memory: Memory) -> None:
+        """`update` sets the named extension fields, clears those given as `None`, and leaves the others.
+
+        If this fails, check that `change.fields["extensions"]` is merged with what is stored.
+        """
+        fields: dict[str, Any] = {"x-a": 1, "x-b": {"c": 2}, "x-c": 3}
+        record = self.remember(memory, "ann", "prefers tea", **fields, extra={"later": 4})
+        named: dict[str, Any] = {"x-a": {"d": 7}, "x-b": None}
+        changed = memory.update(record.id, extra={"later": 5, "x-new": [6]}, **named)
+        self.settle(memory, [record.id], "ann")
+        assert (changed.content, changed.version) == ("prefers tea", 2)
+        for got in (changed, memory.get(record.id)):
+            own = got.model_extra or {}
+            assert "x-b" not in own
+            assert {name: own.get(name) for name in ("x-a", "x-c", "later", "x-new")} == {
+                "x-a": {"d": 7},
+                "x-c": 3,
+                "later": 5,
+                "x-new": [6],
+            }
+
     @needs("temporal")
     def test_times_of_other_zones_are_the_same_instants(self, memory: Memory) -> None:
         """A time may carry any offset, or be ISO-8601 text; the instant is what counts.
