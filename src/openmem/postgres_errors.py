@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from openmem.errors import (
@@ -73,6 +74,13 @@ _LOST_STATES: Final = frozenset({"25006", "25P03", "25P04", "57P01", "57P02", "5
 # What a server answers to a setting that it does not know, or does not take from a client.
 _SETTING_STATES: Final = frozenset({"22023", "42501", "42601", "42704", "55P02"})
 _COLLISIONS: Final = frozenset({"40001", "40P01"})
+# Where Citus reports that it cannot speak to a node; Postgres itself has no files of these names.
+_OF_A_CLUSTER: Final = frozenset(
+    {"adaptive_executor.c", "connection_management.c", "placement_connection.c", "remote_commands.c"}
+    | {"remote_transaction.c", "worker_transaction.c", "shared_connection_stats.c"}
+)
+_NODE_LOST: Final = "a node of the database cluster cannot be reached"
+_CHANGED: Final = "the tables were changed at this moment; try again"
 
 # While connecting, libpq says what happened in words only. Other languages end up as "cannot be reached".
 _IN_WORDS: Final = (
@@ -167,6 +175,56 @@ def state_in_words(text: str) -> str | None:
 def is_lost(sqlstate: str | None) -> bool:
     """Return whether the connection that gave this is of no further use."""
     return sqlstate is None or sqlstate in _LOST_STATES or sqlstate[:2] in _LOST_CLASSES
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a server reports of a failure, apart from its words.
+
+    Attributes:
+        state: The SQLSTATE; `None` if the connection itself failed.
+        severity: `ERROR` if the session goes on, `FATAL` or `PANIC` if not; `None` if the driver made the error up.
+        file: The source file of the server that reports it.
+        routine: The function there.
+        constraint: The name of the broken constraint.
+    """
+
+    state: str | None
+    severity: str | None = None
+    file: str | None = None
+    routine: str | None = None
+    constraint: str | None = None
+
+    @property
+    def concerns_a_node(self) -> bool:
+        """Whether the session is in order, but what is behind the server is not: a node of a cluster is gone."""
+        state = self.state or ""
+        behind = state[:2] == "08" or (state == "XX000" and self.file in _OF_A_CLUSTER)
+        return behind and self.severity == "ERROR"
+
+    @property
+    def lost(self) -> bool:
+        """Whether the session is of no further use."""
+        return is_lost(self.state) and not self.concerns_a_node
+
+    @property
+    def unprepared(self) -> bool:
+        """Whether a prepared statement is not there, or another is in its place, as behind a pooler."""
+        return self.state in ("26000", "42P05")
+
+    @property
+    def stale(self) -> bool:
+        """Whether nothing was done, because the statement has to be prepared anew."""
+        return self.unprepared or (self.state == "0A000" and self.routine == "RevalidateCachedQuery")
+
+    def error(self) -> OMPError:
+        """Return the error to raise."""
+        details = {"sqlstate": self.state} if self.state else None
+        if self.concerns_a_node:
+            return ProviderUnavailableError(_NODE_LOST, provider=PROVIDER, details=details)
+        if self.stale and not self.unprepared:
+            return ProviderUnavailableError(_CHANGED, provider=PROVIDER, details=details)
+        return error_of_state(self.state, self.constraint)
 
 
 def is_collision(sqlstate: str | None) -> bool:

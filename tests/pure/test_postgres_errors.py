@@ -6,6 +6,7 @@ import pytest
 
 from openmem.errors import OMPError, ProviderError, ProviderUnavailableError, UnauthorizedError
 from openmem.postgres_errors import (
+    Report,
     error_of_state,
     exhausted,
     is_collision,
@@ -102,3 +103,38 @@ def test_texts_about_values_are_told_from_others() -> None:
 )
 def test_words_of_a_failed_connection_are_understood(text: str, sqlstate: str | None) -> None:
     assert state_in_words(text) == sqlstate
+
+
+@pytest.mark.parametrize(
+    ("report", "is_node"),
+    [
+        (Report("08006", "ERROR", "connection_management.c"), True),
+        (Report("08001", "ERROR", "libpqwalreceiver.c"), True),
+        (Report("XX000", "ERROR", "adaptive_executor.c"), True),
+        (Report("XX000", "ERROR", "heapam.c"), False),
+        (Report("XX001", "ERROR", "bufmgr.c"), False),
+        (Report("08006", "FATAL"), False),
+        (Report("08003"), False),
+        (Report(None), False),
+    ],
+)
+def test_a_lost_node_of_a_cluster_is_told_from_a_lost_connection(report: Report, is_node: bool) -> None:
+    assert report.concerns_a_node is is_node
+    assert report.lost is (not is_node and (report.state or "08")[:2] == "08")
+    if is_node:
+        assert isinstance(report.error(), ProviderUnavailableError)
+        assert "node" in report.error().message
+
+
+@pytest.mark.parametrize(
+    ("report", "is_stale"),
+    [
+        (Report("0A000", "ERROR", "plancache.c", "RevalidateCachedQuery"), True),
+        (Report("0A000", "ERROR", "parse_clause.c", "transformLockingClause"), False),
+        (Report("26000", "ERROR"), True),
+        (Report("42P05", "ERROR"), True),
+        (Report("42P01", "ERROR"), False),
+    ],
+)
+def test_a_statement_that_must_be_prepared_anew_is_recognised(report: Report, is_stale: bool) -> None:
+    assert report.stale is is_stale

@@ -184,6 +184,8 @@ class AsyncPg:
         except BaseException as error:
             late = limit.expired() and isinstance(error, TimeoutError)
             failure = session.failure(error) if isinstance(error, session.errors) else None
+            if failure is not None and failure.unprepared:
+                pool.stop_preparing()
             # Not when late: that would lose the request to cancel the statement.
             if failure is not None and failure.lost and not late:
                 session.abort()
@@ -308,6 +310,8 @@ class Pg:
             result = manner(session, make())
         except BaseException as error:
             failure = session.failure(error) if isinstance(error, session.errors) else None
+            if failure is not None and failure.unprepared:
+                pool.stop_preparing()
             if failure is not None and failure.lost:
                 session.abort()
             pool.take_back(session)

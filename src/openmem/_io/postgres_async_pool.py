@@ -134,6 +134,10 @@ class AsyncPool:
             self._idle.popleft()
             self.drop(oldest)
 
+    def stop_preparing(self) -> None:
+        """Keep no statements prepared from now on: something between here and the server loses them."""
+        self._driver.stop_preparing()
+
     def take_back(self, session: AsyncSession, *, interrupted: bool) -> None:
         """Take a connection back whose work failed."""
         if session.lost:

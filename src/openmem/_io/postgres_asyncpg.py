@@ -15,16 +15,14 @@ from typing import Any, ClassVar, Final
 import asyncpg
 
 from openmem._io.postgres_access import Access, find_access
-from openmem._io.postgres_failure import Failure
+from openmem._io.postgres_failure import Failure, failure_of_report
 from openmem._io.postgres_options import PoolOptions, Target
 from openmem._io.postgres_wait import has_news
 from openmem.errors import OMPError
 from openmem.postgres_errors import (
     TLS_FAILED,
-    error_of_state,
+    Report,
     error_while_connecting,
-    is_collision,
-    is_lost,
     misused,
     quotes_values,
     unreachable,
@@ -75,6 +73,11 @@ class AsyncDriver:
         self._options = options
         self._types: dict[str, tuple[int, str]] = {}
         self._access: Access | None = None
+        self._prepares = options.statement_cache
+
+    def stop_preparing(self) -> None:
+        """Keep no statements prepared from now on."""
+        self._prepares = False
 
     def forget(self) -> None:
         """Look everything up again: the server may have been restored or replaced."""
@@ -116,7 +119,7 @@ class AsyncDriver:
         raise translated from (None if quotes else failed)
 
     async def _connect(self, access: Access, bare: bool) -> Any:
-        more = {"statement_cache_size": 0} if bare else {}
+        more = {"statement_cache_size": 0} if bare or not self._prepares else {}
         connection = await access.connect(connection_class=_Connection, timeout=None, **more)
         if connection.get_settings().server_encoding not in ("UTF8", None):
             _abort(connection)
@@ -147,15 +150,17 @@ class AsyncSession:
         complete: It knows the types of the extension; one that does not is used once.
         era: When it was opened, in terms of its pool.
         rested: When it was put back, on the loop's clock.
+        begun: Some statement of the work in hand had an effect that is not undone.
     """
 
     errors: ClassVar = _ERRORS
 
-    __slots__ = ("_batch", "_fileno", "complete", "connection", "era", "rested")
+    __slots__ = ("_batch", "_fileno", "begun", "complete", "connection", "era", "rested")
 
     def __init__(self, connection: Any, complete: bool) -> None:
         self.connection = connection
         self.complete = complete
+        self.begun = False
         self.era = 0
         self.rested = 0.0
         self._batch: asyncio.Future[None] | None = None
@@ -217,12 +222,9 @@ class AsyncSession:
         """Return what one of its errors means."""
         if isinstance(error, asyncpg.InterfaceError) and not self.lost:
             return Failure(misused(), None, lost=False, passing=False, harmless=harmless)
-        state = _state_of(error)
-        lost = self.lost or is_lost(state)
-        translated = error_of_state(state, getattr(error, "constraint_name", None))
-        passing = lost or is_collision(state)
-        cause = None if quotes_values(state) else error
-        return Failure(translated, cause, lost=lost, passing=passing, harmless=harmless)
+        return failure_of_report(
+            _report_of(error), error, closed=self.lost, harmless=harmless, untouched=not self.begun
+        )
 
     def abort(self) -> None:
         """Say good-bye and close, without waiting for an answer."""
@@ -239,6 +241,18 @@ def connect_error(error: Exception, target: Target) -> tuple[OMPError, bool]:
     if isinstance(error, ValueError) and not isinstance(error, OSError):
         return unusable(), True
     return unreachable(), False
+
+
+def _report_of(error: BaseException) -> Report:
+    # The type of a column is another than the driver has looked up: nothing came from the server then.
+    if isinstance(error, asyncpg.OutdatedSchemaCacheError):
+        return Report("0A000", "ERROR", routine="RevalidateCachedQuery")
+    # A connection that ends in the middle of a statement keeps the server's last words as the cause.
+    last_words = error.__cause__
+    if isinstance(error, asyncpg.PostgresConnectionError) and isinstance(last_words, asyncpg.PostgresError):
+        return _report_of(last_words)
+    names = ("severity_en", "server_source_filename", "server_source_function", "constraint_name")
+    return Report(_state_of(error), *(getattr(error, name, None) for name in names))
 
 
 def _state_of(error: BaseException) -> str | None:

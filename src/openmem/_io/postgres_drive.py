@@ -20,6 +20,7 @@ Manner: TypeAlias = Callable[["Session", Steps[T]], T]
 async def async_one_by_one(session: AsyncSession, steps: Steps[T]) -> T:
     connection = session.connection
     rows: list[Row] = []
+    session.begun = False
     try:
         statement: Statement = next(steps)
         while True:
@@ -28,6 +29,7 @@ async def async_one_by_one(session: AsyncSession, steps: Steps[T]) -> T:
                 rows = []
             else:
                 rows = await connection.fetch(statement.sql, *statement.params)
+            session.begun = True
             statement = steps.send(rows)
     except StopIteration as stop:
         result: T = stop.value
@@ -45,6 +47,7 @@ async def async_in_transaction(session: AsyncSession, steps: Steps[T]) -> T:
     try:
         result = await async_one_by_one(session, steps)
     except Exception:
+        session.begun = False
         with contextlib.suppress(*session.errors):
             await connection.execute("rollback")
         raise
@@ -54,6 +57,7 @@ async def async_in_transaction(session: AsyncSession, steps: Steps[T]) -> T:
 
 def one_by_one(session: Session, steps: Steps[T]) -> T:
     rows: list[Row] = []
+    session.begun = False
     try:
         statement: Statement = next(steps)
         while True:
@@ -62,6 +66,7 @@ def one_by_one(session: Session, steps: Steps[T]) -> T:
                 rows = []
             else:
                 rows = session.fetch(statement.sql, statement.params)
+            session.begun = True
             statement = steps.send(rows)
     except StopIteration as stop:
         result: T = stop.value
@@ -75,6 +80,10 @@ def in_transaction(session: Session, steps: Steps[T]) -> T:
         session.command("begin")
     except session.errors as error:
         raise session.failure(error, harmless=True) from None
-    result = one_by_one(session, steps)  # what fails is rolled back when the connection is taken back
+    try:
+        result = one_by_one(session, steps)
+    except Exception:
+        session.begun = False  # what fails is rolled back when the connection is taken back
+        raise
     session.command("commit")
     return result

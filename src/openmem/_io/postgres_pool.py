@@ -128,6 +128,10 @@ class Pool:
                     self._close(self._idle.popleft())
             self._changed.notify()
 
+    def stop_preparing(self) -> None:
+        """Keep no statements prepared from now on: something between here and the server loses them."""
+        self._driver.stop_preparing()
+
     def take_back(self, session: Session) -> None:
         """Take a connection back whose work failed."""
         try:

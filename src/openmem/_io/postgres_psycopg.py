@@ -17,7 +17,7 @@ from psycopg import pq
 from psycopg.pq import PipelineStatus, PollingStatus, TransactionStatus
 
 from openmem._io.call import Deadline
-from openmem._io.postgres_failure import Failure
+from openmem._io.postgres_failure import Failure, failure_of_report
 from openmem._io.postgres_options import PoolOptions, Target, libpq_arguments
 from openmem._io.postgres_psycopg_codecs import register
 from openmem._io.postgres_target import find_target
@@ -25,11 +25,9 @@ from openmem._io.postgres_wait import READ, WRITE, has_news, wait_ready
 from openmem.errors import OMPError
 from openmem.postgres_errors import (
     TLS_FAILED,
+    Report,
     closed,
-    error_of_state,
     error_while_connecting,
-    is_collision,
-    is_lost,
     misused,
     quotes_values,
     state_in_words,
@@ -114,6 +112,11 @@ class Driver:
         self._options = options
         self._types: dict[str, int] = {}
         self._access: tuple[Target, bytes] | None = None
+        self._prepares = options.statement_cache
+
+    def stop_preparing(self) -> None:
+        """Keep no statements prepared from now on."""
+        self._prepares = False
 
     def forget(self) -> None:
         """Look everything up again: the server may have been restored or replaced."""
@@ -159,7 +162,7 @@ class Driver:
                 raise wrong_encoding()
             connection.autocommit = True
             connection.cursor_factory = psycopg.RawCursor
-            connection.prepare_threshold = 2 if self._options.statement_cache and not bare else None
+            connection.prepare_threshold = 2 if self._prepares and not bare else None
             return Session(connection, not bare and self._prepare(connection))
         except BaseException:
             connection.close()
@@ -184,15 +187,17 @@ class Session:
         complete: It knows the types of the extension; one that does not is used once.
         era: When it was opened, in terms of its pool.
         rested: When it was put back, on the monotonic clock.
+        begun: Some statement of the work in hand had an effect that is not undone.
     """
 
     errors: ClassVar = (psycopg.Error,)
 
-    __slots__ = ("complete", "connection", "era", "rested")
+    __slots__ = ("begun", "complete", "connection", "era", "rested")
 
     def __init__(self, connection: _Connection, complete: bool) -> None:
         self.connection = connection
         self.complete = complete
+        self.begun = False
         self.era = 0
         self.rested = 0.0
 
@@ -240,11 +245,9 @@ class Session:
         # An operational error without a state is the connection's own: the server was gone in the middle of a batch.
         if state is None and not self.lost and not isinstance(error, psycopg.OperationalError):
             return Failure(misused(), None, lost=False, passing=False, harmless=harmless)
-        lost = self.lost or is_lost(state)
-        translated = error_of_state(state, error.diag.constraint_name)
-        passing = lost or is_collision(state)
-        cause = None if quotes_values(state) else error
-        return Failure(translated, cause, lost=lost, passing=passing, harmless=harmless)
+        diag = error.diag
+        report = Report(state, diag.severity_nonlocalized, diag.source_file, diag.source_function, diag.constraint_name)
+        return failure_of_report(report, error, closed=self.lost, harmless=harmless, untouched=not self.begun)
 
     def stop(self) -> None:
         """End what another thread does with the connection."""

@@ -72,6 +72,9 @@ _NO_EXTENSION: Final = {
 }
 _AGREED: Final = timedelta(seconds=1)
 _KEY_INDEX: Final = "memories_key"
+_NOT_UNIQUE: Final = "23505"
+_NAMELESS: Final = 16
+"""Attempts after violations that the server gives no name: enough for a crowd, and an end if it was no key."""
 
 
 class PostgresProvider(Provider):
@@ -423,6 +426,7 @@ class PostgresProvider(Provider):
         repeatable = call.seed is not None
         make = partial(write.add, self._names, items, model, stamp, call.access, repeatable=repeatable)
         repeats = 1 if repeatable else 0
+        nameless = _NAMELESS if any(item.draft.key is not None for item in items) else repeats
         while True:
             try:
                 return self._db.transact(make, call.deadline)
@@ -430,8 +434,11 @@ class PostgresProvider(Provider):
                 self._explain(error, model, call.deadline)
                 # Somebody else added the same key at the same moment: now it is there to be updated.
                 # An index of a partition has a name of its own, but that of a primary key ends in "_pkey".
-                constraint = (error.details or {}).get("constraint", "")
-                if constraint.endswith("_pkey") and repeats:
+                details = error.details or {}
+                constraint = details.get("constraint", "")
+                if not constraint and details.get("sqlstate") == _NOT_UNIQUE and nameless:
+                    nameless -= 1  # clusters do not say which: ids are new ones, so it can only be the key
+                elif constraint.endswith("_pkey") and repeats:
                     repeats -= 1  # the same add at the same moment: now it is there to be returned
                 elif constraint != _KEY_INDEX and "_key_" not in constraint:
                     raise

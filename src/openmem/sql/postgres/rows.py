@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -82,21 +82,38 @@ def record_of_row(row: Sequence[Any]) -> MemoryRecord:
             "id": id_,
             "content": content,
             "user_id": user_id,
-            "created_at": created_at,
+            "created_at": aware(created_at),
             "scope": scope,
             "tags": None if tags is None else list(tags),
             "source": None if source is None else MemorySource.model_validate(source),
             "confidence": confidence,
-            "valid_from": valid_from,
-            "valid_to": valid_to,
+            "valid_from": aware(valid_from),
+            "valid_to": aware(valid_to),
             "supersedes": None if supersedes is None else list(supersedes),
             "embedding_model": model,
-            "updated_at": updated_at,
+            "updated_at": aware(updated_at),
             "version": version,
             "key": key,
         },
         extensions,
     )
+
+
+@overload
+def aware(moment: datetime) -> datetime: ...
+
+
+@overload
+def aware(moment: None) -> None: ...
+
+
+def aware(moment: datetime | None) -> datetime | None:
+    """Return a moment that was read with its zone, which is UTC.
+
+    One driver stores the first and the last moment that Python knows as infinity, and reads that without a zone. A
+    codec of our own would cost more for every moment than this does.
+    """
+    return moment if moment is None or moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def record_of_draft(draft: Draft, id_: str, created_at: datetime, model: str | None) -> MemoryRecord:

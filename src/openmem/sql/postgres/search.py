@@ -24,7 +24,7 @@ from openmem.requests import SearchQuery
 from openmem.sql.postgres import journal
 from openmem.sql.postgres.names import Names
 from openmem.sql.postgres.read import Parameters, visible
-from openmem.sql.postgres.rows import RECORD_NAMES, Model, Stamp, columns, record_of_row
+from openmem.sql.postgres.rows import RECORD_NAMES, Model, Stamp, aware, columns, record_of_row
 from openmem.sql.postgres.schema import vector_column
 from openmem.sql.postgres.write import as_vector
 from openmem.sql.steps import Query, Row, Steps
@@ -51,7 +51,7 @@ class Shape(NamedTuple, Generic[T]):
     def times(self, rows: Sequence[Row]) -> Ints:
         """Return since when each of them holds, in microseconds since 1970."""
         start, stored = (_FIRST + self.names.index(name) for name in ("valid_from", "created_at"))
-        times = [(row[start] or row[stored]).timestamp() for row in rows]
+        times = [aware(row[start] or row[stored]).timestamp() for row in rows]
         return (np.array(times, dtype=np.float64) * 1_000_000).astype(np.int64)
 
 
@@ -60,7 +60,7 @@ def _result(row: Row, score: float, why: dict[str, Any] | None) -> SearchResult:
 
 
 def _candidate(row: Row, score: float, why: dict[str, Any] | None) -> Candidate:
-    return Candidate(row[_FIRST], score, row[_FIRST + 1], row[_FIRST + 2], row[_FIRST + 3])
+    return Candidate(row[_FIRST], score, row[_FIRST + 1], aware(row[_FIRST + 2]), aware(row[_FIRST + 3]))
 
 
 RESULTS: Final = Shape(RECORD_NAMES, _result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -11,6 +11,8 @@ from openmem import AsyncMemory
 from openmem.errors import InvalidRequestError
 from openmem.testing._async.rules import Rules, needs
 from openmem.testing.moments import days
+
+EVER: Final = {"valid_from": datetime.min.replace(tzinfo=UTC), "valid_to": datetime.max.replace(tzinfo=UTC)}
 
 
 class TimeRules(Rules):
@@ -49,6 +51,52 @@ class TimeRules(Rules):
         await self.remember(memory, "ann", "tea coming", valid_from=days(10))
         await self.remember(memory, "ann", "tea always")
         assert await self._shown(memory, include_expired=True) == ["tea always", "tea coming", "tea over"]
+
+    @needs("temporal")
+    async def test_the_first_and_the_last_moment_come_back_in_utc(self, memory: AsyncMemory) -> None:
+        """A window from the year 1 to the end of 9999 comes back as it was given, with its time zone, from every verb.
+
+        If this fails, check for a database that keeps such moments as infinity, and for a driver that reads that
+        without a time zone.
+        """
+        stored = await self.remember(memory, "ann", "tea ever", **EVER)
+        seen = [stored, await memory.get(stored.id), *(await memory.list("ann")).items]
+        seen += [result.memory for result in await memory.search("tea", "ann")]
+        assert [{name: getattr(record, name) for name in EVER} for record in seen] == [EVER] * 4
+
+    @needs("temporal", "updates")
+    async def test_the_first_and_the_last_moment_survive_an_update(self, memory: AsyncMemory) -> None:
+        """A memory with such a window can be changed, and can be given one.
+
+        If this fails, check where the window that is stored is compared with the one that is given.
+        """
+        stored = await self.remember(memory, "ann", "tea ever", **EVER)
+        changed = await memory.update(stored.id, content="tea for ever")
+        again = await memory.update(stored.id, valid_to=EVER["valid_to"])
+        assert [{name: getattr(record, name) for name in EVER} for record in (changed, again)] == [EVER] * 2
+
+    @needs("temporal", "updates", "history")
+    async def test_the_first_and_the_last_moment_are_in_earlier_versions(self, memory: AsyncMemory) -> None:
+        """An earlier version keeps such a window, too.
+
+        If this fails, check how earlier versions are read.
+        """
+        stored = await self.remember(memory, "ann", "tea ever", **EVER)
+        await memory.update(stored.id, content="tea for ever")
+        (earlier,) = await memory.history(stored.id)
+        assert {name: getattr(earlier, name) for name in EVER} == EVER
+
+    @needs("temporal", "portability")
+    async def test_the_first_and_the_last_moment_survive_a_move(self, memory: AsyncMemory) -> None:
+        """What is exported with such a window can be imported.
+
+        If this fails, check whether the export has moments without a time zone.
+        """
+        stored = await self.remember(memory, "ann", "tea ever", **EVER)
+        lines = await self.exported(memory, "ann")
+        assert (await memory.import_(lines, conflict="overwrite")).overwritten == 1
+        found = await memory.get(stored.id)
+        assert {name: getattr(found, name) for name in EVER} == EVER
 
     @needs("temporal")
     async def test_memory_outside_its_window_is_still_got_by_id(self, memory: AsyncMemory) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -12,6 +12,8 @@ from openmem import Memory
 from openmem.errors import InvalidRequestError
 from openmem.testing._sync.rules import Rules, needs
 from openmem.testing.moments import days
+
+EVER: Final = {"valid_from": datetime.min.replace(tzinfo=UTC), "valid_to": datetime.max.replace(tzinfo=UTC)}
 
 
 class TimeRules(Rules):
@@ -50,6 +52,52 @@ class TimeRules(Rules):
         self.remember(memory, "ann", "tea coming", valid_from=days(10))
         self.remember(memory, "ann", "tea always")
         assert self._shown(memory, include_expired=True) == ["tea always", "tea coming", "tea over"]
+
+    @needs("temporal")
+    def test_the_first_and_the_last_moment_come_back_in_utc(self, memory: Memory) -> None:
+        """A window from the year 1 to the end of 9999 comes back as it was given, with its time zone, from every verb.
+
+        If this fails, check for a database that keeps such moments as infinity, and for a driver that reads that
+        without a time zone.
+        """
+        stored = self.remember(memory, "ann", "tea ever", **EVER)
+        seen = [stored, memory.get(stored.id), *(memory.list("ann")).items]
+        seen += [result.memory for result in memory.search("tea", "ann")]
+        assert [{name: getattr(record, name) for name in EVER} for record in seen] == [EVER] * 4
+
+    @needs("temporal", "updates")
+    def test_the_first_and_the_last_moment_survive_an_update(self, memory: Memory) -> None:
+        """A memory with such a window can be changed, and can be given one.
+
+        If this fails, check where the window that is stored is compared with the one that is given.
+        """
+        stored = self.remember(memory, "ann", "tea ever", **EVER)
+        changed = memory.update(stored.id, content="tea for ever")
+        again = memory.update(stored.id, valid_to=EVER["valid_to"])
+        assert [{name: getattr(record, name) for name in EVER} for record in (changed, again)] == [EVER] * 2
+
+    @needs("temporal", "updates", "history")
+    def test_the_first_and_the_last_moment_are_in_earlier_versions(self, memory: Memory) -> None:
+        """An earlier version keeps such a window, too.
+
+        If this fails, check how earlier versions are read.
+        """
+        stored = self.remember(memory, "ann", "tea ever", **EVER)
+        memory.update(stored.id, content="tea for ever")
+        (earlier,) = memory.history(stored.id)
+        assert {name: getattr(earlier, name) for name in EVER} == EVER
+
+    @needs("temporal", "portability")
+    def test_the_first_and_the_last_moment_survive_a_move(self, memory: Memory) -> None:
+        """What is exported with such a window can be imported.
+
+        If this fails, check whether the export has moments without a time zone.
+        """
+        stored = self.remember(memory, "ann", "tea ever", **EVER)
+        lines = self.exported(memory, "ann")
+        assert (memory.import_(lines, conflict="overwrite")).overwritten == 1
+        found = memory.get(stored.id)
+        assert {name: getattr(found, name) for name in EVER} == EVER
 
     @needs("temporal")
     def test_memory_outside_its_window_is_still_got_by_id(self, memory: Memory) -> None:
