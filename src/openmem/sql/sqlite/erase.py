@@ -74,11 +74,10 @@ def _counts(writer: Writer, rids: list[int], ids: str | None, scope: ScopePatter
         "memories": Query(f"select count(*) from memories where rid {_CHOSEN}", (chosen,)),
         "index": Query(
             f"""
-            select (select count(distinct doc) from word_postings where term >= ?1 and term < ?2 and doc
-              {_CHOSEN.replace("?", "?3")}) + (select count(*) from memories where rid {_CHOSEN.replace("?", "?3")}
-              and rid > ?4 and words <> '')
+            select (select count(distinct doc) from word_postings where term >= ? and term < ? and doc {_CHOSEN})
+              + (select count(*) from memories where rid {_CHOSEN} and rid > ? and words <> '')
             """,  # those behind `indexed` wait for the index; ASCII "r" comes right after the "q" of the prefix
-            (f"{user_no}q", f"{user_no}r", chosen, writer.indexed),
+            (f"{user_no}q", f"{user_no}r", chosen, chosen, writer.indexed),
         ),
         "history": Query(f"select count(*) from versions where rid {_CHOSEN}", (chosen,)),
         "audit": _count_named(user_no, ids, scope),

@@ -32,13 +32,13 @@ _ENTRIES: Final = f"""
     select * from (
       select at, app, action, memory_id, scope, request_id, entry
       from users join journal on entry {USER_RANGE}
-      where user_id = ?1 and (?2 is null or app = ?2) and at >= ?3 order by entry desc limit ?4
+      where user_id = ? and (? is null or app = ?) and at >= ? order by entry desc limit ?
     ) union all select * from (
       select created_at, app, 'add', id, path, request_id, entry
       from users join memories on rid {USER_RANGE} left join scopes on scopes.scope_no = memories.scope_no
-      where user_id = ?1 and entry is not null and (?2 is null or app = ?2) and created_at >= ?3
-      order by rid desc limit ?4
-    ) order by entry desc limit ?4
+      where user_id = ? and entry is not null and (? is null or app = ?) and created_at >= ?
+      order by rid desc limit ?
+    ) order by entry desc limit ?
 """
 
 
@@ -86,7 +86,8 @@ def read_entry(
 
 def entries(query: AuditQuery) -> Steps[list[AuditEntry]]:
     """Read a user's journal, newest first."""
-    rows = yield Query(_ENTRIES, (query.user_id, query.app, micros(query.since) or 0, query.limit))
+    asked = (query.user_id, query.app, query.app, micros(query.since) or 0, query.limit)
+    rows = yield Query(_ENTRIES, (*asked, *asked, query.limit))
     return [_entry(row) for row in rows]
 
 

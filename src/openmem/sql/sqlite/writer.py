@@ -19,8 +19,8 @@ _PLACE: Final = f"""
       coalesce((select max(rid) from memories where rid {USER_RANGE}), 0),
       {LAST_ENTRY},
       model_no, dim,
-      (select scope_no from scopes where scopes.user_no = users.user_no and path = ?2)
-    from users left join models on name = ?1 and not retired where user_id = ?3
+      (select scope_no from scopes where scopes.user_no = users.user_no and path = ?)
+    from users left join models on name = ? and not retired where user_id = ?
 """
 
 
@@ -60,7 +60,7 @@ def open_user(user_id: str, stamp: Stamp, model: Model | None, scope: str | None
     Raises:
         InvalidRequestError: The store has vectors of another length of a model of that name.
     """
-    params = (model.name if model else None, scope, user_id)
+    params = (scope, model.name if model else None, user_id)
     rows = yield Query(_PLACE, params)
     if not rows:
         yield Query("insert into users(user_id) values(?)", (user_id,))
