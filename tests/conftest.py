@@ -8,11 +8,13 @@ import itertools
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
+from hypothesis import settings
 
 from tests.postgres_fixtures import (  # noqa: F401 - fixtures
     _own_postgres,
@@ -36,6 +38,18 @@ sys.dont_write_bytecode = False
 gc.disable()
 
 _homes = itertools.count(1)
+
+# How long an example takes says more about the machine, which others may use too, than about the code.
+settings.register_profile("openmem", deadline=None)
+settings.load_profile("openmem")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say once for each reason how many tests were skipped, instead of once for each place."""
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count} skipped: {reason}")
 
 
 def pytest_collection_finish() -> None:

@@ -19,6 +19,8 @@ from openmem.extras import install_extra
 from openmem.testing import HashEmbedder
 from tests.vendor.loopback import Loopback, Reply
 from tests.vendor.openapi import Contract
+from tests.vendor.sdk_methods import Every
+from tests.vendor.sdk_operations import letta_methods
 
 KEY = "letta-not-a-real-key"
 FILE = "letta-0.16.8.json"
@@ -46,7 +48,7 @@ class LettaService:
     """
 
     def __init__(self) -> None:
-        self._contract = Contract.load(FILE, besides=(404,))
+        self._contract = Every(letta_methods(), Contract.find(FILE, besides=(404,)))
         self._lock = threading.RLock()
         self._embedder = HashEmbedder()
         self.archives: dict[str, Item] = {}

@@ -16,6 +16,8 @@ from openmem.extras import install_extra
 from openmem.testing import HashEmbedder
 from tests.vendor.loopback import Loopback, Reply
 from tests.vendor.openapi import Contract
+from tests.vendor.sdk_methods import Every
+from tests.vendor.sdk_operations import supermemory_methods
 
 KEY = "sm-not-a-real-key"
 FILE = "supermemory-v5.json"
@@ -68,7 +70,7 @@ class SupermemoryService:
     """
 
     def __init__(self) -> None:
-        self._contract = Contract.load(FILE)
+        self._contract = Every(supermemory_methods(), Contract.find(FILE))
         self._lock = threading.RLock()
         self._embedder = HashEmbedder()
         self.documents: dict[str, Document] = {}
