@@ -97,12 +97,33 @@ def _settle(
     ring: set[str] = set()
     corrected = None
     if changed and touched:
-        links = yield from _above(db, user_id, changed)
+        links = yield from _locked_above(db, user_id, changed)
         ring = {id_ for group in circles({*links, *removed}) for id_ in group}
         if ring:
             corrected = yield from _judge(db, user_id, links, ring, last)
     yield from _recompute(db, user_id, [*touched, *sorted(ring)])
     return corrected
+
+
+def _locked_above(db: Names, user_id: str, ids: Collection[str]) -> Steps[list[Link]]:
+    """Return the links above some memories, which nobody can change or extend until the transaction ends.
+
+    Of several transactions that close one circle together, each touches a memory that is above the next one's. So one
+    of them waits for the others, or for one another, which the server ends; and it looks again when it has waited.
+    """
+    links = yield from _above(db, user_id, ids)
+    locked: set[str] = set()
+    while above := {one.new for one in links} - locked:
+        yield Query(
+            f"""
+            select id from {db.memories} where bucket = $1 and {by_id()} and id = any($3::text[])
+            order by id for update
+            """,
+            (routing_bucket(user_id), user_id, sorted(above)),
+        )
+        locked |= above
+        links = yield from _above(db, user_id, ids)
+    return links
 
 
 def _above(db: Names, user_id: str, ids: Collection[str]) -> Steps[list[Link]]:

@@ -1,0 +1,83 @@
+"""Circles that several tasks close together, each a part of it: never is everything hidden."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from openmem import AsyncMemory, NotFoundError, ProviderUnavailableError
+from openmem.requests import View
+from openmem.translated.views import shows, superseded_since
+from openmem.types import MemoryRecord
+
+ROUNDS = 12
+
+
+async def everything(memory: AsyncMemory) -> list[MemoryRecord]:
+    return (await memory.list("ann", limit=100, include_superseded=True)).items
+
+
+async def check(memory: AsyncMemory) -> None:
+    """Hold what is shown against what the records themselves say."""
+    records = await everything(memory)
+    since = superseded_since(records)
+    expected = {one.id for one in records if shows(View("ann"), one, datetime.now(UTC), since)}
+    assert {one.id for one in (await memory.list("ann", limit=100)).items} == expected
+    assert expected or not records
+
+
+async def insist(verb: Callable[[], Awaitable[object]]) -> None:
+    """Call a verb again as long as another transaction is in the way, as the error says."""
+    while True:
+        try:
+            await verb()
+            return
+        except ProviderUnavailableError:
+            continue
+        except NotFoundError:
+            return
+
+
+async def link(memory: AsyncMemory, new: str, old: str) -> None:
+    await insist(lambda: memory.update(new, supersedes=[old]))
+
+
+@pytest.fixture
+def quick_url(postgres_url: str) -> str:
+    """The address of a database that looks for deadlocks after 20 ms, not after a second."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute(sql.SQL("alter database {} set deadlock_timeout = '20ms'").format(name))
+    return postgres_url
+
+
+async def test_halves_of_a_circle_that_share_no_memory_close_it_together(quick_url: str) -> None:
+    async with AsyncMemory(url=quick_url, embedder="none") as memory:
+        for _ in range(ROUNDS):
+            a, b, c, d = [(await memory.add(content="tea", user_id="ann")).id for _ in range(4)]
+            await link(memory, a, b)
+            await link(memory, c, d)
+            await asyncio.gather(link(memory, b, c), link(memory, d, a))
+            await check(memory)
+            assert (await memory.list("ann")).items
+            await memory.delete_all("ann")
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_links_of_many_tasks_at_once_end_as_the_records_say(quick_url: str, seed: int) -> None:
+    rng = random.Random(seed)
+    async with AsyncMemory(url=quick_url, embedder="none") as memory:
+        ids = [(await memory.add(content="tea", user_id="ann")).id for _ in range(7)]
+        for _ in range(4):
+            pairs = [rng.sample(ids, 2) for _ in range(8)]
+            await asyncio.gather(*(link(memory, new, old) for new, old in pairs))
+            await check(memory)
+        await asyncio.gather(*(insist(partial(memory.delete, id_)) for id_ in ids[:3]), link(memory, ids[4], ids[5]))
+        await check(memory)
