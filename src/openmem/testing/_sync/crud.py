@@ -113,7 +113,7 @@ class CrudRules(Rules):
     def test_extension_field_of_null_is_a_value_wherever_the_memory_is_shown(self, memory: Memory) -> None:
         """A null under a name `x-…` is kept like any other value; it does not mean that the field was not given.
 
-        If this fails, look for what leaves out members without a value on the way to the store or back.
+        If this fails, check what leaves out members without a value on the way to the store or back.
         """
         given = {"x-null": None, "x-deep": {"none": None, "list": [None, {"none": None}]}}
         record = self.remember(memory, "ann", "prefers tea", **given)

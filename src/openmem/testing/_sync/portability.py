@@ -182,8 +182,8 @@ class PortabilityRules(Rules):
     def test_memory_imported_under_the_id_of_another_users_takes_nothing_over(self, memory: Memory) -> None:
         """An id means the memory of the user for whom it was made, unless another user is named.
 
-        An id of a provider's own form says nothing about the user: if two users have it, one must be named. If this
-        fails, check that a lookup without a user leaves out users whom the id cannot have been made for.
+        If this fails, check that a lookup without a user leaves out users whom the id cannot have been made for. An id
+        of a provider's own form says nothing about the user: if two users have it, one must be named.
         """
         record = self.remember(memory, "ann", "pays 10")
         line = {"id": record.id, "user_id": "bob", "content": "pays 9999", "created_at": "2026-01-01T00:00:00Z"}
