@@ -117,6 +117,8 @@ class OpenAIEmbedder:
         max_batch_chars: Most characters in one request.
         max_text_chars: Longer texts are embedded by their beginning: endpoints refuse texts beyond the
             model's window. The stored memory keeps its whole text.
+        max_text_tokens: The same in tokens, of which a byte of UTF-8 may be one. What an endpoint refuses as too long
+            even so is cut further, and what it refuses as too many texts is sent in smaller requests.
         concurrency: How many requests of one call are under way at once.
         retries: How often a request is repeated after a passing failure.
         query_prefix: Put before search queries, for models that want it.
@@ -133,6 +135,7 @@ class OpenAIEmbedder:
     batch_size: int = field(default=64, kw_only=True)
     max_batch_chars: int = field(default=100_000, kw_only=True)
     max_text_chars: int = field(default=8_000, kw_only=True)
+    max_text_tokens: int = field(default=8_000, kw_only=True)
     concurrency: int = field(default=4, kw_only=True)
     retries: int = field(default=3, kw_only=True)
     query_prefix: str = field(default="", kw_only=True)
@@ -146,6 +149,7 @@ class OpenAIEmbedder:
             batch_size=self.batch_size,
             max_batch_chars=self.max_batch_chars,
             max_text_chars=self.max_text_chars,
+            max_text_tokens=self.max_text_tokens,
             concurrency=self.concurrency,
         )
         if self.retries < 0:

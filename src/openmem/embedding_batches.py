@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
-from openmem.errors import ProviderError
+from openmem.errors import OMPError, ProviderError
+from openmem.requests import Draft
+from openmem.types import OWN_MEMBER
+
+CUT: Final = "embedding_truncated"
+"""Member of the extension `x-openmem` of a memory whose vector stands for the beginning of its text only."""
+
+_SIZE: Final = re.compile(
+    r"token|length|\blong|context|batch|too (many|much|large|big)|maxim|\bmax|exceed|\bsize|limit|at most|no more than",
+    re.IGNORECASE,
+)
+"""Words in which endpoints say that a text or a request is too large."""
 
 
 def shortest_first(texts: Sequence[str]) -> list[int]:
@@ -32,6 +45,43 @@ def batches(texts: Sequence[str], *, max_count: int, max_chars: int) -> Iterator
         yield texts[start:]
 
 
+def cut_text(text: str, max_chars: int, max_tokens: int) -> str:
+    """Return the beginning of a text that no model counts as more than `max_tokens` tokens.
+
+    A token of these models is one byte of UTF-8 at least. So this never counts too few, as an average of characters a
+    token does for Chinese, Japanese, Korean, Tamil or emoji; of such texts it keeps less than might fit.
+    """
+    start = text[:max_chars]
+    raw = start.encode("utf-8", "replace")
+    return start if len(raw) <= max_tokens else raw[:max_tokens].decode("utf-8", "ignore")
+
+
+def is_too_much(error: OMPError) -> bool:
+    """Return whether an endpoint refused a request for the length or the number of its texts."""
+    status = (error.details or {}).get("status")
+    if status == 413:
+        return True
+    return status in (400, 422) and _SIZE.search(error.message) is not None
+
+
+def mark_cut(drafts: Sequence[Draft], cut: Collection[int]) -> Sequence[Draft]:
+    """Return drafts that say, where it is so, that only the beginning of their text stands behind their vector.
+
+    Args:
+        drafts: The drafts.
+        cut: Positions of those whose text was cut.
+    """
+    if not cut:
+        return drafts
+    return [_marked(draft) if position in cut else draft for position, draft in enumerate(drafts)]
+
+
+def _marked(draft: Draft) -> Draft:
+    own = draft.extensions.get(OWN_MEMBER)
+    own = dict(own) if isinstance(own, Mapping) else {}
+    return replace(draft, extensions={**draft.extensions, OWN_MEMBER: {**own, CUT: True}})
+
+
 def vectors_of_reply(reply: Any, count: int, server: str) -> list[Any]:
     """Return the vectors of a reply to `POST /embeddings`, in the order of the texts sent.
 
@@ -52,7 +102,7 @@ def vectors_of_reply(reply: Any, count: int, server: str) -> list[Any]:
     for position, item in enumerate(data):
         index = item.get("index", position) if isinstance(item, Mapping) else None
         vector = item.get("embedding") if isinstance(item, Mapping) else None
-        if not isinstance(index, int) or not 0 <= index < count or not isinstance(vector, list):
+        if type(index) is not int or not 0 <= index < count or not isinstance(vector, list):
             raise ProviderError(f"{server} answered an embedding that cannot be read", provider=server)
         if vectors[index] is not None:
             raise ProviderError(f"{server} answered two embeddings for one text", provider=server)

@@ -15,6 +15,7 @@ Rows = NDArray[np.float32]
 
 _SAFE = (1e-12, 1e12)
 _FLOAT32 = np.dtype(np.float32)
+_NUMPY_NUMBERS = (np.floating, np.integer)
 
 
 def unit_rows(raw: Any, *, count: int, dim: int | None, model: str) -> Rows:
@@ -87,12 +88,23 @@ def _stack(raw: Any, model: str) -> NDArray[Any]:
         raise _wrong(model, "did not return one list of numbers per text")
     try:
         # Row by row, so that a thread converting thousands of rows lets others run in between.
-        rows = [np.asarray(row, dtype=np.float32) for row in raw]
+        with np.errstate(over="ignore"):  # what becomes infinite is refused with the rest
+            rows = [_row(row) for row in raw]
     except (TypeError, ValueError, OverflowError):
         raise _wrong(model, "did not return one list of numbers per text") from None
     if len({row.shape for row in rows}) > 1:
         raise _wrong(model, "returned vectors of different lengths")
     return np.stack(rows) if rows else np.zeros((0, 1), np.float32)
+
+
+def _row(row: Any) -> NDArray[Any]:
+    """Return a vector. Only numbers are numbers: no flag, and no text that looks like one."""
+    if isinstance(row, list | tuple):
+        if not all(kind is float or kind is int or issubclass(kind, _NUMPY_NUMBERS) for kind in set(map(type, row))):
+            raise TypeError("not a number")
+    elif np.asarray(row).dtype.kind not in "fiu":
+        raise TypeError("not a number")
+    return np.asarray(row, dtype=np.float32)
 
 
 def _wrong(model: str, what: str) -> ProviderError:

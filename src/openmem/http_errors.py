@@ -209,6 +209,7 @@ def _from_status(
         provider=endpoint.provider,
         request_id=_word(endpoint, request_id),
         retry_after=retry_after,
+        details={"status": status},
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,20 @@ def test_matrix_of_the_embedder_is_not_changed() -> None:
         (3, "one list of numbers"),
         ([1.0, 2.0], "one list of numbers"),
         ([["a", "b"], ["c", "d"]], "one list of numbers"),
-        ([[None, 1.0], [1.0, 1.0]], "finite"),
+        ([[None, 1.0], [1.0, 1.0]], "one list of numbers"),
+        ([["1.0", "2.0"], ["3.0", "4.0"]], "one list of numbers"),
+        ([[1.0, "2.0"], [3.0, 4.0]], "one list of numbers"),
+        ([[True, False], [True, True]], "one list of numbers"),
+        ([[True, 1.0], [1.0, 1.0]], "one list of numbers"),
+        ([[np.True_, 1.0], [1.0, 1.0]], "one list of numbers"),
+        ([[1.0, b"2"], [1.0, 1.0]], "one list of numbers"),
+        ([[1.0, 1j], [1.0, 1.0]], "one list of numbers"),
+        ([[1.0, Decimal(1)], [1.0, 1.0]], "one list of numbers"),
+        ([np.array([True, False]), np.array([True, True])], "one list of numbers"),
+        ([np.array(["1", "2"]), np.array(["1", "2"])], "one list of numbers"),
+        (np.array([[True, False], [True, True]]), "one list of numbers"),
+        ([[1.0, 10**400], [1.0, 1.0]], "one list of numbers"),
+        ([[1.0, 1e300], [1.0, 1.0]], "finite"),
         (np.zeros(2), "one list of numbers"),
         (np.zeros((2, 2, 2)), "one list of numbers"),
         (np.array([["a", "b"], ["c", "d"]]), "one list of numbers"),

@@ -14,7 +14,7 @@ from openmem._io.call import Deadline
 from openmem._io.concurrency import gather, to_thread
 from openmem._io.local_model import NOT_INSTALLED, is_loaded, load_local_model
 from openmem._io.worker import Worker
-from openmem.embedding_batches import batches, vectors_of_reply
+from openmem.embedding_batches import batches, cut_text, is_too_much, vectors_of_reply
 from openmem.errors import DeadlineExceededError, InvalidRequestError, OMPError, ProviderError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _OWN_BATCH = 256
 _SMALL = 8
+_SHORT = 256
 
 
 def resolve_embedder(
@@ -79,12 +80,13 @@ class Embedder:
         self.model = model
         self.dim = dim
 
-    def embed(self, texts: Sequence[str], deadline: Deadline) -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], deadline: Deadline, cut: set[int] | None = None) -> NDArray[np.float32]:
         """Return the vectors of texts to store.
 
         Args:
             texts: The texts; none gives an empty matrix.
             deadline: Bounds the whole call.
+            cut: Gets the positions of texts of which only the beginning could be embedded.
 
         Returns:
             A matrix of shape (len(texts), dim) whose rows have length 1, or are all zero.
@@ -95,7 +97,7 @@ class Embedder:
         """
         if not texts:
             return _joined([], self)
-        return self._rows(list(texts), False, deadline)
+        return self._rows(list(texts), False, deadline, set() if cut is None else cut)
 
     def embed_query(self, text: str, deadline: Deadline) -> NDArray[np.float32]:
         """Return the vector of a search query, of shape (dim,).
@@ -108,7 +110,7 @@ class Embedder:
             ProviderError: The embedder failed or returned something unusable.
             DeadlineExceededError: The time is used up.
         """
-        row: NDArray[np.float32] = (self._rows([text], True, deadline))[0]
+        row: NDArray[np.float32] = (self._rows([text], True, deadline, set()))[0]
         return row
 
     def find_dim(self, deadline: Deadline) -> int:
@@ -126,7 +128,7 @@ class Embedder:
     def close(self) -> None:
         """Free connections, if there are any."""
 
-    def _rows(self, texts: list[str], query: bool, deadline: Deadline) -> NDArray[np.float32]:
+    def _rows(self, texts: list[str], query: bool, deadline: Deadline, cut: set[int]) -> NDArray[np.float32]:
         raise NotImplementedError
 
     def _checked(self, raw: Any, count: int) -> NDArray[np.float32]:
@@ -148,7 +150,7 @@ class LocalEmbedder(Embedder):
         self._choice = choice
         self._worker = Worker(self._compute, "the local embedder")
 
-    def _rows(self, texts: list[str], query: bool, deadline: Deadline) -> NDArray[np.float32]:
+    def _rows(self, texts: list[str], query: bool, deadline: Deadline, cut: set[int]) -> NDArray[np.float32]:
         deadline.check()
         loaded = is_loaded(self._choice)
         try:
@@ -180,6 +182,7 @@ class RemoteEmbedder(Embedder):
                 "OpenAIEmbedder(model, api_key=…); for another endpoint set OPENAI_BASE_URL or base_url="
             )
         self._choice = choice
+        self._most = choice.batch_size
         from openmem._io.http import Http  # here: most programs never need an HTTP client
 
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -189,16 +192,57 @@ class RemoteEmbedder(Embedder):
         """Close the connections."""
         self._http.close()
 
-    def _rows(self, texts: list[str], query: bool, deadline: Deadline) -> NDArray[np.float32]:
+    def _rows(self, texts: list[str], query: bool, deadline: Deadline, cut: set[int]) -> NDArray[np.float32]:
         choice = self._choice
         prefix = choice.query_prefix if query else choice.document_prefix
-        prepared = [(prefix + text)[: choice.max_text_chars] for text in texts]
-        runs = list(batches(prepared, max_count=choice.batch_size, max_chars=choice.max_batch_chars))
+        prepared = [cut_text(prefix + text, choice.max_text_chars, choice.max_text_tokens) for text in texts]
+        cut.update(i for i, text in enumerate(texts) if len(prepared[i]) < len(prefix) + len(text))
+        runs = list(batches(prepared, max_count=min(choice.batch_size, self._most), max_chars=choice.max_batch_chars))
+        starts = [sum(map(len, runs[:number])) for number in range(len(runs))]
         parts: list[NDArray[np.float32]] = []
         for start in range(0, len(runs), choice.concurrency):
-            group = runs[start : start + choice.concurrency]
-            parts += gather(*(partial(self._request, run, deadline) for run in group))
+            group = [*zip(starts, runs, strict=True)][start : start + choice.concurrency]
+            parts += gather(*(partial(self._run, run, at, cut, deadline) for at, run in group))
         return _joined(parts, self)
+
+    def _run(self, texts: Sequence[str], at: int, cut: set[int], deadline: Deadline) -> NDArray[np.float32]:
+        """Embed texts of which the first is at a position, and remember how many of them the endpoint takes at once."""
+        shortened: set[int] = set()
+        taken: list[int] = []
+        rows = self._fitting(texts, at, shortened, taken, deadline)
+        cut |= shortened
+        if not shortened:  # else it was a text that was too long, and not their number
+            self._most = max(1, min(self._most, max(taken))) if max(taken) < len(texts) else self._most
+        return rows
+
+    def _fitting(
+        self, texts: Sequence[str], at: int, cut: set[int], taken: list[int], deadline: Deadline
+    ) -> NDArray[np.float32]:
+        """Embed texts, in smaller requests or by less of their beginning where the endpoint wants it.
+
+        Args:
+            texts: The texts.
+            at: The position of the first.
+            cut: Gets the positions of texts that were cut.
+            taken: Gets the number of texts of each request that was answered.
+            deadline: Bounds the whole call.
+        """
+        try:
+            rows = self._request(texts, deadline)
+        except InvalidRequestError as error:
+            if not is_too_much(error) or (len(texts) == 1 and len(texts[0].encode()) <= _SHORT):
+                raise
+        else:
+            taken.append(len(texts))
+            return rows
+        if len(texts) > 1:
+            half = len(texts) // 2
+            first = self._fitting(texts[:half], at, cut, taken, deadline)
+            second = self._fitting(texts[half:], at + half, cut, taken, deadline)
+            return _joined([first, second], self)
+        shorter = cut_text(texts[0], len(texts[0]), len(texts[0].encode()) // 2)
+        cut.add(at)
+        return self._fitting([shorter], at, cut, taken, deadline)
 
     def _request(self, texts: Sequence[str], deadline: Deadline) -> NDArray[np.float32]:
         body: dict[str, Any] = {"model": self.model, "input": list(texts), "encoding_format": "float"}
@@ -224,7 +268,7 @@ class CustomEmbedder(Embedder):
         self._documents = Worker(own.embed, f"embed of the embedder {self.model!r}")
         self._queries = Worker(query, f"embed_query of the embedder {self.model!r}") if query else None
 
-    def _rows(self, texts: list[str], query: bool, deadline: Deadline) -> NDArray[np.float32]:
+    def _rows(self, texts: list[str], query: bool, deadline: Deadline, cut: set[int]) -> NDArray[np.float32]:
         worker = self._queries if query and self._queries else self._documents
         if len(texts) <= _OWN_BATCH:
             return self._checked(self._run(worker, texts, deadline), len(texts))

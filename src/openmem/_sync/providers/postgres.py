@@ -21,6 +21,7 @@ from openmem._sync.provider import Provider
 from openmem.access import Patterns, Seed
 from openmem.candidates import Candidate
 from openmem.checks import check_flag
+from openmem.embedding_batches import mark_cut
 from openmem.embedding_vectors import other_length
 from openmem.errors import InvalidRequestError, NotFoundError, ProviderError
 from openmem.ids import bucket_of, new_memory_ids
@@ -394,11 +395,16 @@ class PostgresProvider(Provider):
         if self.embedder is None:
             return None, [Incoming(draft, draft.id or id_) for draft, id_ in zip(drafts, ids, strict=True)]
         vectors: list[Any] = []
+        cut: set[int] = set()
         while len(vectors) < len(drafts):
             some = [draft.content for draft in drafts[len(vectors) : len(vectors) + _EMBED_AT_ONCE]]
-            vectors.extend(self.embedder.embed(some, call.deadline))
+            short: set[int] = set()
+            rows = self.embedder.embed(some, call.deadline, short)
+            cut.update(len(vectors) + position for position in short)
+            vectors.extend(rows)
             if on_progress is not None:
                 on_progress(len(vectors), len(drafts))
+        drafts = mark_cut(drafts, cut)
         model = Model(self.embedder.model, len(vectors[0]))
         self._agree(model, call.now, call.deadline)
         if self._hnsw.on:

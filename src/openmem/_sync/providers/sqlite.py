@@ -20,6 +20,7 @@ from openmem._sync.embedders import Embedder
 from openmem._sync.provider import Provider
 from openmem.access import Patterns
 from openmem.candidates import Candidate
+from openmem.embedding_batches import mark_cut
 from openmem.errors import DeadlineExceededError, InvalidRequestError
 from openmem.ids import new_memory_ids
 from openmem.native import native_capabilities
@@ -102,7 +103,9 @@ class SqliteProvider(Provider):
         self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
     ) -> list[MemoryRecord]:
         """Store drafts in one transaction."""
-        model, blobs = self._embed([draft.content for draft in drafts], on_progress, call)
+        cut: set[int] = set()
+        model, blobs = self._embed([draft.content for draft in drafts], on_progress, call, cut)
+        drafts = mark_cut(drafts, cut)
         at, start = call.origin()
         ids = new_memory_ids([draft.user_id for draft in drafts], at, start)
         items = [Incoming(*item) for item in zip(drafts, ids, blobs, strict=True)]
@@ -202,7 +205,9 @@ class SqliteProvider(Provider):
             known = self._db.read(portable.known(users), call.deadline)
             wanted = [draft for draft in drafts if (draft.user_id, draft.id) not in known]
             skipped = len(drafts) - len(wanted)
-        model, blobs = self._embed([draft.content for draft in wanted], None, call)
+        cut: set[int] = set()
+        model, blobs = self._embed([draft.content for draft in wanted], None, call, cut)
+        wanted = [*mark_cut(wanted, cut)]
         spare = new_memory_ids([draft.user_id for draft in wanted], call.now, entropy())
         items = [Incoming(draft, draft.id or id_, blob) for draft, id_, blob in zip(wanted, spare, blobs, strict=True)]
         steps = portable.take_in(items, spare, conflict, model, _stamp(call))
@@ -269,7 +274,11 @@ class SqliteProvider(Provider):
         return self._db.read(fused, call.deadline)
 
     def _embed(
-        self, texts: Sequence[str], on_progress: Callable[[int, int], object] | None, call: Call
+        self,
+        texts: Sequence[str],
+        on_progress: Callable[[int, int], object] | None,
+        call: Call,
+        cut: set[int] | None = None,
     ) -> tuple[Model | None, Sequence[Blob | None]]:
         if self.embedder is None or not texts:
             if on_progress is not None:
@@ -279,7 +288,10 @@ class SqliteProvider(Provider):
         step = len(texts) if on_progress is None else _EMBED_AT_ONCE
         dim = 0
         for start in range(0, len(texts), step):
-            vectors = self.embedder.embed(texts[start : start + step], call.deadline)
+            short: set[int] = set()
+            vectors = self.embedder.embed(texts[start : start + step], call.deadline, short)
+            if cut is not None:
+                cut.update(start + position for position in short)
             dim = vectors.shape[1]
             blobs += _blobs_of(vectors)
             if on_progress is not None:
