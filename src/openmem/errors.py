@@ -23,9 +23,35 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, Final, TypeVar
 
 E = TypeVar("E", bound="OMPError")
+
+STATUS_OF_CODE: Final[Mapping[str, int]] = {
+    "invalid_request": 400,
+    "unauthorized": 401,
+    "scope_denied": 403,
+    "not_found": 404,
+    "unsupported_capability": 405,
+    "method_not_allowed": 405,
+    "request_timeout": 408,
+    "already_exists": 409,
+    "idempotency_conflict": 409,
+    "version_conflict": 412,
+    "payload_too_large": 413,
+    "unsupported_media_type": 415,
+    "rate_limited": 429,
+    "header_too_large": 431,
+    "internal_error": 500,
+    "provider_error": 502,
+    "provider_unavailable": 503,
+    "unavailable": 503,
+    "overloaded": 503,
+    "deadline_exceeded": 504,
+    "ingestion_timeout": 504,
+    "timeout": 504,
+}
+"""The HTTP status of each code. One that is not here has the status of the error's class."""
 
 
 class OMPError(Exception):
@@ -43,7 +69,7 @@ class OMPError(Exception):
 
     code: str = "provider_error"
     type: str = "provider_error"
-    http_status: ClassVar[int] = 500
+    http_status: int = 500
 
     def __init__(
         self,
@@ -61,6 +87,9 @@ class OMPError(Exception):
         self.provider = provider
         self.request_id = request_id
         self.code = code or self.__class__.code
+        if self.code != self.__class__.code:
+            # An error of a general class may carry the code of a special one, or of a server.
+            self.http_status = STATUS_OF_CODE.get(self.code, self.__class__.http_status)
         self.type = type or self.__class__.type
         self.retry_after = retry_after
         self.details = dict(details) if details else None

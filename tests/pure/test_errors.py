@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from openmem import errors
 from openmem.errors import (
+    STATUS_OF_CODE,
     DeadlineExceededError,
     IdempotencyConflictError,
     IngestionTimeoutError,
@@ -168,3 +170,32 @@ def test_cause_that_cannot_be_pickled_travels_as_its_words(cause: Exception) -> 
 def test_copy_keeps_a_code_of_its_own() -> None:
     error = copy.copy(ProviderError("m", code="teapot", type="odd"))
     assert (error.code, error.type) == ("teapot", "odd")
+
+
+def _classes(cls: type[OMPError]) -> Iterator[type[OMPError]]:
+    yield cls
+    for sub in cls.__subclasses__():
+        yield from _classes(sub)
+
+
+def test_each_class_has_the_status_of_its_code() -> None:
+    import openmem.server.envelope
+    import openmem.server.refusals  # noqa: F401 - they define further ones
+
+    for cls in _classes(OMPError):
+        if "code" in vars(cls) and cls is not OMPError and cls.__module__.startswith("openmem."):
+            assert STATUS_OF_CODE[cls.code] == cls.http_status, cls
+
+
+@pytest.mark.parametrize("code", STATUS_OF_CODE)
+def test_status_follows_the_code_and_survives_the_wire(code: str) -> None:
+    error = ProviderError("no", code=code)
+    assert error.http_status == STATUS_OF_CODE[code]
+    again = OMPError.from_response_dict(error.to_envelope())
+    assert (again.code, again.http_status) == (code, STATUS_OF_CODE[code])
+    assert pickle.loads(pickle.dumps(error)).http_status == STATUS_OF_CODE[code]
+
+
+def test_unknown_code_has_the_status_of_the_class() -> None:
+    assert ProviderError("no", code="made_up").http_status == 502
+    assert NotFoundError("no", code="made_up").http_status == 404

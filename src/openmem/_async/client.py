@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar, Unpack, overload
+from typing import Any, ClassVar, NoReturn, Self, SupportsIndex, TypeVar, Unpack, overload
 
 from openmem._async.embedders import AsyncEmbedder, resolve_embedder
 from openmem._async.outer_guard import guarded
@@ -103,6 +103,17 @@ class AsyncClient:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Refuse to be pickled or copied: connections and threads belong to one object of one process.
+
+        Raises:
+            TypeError: Always.
+        """
+        name = type(self).__name__
+        raise TypeError(
+            f"{name} cannot be pickled or copied: make another {name} from the same arguments where it is used"
+        )
 
     async def close(self) -> None:
         """Release everything. Calling it again does nothing; every other verb then raises `RuntimeError`."""

@@ -12,6 +12,8 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel
@@ -208,9 +210,30 @@ def sleep(seconds: float) -> None:
 
 async def async_to_thread(function: Callable[..., T], *args: Any) -> T:
     """Run a plain function in a worker thread; a cancelled caller returns at once, the worker finishes."""
+    return await thread_of_loop(partial(function, *args), abandon=True)
+
+
+async def thread_of_loop(function: Callable[[], T], *, abandon: bool, unlimited: bool = False) -> T:
+    """Run a plain function in a worker thread.
+
+    Args:
+        function: The function.
+        abandon: Whether a cancelled caller returns at once, and the worker finishes.
+        unlimited: Whether it begins at once, however many workers are busy.
+    """
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    if getattr(loop, "_nest_patched", False):
+        # anyio ends its threads when the loop's main task is done, which it learns from a callback that nest_asyncio
+        # does not set: they would keep the process from ending. Those of the loop itself end with the process.
+        context = copy_context()
+        future = loop.run_in_executor(None, lambda: context.run(function))
+        return await (future if abandon else asyncio.shield(future))
     import anyio.to_thread
 
-    return await anyio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
+    limiter = anyio.CapacityLimiter(math.inf) if unlimited else None
+    return await anyio.to_thread.run_sync(function, abandon_on_cancel=abandon, limiter=limiter)
 
 
 def to_thread(function: Callable[..., T], *args: Any) -> T:

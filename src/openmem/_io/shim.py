@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,12 +17,9 @@ from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
-import anyio
-import anyio.to_thread
-
 from openmem._io.alarms import Alarms
 from openmem._io.call import Deadline
-from openmem._io.concurrency import AsyncBinding
+from openmem._io.concurrency import AsyncBinding, thread_of_loop
 from openmem._io.crew import Crew
 
 C = TypeVar("C")
@@ -257,13 +253,12 @@ class AsyncSdk(Generic[C]):
             self._next().fail(self._no_more())
         self._crew.dismiss()
         holder = self._holder
-        unlimited = anyio.CapacityLimiter(math.inf)
 
         def end() -> None:
             holder.end()
             holder.ended.wait(CLOSE_WAIT)
 
-        await anyio.to_thread.run_sync(end, abandon_on_cancel=True, limiter=unlimited)
+        await thread_of_loop(end, abandon=True, unlimited=True)
 
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have calls begun, in the order in which they came, as long as there are workers."""

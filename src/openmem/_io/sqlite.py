@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from openmem._io.call import Deadline
+from openmem._io.concurrency import thread_of_loop
 from openmem._io.sqlite_errors import Job
 from openmem._io.sqlite_store import MAX_READERS, SqliteStore, nothing
 from openmem.sql.sqlite.files import MEMORIES, FileKind
@@ -60,11 +61,9 @@ class AsyncSqlite:
 
     async def aclose(self) -> None:
         """Write what was deferred and close the file."""
-        import anyio.to_thread
-
         self._readers.stop()
         self._writers.stop()
-        await anyio.to_thread.run_sync(self._close)
+        await thread_of_loop(self._close, abandon=False)
 
     def _close(self) -> None:
         self._finalizer()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -21,7 +22,7 @@ from openmem._io.call import Deadline
 from openmem._io.sqlite_errors import Job, Running, translate
 from openmem._io.sqlite_forks import watch
 from openmem._io.sqlite_open import begin_immediate, open_connection, rebuild
-from openmem.errors import ProviderUnavailableError
+from openmem.errors import ProviderError, ProviderUnavailableError
 from openmem.sql.sqlite.files import MEMORIES, FileKind
 from openmem.sql.steps import Many, Query, Statement, Steps
 
@@ -60,6 +61,7 @@ class SqliteStore:
     def _reset(self) -> None:
         self._readers: list[sqlite3.Connection] = []
         self._writer: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._slots = threading.BoundedSemaphore(MAX_READERS)
         self._write_lock = threading.Lock()
         self._state_lock = threading.Lock()
@@ -88,6 +90,7 @@ class SqliteStore:
             taken = self._take_deferred()
             try:
                 begin_immediate(connection, job)
+                self._check_file()
                 for statement in taken:
                     connection.execute(statement.sql, statement.params)
                 result = _drive(connection, steps)
@@ -179,6 +182,15 @@ class SqliteStore:
             self._write_lock.release()
             raise
 
+    def _check_file(self) -> None:
+        """Refuse to write into a file that is no longer in its place: nobody would ever read it."""
+        if self._file is not None and _identity(self._path) != self._file:
+            raise ProviderError(
+                "the database file was deleted, moved or replaced while it was open; nothing was written. "
+                "Put it back, or close this object and make another one",
+                provider="sqlite",
+            )
+
     def unlock_writer(self) -> None:
         """Let the next one write."""
         self._write_lock.release()
@@ -188,10 +200,14 @@ class SqliteStore:
             raise ProviderUnavailableError("the database was closed meanwhile", provider="sqlite")
         if self._make_folder:
             Path(self._path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._file is not None:
+            self._check_file()  # for SQLite would make a new one there
         try:
-            return open_connection(self._path, self._synchronous, job, self._kind)
+            connection = open_connection(self._path, self._synchronous, job, self._kind)
         except sqlite3.Error as error:
             raise translate(error, job) from error
+        self._file = self._file or _identity(self._path)
+        return connection
 
     def pause(self) -> None:
         """Wait until nothing runs, let nothing begin, and close every connection."""
@@ -294,6 +310,15 @@ def _drive(connection: sqlite3.Connection, steps: Steps[T]) -> T:
         return result
     finally:
         steps.close()  # at once, not when an exception that refers to them is forgotten: they may hold a lock
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Return what tells the file at a path from any other, `None` where there is none or it cannot be told."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def nothing() -> Steps[None]:

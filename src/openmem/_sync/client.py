@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import warnings
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar, Unpack, overload
+from typing import Any, ClassVar, NoReturn, Self, SupportsIndex, TypeVar, Unpack, overload
 
 from openmem._io.call import Call, Deadline, labelled
 from openmem._io.concurrency import Binding, Lock, Work
@@ -104,6 +104,17 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Refuse to be pickled or copied: connections and threads belong to one object of one process.
+
+        Raises:
+            TypeError: Always.
+        """
+        name = type(self).__name__
+        raise TypeError(
+            f"{name} cannot be pickled or copied: make another {name} from the same arguments where it is used"
+        )
 
     def close(self) -> None:
         """Release everything. Calling it again does nothing; every other verb then raises `RuntimeError`."""

@@ -1,0 +1,30 @@
+"""On a loop that nest_asyncio has patched, work goes to threads that let the process end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+from openmem import AsyncMemory
+from openmem._io.concurrency import async_to_thread
+
+
+class PatchedLoop(asyncio.SelectorEventLoop):
+    """A loop with the mark that nest_asyncio leaves."""
+
+    _nest_patched = True
+
+
+def test_work_goes_to_threads_of_the_loop_where_the_loop_is_patched(tmp_path: Path) -> None:
+    async def use() -> str:
+        memory = AsyncMemory(url=str(tmp_path / "m.db"), embedder="none")
+        await memory.add(content="likes tea", user_id="ann")
+        thread = await async_to_thread(threading.current_thread)
+        await memory.close()
+        return thread.name
+
+    with asyncio.Runner(loop_factory=PatchedLoop) as runner:
+        name = runner.run(use())
+    assert "AnyIO" not in name
+    assert not [thread for thread in threading.enumerate() if "AnyIO" in thread.name and thread.is_alive()]
