@@ -122,7 +122,7 @@ class AsyncPostgresProvider(AsyncProvider):
     async def open(self, call: Call) -> None:
         """Bring the schema up to date, if that is needed and allowed."""
         await self._db.prepare()
-        asked = replace(self._names, distributed=False)
+        asked = replace(self._names, distributed=False, extension=None)
         if asked not in self._db.server.schemas or self._distribute:
             self._db.server.schemas[asked] = await self._prepare(call)
         self._names = self._db.server.schemas[asked]
@@ -138,8 +138,9 @@ class AsyncPostgresProvider(AsyncProvider):
             await self._db.bare(partial(cluster.distribute, self._names), call.deadline, transaction=True)
             await self._db.bare(partial(cluster.drop_copies, self._names), call.deadline)
             self._distribute = False
+        where = await self._db.run(migrate.extension_schema, call.deadline, retry=True)
         spread = citus and await self._db.run(partial(cluster.is_distributed, self._names), call.deadline, retry=True)
-        return replace(self._names, distributed=spread)
+        return replace(self._names, distributed=spread, extension=where)
 
     async def _migrate(self, call: Call) -> None:
         if not self._migrates:
@@ -157,7 +158,8 @@ class AsyncPostgresProvider(AsyncProvider):
 
     async def _make_schema(self, call: Call) -> None:
         await self._make_extension(call)
-        await self._db.bare(partial(migrate.apply, self._names), call.deadline, transaction=True)
+        names = replace(self._names, extension=await self._db.bare(migrate.extension_schema, call.deadline))
+        await self._db.bare(partial(migrate.apply, names), call.deadline, transaction=True)
 
     async def aclose(self) -> None:
         """Close the connections."""

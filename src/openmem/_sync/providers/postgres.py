@@ -123,7 +123,7 @@ class PostgresProvider(Provider):
     def open(self, call: Call) -> None:
         """Bring the schema up to date, if that is needed and allowed."""
         self._db.prepare()
-        asked = replace(self._names, distributed=False)
+        asked = replace(self._names, distributed=False, extension=None)
         if asked not in self._db.server.schemas or self._distribute:
             self._db.server.schemas[asked] = self._prepare(call)
         self._names = self._db.server.schemas[asked]
@@ -139,8 +139,9 @@ class PostgresProvider(Provider):
             self._db.bare(partial(cluster.distribute, self._names), call.deadline, transaction=True)
             self._db.bare(partial(cluster.drop_copies, self._names), call.deadline)
             self._distribute = False
+        where = self._db.run(migrate.extension_schema, call.deadline, retry=True)
         spread = citus and self._db.run(partial(cluster.is_distributed, self._names), call.deadline, retry=True)
-        return replace(self._names, distributed=spread)
+        return replace(self._names, distributed=spread, extension=where)
 
     def _migrate(self, call: Call) -> None:
         if not self._migrates:
@@ -158,7 +159,8 @@ class PostgresProvider(Provider):
 
     def _make_schema(self, call: Call) -> None:
         self._make_extension(call)
-        self._db.bare(partial(migrate.apply, self._names), call.deadline, transaction=True)
+        names = replace(self._names, extension=self._db.bare(migrate.extension_schema, call.deadline))
+        self._db.bare(partial(migrate.apply, names), call.deadline, transaction=True)
 
     def close(self) -> None:
         """Close the connections."""

@@ -86,8 +86,8 @@ def index_statement(db: Names, model: Model, *, concurrently: bool = False) -> s
     kind = _TYPES[column]
     return (
         f"create index {'concurrently ' if concurrently else ''}if not exists {index_name(model)} on {db.memories} "
-        f"using hnsw (({column}::{kind}({model.dim})) {kind}_cosine_ops) "
-        f"where model = {_literal(model.name)} and vector_dims({column}) = {model.dim:d}"
+        f"using hnsw (({column}::{db.of_vector(kind)}({model.dim})) {db.of_vector(kind)}_cosine_ops) "
+        f"where model = {_literal(model.name)} and {db.of_vector('vector_dims')}({column}) = {model.dim:d}"
     )
 
 
@@ -189,15 +189,15 @@ def _nearest(
     given = search.start(db, query, stamp)
     conditions = " and ".join(visible(query.view, stamp.now, given))
     column, name = vector_column(model.dim), given.add(model.name)
-    kind = _TYPES[column]
-    distance = f"m.{column}::{kind}({model.dim}) <=> {given.add(as_vector(vector))}::{kind}({model.dim})"
+    kind = db.of_vector(_TYPES[column])
+    distance = f"m.{column}::{kind}({model.dim}) {db.distance} {given.add(as_vector(vector))}::{kind}({model.dim})"
     source = f"{db.memories} m where m.bucket = $1 and m.user_id = $2 and {conditions}"
     most = given.add(wanted)
     entry = journal.entry_before(db, 3, f"(select count(*) from near) >= {most}" if noted else "false")
     return Query(
         f"""
         with near as materialized (
-          select {columns("m")}, {distance} as distance from {source} and {fits("m", model, name)}
+          select {columns("m")}, {distance} as distance from {source} and {fits(db, "m", model, name)}
           order by {distance} limit {most}
         ),
         {entry} size as materialized (select count(*) as n from near)

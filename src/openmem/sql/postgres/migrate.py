@@ -37,10 +37,21 @@ def has_extension() -> Steps[bool]:
     return bool(rows[0][0])
 
 
+def extension_schema() -> Steps[str | None]:
+    """Return the schema in which the extension `vector` is."""
+    rows = yield Query(
+        "select n.nspname::text from pg_catalog.pg_extension e "
+        "join pg_catalog.pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'"
+    )
+    return str(rows[0][0]) if rows else None
+
+
 def create_extension() -> Steps[None]:
     """Make the extension `vector`, which not every role may. To be run in one transaction."""
     yield Query("select pg_advisory_xact_lock($1::bigint)", (LOCK_KEY,))  # `if not exists` alone is no protection
-    yield Query(NEEDS_EXTENSION)
+    rows = yield Query("select current_schema() is null and to_regnamespace('public') is not null")
+    # A search path that leads nowhere would leave it without a schema.
+    yield Query(f"{NEEDS_EXTENSION} with schema public" if rows[0][0] else NEEDS_EXTENSION)
 
 
 def apply(db: Names) -> Steps[int]:

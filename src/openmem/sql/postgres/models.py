@@ -53,12 +53,14 @@ def guarded(db: Names, value: str, name: str, dim: int) -> str:
     return f"case when exists({other}) then null else {value} end"
 
 
-def fits(alias: str, model: Model, name: str) -> str:
+def fits(db: Names, alias: str, model: Model, name: str) -> str:
     """Return the condition that a row has a vector of the model, of the right length.
 
     Args:
+        db: The names.
         alias: The table's alias.
         model: The model.
         name: The placeholder of its name.
     """
-    return f"({alias}.model = {name} and vector_dims({alias}.{vector_column(model.dim)}) = {model.dim:d})"
+    length = f"{db.of_vector('vector_dims')}({alias}.{vector_column(model.dim)})"
+    return f"({alias}.model = {name} and {length} = {model.dim:d})"

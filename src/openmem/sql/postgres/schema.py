@@ -13,7 +13,7 @@ from typing import Final
 
 from openmem.errors import InvalidRequestError
 from openmem.sql.postgres.cluster import distribution
-from openmem.sql.postgres.names import DEFAULT_CONFIG, DEFAULT_SCHEMA, Names
+from openmem.sql.postgres.names import DEFAULT_CONFIG, DEFAULT_SCHEMA, Names, quoted
 from openmem.sql.postgres.partitions import partitioned_script
 
 LOCK_KEY: Final = 0x6F6D656D  # "omem", for the advisory lock of migrations
@@ -26,6 +26,13 @@ _ONE_CONNECTION: Final = "set local citus.multi_shard_modify_mode = 'sequential'
 """Citus changes shards on many connections at once, unless told to use one: then a later statement sees it all."""
 
 NEEDS_EXTENSION: Final = "create extension if not exists vector"
+
+# The script does not know yet where the extension is, so its schema joins the search path for this transaction.
+_FIND_VECTOR: Final = (
+    "select set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), "
+    "quote_ident(n.nspname)), true) from pg_catalog.pg_extension e join pg_catalog.pg_namespace n "
+    "on n.oid = e.extnamespace where e.extname = 'vector';"
+)
 
 
 def migrations(db: Names) -> tuple[tuple[str, ...], ...]:
@@ -58,7 +65,7 @@ def migration_script(
         raise InvalidRequestError("distribute and partitions exclude each other")
     db = Names(schema, text_search)
     lock = f"select pg_advisory_xact_lock({LOCK_KEY});"
-    parts = [f"{NEEDS_EXTENSION};", "begin;", _ONE_CONNECTION, lock, *map(_trimmed, ledger(db))]
+    parts = [f"{NEEDS_EXTENSION};", "begin;", _FIND_VECTOR, _ONE_CONNECTION, lock, *map(_trimmed, ledger(db))]
     for number, statements in enumerate(migrations(db), 1):
         parts += [f"{_trimmed(statement)};" for statement in statements]
         parts.append(f"insert into {db.table('migrations')}(version) values({number}) on conflict do nothing;")
@@ -79,7 +86,7 @@ def vector_column(dim: int) -> str:
 def ledger(db: Names) -> tuple[str, ...]:
     """Return the statements that make the table of applied migrations."""
     return (
-        f"create schema if not exists {db.schema}",
+        f"create schema if not exists {quoted(db.schema)}",
         f"""
         create table if not exists {db.table("migrations")}(
           version integer primary key,
@@ -107,9 +114,9 @@ def _first(db: Names) -> tuple[str, ...]:
           supersedes text[],
           extensions jsonb,
           model text,
-          embedding vector,
-          embedding_half halfvec,
-          embedding_far vector,
+          embedding {db.of_vector("vector")},
+          embedding_half {db.of_vector("halfvec")},
+          embedding_far {db.of_vector("vector")},
           created_at timestamptz not null,
           updated_at timestamptz,
           version integer not null,
@@ -162,9 +169,9 @@ def _first(db: Names) -> tuple[str, ...]:
           id text not null,
           user_id text not null,
           model text not null,
-          embedding vector,
-          embedding_half halfvec,
-          embedding_far vector,
+          embedding {db.of_vector("vector")},
+          embedding_half {db.of_vector("halfvec")},
+          embedding_far {db.of_vector("vector")},
           primary key (bucket, id, model)
         )
         """,
@@ -185,11 +192,11 @@ def _first(db: Names) -> tuple[str, ...]:
         # A bucket says nothing that the user does not: without this the planner takes them for independent and
         # expects two rows of a user who has ten thousand.
         f"""
-        create statistics if not exists {db.schema}.memories_users (dependencies, ndistinct)
+        create statistics if not exists {quoted(db.schema)}.memories_users (dependencies, ndistinct)
           on bucket, user_id from {db.memories}
         """,
         f"""
-        create statistics if not exists {db.schema}.audit_users (dependencies, ndistinct)
+        create statistics if not exists {quoted(db.schema)}.audit_users (dependencies, ndistinct)
           on bucket, user_id from {db.audit}
         """,
         f"create index if not exists audit_user on {db.audit}(bucket, user_id, at desc, id desc)",
@@ -216,7 +223,8 @@ def _circles_and_lengths(db: Names) -> tuple[str, ...]:
         f"create table if not exists {db.models}(name text primary key, dim integer not null)",
         f"""
         insert into {db.models}(name, dim)
-        select model, max(vector_dims(coalesce(embedding, embedding_half::vector, embedding_far)))
+        select model, max({db.of_vector("vector_dims")}(
+          coalesce(embedding, embedding_half::{db.of_vector("vector")}, embedding_far)))
         from {db.memories} where model is not null group by model on conflict do nothing
         """,
     )

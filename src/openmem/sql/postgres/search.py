@@ -87,8 +87,9 @@ def _vector_text(db: Names, conditions: str, dim: int, name: str, vector: str, l
     # The last three are placeholders. To put such a text together takes longer than to look it up.
     # A vector of another length has no distance; in front of all, it shows that there is one.
     column = vector_column(dim)
-    wanted = f"{vector}::{'halfvec' if column == 'embedding_half' else 'vector'}"
-    distance = f"case when vector_dims(m.{column}) = {dim:d} then (m.{column} <=> {wanted}) + 0 end"
+    wanted = f"{vector}::{db.of_vector('halfvec' if column == 'embedding_half' else 'vector')}"
+    same = f"{db.of_vector('vector_dims')}(m.{column}) = {dim:d}"
+    distance = f"case when {same} then (m.{column} {db.distance} {wanted}) + 0 end"
     source = f"{db.memories} m where m.bucket = $1 and m.user_id = $2 and {conditions}"
     return f"""
         {journal.entry_first(db, 3)}
@@ -211,10 +212,11 @@ def _fused_text(
     if asked is not None:
         dim, name, vector = asked
         column = vector_column(dim)
-        cast = "halfvec" if column == "embedding_half" else "vector"
+        cast = db.of_vector("halfvec" if column == "embedding_half" else "vector")
+        same = f"{db.of_vector('vector_dims')}(m.{column}) = {dim:d}"
         # A vector without direction has no cosine: NaN, which Postgres takes for the largest number of all.
-        angle = f"coalesce(nullif(1 - (m.{column} <=> {vector}::{cast}), 'NaN'), 0)"
-        cosine = f"case when m.model = {name} and vector_dims(m.{column}) = {dim:d} then {angle} end"
+        angle = f"coalesce(nullif(1 - (m.{column} {db.distance} {vector}::{cast}), 'NaN'), 0)"
+        cosine = f"case when m.model = {name} and {same} then {angle} end"
     marks = "".join(f", {hit} as h{number}" for number, hit in enumerate(hits))
     shown = [f"(count(*) filter (where h{number}))::float8 as n{number}" for number in range(len(hits))]
     return f"""
