@@ -8,11 +8,12 @@ VENV := .venv
 BENCH := .venv-bench
 VENDORS := .venv-vendors
 LETTA := .venv-letta
+LOWEST := .venv-lowest
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-vendors test-letta check sync format fuzz bench bench-locomo bench-postgres bench-server clean
+.PHONY: help demo test test-all test-lowest test-vendors test-letta check sync format fuzz bench bench-locomo bench-postgres bench-server clean
 
 help: ## Print the doors.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -31,6 +32,9 @@ test-vendors: $(VENDORS)/vendors.stamp ## Test the provider mem0, and the other 
 		tests/_sync/test_mem0_* tests/_async/test_supermemory* tests/_sync/test_supermemory* tests/_async/test_letta* tests/_sync/test_letta* \
 		tests/_async/test_taking_back.py tests/_sync/test_taking_back.py tests/test_moving_house.py \
 		tests/doors/test_switching.py tests/async_only/test_shim.py tests/async_only/test_*_loop.py $(ARGS)
+
+test-lowest: ## Test a slice on the lowest versions of what openmem needs, and on each other Python that is here.
+	@$(PYTHON) scripts/test_lowest.py $(LOWEST) $(ARGS)
 
 test-letta: $(VENDORS)/vendors.stamp $(LETTA)/letta.stamp ## Test the provider letta against a real Letta server (1 GB, minutes).
 	@$(VENDORS)/bin/python -m tests.vendor.letta_server $(LETTA) $(ARGS)
@@ -66,7 +70,7 @@ bench-server: $(VENV)/tools.stamp ## Measure omp-server against a bare app (ARGS
 	@$(RUN) -m benchmarks.server $(ARGS)
 
 clean: ## Remove the environment, the caches and what was built.
-	@rm -rf $(VENV) $(BENCH) $(VENDORS) $(LETTA) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	@rm -rf $(VENV) $(BENCH) $(VENDORS) $(LETTA) $(LOWEST) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pip.stamp:

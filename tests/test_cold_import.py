@@ -56,3 +56,25 @@ def test_a_face_loads_no_provider_and_no_model(name: str) -> None:
     modules = loaded_by(f"import openmem; openmem.{name}")
     assert not among(modules, ("sqlite3", "fastembed"))
     assert not {module for module in modules if ".providers." in module}
+
+
+MAKES = {
+    "sqlite": ("Memory('sqlite', url='m.db', embedder='none')", ("asyncpg", "psycopg", "httpx", "fastembed")),
+    "postgres": (
+        "Memory('postgres', url='postgresql://h/d', embedder='none')",
+        ("asyncpg", "psycopg", "sqlite3", "httpx"),
+    ),
+    "passthrough": ("Memory(base_url='http://127.0.0.1:1')", ("asyncpg", "psycopg", "sqlite3", "httpx", "numpy")),
+    "letta": ("Memory('letta', api_key='k')", ("letta_client", "asyncpg", "psycopg", "sqlite3", "httpx")),
+    "supermemory": ("Memory('supermemory', api_key='k')", ("supermemory", "asyncpg", "psycopg", "sqlite3", "httpx")),
+}
+
+
+@pytest.mark.parametrize("face", ["AsyncMemory", "Memory"])
+@pytest.mark.parametrize("provider", MAKES)
+def test_making_an_instance_loads_no_driver_and_no_sdk(provider: str, face: str) -> None:
+    """The first instance of a program took 200 ms on the event loop, most of it for a driver that nobody used yet."""
+    code, heavy = MAKES[provider]
+    modules = loaded_by(f"import openmem; openmem.{face}{code.removeprefix('Memory')}")
+    assert f"openmem.{'_async' if face == 'AsyncMemory' else '_sync'}.providers.{provider}" in modules
+    assert not among(modules, heavy)
