@@ -33,6 +33,9 @@ class Seat:
         self.told += 1
         return self.goes
 
+    def resume(self) -> None:
+        self.told += 1
+
 
 def test_oldest_without_a_request_goes_first_then_the_oldest_with_half_a_body() -> None:
     table = ConnectionTable(4)
@@ -109,6 +112,22 @@ def test_caller_whose_key_was_checked_does_not_give_way(server: Process, key: tu
         until(lambda: server.ask("GET", "/health/live").status == 200)
         mine.send(body[5:])
         assert mine.reply().status == 201
+
+
+def test_stranger_who_reads_nothing_holds_no_place(key: tuple[str, str], tmp_path: Path) -> None:
+    flags = ("--url", str(tmp_path / "m.db"), "--store", key[0], "--concurrency", "1", *PATIENT)
+    with started(*flags) as server, ExitStack() as stack:
+        for _ in range(3):
+            connection = socket.socket()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", server.port))
+            stack.enter_context(connection)
+            connection.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    connection.send(request("GET", "/openapi.json") * 100)
+        for _ in range(5):
+            assert server.ask("GET", "/memories", authorization=f"Bearer {key[1]}").status == 200
 
 
 def test_key_is_looked_at_before_the_body_comes(server: Process, key: tuple[str, str]) -> None:

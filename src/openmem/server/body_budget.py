@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import OrderedDict
 from types import TracebackType
 from typing import Final
@@ -13,6 +14,8 @@ BODY_BYTES: Final = 48 * 1024 * 1024
 """Bytes of bodies that are on their way, or wait to be parsed, in one process."""
 PARSED_BYTES: Final = 64 * 1024 * 1024
 """Bytes of what is made of them, in one process."""
+TURN_SECONDS: Final = 0.001
+"""How long the event loop waits for its turn while a thread works on a large body."""
 _BYTES_PER_VALUE: Final = 96
 
 
@@ -104,7 +107,8 @@ class Reading:
 class ParsedBudget:
     """Lets bodies be parsed, in turn, as long as what is made of all of them fits.
 
-    A value takes a hundred times its bytes in JSON. One body alone is always let through.
+    A value takes a hundred times its bytes in JSON. One body alone is always let through. As long as there is one,
+    threads take turns more often, so that the event loop gets its own soon.
 
     Args:
         limit: How many bytes there may be.
@@ -114,12 +118,16 @@ class ParsedBudget:
         self._limit = limit
         self._used = 0
         self._changed = asyncio.Condition()
+        self._usual_turn = 0.0
 
     async def take(self, body: bytes) -> int:
         """Wait until a body may be parsed; return what to give back."""
         size = min(self._limit, size_when_parsed(body))
         async with self._changed:
             await self._changed.wait_for(lambda: self._used + size <= self._limit)
+            if not self._used:
+                self._usual_turn = sys.getswitchinterval()
+                sys.setswitchinterval(min(self._usual_turn, TURN_SECONDS))
             self._used += size
         return size
 
@@ -127,6 +135,8 @@ class ParsedBudget:
         """Give back what `take` returned."""
         async with self._changed:
             self._used -= size
+            if not self._used:
+                sys.setswitchinterval(self._usual_turn)
             self._changed.notify_all()
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict
-from typing import Final, Protocol
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 if sys.platform != "win32":
     import resource
@@ -22,6 +23,16 @@ class Evictable(Protocol):
     def evict(self) -> bool:
         """Close, as another needs the place; return whether it did."""
 
+    def resume(self) -> None:
+        """Go on with requests that were sent ahead."""
+
+
+class Loop(Protocol):
+    """An event loop."""
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> Any:
+        """Run a function in the next turn."""
+
 
 class ConnectionTable:
     """The connections of a process that nobody works for: they give way to new ones, the oldest first.
@@ -35,6 +46,7 @@ class ConnectionTable:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._without_request: OrderedDict[Evictable, None] = OrderedDict()
+        self._ahead: deque[Evictable] = deque()
         self._without_caller: OrderedDict[Evictable, None] = OrderedDict()
 
     def waits_for_request(self, connection: Evictable) -> None:
@@ -51,6 +63,21 @@ class ConnectionTable:
         """Note a connection that must stay, or is gone."""
         self._without_request.pop(connection, None)
         self._without_caller.pop(connection, None)
+
+    def resume_later(self, connection: Evictable, loop: Loop) -> None:
+        """Let a connection go on with requests that were sent ahead: one connection in each turn of the event loop.
+
+        Else those who send thousands of requests ahead would leave little of each turn to others.
+        """
+        self._ahead.append(connection)
+        if len(self._ahead) == 1:
+            loop.call_soon(self._resume, loop)
+
+    def _resume(self, loop: Loop) -> None:
+        connection = self._ahead.popleft()
+        if self._ahead:
+            loop.call_soon(self._resume, loop)
+        connection.resume()
 
     def make_room(self, held: int) -> bool:
         """Make one connection go if there are more than allowed; return whether there is room now.

@@ -12,8 +12,8 @@ from openmem.server.asgi import ASGIApp, Message, Receive, Scope, Send, method_o
 from openmem.server.envelope import DEFAULT_HEADERS
 from openmem.server.logs import ALWAYS
 from openmem.server.metrics import Metrics
-from openmem.server.refusals import InternalError, refuse
-from openmem.server.waiting import clock
+from openmem.server.refusals import InternalError, OverloadedError, refuse
+from openmem.server.waiting import cancelled, clock
 
 access_log: Final = logging.getLogger("openmem.server.access")
 log: Final = logging.getLogger("openmem.server")
@@ -71,6 +71,10 @@ class Edge:
         except OMPError as error:
             if not answer.started:
                 await refuse(scope, receive, answer.send, error)
+        except cancelled():
+            if not answer.started:  # else the web server would answer with a text of its own
+                await refuse(scope, receive, answer.send, OverloadedError("the server stopped", retry_after=1.0))
+            raise
         except Exception as error:  # noqa: BLE001 - the last one to catch it
             if not answer.complete:  # whoever sent a whole reply has logged it
                 log.error("unhandled %s req=%s", described(error), answer.request_id)

@@ -44,10 +44,12 @@ class Exchange:
         caller: Who sends it.
         request_id: Its id in the journal, in logs and in errors.
         body: Its body, if the route reads one as a whole.
+        has_place: Whether it holds one of the places for requests that run at once.
     """
 
     body: bytes = b""
     _fields: dict[str, Any]
+    has_place: bool = False
     _parsed: int = 0
     _least: float = 0.0
 
@@ -221,6 +223,8 @@ class Exchange:
 
     async def close(self) -> None:
         """Let go of what the request held."""
+        if self.has_place:
+            self.service.gate.leave()
         if self._parsed:
             await self.service.parsed.give_back(self._parsed)
 

@@ -25,6 +25,7 @@ from openmem.server.waiting import clock, within
 
 # What a header takes on the wire besides its name and value.
 _HEADER_EXTRA: Final = 4
+_VERSIONS: Final = frozenset({"1.0", "1.1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,10 @@ class RequestLimits:
         fields = scope.setdefault("state", {})["fields"] = fields_of(headers)
         if b"host" not in fields and scope.get("http_version", "1.1") == "1.1":
             raise InvalidRequestError("the header host is missing")
+        if scope.get("http_version", "1.1") not in _VERSIONS:
+            raise InvalidRequestError("the server speaks HTTP/1.1 and 1.0")
+        if fields.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
+            raise InvalidRequestError("the body may be sent in chunks, and not in any other transfer coding")
         if fields.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
             raise UnsupportedMediaError("the body must not be compressed: send it without Content-Encoding")
         length = fields.get(b"content-length")

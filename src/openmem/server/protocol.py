@@ -93,13 +93,20 @@ class Guard:
             start = end
 
     def on_response_complete(self) -> None:
-        """Go on with what was held back."""
+        """Let what was held back have its turn."""
         super().on_response_complete()  # type: ignore[misc]
         if self.transport.is_closing():
             return
         self.config.table.waits_for_request(self)
+        if self._held:
+            self.flow.pause_reading()
+            self.config.table.resume_later(self, self.loop)
+
+    def resume(self) -> None:
+        """Go on with what was held back."""
         held, self._held = self._held, b""
         if held:
+            self.flow.resume_reading()
             self.data_received(held)
 
     def connection_lost(self, exc: Exception | None) -> None:

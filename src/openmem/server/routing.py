@@ -139,10 +139,7 @@ class Resource:
         except OMPError as error:
             await _send(error_reply(error, exchange.request_id), exchange.request_id, send)
             return
-        try:
-            await self._answer(verb, exchange, send, lasting=lasting)
-        finally:
-            self._service.gate.leave()
+        await self._answer(verb, exchange, send, lasting=lasting)
 
     async def _admit(self, operation: Operation, exchange: Exchange) -> bool:
         """Take a request in; return whether it is brought to its end even if its client leaves.
@@ -162,7 +159,9 @@ class Resource:
         elif operation.body == "none" and operation.needs_key and has_body(exchange.scope):
             await exchange.skip()
         lasting = await self._service.must_end(operation.effect)
-        gate.take()
+        if operation.needs_key:  # else a stranger who does not read the answer would hold it
+            gate.take()
+            exchange.has_place = True
         return lasting
 
     async def _answer(self, verb: Verb, exchange: Exchange, send: Send, *, lasting: bool) -> None:

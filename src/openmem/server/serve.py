@@ -6,7 +6,6 @@ import gc
 import os
 import signal
 import socket
-import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -31,8 +30,6 @@ T = TypeVar("T")
 KEY_HINT: Final = "make one with: omp keys create --app NAME --user '*' --grant 'admin:*'"
 BACKLOG: Final = 2048
 """Connections that the kernel takes in before the process does."""
-SWITCH_SECONDS: Final = 0.001
-"""How long the event loop waits for its turn while a thread computes, such as one that parses a large body."""
 FAILED: Final = 1
 
 
@@ -182,7 +179,6 @@ class EdgeServer(uvicorn.Server):
         await super().startup(sockets)
         for listener in sockets or ():
             listener.listen(BACKLOG)  # which uvicorn set to what the loop accepts at once
-        sys.setswitchinterval(SWITCH_SECONDS)
         gc.collect()
         gc.freeze()  # what is loaded by now stays: the collector need not look through it again and again
         if self.started and self._started_line:

@@ -20,6 +20,11 @@ def clock() -> float:
     return time.monotonic()
 
 
+def cancelled() -> type[BaseException]:
+    """Return the exception that ends work which is told to stop."""
+    return asyncio.CancelledError
+
+
 async def within(work: Awaitable[T], seconds: float | None) -> T:
     """Return what `work` returns.
 
