@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from openmem import AuditEntry, Capabilities, ProviderSpec
+from openmem import AuditEntry, Capabilities, Health, ProviderSpec, ProviderUnavailableError
 from openmem._async.providers.sqlite import AsyncSqliteProvider
 
 SPEC = ProviderSpec("plain", "tests.server.plain_provider:AsyncPlainProvider", None)
+COLD = ProviderSpec("cold", "tests.server.plain_provider:AsyncColdProvider", None)
 TALKATIVE = ProviderSpec("talkative", "tests.server.plain_provider:AsyncTalkativeProvider", None)
 
 
@@ -36,3 +37,17 @@ class AsyncTalkativeProvider(AsyncPlainProvider):
     async def capabilities(self, call: Any) -> Capabilities:
         said = await super().capabilities(call)
         return said.model_copy(update={"verbs": ["add", "dream"]})
+
+
+class AsyncColdProvider(AsyncPlainProvider):
+    """One that needs longer than a health check allows, the first time it is asked: it loads and connects."""
+
+    name: ClassVar[str] = "cold"
+    _is_warm = False
+
+    async def health(self, call: Any) -> Health:
+        left = call.deadline.remaining()
+        if not self._is_warm and left is not None and left < 5:
+            raise ProviderUnavailableError("still loading")
+        self._is_warm = True
+        return await super().health(call)
