@@ -89,8 +89,8 @@ def test_readers_that_take_nothing_lose_their_places(server: Process) -> None:
     with ExitStack() as stack:
         wires = [stack.enter_context(reader(server, "/export")) for _ in range(CONCURRENCY)]
         until(lambda: running(server) == CONCURRENCY)
-        assert server.ask("GET", "/capabilities").status == 503
-        until(lambda: server.ask("GET", "/capabilities").status == 200)
+        assert server.ask("GET", "/memories?user_id=bob").status == 503
+        until(lambda: server.ask("GET", "/memories?user_id=bob").status == 200)
         until(lambda: running(server) == 0)
         for wire in wires:
             answer = taken(wire)

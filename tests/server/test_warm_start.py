@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from openmem import AsyncMemory
+from openmem import AsyncMemory, ProviderName
 from openmem.registry import BUILT_IN
 from openmem.server import create_app
 from openmem.server.build import wrap
@@ -22,7 +22,7 @@ from tests.server.running import client_of, serving
 def test_first_answer_about_health_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.setitem(BUILT_IN, COLD.name, COLD)
     settings = ServerSettings(url=str(tmp_path / "m.db"))
-    memory = AsyncMemory("cold", url=f"sqlite:///{tmp_path / 'm.db'}", embedder="none")
+    memory = AsyncMemory(ProviderName(COLD.name), url=f"sqlite:///{tmp_path / 'm.db'}", embedder="none")
     store = make_store(settings)
     app = create_app(memory, store=store, settings=settings)
     app.include_router(operation_routes(memory, Drain(), None))
