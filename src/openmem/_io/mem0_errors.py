@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import httpx
 
@@ -21,6 +22,7 @@ from openmem.errors import (
 )
 from openmem.translated.failures import error_of_status
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 NAME = "mem0"
@@ -36,6 +38,16 @@ def ask(request: Callable[[], T]) -> T:
     except Exception as error:  # noqa: BLE001 - stores raise exceptions of their own drivers
         failure = error_of(error)
     raise failure  # out here it has no context, which would hold the SDK's own exception
+
+
+def understood(method: Callable[P, T]) -> Callable[P, T]:
+    """Have a method raise an `OMPError` where a reply lacks what it needs: the SDK checks no reply."""
+
+    @functools.wraps(method)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> T:
+        return ask(lambda: method(*args, **kwargs))
+
+    return asked
 
 
 def error_of(error: Exception) -> OMPError:
@@ -63,6 +75,8 @@ def _kind_of(error: Exception) -> OMPError:
         return NotFoundError("the memory is gone", provider=NAME)
     if isinstance(error, NotImplementedError):
         return UnsupportedCapabilityError("the store behind mem0 cannot do this", provider=NAME)
+    if isinstance(error, AttributeError | TypeError | LookupError | ValueError):
+        return ProviderError("mem0 gave a reply of another form than agreed", provider=NAME)
     return ProviderError(f"mem0 failed: {type(error).__name__}", provider=NAME)
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
-from openmem._io.mem0_errors import NAME, ask
+from openmem._io.mem0_errors import NAME, ask, understood
 from openmem._io.mem0_items import added, entities_of, entry_of, hit_of, is_handle, stored
 from openmem._io.mem0_traces import TracedBackend
 from openmem._io.sdk_errors import pause_after
@@ -39,6 +39,7 @@ class Mem0Hosted(TracedBackend):
     def __init__(self, client: Any) -> None:
         self.sdk = client
 
+    @understood
     def store(self, record: MemoryRecord, metadata: Mapping[str, str], *, outdated: bool) -> Entry:
         """Store a text as it is."""
         reply = self._add(record, {**envelope.pack_new(record, outdated=outdated), **metadata}, infer=False)
@@ -47,6 +48,7 @@ class Mem0Hosted(TracedBackend):
             raise ProviderError("mem0 did not say that it stored the memory", provider=NAME)
         return added(record, str(results[0]["id"]), outdated=outdated)
 
+    @understood
     def extract(self, record: MemoryRecord) -> MemoryRecord:
         """Hand a text to mem0's language model and return what stands for it until it is taken in."""
         metadata = envelope.pack_new(record, outdated=False, content_rewritten=True)
@@ -58,6 +60,7 @@ class Mem0Hosted(TracedBackend):
         fields = {**record.model_dump(), **extra, "id": EVENT + event_id, "status": "queued"}
         return MemoryRecord.model_validate(fields)
 
+    @understood
     def event_records(self, event_id: str) -> list[MemoryRecord] | None:
         """Return the memories that an event made, or `None` while it is not done.
 
@@ -77,6 +80,7 @@ class Mem0Hosted(TracedBackend):
             raise NotFoundError("mem0 found nothing to remember in the text; nothing was stored", provider=NAME)
         return records
 
+    @understood
     def rewrite(self, entry: Entry, record: MemoryRecord, *, outdated: bool) -> Entry:
         """Replace text and metadata. The service merges metadata, so keys of others stay."""
         metadata = envelope.pack(record, outdated=outdated)
@@ -86,11 +90,13 @@ class Mem0Hosted(TracedBackend):
         ask(lambda: self.sdk.update(entry.handle, **changes))
         return stored(record, entry.handle, metadata)
 
+    @understood
     def erase(self, handle: str) -> None:
         """Erase a memory."""
         with suppress(NotFoundError):
             ask(lambda: self.sdk.delete(handle))
 
+    @understood
     def fetch(self, id: str, user_id: str | None) -> Sequence[Entry]:
         """Read by mem0's own id, by the id that an import kept, or by the event that made it."""
         if id.startswith(EVENT) and is_handle(id.removeprefix(EVENT)):
@@ -103,10 +109,12 @@ class Mem0Hosted(TracedBackend):
         found = self._all(_filters(user_id or "*", {envelope.ID: id}))
         return [entry for entry in found if entry.record.id == id]
 
+    @understood
     def entries(self, user_id: str, equal: Mapping[str, str | bool]) -> Sequence[Entry]:
         """Read all memories of a user, page by page."""
         return [entry for entry in self._all(_filters(user_id, equal)) if entry.record.user_id == user_id]
 
+    @understood
     def nearest(
         self, text: str, user_id: str, equal: Mapping[str, str | bool], count: int, mode: SearchMode
     ) -> Sequence[Hit]:
@@ -119,6 +127,7 @@ class Mem0Hosted(TracedBackend):
         hits = [hit_of(item, float(item.get("score") or 0.0), item.get("score_breakdown")) for item in items]
         return [hit for hit in hits if hit is not None and hit.entry.record.user_id == user_id]
 
+    @understood
     def users(self) -> Sequence[str]:
         """Return the users that the service lists."""
         found: set[str] = set()
@@ -129,6 +138,7 @@ class Mem0Hosted(TracedBackend):
             number, more = number + 1, bool(reply.get("next"))
         return sorted(found)
 
+    @understood
     def ping(self) -> Mapping[str, Any]:
         """Ask the service whether it accepts the key."""
         self._read(lambda: self._get("/v1/ping/"))
