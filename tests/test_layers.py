@@ -39,6 +39,7 @@ HOMES = {
     **dict.fromkeys(WORDS.split(), "words"),
     **dict.fromkeys(THINKING.split(), "thinking"),
     **dict.fromkeys(("paging", "versions"), "thinking"),
+    "results": "words",
     "_io": "pipes",
     "registry": "plugs",
     "_async": "doing",

@@ -58,7 +58,9 @@ def rows_read(url: str, sent: Sent) -> int:
     return max(int(float(one or other)) for one, other in numbers)
 
 
-@pytest.mark.parametrize("place", ["read.check_all", "links._recompute", "read.history", "write.erase_rows"])
+@pytest.mark.parametrize(
+    "place", ["read.check_all", "links._recompute", "history._members", "history._places", "write.erase_rows"]
+)
 def test_lookup_by_ids_reads_those_rows_only(sent: tuple[str, Record], place: str) -> None:
     url, record = sent
     found = [one for one in record.sent if one.place == place and "insert" not in one.sql]

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from openmem.keys import KeyInfo, NewKey, Remembered, StoredReply
     from openmem.registry import ProviderSpec
+    from openmem.results import HistoryPage, SearchResults
     from openmem.scopes import Grant, parse_grant
     from openmem.server_place import server_store_url
     from openmem.sql.postgres.schema import migration_script
@@ -74,11 +75,13 @@ _ERRORS = (
 )
 _TYPES = (
     "UNSET AuditEntry Capabilities CapabilityFeatures CapabilityLimits Citation ContextBlock ErasureReceipt "
-    "ExportPage Health ImportReport MemoryInput MemoryPage MemoryRecord MemorySource MemoryUpdate ReembedReport "
-    "SearchResult TransferLoss TransferProgress TransferReport"
+    "ExportPage Health ImportReport MemoryInput MemoryPage MemoryRecord MemorySource MemoryUpdate "
+    "ReembedReport SearchResult TransferLoss TransferProgress TransferReport"
 )
 _HOME_OF: dict[str, str] = {
     "Access": "openmem.access",
+    "HistoryPage": "openmem.results",
+    "SearchResults": "openmem.results",
     "AsyncMemory": "openmem._async.memory",
     "AsyncProvider": "openmem._async.provider",
     "AsyncServerStore": "openmem._async.server_store",
@@ -120,6 +123,7 @@ __all__ = [
     "FastEmbed",
     "Grant",
     "Health",
+    "HistoryPage",
     "IdempotencyConflictError",
     "ImportReport",
     "IngestionTimeoutError",
@@ -146,6 +150,7 @@ __all__ = [
     "Remembered",
     "ScopeDeniedError",
     "SearchResult",
+    "SearchResults",
     "Seed",
     "ServerStore",
     "StoredReply",

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from openmem.access import Patterns
 from openmem.scopes import ScopePattern
 from openmem.types import Action, SearchMode
+
+DEFAULT_HISTORY: Final = 100
 
 
 @dataclass(slots=True)  # never changed, but a frozen one takes eight times as long to make, and many are made
@@ -77,6 +79,16 @@ class ListQuery:
         hidden = (view.as_of, view.include_superseded, view.include_expired)
         plain = (view.user_id, str(view.scope), *view.tags, self.since, self.until, *hidden)
         return plain if view.visible is None else (*plain, [str(pattern) for pattern in view.visible])
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """A page of the earlier states of a memory and of what it supersedes, newest first."""
+
+    id: str
+    user_id: str | None = None
+    limit: int = DEFAULT_HISTORY
+    cursor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from openmem.checks import (
     check_ids,
     check_key,
     check_limit,
+    check_owner,
     check_query,
     check_tags,
     check_text,
@@ -33,13 +34,14 @@ from openmem.checks import (
 from openmem.cursors import MAX_CURSOR
 from openmem.drafting import check_extensions, make_change, make_draft, make_drafts
 from openmem.errors import InvalidRequestError
-from openmem.requests import AuditQuery, ListQuery, SearchQuery, View
+from openmem.requests import AuditQuery, HistoryQuery, ListQuery, SearchQuery, View
 from openmem.scopes import parse_pattern
 from openmem.types import Action, ImportConflict, SearchMode
 
 __all__ = [
     "MAX_AUDIT",
     "MAX_CONTENT",
+    "MAX_HISTORY",
     "MAX_LIST",
     "MAX_SEARCH",
     "check_app",
@@ -64,6 +66,7 @@ __all__ = [
     "make_change",
     "make_draft",
     "make_drafts",
+    "make_history_query",
     "make_list_query",
     "make_search_query",
     "make_view",
@@ -72,6 +75,7 @@ __all__ = [
 MAX_LIST: Final = 500
 MAX_SEARCH: Final = 100
 MAX_AUDIT: Final = 1000
+MAX_HISTORY: Final = 1000
 
 _MODES: Final = ("hybrid", "vector", "keyword")
 _PURPOSES: Final = ("search", "context")
@@ -133,14 +137,26 @@ def make_list_query(
         InvalidRequestError: An argument breaks the contract; the message names it.
     """
     tags = None if tag is None else (check_text(tag, "tag", MAX_TAG),)
-    if cursor is not None and not (isinstance(cursor, str) and 0 < len(cursor) <= MAX_CURSOR):
-        raise InvalidRequestError("malformed cursor")
     return ListQuery(
         view=make_view(user_id, scope, tags, as_of, include_superseded, include_expired),
         since=check_time(since, "since"),
         until=check_time(until, "until"),
         limit=check_limit(limit, MAX_LIST),
-        cursor=cursor,
+        cursor=_check_cursor(cursor),
+    )
+
+
+def make_history_query(id: object, user_id: object, *, limit: object = 100, cursor: object = None) -> HistoryQuery:
+    """Return the request of `history`; `limit` is from 1 to 1,000.
+
+    Raises:
+        InvalidRequestError: An argument breaks the contract; the message names it.
+    """
+    return HistoryQuery(
+        id=check_id(id),
+        user_id=check_owner(user_id),
+        limit=check_limit(limit, MAX_HISTORY),
+        cursor=_check_cursor(cursor),
     )
 
 
@@ -187,3 +203,9 @@ def make_audit_query(user_id: object, *, app: object = None, since: object = Non
         since=check_time(since, "since"),
         limit=check_limit(limit, MAX_AUDIT),
     )
+
+
+def _check_cursor(cursor: object) -> str | None:
+    if cursor is not None and not (isinstance(cursor, str) and 0 < len(cursor) <= MAX_CURSOR):
+        raise InvalidRequestError("malformed cursor")
+    return cursor

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from openmem.access import Seed
 from openmem.http_messages import HttpRequest, Params, json_body, query_of
-from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery, View
+from openmem.requests import DEFAULT_HISTORY, AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery, View
 from openmem.scopes import ScopePattern
 from openmem.types import ImportConflict
 
@@ -127,9 +127,11 @@ def context(query: SearchQuery, token_budget: int) -> HttpRequest:
     return HttpRequest("POST", "/context", headers=_JSON, body=body, retry_safe=True)
 
 
-def history(id: str, user_id: str | None) -> HttpRequest:
+def history(query: HistoryQuery) -> HttpRequest:
     """Return the request for a memory's earlier versions."""
-    return HttpRequest("GET", f"{_place(id)}/history", headers=_owner(user_id), retry_safe=True)
+    limit = None if query.limit == DEFAULT_HISTORY else query.limit
+    place, params = f"{_place(query.id)}/history", _params(limit=limit, cursor=query.cursor)
+    return HttpRequest("GET", place, params or None, headers=_owner(query.user_id), retry_safe=True)
 
 
 def audit(query: AuditQuery) -> HttpRequest:

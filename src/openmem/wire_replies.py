@@ -13,6 +13,7 @@ from openmem.errors import ProviderError
 from openmem.finite import is_finite
 from openmem.http_errors import Endpoint, decode_json
 from openmem.http_messages import HttpReply
+from openmem.results import HistoryPage, SearchResults
 from openmem.types import (
     AuditEntry,
     Capabilities,
@@ -22,6 +23,7 @@ from openmem.types import (
     ImportReport,
     MemoryPage,
     MemoryRecord,
+    OMPModel,
     ReembedReport,
     SearchResult,
 )
@@ -37,12 +39,15 @@ class _Items(TypedDict):
     items: list[MemoryRecord]
 
 
-class _Results(TypedDict):
-    results: list[SearchResult]
-
-
 class _Entries(TypedDict):
     entries: list[AuditEntry]
+
+
+class Found(OMPModel):
+    """What a search found, and whether some results were left off."""
+
+    results: list[SearchResult]
+    truncated: bool = False
 
 
 BLOCK: Final = TypeAdapter(ContextBlock)
@@ -56,11 +61,10 @@ RECORDS: Final = TypeAdapter(list[MemoryRecord])
 REEMBEDDED: Final = TypeAdapter(ReembedReport)
 REPORT: Final = TypeAdapter(ImportReport)
 RESULTS: Final = TypeAdapter(list[SearchResult])
-
+FOUND: Final = TypeAdapter(Found)
 
 _MEMBERS: Final[Mapping[tuple[int, str], TypeAdapter[Any]]] = {
     (id(RECORDS), "items"): TypeAdapter(_Items),
-    (id(RESULTS), "results"): TypeAdapter(_Results),
     (id(ENTRIES), "entries"): TypeAdapter(_Entries),
 }
 
@@ -98,6 +102,24 @@ def read(endpoint: Endpoint, reply: HttpReply, kind: TypeAdapter[T], member: str
     place = ".".join(str(part) for part in first["loc"][:6])[:80]
     named = "".join(c if c.isprintable() else " " for c in place) or "the reply"
     raise _wrong(endpoint, f"something unexpected: {named}: {first['msg'][:120]}")
+
+
+def read_found(endpoint: Endpoint, reply: HttpReply) -> SearchResults:
+    """Return what a search found; older servers send the results alone."""
+    if reply.body.lstrip()[:1] == b"[":
+        results = read(endpoint, reply, RESULTS)
+        return SearchResults(results)
+    found = read(endpoint, reply, FOUND)
+    return SearchResults(found.results, truncated=found.truncated)
+
+
+def read_history(endpoint: Endpoint, reply: HttpReply) -> HistoryPage:
+    """Return a page of a history; older servers send all records, and some send them alone."""
+    if reply.body.lstrip()[:1] == b"[":
+        records = read(endpoint, reply, RECORDS)
+        return HistoryPage(records)
+    page = read(endpoint, reply, PAGE)
+    return HistoryPage(page.items, page.next_cursor)
 
 
 def read_capabilities(endpoint: Endpoint, reply: HttpReply) -> Capabilities | None:

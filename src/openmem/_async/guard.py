@@ -14,7 +14,8 @@ from openmem._io.call import Call
 from openmem.access import Access, missing_grant
 from openmem.candidates import Candidate
 from openmem.errors import ScopeDeniedError
-from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery, View
+from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery, View
+from openmem.results import HistoryPage
 from openmem.scopes import EVERYTHING, ScopePattern
 from openmem.types import (
     AuditEntry,
@@ -96,6 +97,10 @@ class AsyncGuard(AsyncProvider):
     async def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         """Return those earlier states and superseded memories that may be read."""
         return await self.inner.history(id, self.owner(user_id), call)
+
+    async def history_page(self, query: HistoryQuery, call: Call) -> HistoryPage:
+        """Return a page of those."""
+        return await self.inner.history_page(replace(query, user_id=self.owner(query.user_id)), call)
 
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the journal to a caller who may read all of the user's memories."""

@@ -14,6 +14,8 @@ from openmem._io.concurrency import AsyncBatches, async_compute
 from openmem.arguments import MemoryItem, NoExtensions, Source, Texts, Time
 from openmem.checks import check_callable, check_extra, check_owner
 from openmem.drafting import is_large, make_change, make_draft, make_drafts
+from openmem.paging import results_of
+from openmem.results import HistoryPage, SearchResults
 from openmem.scopes import parse_pattern
 from openmem.types import (
     UNSET,
@@ -27,7 +29,6 @@ from openmem.types import (
     ReembedReport,
     SearchMode,
     SearchPurpose,
-    SearchResult,
     TokenCounter,
     Unset,
 )
@@ -37,6 +38,7 @@ from openmem.validation import (
     check_token_budget,
     check_user_id,
     make_audit_query,
+    make_history_query,
     make_search_query,
 )
 
@@ -253,7 +255,7 @@ class AsyncMemory(AsyncListing, AsyncPortable):
         explain: bool = False,
         purpose: SearchPurpose = "search",
         timeout: float | None = None,
-    ) -> list[SearchResult]:
+    ) -> SearchResults:
         """Return the memories that fit a query best, best first, with scores in [0, 1].
 
         Args:
@@ -290,7 +292,7 @@ class AsyncMemory(AsyncListing, AsyncPortable):
             explain=explain,
             action=purpose,
         )
-        return [*await self._use(call, lambda provider: provider.search(request, call))]
+        return results_of(await self._use(call, lambda provider: provider.search(request, call)))
 
     @verb
     async def context(
@@ -326,20 +328,32 @@ class AsyncMemory(AsyncListing, AsyncPortable):
         return await self._use(call, lambda provider: provider.context(request, budget, token_counter, call))
 
     @verb
-    async def history(self, id: str, *, user_id: str | None = None, timeout: float | None = None) -> list[MemoryRecord]:
+    async def history(
+        self,
+        id: str,
+        *,
+        user_id: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        timeout: float | None = None,
+    ) -> HistoryPage:
         """Return a memory's earlier versions and the memories that it supersedes, newest first.
+
+        The page, a list, ends early where its contents would be more than 8 MiB. Its `next_cursor` leads to the next.
 
         Args:
             id: Its id.
             user_id: Whose it must be.
+            limit: How many at most, 1 to 1,000.
+            cursor: `next_cursor` of the page before.
             timeout: Seconds this call may take.
 
         Raises:
             NotFoundError: There is no such memory.
         """
         call = self._call(timeout)
-        known, owner = check_id(id), check_owner(user_id)
-        return [*await self._use(call, lambda provider: provider.history(known, owner, call))]
+        request = make_history_query(id, user_id, limit=limit, cursor=cursor)
+        return await self._use(call, lambda provider: provider.history_page(request, call))
 
     @verb
     async def audit(

@@ -10,9 +10,12 @@ from openmem._async.embedders import AsyncEmbedder
 from openmem._io.call import Call
 from openmem._io.concurrency import async_to_thread
 from openmem.candidates import Candidate, candidate_of
+from openmem.cursors import CursorTrail
 from openmem.errors import UnsupportedCapabilityError
 from openmem.extras import install_extra
-from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
+from openmem.paging import page_of_history
+from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
+from openmem.results import HistoryPage
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings
 from openmem.types import (
@@ -29,6 +32,7 @@ from openmem.types import (
     SearchResult,
     TokenCounter,
 )
+from openmem.validation import MAX_HISTORY
 
 
 class AsyncProvider:
@@ -49,6 +53,8 @@ class AsyncProvider:
     """Whether `base_url` may be the address of this provider's service."""
     embeds: ClassVar[bool] = False
     """Whether the provider uses an embedder of this side; if not, none is made for it."""
+    pages_history: ClassVar[bool] = False
+    """Whether the provider has a `history_page` of its own, of which the base makes `history`."""
     enforces: ClassVar[bool] = False
     """Whether the provider itself checks `call.access` against what is stored, and knows `View.visible`."""
 
@@ -132,7 +138,13 @@ class AsyncProvider:
 
     async def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         """Return earlier versions and what the memory supersedes, newest first."""
+        if self.pages_history:
+            return await whole_history(self, id, user_id, call)
         raise self.cannot("history")
+
+    async def history_page(self, query: HistoryQuery, call: Call) -> HistoryPage:
+        """Return a page of the same; whoever does not do it better takes it from the whole."""
+        return page_of_history(await self.history(query.id, query.user_id, call), query)
 
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest entries of the journal."""
@@ -168,3 +180,16 @@ class AsyncProvider:
         """Return the error for something that takes vectors, when there is nothing to make them."""
         message = f"{what} needs an embedder: give embedder=, or {install_extra('local')}"
         return UnsupportedCapabilityError(message, provider=self.name)
+
+
+async def whole_history(provider: AsyncProvider, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
+    """Return a history of a provider that reads it page by page."""
+    states: list[MemoryRecord] = []
+    trail = CursorTrail()
+    cursor: str | None = None
+    while True:
+        page = await provider.history_page(HistoryQuery(id, user_id, MAX_HISTORY, cursor), call)
+        states += page
+        cursor = trail.follow(page.next_cursor)
+        if cursor is None:
+            return states

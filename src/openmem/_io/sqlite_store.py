@@ -24,7 +24,7 @@ from openmem._io.sqlite_forks import watch
 from openmem._io.sqlite_open import begin_immediate, open_connection, rebuild
 from openmem.errors import ProviderError, ProviderUnavailableError
 from openmem.sql.sqlite.files import MEMORIES, FileKind
-from openmem.sql.steps import Many, Query, Statement, Steps
+from openmem.sql.steps import Many, Query, Statement, Steps, characters_of
 
 T = TypeVar("T")
 
@@ -303,7 +303,8 @@ def _drive(connection: sqlite3.Connection, steps: Steps[T]) -> T:
                 connection.executemany(statement.sql, statement.rows)
                 rows = []
             else:
-                rows = connection.execute(statement.sql, statement.params).fetchall()
+                cursor = connection.execute(statement.sql, statement.params)
+                rows = cursor.fetchall() if statement.most is None else _some(cursor, statement.most)
             statement = send(rows)
     except StopIteration as stop:
         result: T = stop.value
@@ -319,6 +320,18 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _some(cursor: sqlite3.Cursor, most: int) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
+    characters = 0
+    for row in cursor:
+        rows.append(row)
+        characters += characters_of(row)
+        if characters > most:
+            break
+    cursor.close()
+    return rows
 
 
 def nothing() -> Steps[None]:

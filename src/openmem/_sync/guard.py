@@ -15,7 +15,8 @@ from openmem._sync.provider import Provider
 from openmem.access import Access, missing_grant
 from openmem.candidates import Candidate
 from openmem.errors import ScopeDeniedError
-from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery, View
+from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery, View
+from openmem.results import HistoryPage
 from openmem.scopes import EVERYTHING, ScopePattern
 from openmem.types import (
     AuditEntry,
@@ -97,6 +98,10 @@ class Guard(Provider):
     def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         """Return those earlier states and superseded memories that may be read."""
         return self.inner.history(id, self.owner(user_id), call)
+
+    def history_page(self, query: HistoryQuery, call: Call) -> HistoryPage:
+        """Return a page of those."""
+        return self.inner.history_page(replace(query, user_id=self.owner(query.user_id)), call)
 
     def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the journal to a caller who may read all of the user's memories."""

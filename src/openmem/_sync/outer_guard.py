@@ -17,7 +17,9 @@ from openmem.access import Access, Patterns, matches_any
 from openmem.candidates import Candidate, candidate_of
 from openmem.cursors import CursorTrail, decode_cursor, encode_cursor
 from openmem.errors import IngestionTimeoutError, InvalidRequestError, NotFoundError, ProviderError
-from openmem.requests import Change, Draft, ListQuery, SearchQuery, View
+from openmem.paging import page_of_history, results_of
+from openmem.requests import Change, Draft, HistoryQuery, ListQuery, SearchQuery, View
+from openmem.results import HistoryPage, SearchResults
 from openmem.types import MemoryPage, MemoryRecord, SearchResult
 
 _TICK: Final = timedelta(microseconds=1)
@@ -82,10 +84,11 @@ class OuterGuard(Guard):
         views = _views(self.view(query.view))
         lists = gather(*(partial(self.inner.search, replace(query, view=one), call) for one in views))
         results = [result for some in lists for result in some]
+        truncated = any(results_of(some).truncated for some in lists)
         self._check_seen(result.memory for result in results)
         if len(views) > 1:
             results.sort(key=lambda result: (result.score, *_place(result.memory)), reverse=True)
-        return results[: query.limit]
+        return SearchResults(results[: query.limit], truncated=truncated)
 
     def candidates(self, query: SearchQuery, call: Call) -> Sequence[Candidate]:
         """Return the same for a context; by way of the results, whose scopes are checked."""
@@ -99,6 +102,10 @@ class OuterGuard(Guard):
         readable = [state for state in states if matches_any(seen, state.scope)]
         reached = _reached(record, readable)
         return [state for state in readable if state.id in reached]
+
+    def history_page(self, query: HistoryQuery, call: Call) -> HistoryPage:
+        """Return a page of those: what may be reached is known of the whole only."""
+        return page_of_history(self.history(query.id, query.user_id, call), query)
 
     def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Wait for memories that may be read."""

@@ -11,9 +11,12 @@ from openmem._io.call import Call
 from openmem._io.concurrency import to_thread
 from openmem._sync.embedders import Embedder
 from openmem.candidates import Candidate, candidate_of
+from openmem.cursors import CursorTrail
 from openmem.errors import UnsupportedCapabilityError
 from openmem.extras import install_extra
-from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
+from openmem.paging import page_of_history
+from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
+from openmem.results import HistoryPage
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings
 from openmem.types import (
@@ -30,6 +33,7 @@ from openmem.types import (
     SearchResult,
     TokenCounter,
 )
+from openmem.validation import MAX_HISTORY
 
 
 class Provider:
@@ -50,6 +54,8 @@ class Provider:
     """Whether `base_url` may be the address of this provider's service."""
     embeds: ClassVar[bool] = False
     """Whether the provider uses an embedder of this side; if not, none is made for it."""
+    pages_history: ClassVar[bool] = False
+    """Whether the provider has a `history_page` of its own, of which the base makes `history`."""
     enforces: ClassVar[bool] = False
     """Whether the provider itself checks `call.access` against what is stored, and knows `View.visible`."""
 
@@ -133,7 +139,13 @@ class Provider:
 
     def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         """Return earlier versions and what the memory supersedes, newest first."""
+        if self.pages_history:
+            return whole_history(self, id, user_id, call)
         raise self.cannot("history")
+
+    def history_page(self, query: HistoryQuery, call: Call) -> HistoryPage:
+        """Return a page of the same; whoever does not do it better takes it from the whole."""
+        return page_of_history(self.history(query.id, query.user_id, call), query)
 
     def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest entries of the journal."""
@@ -169,3 +181,16 @@ class Provider:
         """Return the error for something that takes vectors, when there is nothing to make them."""
         message = f"{what} needs an embedder: give embedder=, or {install_extra('local')}"
         return UnsupportedCapabilityError(message, provider=self.name)
+
+
+def whole_history(provider: Provider, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
+    """Return a history of a provider that reads it page by page."""
+    states: list[MemoryRecord] = []
+    trail = CursorTrail()
+    cursor: str | None = None
+    while True:
+        page = provider.history_page(HistoryQuery(id, user_id, MAX_HISTORY, cursor), call)
+        states += page
+        cursor = trail.follow(page.next_cursor)
+        if cursor is None:
+            return states

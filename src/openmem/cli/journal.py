@@ -11,16 +11,24 @@ from openmem.cli.options import Id, Since
 from openmem.cli.session import Session
 
 
-def history(session: Session, id: Id) -> None:
+def history(
+    session: Session,
+    id: Id,
+    limit: Annotated[int, typer.Option(metavar="N", help="How many at most, 1 to 1,000.")] = 100,
+    cursor: Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on after the page before.")] = None,
+) -> None:
     """Show earlier versions of a memory, and what it replaces."""
     with session.open() as memory:
-        records = memory.history(id, user_id=session.owner())
+        records = memory.history(id, user_id=session.owner(), limit=limit, cursor=cursor)
     if session.as_json:
-        output.show_json({"items": [output.fields_of(record) for record in records]})
+        more = {} if records.next_cursor is None else {"next_cursor": records.next_cursor}
+        output.show_json({"items": [output.fields_of(record) for record in records], **more})
         return
     output.show_memories(records, versions=True)
     if not records:
         output.say("It was never changed and replaces nothing.")
+    if records.next_cursor:
+        output.say(f"There are more: repeat with --cursor {output.one_line(records.next_cursor)}")
 
 
 def audit(

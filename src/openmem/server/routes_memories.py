@@ -14,6 +14,7 @@ from openmem.server.replies import (
     Reply,
     empty_reply,
     etag,
+    history_reply,
     location,
     model_reply,
     record_reply,
@@ -130,10 +131,13 @@ async def delete_memories(exchange: Exchange) -> Reply:
 async def get_history(exchange: Exchange) -> Reply:
     """Answer GET /memories/{id}/history."""
     id = exchange.id()
-    records = await exchange.memory().history(id, user_id=exchange.owner())
-    if records:
-        await exchange.service.journal.enter(exchange, "get", Touched(records[0].user_id, id))
-    return records_reply(records)
+    query = exchange.query
+    page = await exchange.memory().history(
+        id, user_id=exchange.owner(), limit=query.whole("limit", 100), cursor=query.text("cursor")
+    )
+    if page:
+        await exchange.service.journal.enter(exchange, "get", Touched(page[0].user_id, id))
+    return history_reply(page)
 
 
 async def wait_for_memories(exchange: Exchange) -> Reply:

@@ -8,7 +8,7 @@ from openmem import Capabilities, InvalidRequestError
 from openmem.server.bodies import as_whole, refuse_unknown
 from openmem.server.exchange import MAX_WAIT, Exchange
 from openmem.server.journal import Touched
-from openmem.server.replies import Reply, entries_reply, json_reply, model_reply, results_reply
+from openmem.server.replies import Reply, entries_reply, json_reply, model_reply, page_reply, results_reply
 
 _CONTEXT: Final = frozenset(("query", "user_id", "scope", "token_budget", "tags", "as_of"))
 _SEARCH: Final = (
@@ -44,7 +44,7 @@ async def list_memories(exchange: Exchange) -> Reply:
         include_expired=query.flag("include_expired"),
     )
     await exchange.service.journal.enter(exchange, "list", Touched(user_id, None, scope))
-    return model_reply(page)
+    return page_reply(page)
 
 
 async def search_memories(exchange: Exchange) -> Reply:

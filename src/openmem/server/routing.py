@@ -172,7 +172,7 @@ class Resource:
         async with Watch(exchange.receive, cancels=not lasting) as watch:
             reply = await _reply_of(verb, exchange)
             watch.check()
-            await _send(reply, exchange.request_id, send)
+            await _send(reply, exchange.request_id, send, head=exchange.scope["method"] == "HEAD")
 
     async def _identify(self, operation: Operation, exchange: Exchange) -> None:
         exchange.headers  # noqa: B018 - what is given twice is refused, whoever sent it
@@ -198,6 +198,6 @@ async def _reply_of(verb: Verb, exchange: Exchange) -> Reply | Stream:
         return error_reply(InternalError(), exchange.request_id)
 
 
-async def _send(reply: Reply | Stream, request_id: str, send: Send) -> None:
+async def _send(reply: Reply | Stream, request_id: str, send: Send, *, head: bool = False) -> None:
     reply.headers.append((b"x-request-id", request_id.encode("ascii")))
-    await reply.send(send)
+    await reply.send(send, head=head)

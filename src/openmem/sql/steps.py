@@ -15,10 +15,14 @@ Row: TypeAlias = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One statement; its rows are sent back."""
+    """One statement; its rows are sent back.
+
+    With `most`, SQLite reads rows only until their texts have more characters than that; the last one is sent, too.
+    """
 
     sql: str
     params: Sequence[Any] = ()
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +35,8 @@ class Many:
 
 Statement: TypeAlias = Query | Many
 Steps: TypeAlias = Generator[Statement, list[Row], T]
+
+
+def characters_of(row: Row) -> int:
+    """Return how many characters the texts of a row have."""
+    return sum([len(value) for value in row if type(value) is str])

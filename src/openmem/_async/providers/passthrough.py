@@ -26,8 +26,10 @@ from openmem.errors import (
     UnsupportedCapabilityError,
 )
 from openmem.http_messages import Header, HttpReply, HttpRequest
+from openmem.paging import page_of_history
 from openmem.registry import load_async_provider
-from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
+from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
+from openmem.results import HistoryPage
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings, check_options
 from openmem.types import (
@@ -55,10 +57,11 @@ from openmem.wire_replies import (
     RECORDS,
     REEMBEDDED,
     REPORT,
-    RESULTS,
     read,
     read_capabilities,
     read_export,
+    read_found,
+    read_history,
 )
 
 T = TypeVar("T")
@@ -74,6 +77,7 @@ class AsyncPassthroughProvider(AsyncProvider):
         transport: Replaces the network.
     """
 
+    pages_history: ClassVar[bool] = True
     name: ClassVar[str] = "passthrough"
     options: ClassVar[frozenset[str]] = frozenset({"capabilities", "transport"})
     takes_base_url: ClassVar[bool] = True
@@ -182,9 +186,9 @@ class AsyncPassthroughProvider(AsyncProvider):
     async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
         self._need("search", wire_limits.lacks_of_search(self._known, query))
-        results = self._read(await self._send(wire.search(query), call), RESULTS, "results")
-        self._check.seen([result.memory for result in results], query.view, query.limit)
-        return results
+        found = read_found(self._http.endpoint, await self._send(wire.search(query), call))
+        self._check.seen([result.memory for result in found], query.view, query.limit)
+        return found
 
     async def context(
         self, query: SearchQuery, token_budget: int, token_counter: TokenCounter | None, call: Call
@@ -195,12 +199,14 @@ class AsyncPassthroughProvider(AsyncProvider):
             return await super().context(query, token_budget, token_counter, call)
         return self._read(await self._send(wire.context(query, token_budget), call), BLOCK)
 
-    async def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
-        """Return earlier versions and what the memory supersedes, newest first."""
+    async def history_page(self, query: HistoryQuery, call: Call) -> HistoryPage:
+        """Return a page of earlier versions and of what the memory supersedes, newest first."""
         self._need("history")
-        records = self._read(await self._send(wire.history(id, user_id), call), RECORDS, "items")
-        self._check.owners(repeat(user_id), records)
-        return records
+        page = read_history(self._http.endpoint, await self._send(wire.history(query), call))
+        self._check.owners(repeat(query.user_id), page)
+        if page.next_cursor is None and len(page) > query.limit:
+            return page_of_history(page, query)  # an older server gives everything
+        return page
 
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest entries of the journal."""

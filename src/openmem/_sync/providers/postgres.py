@@ -27,13 +27,15 @@ from openmem.errors import InvalidRequestError, NotFoundError, ProviderError
 from openmem.ids import bucket_of, new_memory_ids
 from openmem.native import by_user, native_capabilities
 from openmem.ranking import clean_query
-from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
+from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
+from openmem.results import HistoryPage
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings
 from openmem.sql.postgres import (
     cluster,
     erase,
     health,
+    history,
     hnsw,
     journal,
     migrate,
@@ -95,6 +97,7 @@ class PostgresProvider(Provider):
         hnsw_from: Number of memories from which on a user is searched by that index (20,000).
     """
 
+    pages_history: ClassVar[bool] = True
     name: ClassVar[str] = "postgres"
     options: ClassVar[frozenset[str]] = frozenset(
         {"schema", "text_search", "migrate", "pool_min_size", "pool_max_size", "pool_timeout", "statement_cache"}
@@ -274,11 +277,10 @@ class PostgresProvider(Provider):
             trials.note(who, share)
         return results
 
-    def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
-        """Return earlier versions and what the memory supersedes, newest first."""
-        seen = _seen(call)
-        owner = self._owner(id, user_id, seen, call)
-        make = partial(read.history, self._names, id, owner, _stamp(call), seen)
+    def history_page(self, query: HistoryQuery, call: Call) -> HistoryPage:
+        """Return a page of earlier versions and of what the memory supersedes, newest first."""
+        owner = self._owner(query.id, query.user_id, _seen(call), call)
+        make = partial(history.page, self._names, query, owner, _stamp(call), _seen(call))
         return self._db.transact(make, call.deadline)
 
     def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:

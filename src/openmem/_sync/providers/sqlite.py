@@ -25,10 +25,11 @@ from openmem.errors import DeadlineExceededError, InvalidRequestError
 from openmem.ids import new_memory_ids
 from openmem.native import native_capabilities
 from openmem.paths import user_data_dir
-from openmem.requests import AuditQuery, Change, Draft, ListQuery, SearchQuery
+from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
+from openmem.results import HistoryPage
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings, sqlite_path
-from openmem.sql.sqlite import erase, health, journal, portable, read, reembed, write
+from openmem.sql.sqlite import erase, health, history, journal, portable, read, reembed, write
 from openmem.sql.sqlite.purge import Purge
 from openmem.sql.sqlite.rows import Model, Stamp, micros
 from openmem.sql.sqlite.writer import Blob, Incoming
@@ -64,6 +65,7 @@ class SqliteProvider(Provider):
         cache_mb: Megabytes for the arrays of the users who searched last (256).
     """
 
+    pages_history: ClassVar[bool] = True
     name: ClassVar[str] = "sqlite"
     options: ClassVar[frozenset[str]] = frozenset({"synchronous", "cache_mb"})
     embeds: ClassVar[bool] = True
@@ -171,11 +173,11 @@ class SqliteProvider(Provider):
         self._note(query.view.user_id, query.action, None, _scope(query), call)
         return found
 
-    def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
-        """Return earlier versions and what the memory supersedes, newest first."""
-        owner, records = self._db.read(read.history(id, user_id, _seen(call)), call.deadline)
-        self._note(owner.user_id, "get", id, owner.scope, call)
-        return records
+    def history_page(self, query: HistoryQuery, call: Call) -> HistoryPage:
+        """Return a page of earlier versions and of what the memory supersedes, newest first."""
+        owner, page = self._db.read(history.page(query, _seen(call)), call.deadline)
+        self._note(owner.user_id, "get", owner.id, owner.scope, call)
+        return page
 
     def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest entries of the journal."""

@@ -9,7 +9,8 @@ from openmem.cursors import decode_cursor, encode_cursor
 from openmem.errors import InvalidRequestError
 from openmem.ids import BUCKETS, routing_bucket, substitute_id
 from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.rows import Incoming, Model, Stamp, by_id, columns, record_of_row, select_where
+from openmem.sql.postgres.pages import page_of, page_text
+from openmem.sql.postgres.rows import Incoming, Model, Stamp, by_id, record_of_row, select_where
 from openmem.sql.postgres.write import insert, put
 from openmem.sql.steps import Query, Row, Steps
 from openmem.types import ImportConflict, ImportReport, MemoryRecord
@@ -27,14 +28,12 @@ def export_page(
         # So that a page is read in the order of the index of ids, not picked from all memories of the user, sorted.
         condition, params = f"m.bucket = $1 and {by_id('m.user_id')} and m.id > $4", [routing_bucket(user_id), user_id]
         params += [limit + 1, id_]
-    rows = yield Query(
-        f"select {columns('m')} from {db.memories} m where {condition} order by m.bucket, m.id limit $3", params
-    )
+    rows = yield Query(page_text(f"{db.memories} m where {condition}", "m.bucket, m.id", "$3"), params)
+    found, more = page_of(rows, limit)
     following = None
-    if len(rows) > limit:
-        last = rows[limit - 1]
-        following = encode_cursor("export", [int(last[0]), last[1]], [user_id])
-    return [record_of_row(row) for row in rows[:limit]], following
+    if more:
+        following = encode_cursor("export", [int(found[-1][0]), found[-1][1]], [user_id])
+    return [record_of_row(row) for row in found], following
 
 
 def known(db: Names, user_id: str, ids: Sequence[str]) -> Steps[set[str]]:

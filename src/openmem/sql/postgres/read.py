@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from openmem.access import Patterns, matches_any
+from openmem.access import Patterns
 from openmem.cursors import decode_cursor, encode_cursor
 from openmem.errors import InvalidRequestError, NotFoundError
 from openmem.ids import routing_bucket
 from openmem.requests import ListQuery, View
 from openmem.sql.postgres import journal
 from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.rows import Stamp, by_id, columns, record_of_row, select_where
+from openmem.sql.postgres.pages import page_of, page_text
+from openmem.sql.postgres.rows import Stamp, by_id, columns, record_of_row
 from openmem.sql.postgres.scoped import allowed
-from openmem.sql.postgres.versions import state_of
-from openmem.sql.postgres.write import find
 from openmem.sql.steps import Query, Steps
 from openmem.types import MemoryPage, MemoryRecord
 
@@ -75,55 +74,22 @@ def page(db: Names, query: ListQuery, stamp: Stamp) -> Steps[MemoryPage]:
     for operator, moment in ((">=", query.since), ("<", query.until)):
         if moment is not None:
             conditions.append(f"m.created_at {operator} {given.add(moment)}")
+    allowed_rows = "".join(f" and {condition}" for condition in conditions)
+    source = f"{db.memories} m where m.bucket = $1 and m.user_id = $2{allowed_rows}"
     rows = yield Query(
         f"""
         {journal.entry_first(db, 3)}
-        select {columns("m")} from {db.memories} m
-        where m.bucket = $1 and m.user_id = $2 {"".join(f" and {condition}" for condition in conditions)}
-        order by m.created_at desc, m.id desc limit {given.add(query.limit + 1)}
+        {page_text(source, "m.created_at desc, m.id desc", given.add(query.limit + 1))}
         """,
         given.values,
     )
     yield from journal.enter(db, view.user_id, "list", None, scope, stamp)
-    records = [record_of_row(row) for row in rows[: query.limit]]
+    found, more = page_of(rows, query.limit)
+    records = [record_of_row(row) for row in found]
     cursor = None
-    if len(rows) > query.limit:
+    if more:
         cursor = encode_cursor("list", [records[-1].created_at.isoformat(), records[-1].id], query.binding)
     return MemoryPage.model_construct(items=records, next_cursor=cursor)
-
-
-def history(db: Names, id_: str, user_id: str, stamp: Stamp, seen: Patterns | None = None) -> Steps[list[MemoryRecord]]:
-    """Read a memory's earlier versions and what it supersedes, transitively, newest first.
-
-    What the caller may not see is left out, and so is what can be reached only through it.
-    """
-    start = yield from find(db, id_, user_id, "", seen)
-    condition, params = allowed(seen, 4)
-    states: list[tuple[datetime, int, MemoryRecord]] = []
-    known, wave = {start.id}, [start]
-    while wave:
-        ids = [record.id for record in wave]
-        rows = yield Query(
-            f"""
-            select id, version, record, step from {db.versions}
-            where bucket = $1 and {by_id()} and id = any($3::text[]) order by id, version desc
-            """,
-            (routing_bucket(user_id), user_id, ids),
-        )
-        newer, earlier = {record.id: record for record in wave}, []
-        for memory_id, *row in rows:
-            record = newer[memory_id] = state_of(tuple(row), newer[memory_id])
-            if matches_any(seen, record.scope):
-                earlier.append(record)
-        states += [_state(record) for record in (*(r for r in wave if r.id != start.id), *earlier)]
-        older = {old_id for record in wave for old_id in record.supersedes or ()} - known
-        known |= older
-        wave = []
-        if older:
-            wave = yield from select_where(db, user_id, f"m.id = any($3::text[]){condition}", (list(older), *params))
-    states.sort(key=lambda state: state[:2], reverse=True)
-    yield journal.write(db, user_id, "get", [(id_, start.scope, None)], stamp)
-    return [record for _, _, record in states]
 
 
 def check_all(db: Names, ids: Sequence[str], user_id: str, seen: Patterns | None = None) -> Steps[None]:
@@ -163,10 +129,6 @@ def visible(view: View, now: datetime, given: Parameters) -> list[str]:
     if view.tags:
         conditions.append(f"m.tags @> {given.add(list(view.tags))}::text[]")
     return conditions
-
-
-def _state(record: MemoryRecord) -> tuple[datetime, int, MemoryRecord]:
-    return record.updated_at or record.created_at, record.version, record
 
 
 def _time(text: str) -> datetime:

@@ -8,10 +8,10 @@ from typing import Final
 
 from openmem.cursors import decode_cursor, encode_cursor
 from openmem.ids import routing_bucket, substitute_id
-from openmem.sql.sqlite.rows import Model, Stamp, Stored, dumps, micros, select_where
+from openmem.sql.sqlite.rows import Model, Stamp, dumps, micros, page_of, select_some, select_where
 from openmem.sql.sqlite.write import insert, put
 from openmem.sql.sqlite.writer import Incoming, Writer, close_user, open_user
-from openmem.sql.steps import Query, Steps
+from openmem.sql.steps import Query, Row, Steps
 from openmem.types import ImportConflict, ImportReport, MemoryRecord
 
 _EARLIEST: Final = -(1 << 63)
@@ -26,20 +26,23 @@ def export_page(user_id: str | None, cursor: str | None, limit: int) -> Steps[tu
     if cursor is not None:
         position = decode_cursor(cursor, "export", (str, int, str), [user_id])
     owner, *place = position
-    found: list[Stored] = []
+    rows: list[Row] = []
     if cursor is not None or user_id is not None:
-        found = yield from select_where(
+        rows = yield from select_some(
             "m.user_no = (select user_no from users where user_id = ?) and (m.created_at, m.id) > (?, ?) "
-            "order by m.created_at, m.id limit ?",
-            (owner, *place, limit + 1),
+            "order by m.created_at, m.id",
+            (owner, *place),
+            limit,
         )
-    if user_id is None and len(found) <= limit:
-        found += yield from select_where(
-            "u.user_id > ? order by u.user_id, m.created_at, m.id limit ?", (owner, limit + 1 - len(found))
+    found, more = page_of(rows, limit)
+    if user_id is None and not more:
+        rows += yield from select_some(
+            "u.user_id > ? order by u.user_id, m.created_at, m.id", (owner,), limit - len(rows)
         )
-    records = [stored.record for stored in found[:limit]]
+        found, more = page_of(rows, limit)
+    records = [stored.record for stored in found]
     following = None
-    if len(found) > limit:
+    if more:
         last = records[-1]
         following = encode_cursor("export", [last.user_id, micros(last.created_at) or 0, last.id], [user_id])
     return records, following

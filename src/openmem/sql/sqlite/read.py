@@ -1,4 +1,4 @@
-"""Steps that read memories: one by id, pages, and the history of one."""
+"""Steps that read memories: one by id, and pages."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Any
 from openmem.access import Patterns, matches_any
 from openmem.cursors import decode_cursor, encode_cursor
 from openmem.requests import ListQuery, View
-from openmem.sql.sqlite.rows import Stored, dumps, micros, select_where
-from openmem.sql.sqlite.scoped import allowed
-from openmem.sql.sqlite.versions import state_of
+from openmem.sql.sqlite.rows import dumps, micros, page_of, select_some
 from openmem.sql.sqlite.write import find
 from openmem.sql.steps import Query, Steps
 from openmem.types import MemoryPage, MemoryRecord
@@ -41,13 +39,15 @@ def page(query: ListQuery, now: int) -> Steps[MemoryPage]:
             conditions.append(condition)
             params.append(micros(value))
     allowed, values = yield from _view(view, user_no, max(now, clock))
-    found = yield from select_where(
-        f"m.user_no = ? and {' and '.join(conditions + allowed)} order by m.created_at desc, m.id desc limit ?",
-        [user_no, *params, *values, query.limit + 1],
+    rows = yield from select_some(
+        f"m.user_no = ? and {' and '.join(conditions + allowed)} order by m.created_at desc, m.id desc",
+        [user_no, *params, *values],
+        query.limit,
     )
-    records = [stored.record for stored in found[: query.limit]]
+    found, more = page_of(rows, query.limit)
+    records = [stored.record for stored in found]
     cursor = None
-    if len(found) > query.limit:
+    if more:
         last = records[-1]
         cursor = encode_cursor("list", [micros(last.created_at) or 0, last.id], query.binding)
     return MemoryPage.model_construct(items=records, next_cursor=cursor)
@@ -57,52 +57,6 @@ def check_all(ids: Sequence[str], user_id: str, seen: Patterns | None = None) ->
     """Raise `NotFoundError` unless the user has a memory of each id that the caller may see."""
     for id_ in ids:
         yield from find(id_, user_id, seen)
-
-
-def history(
-    id_: str, user_id: str | None, seen: Patterns | None = None
-) -> Steps[tuple[MemoryRecord, list[MemoryRecord]]]:
-    """Read a memory, and its earlier versions and what it supersedes, transitively, newest first.
-
-    What the caller may not see is left out, and so is what can be reached only through it.
-    """
-    start = yield from find(id_, user_id, seen)
-    states: list[tuple[int, int, MemoryRecord]] = []
-    known, queue = {start.rid}, [start]
-    while queue:
-        stored = queue.pop()
-        if stored.rid != start.rid:
-            states.append((_changed_at(stored), stored.record.version, stored.record))
-        rows = yield Query(
-            "select version, record, step from versions where rid = ? order by version desc", (stored.rid,)
-        )
-        record = stored.record
-        for row in rows:
-            record = state_of(row, record)
-            if matches_any(seen, record.scope):
-                states.append((micros(record.updated_at or record.created_at) or 0, record.version, record))
-        for older in (yield from _superseded(stored, seen)):
-            if older.rid not in known:
-                known.add(older.rid)
-                queue.append(older)
-    states.sort(key=lambda state: state[:2], reverse=True)
-    return start.record, [record for _, _, record in states]
-
-
-def _changed_at(stored: Stored) -> int:
-    return micros(stored.record.updated_at or stored.record.created_at) or 0
-
-
-def _superseded(stored: Stored, seen: Patterns | None) -> Steps[list[Stored]]:
-    if not stored.record.supersedes:
-        return []
-    condition, params = allowed(seen)
-    return (
-        yield from select_where(
-            f"m.user_no = ? and m.id in (select value from json_each(?)){condition}",
-            (stored.user_no, dumps(stored.record.supersedes), *params),
-        )
-    )
 
 
 def _view(view: View, user_no: int, now: int) -> Steps[tuple[list[str], list[Any]]]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from openmem.paging import PAGE_BYTES, fitting
 from openmem.requests import Draft
-from openmem.sql.steps import Query, Row, Steps
+from openmem.sql.steps import Query, Row, Steps, characters_of
 from openmem.types import UTC, MemoryRecord, MemorySource, stored_record
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -24,6 +25,9 @@ SELECT: Final = """
     left join scopes s on s.scope_no = m.scope_no
     left join models mo on mo.model_no = m.model_no
 """
+
+
+_AT_ONCE: Final = 10  # records of a search, which may have a million characters each
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +135,31 @@ def select_where(condition: str, params: Sequence[Any]) -> Steps[list[Stored]]:
     return [stored_of(row) for row in rows]
 
 
-def select_rids(rids: Iterable[int]) -> Steps[dict[int, MemoryRecord]]:
-    """Read records by where they lie."""
-    wanted = dumps([int(rid) for rid in rids])
-    found = yield from select_where("m.rid in (select value from json_each(?))", (wanted,))
-    return {stored.rid: stored.record for stored in found}
+def select_some(condition: str, params: Sequence[Any], limit: int) -> Steps[list[Row]]:
+    """Read rows that fulfil a condition on `m`: up to one more than `limit`, or as many as are too large for a page."""
+    return (yield Query(f"{SELECT} where {condition} limit ?", [*params, limit + 1], PAGE_BYTES))
+
+
+def page_of(rows: Sequence[Row], limit: int) -> tuple[list[Stored], bool]:
+    """Return those of the rows that go on a page, and whether some do not."""
+    count = fitting(map(characters_of, rows), limit)
+    return [stored_of(row) for row in rows[:count]], count < len(rows)
+
+
+def select_rids(rids: Sequence[int]) -> Steps[dict[int, MemoryRecord]]:
+    """Read records by where they lie, up to those that are too large for a page."""
+    found: dict[int, MemoryRecord] = {}
+    left = PAGE_BYTES
+    for start in range(0, len(rids), _AT_ONCE):
+        wanted = [int(rid) for rid in rids[start : start + _AT_ONCE]]
+        rows = yield Query(f"{SELECT} where m.rid in (select value from json_each(?))", (dumps(wanted),))
+        read = {row[0]: row for row in rows}
+        for rid in wanted:
+            left -= characters_of(read[rid])
+            if left < 0 and found:
+                return found
+            found[rid] = stored_of(read[rid]).record
+    return found
 
 
 def select_contents(rids: Iterable[int]) -> Steps[dict[int, Row]]:

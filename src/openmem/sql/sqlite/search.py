@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -14,6 +14,7 @@ from openmem.candidates import Candidate
 from openmem.columns import NEVER, Columns, Mask, UserCache, Vectors, numbers_of, runs_of
 from openmem.dates import date_match, dates_named
 from openmem.errors import InvalidRequestError
+from openmem.paging import Truncated
 from openmem.ranking import (
     Parts,
     Postings,
@@ -41,7 +42,7 @@ WEIGHTS: Final = Weights()
 class Shape(NamedTuple, Generic[T]):
     """What is read of the memories that are found, and what is made of one, its score and the parts of that."""
 
-    read: Callable[[Iterable[int]], Steps[dict[int, Any]]]
+    read: Callable[[Sequence[int]], Steps[dict[int, Any]]]
     make: Callable[[Any, float, dict[str, Any] | None], T]
 
 
@@ -223,8 +224,10 @@ def _results(
     rids = columns.column("rid")
     positions = top(scores, candidates, rids, query.limit, query.min_score)
     read = yield from shape.read(rids[positions].tolist())
-    results = []
+    results: list[T] = []
     for position in positions.tolist():
+        if int(rids[position]) not in read:
+            return Truncated(results)
         explain: dict[str, Any] | None = None
         if query.explain:
             explain = {"mode": mode, "parts": parts.explain(position)}

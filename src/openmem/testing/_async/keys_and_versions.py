@@ -9,7 +9,7 @@ import pytest
 
 from openmem import AsyncMemory
 from openmem._io.concurrency import async_gather
-from openmem.errors import NotFoundError, VersionConflictError
+from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictError
 from openmem.testing._async.rules import Rules, needs
 from openmem.testing.moments import days
 
@@ -197,3 +197,64 @@ class KeyAndVersionRules(Rules):
         earlier = await memory.history(record.id, user_id="ann")
         assert [past.model_dump() for past in earlier] == [state.model_dump() for state in states[-2::-1]]
         assert [past.version for past in earlier] == list(range(len(changes), 0, -1))
+
+    @needs("history", "updates")
+    async def test_pages_of_a_history_hold_every_version_once(self, memory: AsyncMemory) -> None:
+        """`history` gives `limit` states at most, and `next_cursor` leads on from there, whatever came meanwhile.
+
+        If this fails, check that the cursor says after which state a page begins, and not how many came before.
+        """
+        record = await self.remember(memory, "ann", "draft 0")
+        for number in range(1, 8):
+            await memory.update(record.id, content=f"draft {number}")
+        whole = await memory.history(record.id)
+        assert whole.next_cursor is None
+        assert isinstance(whole, list)
+        versions: list[int] = []
+        cursor: str | None = None
+        for expected in (3, 3, 1):
+            page = await memory.history(record.id, user_id="ann", limit=3, cursor=cursor)
+            versions += [past.version for past in page]
+            assert len(page) == expected
+            assert (page.next_cursor is None) == (len(versions) == 7)
+            cursor = page.next_cursor
+            await memory.update(record.id, content="something newer")
+        assert versions == [past.version for past in whole] == [7, 6, 5, 4, 3, 2, 1]
+
+    @needs("history", "supersession", "updates")
+    async def test_pages_of_a_history_go_through_what_was_superseded(self, memory: AsyncMemory) -> None:
+        """Pages of one state each hold the same as the whole, in the same order, of all memories of a chain.
+
+        If this fails, check that the order is the same for every page, also of states of the same moment.
+        """
+        older: list[str] = []
+        for number in range(3):
+            record = await self.remember(memory, "ann", f"city {number}", supersedes=older[-1:] or None)
+            await memory.update(record.id, content=f"town {number}")
+            older.append(record.id)
+        whole = [(past.id, past.version, past.content) for past in await memory.history(older[-1])]
+        assert len(whole) == 5
+        found: list[tuple[str, int, str]] = []
+        cursor: str | None = None
+        while len(found) < len(whole):
+            page = await memory.history(older[-1], limit=1, cursor=cursor)
+            found += [(past.id, past.version, past.content) for past in page]
+            cursor = page.next_cursor
+        assert (found, cursor) == (whole, None)
+
+    @needs("history", "updates")
+    async def test_cursor_of_another_history_is_refused(self, memory: AsyncMemory) -> None:
+        """A cursor works with the memory that it was made for, and junk is `malformed cursor`.
+
+        If this fails, check that the cursor is bound to the memory and its user.
+        """
+        records = [await self.remember(memory, "ann", f"draft {number}") for number in range(2)]
+        for record in records:
+            for number in range(2):
+                await memory.update(record.id, content=f"{record.content} {number}")
+        page = await memory.history(records[0].id, limit=1)
+        for cursor in (page.next_cursor, "junk", "e30"):
+            with pytest.raises(InvalidRequestError, match="malformed cursor"):
+                await memory.history(records[1].id, limit=1, cursor=cursor)
+        with pytest.raises(InvalidRequestError, match="limit must be between 1 and 1000"):
+            await memory.history(records[0].id, limit=1_001)

@@ -10,7 +10,7 @@ import pytest
 
 from openmem import Memory
 from openmem._io.concurrency import gather
-from openmem.errors import NotFoundError, VersionConflictError
+from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictError
 from openmem.testing._sync.rules import Rules, needs
 from openmem.testing.moments import days
 
@@ -198,3 +198,64 @@ class KeyAndVersionRules(Rules):
         earlier = memory.history(record.id, user_id="ann")
         assert [past.model_dump() for past in earlier] == [state.model_dump() for state in states[-2::-1]]
         assert [past.version for past in earlier] == list(range(len(changes), 0, -1))
+
+    @needs("history", "updates")
+    def test_pages_of_a_history_hold_every_version_once(self, memory: Memory) -> None:
+        """`history` gives `limit` states at most, and `next_cursor` leads on from there, whatever came meanwhile.
+
+        If this fails, check that the cursor says after which state a page begins, and not how many came before.
+        """
+        record = self.remember(memory, "ann", "draft 0")
+        for number in range(1, 8):
+            memory.update(record.id, content=f"draft {number}")
+        whole = memory.history(record.id)
+        assert whole.next_cursor is None
+        assert isinstance(whole, list)
+        versions: list[int] = []
+        cursor: str | None = None
+        for expected in (3, 3, 1):
+            page = memory.history(record.id, user_id="ann", limit=3, cursor=cursor)
+            versions += [past.version for past in page]
+            assert len(page) == expected
+            assert (page.next_cursor is None) == (len(versions) == 7)
+            cursor = page.next_cursor
+            memory.update(record.id, content="something newer")
+        assert versions == [past.version for past in whole] == [7, 6, 5, 4, 3, 2, 1]
+
+    @needs("history", "supersession", "updates")
+    def test_pages_of_a_history_go_through_what_was_superseded(self, memory: Memory) -> None:
+        """Pages of one state each hold the same as the whole, in the same order, of all memories of a chain.
+
+        If this fails, check that the order is the same for every page, also of states of the same moment.
+        """
+        older: list[str] = []
+        for number in range(3):
+            record = self.remember(memory, "ann", f"city {number}", supersedes=older[-1:] or None)
+            memory.update(record.id, content=f"town {number}")
+            older.append(record.id)
+        whole = [(past.id, past.version, past.content) for past in memory.history(older[-1])]
+        assert len(whole) == 5
+        found: list[tuple[str, int, str]] = []
+        cursor: str | None = None
+        while len(found) < len(whole):
+            page = memory.history(older[-1], limit=1, cursor=cursor)
+            found += [(past.id, past.version, past.content) for past in page]
+            cursor = page.next_cursor
+        assert (found, cursor) == (whole, None)
+
+    @needs("history", "updates")
+    def test_cursor_of_another_history_is_refused(self, memory: Memory) -> None:
+        """A cursor works with the memory that it was made for, and junk is `malformed cursor`.
+
+        If this fails, check that the cursor is bound to the memory and its user.
+        """
+        records = [self.remember(memory, "ann", f"draft {number}") for number in range(2)]
+        for record in records:
+            for number in range(2):
+                memory.update(record.id, content=f"{record.content} {number}")
+        page = memory.history(records[0].id, limit=1)
+        for cursor in (page.next_cursor, "junk", "e30"):
+            with pytest.raises(InvalidRequestError, match="malformed cursor"):
+                memory.history(records[1].id, limit=1, cursor=cursor)
+        with pytest.raises(InvalidRequestError, match="limit must be between 1 and 1000"):
+            memory.history(records[0].id, limit=1_001)
