@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from openmem import AuditEntry, Memory
+from openmem import AuditEntry, DeadlineExceededError, Memory, ProviderUnavailableError
 
 LINE = '{"memory": {"id": "m1", "content": "tea", "user_id": "ann", "created_at": "2026-01-01T00:00:00Z"}}'
 
@@ -144,3 +144,18 @@ def test_erasure_takes_names_out_of_the_entries_and_keeps_them(
     assert noted(memory) == [("add", None, None) if scope is None else ("add", kept.id, "b"), *left]
     assert noted(memory, "bob") == [("add", other.id, "a/b")]
     assert len(rows(store_path, "select * from audit")) == 6
+
+
+def test_audit_waits_for_entries_that_another_thread_is_writing(memory: Memory, store_path: Path) -> None:
+    """Such an entry is neither in the file nor among those that wait: an audit at that moment missed it."""
+    record = memory.add(content="tea", user_id="ann")
+    store = memory._provider._db._store  # type: ignore[attr-defined]
+    with closing(sqlite3.connect(store_path, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        memory.get(record.id)
+        while store._deferred or not store._in_flight:
+            pass  # until the store's own thread has taken it, and waits for its turn
+        with pytest.raises((DeadlineExceededError, ProviderUnavailableError)):
+            memory.audit("ann", timeout=0.2)
+        other.execute("rollback")
+    assert [action for action, _, _ in noted(memory)] == ["add", "get"]

@@ -66,6 +66,7 @@ class SqliteStore:
         self._write_lock = threading.Lock()
         self._state_lock = threading.Lock()
         self._deferred: deque[Query] = deque(maxlen=MAX_DEFERRED)
+        self._in_flight = False  # some of them were taken by a transaction that has not ended
         self._flusher: threading.Thread | None = None
         self._wake = threading.Event()  # something was deferred
         self._hurry = threading.Event()  # much was deferred, or the store closes
@@ -101,6 +102,8 @@ class SqliteStore:
                 if connection.in_transaction:
                     connection.execute("rollback")
                 raise
+            finally:
+                self._in_flight = False
             return result
 
     def defer(self, statement: Query) -> None:
@@ -116,8 +119,8 @@ class SqliteStore:
             self._hurry.set()
 
     def flush(self, job: Job) -> None:
-        """Write what was deferred."""
-        if self._deferred:
+        """Write what was deferred, and wait for whoever is writing some of it."""
+        if self.pending:
             self.write(nothing(), job)
 
     def settle(self, job: Job) -> bool:
@@ -133,7 +136,8 @@ class SqliteStore:
     @property
     def pending(self) -> bool:
         """Whether a deferred write has not been made yet."""
-        return bool(self._deferred)
+        # In this order, and the first again: they are taken after the mark is set, and put back before it goes.
+        return bool(self._deferred) or self._in_flight or bool(self._deferred)
 
     def close(self) -> None:
         """Write what was deferred and close every connection."""
@@ -246,6 +250,7 @@ class SqliteStore:
         taken: list[Query] = []
         if not self._deferred:
             return taken
+        self._in_flight = True
         with contextlib.suppress(IndexError):
             while True:
                 taken.append(self._deferred.popleft())

@@ -50,14 +50,15 @@ def get(db: Names, id_: str, user_id: str, stamp: Stamp, seen: Patterns | None =
     if not db.distributed:
         text = f"""
         with found as materialized ({text}),
-        {journal.read_entry(db, start, "exists(select 1 from found)")}
+        {journal.read_entry(db, start, "exists(select 1 from found)", "(select scope from found)")}
         select * from found
         """
     rows = yield Query(text, given.values)
     if not rows:
         raise NotFoundError(f"no memory has the id {id_!r}", provider="postgres")
-    yield from journal.enter(db, user_id, "get", id_, None, stamp)
-    return record_of_row(rows[0])
+    record = record_of_row(rows[0])
+    yield from journal.enter(db, user_id, "get", id_, record.scope, stamp)
+    return record
 
 
 def page(db: Names, query: ListQuery, stamp: Stamp) -> Steps[MemoryPage]:

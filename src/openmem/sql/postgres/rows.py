@@ -164,7 +164,7 @@ def select_where(
 
 def optional_json(value: Any) -> Json | None:
     """Return a value to be stored as JSON, or `None` for nothing."""
-    return None if value is None or value == {} else Json(value)
+    return None if value is None else Json(value)
 
 
 def first(rows: Sequence[Row]) -> Any:

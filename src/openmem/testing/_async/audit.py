@@ -91,6 +91,17 @@ class AuditRules(Rules):
         after = [entry.action for entry in await memory.audit("ann")].count("add")
         assert after > before
 
+    @needs("audit", "scopes")
+    async def test_entry_of_a_read_by_id_names_the_scope_of_the_memory(self, memory: AsyncMemory) -> None:
+        """`get` is entered with the scope in which the memory is, as every other verb on a memory is.
+
+        If this fails, check that the entry is made of what was read.
+        """
+        record = await self.remember(memory, "ann", "prefers tea", scope="home/kitchen")
+        await memory.get(record.id)
+        entries = [entry for entry in await memory.audit("ann") if entry.action == "get"]
+        assert [(entry.memory_id, entry.scope) for entry in entries] == [(record.id, "home/kitchen")]
+
     @needs("audit")
     async def test_asking_about_the_provider_leaves_no_entry(self, memory: AsyncMemory) -> None:
         """`capabilities`, `health` and `audit` itself leave no entry.

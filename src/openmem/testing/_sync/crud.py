@@ -50,6 +50,29 @@ class CrudRules(Rules):
         assert got.source == MemorySource(app="chat", type="explicit", ref="session-7")
         assert got.confidence == pytest.approx(0.75)
 
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            pytest.param({"source": {}}, id="empty source"),
+            pytest.param({"source": {"app": "chat"}}, id="part of a source"),
+            pytest.param({"tags": []}, id="no tags"),
+            pytest.param({"confidence": 0.0}, id="confidence 0"),
+            pytest.param({"confidence": 1}, id="confidence 1"),
+            pytest.param({}, id="nothing"),
+        ],
+    )
+    def test_what_was_added_is_what_is_got_listed_and_found(self, memory: Memory, fields: dict[str, Any]) -> None:
+        """`get`, `list` and `search` return what `add` returned, also where a field is given and empty.
+
+        If this fails, check that what is empty and what is missing are kept apart, or made the same before the answer.
+        """
+        added = self.remember(memory, "ann", "prefers green tea", **fields)
+        wanted = added.model_dump(exclude={"status"})
+        assert (memory.get(added.id, user_id="ann")).model_dump(exclude={"status"}) == wanted
+        assert [record.model_dump(exclude={"status"}) for record in (memory.list("ann")).items] == [wanted]
+        found = memory.search("green tea", "ann")
+        assert [result.memory.model_dump(exclude={"status"}) for result in found] == [wanted]
+
     def test_new_memory_has_version_one_and_a_time_in_utc(self, memory: Memory) -> None:
         """A new memory is version 1, was created now, in UTC, and is never reported as failed.
 
