@@ -14,7 +14,7 @@ from openmem.cli.app import app
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = [  # in the order of the help
-    *("remember", "recall", "context", "list", "get", "forget", "history", "audit"),
+    *("remember", "recall", "context", "list", "get", "update", "forget", "history", "audit"),
     *("export", "import", "copy", "reembed", "migrate", "doctor"),
 ]
 GROUPS = ["keys"]  # of commands

@@ -16,7 +16,7 @@ WORDS = "arguments types errors checks scopes access requests keys strict_json u
 THINKING = (
     "analysis candidates columns confusables context copies cursors dates drafting embedding "
     "embedding_batches embedding_vectors http_content http_errors http_messages ids invisible moving "
-    "native normalization paths portable postgres_errors postgres_url quoting ranking server_place "
+    "native normalization paths portable postgres_errors postgres_url quoting ranking "
     "settings skeleton sql stemming supersession tokens translated validation wire wire_limits "
     "wire_replies finite wire_owners "
 )
@@ -42,6 +42,7 @@ HOMES = {
     "results": "words",
     "_io": "pipes",
     "registry": "plugs",
+    "server_place": "plugs",
     "_async": "doing",
     "_sync": "doing",
     "": "face",

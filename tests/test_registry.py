@@ -16,7 +16,7 @@ _PACKAGE = """
 from openmem import Provider, ProviderSpec
 from openmem.types import MemoryRecord
 
-SPEC = ProviderSpec("acme", "acme_openmem:AsyncAcme", "acme_openmem:Acme")
+SPEC = ProviderSpec("acme", "acme_openmem:AsyncAcme", "acme_openmem:Acme", schemes=("acme-red",))
 ASYNC_ONLY = ProviderSpec("acme-async", "acme_openmem:AsyncAcme", None)
 NO_SPEC = "acme"
 UNINSTALLED = ProviderSpec("acme-driver", "acme_no_such_driver:A", "acme_no_such_driver:B", "acme[driver]")
@@ -53,6 +53,17 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_an_installed_provider_is_found_by_its_name() -> None:
     with Memory(ProviderName("acme"), colour="red") as memory:
         assert memory.get("x").content == "red"
+
+
+@pytest.mark.parametrize("url", ["acme://host/x", "ACME://host", "acme-red://host"])
+def test_an_installed_provider_is_found_by_the_scheme_of_a_url(url: str) -> None:
+    with Memory(url=url, colour="red") as memory:  # type: ignore[call-overload]  # an option of somebody else's
+        assert memory.get("x").content == "red"
+
+
+def test_a_scheme_of_nobody_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="the scheme 'acmf' is unknown"):
+        Memory(url="acmf://host")
 
 
 def test_a_verb_that_a_provider_lacks_is_refused_under_its_name() -> None:

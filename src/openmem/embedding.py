@@ -22,7 +22,7 @@ DEFAULT_LOCAL_MODEL: Final = "BAAI/bge-small-en-v1.5"
 OPENAI_URL: Final = "https://api.openai.com/v1"
 
 _CHOICES: Final = (
-    'give "none", "fastembed", "fastembed:MODEL", "openai:MODEL", or an object with dim, model and embed(texts)'
+    'give "none", "fastembed[:MODEL[@FOLDER]]", "openai:MODEL", or an object with dim, model and embed(texts)'
 )
 
 _KNOWN_DIMS: Final[dict[str, int]] = {
@@ -168,6 +168,8 @@ EmbedderSpec: TypeAlias = str | Embedder | FastEmbed | OpenAIEmbedder | None
 def parse_embedder(text: str) -> FastEmbed | OpenAIEmbedder | None:
     """Return the choice that a text such as `fastembed:MODEL` names; `none` gives `None`.
 
+    `fastembed:MODEL@FOLDER` takes the model's files from a folder, so that nothing is downloaded.
+
     Raises:
         InvalidRequestError: It names no choice.
     """
@@ -175,7 +177,10 @@ def parse_embedder(text: str) -> FastEmbed | OpenAIEmbedder | None:
     if kind == "none" and not colon:
         return None
     if kind == "fastembed":
-        return FastEmbed(model) if colon else FastEmbed()
+        name, at, folder = model.partition("@")
+        if at and not folder.strip():
+            raise InvalidRequestError("embedder: after the @ of fastembed:MODEL@FOLDER stands no folder")
+        return FastEmbed(name, model_path=folder or None) if colon else FastEmbed()
     if kind == "openai" and model.strip():
         return OpenAIEmbedder(model)
     raise InvalidRequestError(f"embedder {text[:80]!r} is not known: {_CHOICES}")

@@ -1,4 +1,4 @@
-"""How texts are cut into requests, and how a reply is put back in order. Pure, without numpy."""
+"""How texts are cut into requests, how a reply is put back in order, and what does not fit. Pure, without numpy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from openmem.errors import OMPError, ProviderError
+from openmem.errors import InvalidRequestError, OMPError, ProviderError
 from openmem.requests import Draft
 from openmem.types import OWN_MEMBER
 
@@ -108,3 +108,11 @@ def vectors_of_reply(reply: Any, count: int, server: str) -> list[Any]:
             raise ProviderError(f"{server} answered two embeddings for one text", provider=server)
         vectors[index] = vector
     return vectors
+
+
+def other_length(model: str, dim: int, known: int) -> InvalidRequestError:
+    """Return the error for an embedder whose vectors cannot stand beside those that a store has of the same name."""
+    return InvalidRequestError(
+        f"embedder: model {model!r} has {dim} dimensions, but this store's vectors of it have {known}: open the store "
+        f"with dimensions {known}, or move it to {dim} with reembed()"
+    )

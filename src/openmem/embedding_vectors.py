@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from openmem.errors import InvalidRequestError, ProviderError
+from openmem.errors import ProviderError
 
 Rows = NDArray[np.float32]
 
@@ -73,14 +73,6 @@ def join_rows(parts: Sequence[Rows], *, dim: int | None, model: str) -> Rows:
     if len({part.shape[1] for part in parts}) > 1:
         raise _wrong(model, "returned vectors of different lengths")
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def other_length(model: str, dim: int, known: int) -> InvalidRequestError:
-    """Return the error for an embedder whose vectors cannot stand beside those that a store has of the same name."""
-    return InvalidRequestError(
-        f"embedder: model {model!r} has {dim} dimensions, but this store's vectors of it have {known}: open the store "
-        f"with dimensions {known}, or move it to {dim} with reembed()"
-    )
 
 
 def _stack(raw: Any, model: str) -> NDArray[Any]:

@@ -65,8 +65,13 @@ class OMPError(Exception):
         type: Category; defaults to that of the class.
         retry_after: Seconds to wait before trying again, if the provider said so.
         details: Further facts for programs, such as the index of a bad item.
+
+    Attributes:
+        place: Where the store is, as a file or an address without secrets, if a store was asked. It is for the
+            program's own user: no server hands it on.
     """
 
+    place: str | None = None
     code: str = "provider_error"
     type: str = "provider_error"
     http_status: int = 500
@@ -257,3 +262,8 @@ def _restore(cls: type[E], message: str, state: dict[str, Any], cause: BaseExcep
     error.__dict__.update(state)
     error.__cause__ = cause
     return error
+
+
+def no_store(provider: str, where: str) -> ProviderUnavailableError:
+    """Return the error for a store that is not there and was not to be made."""
+    return ProviderUnavailableError(f"there is no store {where}", provider=provider, details={"missing": "store"})

@@ -28,12 +28,14 @@ class ProviderSpec:
         async_provider: `package.module:Class`, a subclass of `AsyncProvider`.
         provider: The same for `Provider`; `None` if there is no such form.
         extra: What to install when a module of the provider is missing, such as `openmem-sdk[postgres]`.
+        schemes: Further schemes of `url=` that mean this provider; its name is always one, as in `acme://host`.
     """
 
     name: str
     async_provider: str
     provider: str | None
     extra: str | None = None
+    schemes: tuple[str, ...] = ()
 
 
 BUILT_IN: Final[dict[str, ProviderSpec]] = {
@@ -94,6 +96,15 @@ def find_spec(name: str) -> ProviderSpec:
     message = f"there is no provider {name!r}; installed are: {installed}"
     meant = closest(name, _names())
     raise UnsupportedProviderError(message if meant is None else f"{message}; did you mean {meant!r}?", provider=name)
+
+
+def provider_of_scheme(scheme: str) -> str | None:
+    """Return the name of the provider that somebody installed for a scheme of `url=`, or `None`."""
+    others = [*entry_points(group=ENTRY_POINT_GROUP)]
+    if any(entry.name == scheme for entry in others):
+        return scheme
+    specs = [(entry.name, entry.load()) for entry in others]
+    return next((name for name, spec in specs if isinstance(spec, ProviderSpec) and scheme in spec.schemes), None)
 
 
 def load_async_provider(name: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Final
 
 from openmem.errors import InvalidRequestError
 from openmem.paths import user_data_dir
+from openmem.registry import provider_of_scheme
 from openmem.settings import provider_of_url, resolve_settings, sqlite_path
 
 VARIABLE: Final = "OMP_SERVER_STORE"
@@ -46,7 +47,7 @@ def server_store_url(
     if given is not None:
         return check_store_url(given)
     folder = user_data_dir(environ, platform, home)
-    settings = resolve_settings(provider, url, base_url, None, None, {}, environ)
+    settings = resolve_settings(provider, url, base_url, None, None, {}, environ, provider_of_scheme)
     if settings.provider == "postgres" and settings.url is not None:
         return settings.url
     if settings.provider != "sqlite":

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
 from openmem.errors import InvalidRequestError
@@ -24,7 +24,7 @@ _SCHEMES: Final = {
 _KEY_OF: Final = {"mem0": "MEM0_API_KEY", "supermemory": "SUPERMEMORY_API_KEY", "letta": "LETTA_API_KEY"}
 
 _PLACE_OF: Final = {"postgres": "OMP_POSTGRES_URL", "sqlite": "OMP_DB_PATH"}
-_ARGUMENTS: Final = ("provider", "url", "base_url", "api_key", "embedder", "app", "timeout")
+_ARGUMENTS: Final = ("provider", "url", "base_url", "api_key", "embedder", "app", "timeout", "create")
 # What others call these arguments, or who comes from another library would.
 _MEANT: Final = {
     **dict.fromkeys(("path", "file", "filename", "db", "db_path", "database", "dsn", "uri", "store"), "url"),
@@ -40,6 +40,8 @@ _ADDRESS_OF: Final = {"passthrough": "OMP_PASSTHROUGH_BASE_URL", "supermemory": 
 MAX_INGEST: Final = 600
 """Most seconds that `OMP_INGEST_TIMEOUT` may say."""
 
+ProviderOfScheme: TypeAlias = Callable[[str], str | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -47,7 +49,8 @@ class Settings:
 
     `remote_key` is the key for an OMP server: the one that was given, but none that the environment holds for
     another service. `ingest_timeout` is how many seconds `wait_for_ingest` waits, if the environment says so, and
-    `ingest_block` whether an `add` waits as well.
+    `ingest_block` whether an `add` waits as well. `create` says whether a store
+    is made where there is none.
     """
 
     provider: str
@@ -59,6 +62,7 @@ class Settings:
     remote_key: str | None = field(default=None, repr=False)
     ingest_timeout: float | None = None
     ingest_block: bool = False
+    create: bool = True
 
     @property
     def entrance(self) -> str:
@@ -74,6 +78,7 @@ def resolve_settings(
     embedder: Any,
     options: Mapping[str, Any],
     environ: Mapping[str, str],
+    provider_of_scheme: ProviderOfScheme = lambda scheme: None,
 ) -> Settings:
     """Choose the provider; the first of these that is given wins.
 
@@ -93,27 +98,34 @@ def resolve_settings(
     if chosen is None and url is None and base_url is None:
         chosen, url, base_url = _from_environment(environ)
     if chosen is None and url is not None:
-        chosen = provider_of_url(url)
+        chosen = provider_of_url(url, provider_of_scheme)
     chosen = chosen or ("passthrough" if base_url is not None else "sqlite")
     if url is None and base_url is None and provider is not None:
         url, base_url = _place_of(chosen, environ)
     if chosen == "passthrough" and url is not None:
         base_url, url = _web_address(url), None
+    options = dict(options)
+    if chosen == "postgres" and environ.get("OMP_SCHEMA"):
+        options.setdefault("schema", environ["OMP_SCHEMA"])
     return Settings(
         provider=chosen,
         url=url,
         base_url=base_url,
         api_key=api_key or environ.get(_KEY_OF.get(chosen, "OMP_API_KEY")) or None,
         embedder=embedder if embedder is not None else (environ.get("OMP_EMBEDDER") or None),
-        options=dict(options),
+        options=options,
         remote_key=api_key or environ.get("OMP_API_KEY") or None,
         ingest_timeout=_ingest_timeout(environ.get("OMP_INGEST_TIMEOUT")),
         ingest_block=environ.get("OMP_INGEST_BLOCK") == "1",
     )
 
 
-def provider_of_url(url: str) -> str:
+def provider_of_url(url: str, provider_of_scheme: ProviderOfScheme = lambda scheme: None) -> str:
     """Return the provider that a URL's scheme names; a path is a file of the embedded store.
+
+    Args:
+        url: The URL.
+        provider_of_scheme: Knows the schemes of providers that others have installed.
 
     Raises:
         InvalidRequestError: It cannot be read, or no provider has that scheme.
@@ -122,6 +134,9 @@ def provider_of_url(url: str) -> str:
         check_path(url)
         return "sqlite"
     scheme = parse_url(url).scheme
+    other = None if scheme in _SCHEMES else provider_of_scheme(scheme)
+    if other is not None:
+        return other
     if scheme not in _SCHEMES:
         known = (
             f"the scheme {scheme!r} is unknown" if re.fullmatch(r"[a-z+]{1,30}", scheme) else "its scheme is unknown"
@@ -192,7 +207,7 @@ def _ingest_timeout(text: str | None) -> float | None:
 
 def _place_of(name: str, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
     url = environ.get("OMP_URL")
-    if url and provider_of_url(url) == name:
+    if url and provider_of_url(url, lambda scheme: scheme) == name:
         return url, None
     own = _PLACE_OF.get(name)
     if own is not None:

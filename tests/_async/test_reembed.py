@@ -240,3 +240,25 @@ async def test_memories_that_change_during_the_move_end_up_right(store_url: str)
         assert results[0].score > 0.99
         assert await finds(memory, 1002)
         assert await models(memory) == {"new"}
+
+
+async def test_hybrid_search_says_once_that_memories_have_words_only(
+    any_store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store that was filled before there was an embedder is searched by words: silently, it would look worse."""
+    async with AsyncMemory(url=any_store_url, embedder="none") as memory:
+        await memory.add(content="Ann likes tea", user_id="ann")
+        await memory.search("tea", "ann")
+    assert not caplog.records
+    async with AsyncMemory(url=any_store_url, embedder=HashEmbedder(model="new")) as memory:
+        for mode in ("keyword", "hybrid", "hybrid"):
+            assert [result.memory.content for result in await memory.search("tea", "ann", mode=mode)]
+        said = [record.getMessage() for record in caplog.records if record.name == "openmem"]
+        assert len(said) == 1
+        assert said[0].startswith("1 of 1 memories found have no vector of the model new")
+        assert "omp reembed" in said[0]
+        await memory.reembed()
+    caplog.clear()
+    async with AsyncMemory(url=any_store_url, embedder=HashEmbedder(model="new")) as memory:
+        assert await memory.search("tea", "ann")
+    assert not [record for record in caplog.records if record.name == "openmem"]

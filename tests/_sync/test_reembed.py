@@ -241,3 +241,25 @@ def test_memories_that_change_during_the_move_end_up_right(store_url: str) -> No
         assert results[0].score > 0.99
         assert finds(memory, 1002)
         assert models(memory) == {"new"}
+
+
+def test_hybrid_search_says_once_that_memories_have_words_only(
+    any_store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store that was filled before there was an embedder is searched by words: silently, it would look worse."""
+    with Memory(url=any_store_url, embedder="none") as memory:
+        memory.add(content="Ann likes tea", user_id="ann")
+        memory.search("tea", "ann")
+    assert not caplog.records
+    with Memory(url=any_store_url, embedder=HashEmbedder(model="new")) as memory:
+        for mode in ("keyword", "hybrid", "hybrid"):
+            assert [result.memory.content for result in memory.search("tea", "ann", mode=mode)]
+        said = [record.getMessage() for record in caplog.records if record.name == "openmem"]
+        assert len(said) == 1
+        assert said[0].startswith("1 of 1 memories found have no vector of the model new")
+        assert "omp reembed" in said[0]
+        memory.reembed()
+    caplog.clear()
+    with Memory(url=any_store_url, embedder=HashEmbedder(model="new")) as memory:
+        assert memory.search("tea", "ann")
+    assert not [record for record in caplog.records if record.name == "openmem"]

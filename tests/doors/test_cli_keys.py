@@ -98,12 +98,16 @@ def test_expired_key_is_listed_as_such(place: str) -> None:
     assert out("keys", "list").rstrip().split("\t")[-1] == "expired"
 
 
-def test_empty_list_says_so() -> None:
-    assert omp("keys", "list").stderr == "There are no keys.\n"
+def test_empty_list_says_so_and_makes_no_store(store_path: Path) -> None:
+    place = f"{store_path}-server.db"
+    assert omp("keys", "list").stderr == f"There are no keys in {place}.\n"
+    assert not Path(place).exists()
     assert parsed("keys", "list") == {"keys": []}
 
 
 def test_unknown_key_cannot_be_revoked() -> None:
+    assert "there is no store at" in omp("keys", "revoke", "000000000000", code=1).stderr
+    omp("keys", "create", "--app", "a", "--user", "*", "--grant", "read:*")
     assert omp("keys", "revoke", "000000000000", code=1).stderr == "Error: no key has this id\n"
     error = json.loads(omp("keys", "revoke", "nonsense", "--json", code=1).stderr)["error"]
     assert error["code"] == "not_found"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from openmem.cli.app import app
 from openmem.cli.doctor import EXTRAS
 from openmem.cli.options import moment
 from tests.openai_stub import OpenAIStub, fault
-from tests.shell import COMMANDS, ESCAPES, GROUPS, JSON_LINE, ROOT, omp, out, parsed, remember
+from tests.shell import COMMANDS, ESCAPES, GROUPS, JSON_LINE, ROOT, omp, out, parsed, remember, run
 
 pytestmark = pytest.mark.usefixtures("shell")
 
@@ -40,6 +41,7 @@ def with_embedder(stub: OpenAIStub, *args: str, code: int = 0) -> Any:
 def test_every_command_prints_json_on_request(command: str, store_url: str, tmp_path: Path) -> None:
     id_ = remember(ESCAPES)
     args = {"get": [id_], "history": [id_], "forget": [id_], "recall": ["red"], "context": ["red"], "remember": ["x"]}
+    args["update"] = [id_, "y"]
     if command == "reembed":
         with OpenAIStub() as stub:
             assert with_embedder(stub, "reembed", "--json").stdout.startswith("{")
@@ -66,8 +68,28 @@ def test_doctor_finds_another_model_and_reembed_repairs_it(store_url: str) -> No
         assert "omp reembed" in found["problems"][0]["remedy"]
 
 
-def test_doctor_probes_the_embedder_on_request() -> None:
+def test_store_filled_before_there_was_an_embedder_is_noticed_and_repaired() -> None:
+    remember("Ann likes tea")
     with OpenAIStub() as stub:
+        done = with_embedder(stub, "doctor", code=1)
+        assert "1 of 1 memories have no vector of the embedder small" in done.stderr
+        assert "omp reembed" in done.stderr
+        with_embedder(stub, "reembed")
+        assert with_embedder(stub, "doctor").stderr == ""
+
+
+def test_recall_of_words_only_names_the_way_to_vectors() -> None:
+    remember("Ann likes tea")
+    with OpenAIStub() as stub:
+        found = run("recall", "tea", env={**os.environ, "OMP_EMBEDDER": "openai:small", "OPENAI_BASE_URL": stub.url})
+    assert "Ann likes tea" in found.stdout
+    assert "omp reembed" in found.stderr
+
+
+def test_doctor_probes_the_embedder_on_request() -> None:
+    remember("x", "--user", "bob")
+    with OpenAIStub() as stub:
+        with_embedder(stub, "reembed")
         assert "the embedder works" in with_embedder(stub, "doctor", "--probe").stdout
         stub.faults.append(fault(401, {"error": {"message": "bad key"}}))
         assert "Error: " in with_embedder(stub, "doctor", "--probe", code=1).stderr
@@ -86,7 +108,7 @@ def test_healthy_doctor_says_where_the_store_is_and_what_is_there(store_path: Pa
 @pytest.mark.parametrize(
     ("args", "problem"),
     [
-        (["--url", "/no/such/folder/x.db"], "cannot be opened"),
+        (["--url", "/no/such/folder/x.db"], "there is no store at /no/such/folder/x.db"),
         (["--url", str(ROOT / "pyproject.toml")], "not a database"),
         (["--provider", "nonsense"], "no provider 'nonsense'"),
         (["--embedder", "openai:x"], "needs a key"),
@@ -97,6 +119,7 @@ def test_sick_doctor_exits_with_1_and_says_what_to_do(
     args: list[str], problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    remember("x")
     done = omp("doctor", *args, code=1)
     assert problem in done.stderr
     assert "To do: " in done.stderr

@@ -62,10 +62,11 @@ class AsyncMemory(AsyncListing, AsyncPortable):
         url: Where the store is: `sqlite:///FILE`, a path, `postgresql://…`, or `http(s)://…` of an OMP server.
         base_url: Address of a service.
         api_key: Key for the service.
-        embedder: `None` for the local model if the extra `local` is installed, `"none"`, `"fastembed[:model]"`,
-            `"openai:model"`, or an object with `dim`, `model` and `embed(texts)`.
+        embedder: `None` for the local model if the extra `local` is installed, `"none"`, `"openai:model"`,
+            `"fastembed[:model[@folder]]"`, or an object with `dim`, `model` and `embed(texts)`.
         app: Who uses this instance, for the journal.
         timeout: Seconds that a verb may take, `None` for no limit.
+        create: Make the store where there is none; `False` makes that an error, so that a wrong address is noticed.
         **options: What only the provider knows.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar
@@ -32,7 +33,10 @@ from openmem.types import (
     SearchResult,
     TokenCounter,
 )
+from openmem.urls import redacted_url
 from openmem.validation import MAX_HISTORY
+
+_log = logging.getLogger("openmem")
 
 
 class AsyncProvider:
@@ -58,9 +62,19 @@ class AsyncProvider:
     enforces: ClassVar[bool] = False
     """Whether the provider itself checks `call.access` against what is stored, and knows `View.visible`."""
 
+    _told: bool = False
+    made: bool = False
+    """Whether `open` made the store, as there was none."""
+
     def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
         self.settings = settings
         self.embedder = embedder
+
+    @property
+    def place(self) -> str | None:
+        """Where the store is, as a file or an address without secrets; `None` if it is at no such place."""
+        where = self.settings.url or self.settings.base_url
+        return None if where is None else redacted_url(where)
 
     def forked(self) -> None:
         """Drop what must not cross a fork; called in the child, before its first verb."""
@@ -171,6 +185,20 @@ class AsyncProvider:
     async def health(self, call: Call) -> Health:
         """Do something small and real, and say how it went."""
         raise self.cannot("health")
+
+    def tell_of_words_only(self, query: SearchQuery, results: Sequence[SearchResult]) -> Sequence[SearchResult]:
+        """Return the results; say in the log, once, if a hybrid search found memories that have no vector to compare."""
+        if self._told or self.embedder is None or query.mode != "hybrid":
+            return results
+        bare = sum(result.memory.embedding_model is None for result in results)
+        if bare:
+            self._told = True
+            _log.warning(
+                "%d of %d memories found have no vector of the model %s and were compared by their words only: "
+                "reembed() or the command omp reembed makes the vectors",
+                *(bare, len(results), self.embedder.model),
+            )
+        return results
 
     def cannot(self, what: str) -> UnsupportedCapabilityError:
         """Return the error for something this provider cannot do."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
 
 from openmem._io.call import Deadline
 from openmem._io.sqlite import AsyncSqlite
-from openmem.errors import ProviderError
+from openmem.errors import ProviderError, ProviderUnavailableError
 from openmem.paths import user_data_dir
 from openmem.server_place import check_store_url
 from openmem.settings import provider_of_url, sqlite_path
@@ -60,8 +60,8 @@ class AsyncFile:
     name: ClassVar[str] = "sqlite"
     dialect: ClassVar[Dialect] = SQLITE
 
-    def __init__(self, path: str) -> None:
-        self._db = AsyncSqlite(path, make_folder=_is_default_folder(path), kind=schema.FILE)
+    def __init__(self, path: str, *, create: bool) -> None:
+        self._db = AsyncSqlite(path, make_folder=_is_default_folder(path), kind=schema.FILE, create=create)
 
     async def open(self, deadline: Deadline) -> None:
         """Bring the tables up to date."""
@@ -90,9 +90,10 @@ class AsyncDatabase:
     name: ClassVar[str] = "postgres"
     dialect: ClassVar[Dialect] = POSTGRES
 
-    def __init__(self, url: str, *, statement_cache: bool) -> None:
+    def __init__(self, url: str, *, statement_cache: bool, create: bool) -> None:
         from openmem._io.postgres import AsyncPg  # here: a store in a file needs no pool
 
+        self._create = create
         self._db = AsyncPg(
             url, statement_cache=statement_cache, application_name="openmem-server-store", extension=False
         )
@@ -103,6 +104,9 @@ class AsyncDatabase:
         version = await self._db.run(schema.current_version, deadline, retry=True)
         if version == schema.newest():
             return
+        if not version and not self._create:
+            message = f"there is no store in the schema {SCHEMA} of the database"
+            raise ProviderUnavailableError(message, provider=self.name, details={"missing": "store"})
         try:
             await self._db.bare(schema.apply, deadline, transaction=True)
         except ProviderError as error:
@@ -130,7 +134,7 @@ class AsyncDatabase:
         await self._db.aclose()
 
 
-def place_of(url: str, *, statement_cache: bool) -> AsyncPlace:
+def place_of(url: str, *, statement_cache: bool, create: bool = True) -> AsyncPlace:
     """Return the place that an address names; nothing is opened.
 
     Raises:
@@ -138,8 +142,8 @@ def place_of(url: str, *, statement_cache: bool) -> AsyncPlace:
     """
     url = check_store_url(url)
     if provider_of_url(url) == "postgres":
-        return AsyncDatabase(url, statement_cache=statement_cache)
-    return AsyncFile(sqlite_path(url))
+        return AsyncDatabase(url, statement_cache=statement_cache, create=create)
+    return AsyncFile(sqlite_path(url), create=create)
 
 
 def _is_default_folder(path: str) -> bool:

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from openmem.access import Access, Seed
 from openmem.errors import DeadlineExceededError, OMPError
@@ -78,12 +78,24 @@ class Call:
         return (self.now, entropy()) if self.seed is None else (self.seed.at, self.seed.entropy)
 
 
+class Named(Protocol):
+    """Something with a name and a place."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def place(self) -> str | None:
+        """Where it is, without secrets."""
+
+
 class labelled:  # noqa: N801 - it is used like a function, and a generator takes three times as long
-    """Puts the provider and the call's request id on errors that pass."""
+    """Puts the provider, where its store is, and the call's request id on errors that pass."""
 
     __slots__ = ("_call", "_provider")
 
-    def __init__(self, call: Call, provider: str) -> None:
+    def __init__(self, call: Call, provider: Named) -> None:
         self._call, self._provider = call, provider
 
     def __enter__(self) -> None:
@@ -93,7 +105,8 @@ class labelled:  # noqa: N801 - it is used like a function, and a generator take
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if isinstance(error, OMPError):
-            error.provider = error.provider or self._provider
+            error.provider = error.provider or self._provider.name
+            error.place = error.place or self._provider.place
             error.request_id = error.request_id or self._call.request_id
 
 

@@ -27,13 +27,24 @@ class AsyncSqlite:
     """One SQLite file. Nothing is opened before the first use."""
 
     def __init__(
-        self, path: str, *, synchronous: str = "normal", make_folder: bool = False, kind: FileKind = MEMORIES
+        self,
+        path: str,
+        *,
+        synchronous: str = "normal",
+        make_folder: bool = False,
+        kind: FileKind = MEMORIES,
+        create: bool = True,
     ) -> None:
-        self._store = SqliteStore(path, synchronous=synchronous, make_folder=make_folder, kind=kind)
+        self._store = SqliteStore(path, synchronous=synchronous, make_folder=make_folder, kind=kind, create=create)
         from openmem._io.sqlite_threads import LoopThreads  # here: the other form has no event loop
 
         self._readers, self._writers = LoopThreads(MAX_READERS), LoopThreads(1)
         self._finalizer = weakref.finalize(self, _end, self._store, self._readers, self._writers)
+
+    @property
+    def made(self) -> bool:
+        """Whether the file was made here, as there was none."""
+        return self._store.made
 
     async def read(self, steps: Steps[T], deadline: Deadline) -> T:
         """Run the steps on one snapshot."""
@@ -75,10 +86,21 @@ class Sqlite:
     """One SQLite file. Nothing is opened before the first use."""
 
     def __init__(
-        self, path: str, *, synchronous: str = "normal", make_folder: bool = False, kind: FileKind = MEMORIES
+        self,
+        path: str,
+        *,
+        synchronous: str = "normal",
+        make_folder: bool = False,
+        kind: FileKind = MEMORIES,
+        create: bool = True,
     ) -> None:
-        self._store = SqliteStore(path, synchronous=synchronous, make_folder=make_folder, kind=kind)
+        self._store = SqliteStore(path, synchronous=synchronous, make_folder=make_folder, kind=kind, create=create)
         self._finalizer = weakref.finalize(self, SqliteStore.close, self._store)
+
+    @property
+    def made(self) -> bool:
+        """Whether the file was made here, as there was none."""
+        return self._store.made
 
     def read(self, steps: Steps[T], deadline: Deadline) -> T:
         """Run the steps on one snapshot."""

@@ -19,8 +19,7 @@ def open_connection(path: str, synchronous: str, job: Job, kind: FileKind) -> sq
     Raises:
         ProviderError: The file is another application's or of another kind, or a newer version of openmem made it.
     """
-    if kind.private:
-        _make_private(path)
+    _make_private(path)  # the files beside it get the rights that it has
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
         # SQLite does not look at a job while it waits for a lock, so it waits for a short time only, again and again.

@@ -46,14 +46,26 @@ class SqliteStore:
         synchronous: "normal" survives the death of the process; "full" survives a power cut too.
         make_folder: Make the file's folder if it is missing, for its owner only.
         kind: What the file holds.
+        create: Make the file if there is none.
+
+    Attributes:
+        made: Whether the file was made here.
     """
 
     def __init__(
-        self, path: str, *, synchronous: str = "normal", make_folder: bool = False, kind: FileKind = MEMORIES
+        self,
+        path: str,
+        *,
+        synchronous: str = "normal",
+        make_folder: bool = False,
+        kind: FileKind = MEMORIES,
+        create: bool = True,
     ) -> None:
         self._path = path
         self._kind = kind
         self._make_folder = make_folder
+        self._create = create
+        self.made = False
         self._synchronous = synchronous
         self._reset()
         watch(self)
@@ -202,6 +214,10 @@ class SqliteStore:
     def _open(self, job: Job) -> sqlite3.Connection:
         if self._closed:
             raise ProviderUnavailableError("the database was closed meanwhile", provider="sqlite")
+        there = os.path.exists(self._path)
+        if not there and not self._create:
+            message = f"there is no store at {self._path}"
+            raise ProviderUnavailableError(message, provider="sqlite", details={"missing": "store"})
         if self._make_folder:
             Path(self._path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._file is not None:
@@ -211,6 +227,7 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise translate(error, job) from error
         self._file = self._file or _identity(self._path)
+        self.made = self.made or not there
         return connection
 
     def pause(self) -> None:

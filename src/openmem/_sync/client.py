@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, NoReturn, Self, SupportsIndex, TypeVar, Unpack, overload
 
@@ -16,9 +17,9 @@ from openmem._sync.provider import Provider
 from openmem._sync.verbs import plain_verb
 from openmem.access import Access, Seed
 from openmem.arguments import BuiltInProvider, ProviderName, ProviderOptions
-from openmem.checks import check_app, check_instance, check_request_id, check_timeout
+from openmem.checks import check_app, check_flag, check_instance, check_request_id, check_timeout
 from openmem.errors import InvalidRequestError
-from openmem.registry import load_provider
+from openmem.registry import load_provider, provider_of_scheme
 from openmem.settings import check_options, resolve_settings
 
 T = TypeVar("T")
@@ -50,6 +51,7 @@ class Client:
         embedder: Any = None,
         app: str | None = None,
         timeout: float | None = 30.0,
+        create: bool = True,
         **options: Unpack[ProviderOptions],
     ) -> None: ...
     @overload
@@ -63,6 +65,7 @@ class Client:
         embedder: Any = None,
         app: str | None = None,
         timeout: float | None = 30.0,
+        create: bool = True,
         **options: Any,
     ) -> None: ...
     def __init__(
@@ -75,9 +78,11 @@ class Client:
         embedder: Any = None,
         app: str | None = None,
         timeout: float | None = 30.0,
+        create: bool = True,
         **options: Any,
     ) -> None:
-        settings = resolve_settings(provider, url, base_url, api_key, embedder, options, os.environ)
+        settings = resolve_settings(provider, url, base_url, api_key, embedder, options, os.environ, provider_of_scheme)
+        settings = replace(settings, create=check_flag(create, "create"))
         self._app = check_app(app)
         self._timeout = check_timeout(timeout)
         self._ingest_timeout = settings.ingest_timeout
@@ -127,6 +132,16 @@ class Client:
             self._provider.close()
         if self._embedder is not None:
             self._embedder.close()
+
+    @property
+    def place(self) -> str | None:
+        """Where the store is, as a file or an address without secrets; `None` if it is at no such place."""
+        return (self._root or self)._provider.place
+
+    @property
+    def made_store(self) -> bool:
+        """Whether this instance made the store, as there was none when it was opened."""
+        return (self._root or self)._provider.made
 
     @plain_verb
     def acting(
@@ -192,7 +207,7 @@ class Client:
     def _use(self, call: Call, action: Work[Provider, T]) -> T:
         if self._root is not None:
             return self._root._use(call, action)
-        with labelled(call, self._provider.name):
+        with labelled(call, self._provider):
             if not self._opened:
                 self._open(call)
             if call.access is not None:

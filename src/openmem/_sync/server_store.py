@@ -63,6 +63,7 @@ class ServerStore:
         url: `postgresql://…`, `sqlite:///FILE` or a path.
         statement_cache: False behind a pooler that does not track prepared statements.
         timeout: Seconds that a call may take; `None` is no limit.
+        create: Make the store where there is none; `False` makes that an error.
 
     Raises:
         InvalidRequestError: An argument is wrong.
@@ -73,8 +74,11 @@ class ServerStore:
     _closed: bool = False
     _shown_name: ClassVar[str] = "ServerStore"
 
-    def __init__(self, url: str, *, statement_cache: bool = True, timeout: float | None = 10.0) -> None:
-        self._place: Place = place_of(url, statement_cache=check_flag(statement_cache, "statement_cache"))
+    def __init__(
+        self, url: str, *, statement_cache: bool = True, timeout: float | None = 10.0, create: bool = True
+    ) -> None:
+        check_flag(statement_cache, "statement_cache")
+        self._place: Place = place_of(url, statement_cache=statement_cache, create=check_flag(create, "create"))
         self._timeout = check_timeout(timeout)
         self._binding = Binding(self._shown_name)
         self._opening = Lock()

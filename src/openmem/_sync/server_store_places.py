@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
 
 from openmem._io.call import Deadline
 from openmem._io.sqlite import Sqlite
-from openmem.errors import ProviderError
+from openmem.errors import ProviderError, ProviderUnavailableError
 from openmem.paths import user_data_dir
 from openmem.server_place import check_store_url
 from openmem.settings import provider_of_url, sqlite_path
@@ -61,8 +61,8 @@ class File:
     name: ClassVar[str] = "sqlite"
     dialect: ClassVar[Dialect] = SQLITE
 
-    def __init__(self, path: str) -> None:
-        self._db = Sqlite(path, make_folder=_is_default_folder(path), kind=schema.FILE)
+    def __init__(self, path: str, *, create: bool) -> None:
+        self._db = Sqlite(path, make_folder=_is_default_folder(path), kind=schema.FILE, create=create)
 
     def open(self, deadline: Deadline) -> None:
         """Bring the tables up to date."""
@@ -91,9 +91,10 @@ class Database:
     name: ClassVar[str] = "postgres"
     dialect: ClassVar[Dialect] = POSTGRES
 
-    def __init__(self, url: str, *, statement_cache: bool) -> None:
+    def __init__(self, url: str, *, statement_cache: bool, create: bool) -> None:
         from openmem._io.postgres import Pg  # here: a store in a file needs no pool
 
+        self._create = create
         self._db = Pg(url, statement_cache=statement_cache, application_name="openmem-server-store", extension=False)
 
     def open(self, deadline: Deadline) -> None:
@@ -102,6 +103,9 @@ class Database:
         version = self._db.run(schema.current_version, deadline, retry=True)
         if version == schema.newest():
             return
+        if not version and not self._create:
+            message = f"there is no store in the schema {SCHEMA} of the database"
+            raise ProviderUnavailableError(message, provider=self.name, details={"missing": "store"})
         try:
             self._db.bare(schema.apply, deadline, transaction=True)
         except ProviderError as error:
@@ -129,7 +133,7 @@ class Database:
         self._db.close()
 
 
-def place_of(url: str, *, statement_cache: bool) -> Place:
+def place_of(url: str, *, statement_cache: bool, create: bool = True) -> Place:
     """Return the place that an address names; nothing is opened.
 
     Raises:
@@ -137,8 +141,8 @@ def place_of(url: str, *, statement_cache: bool) -> Place:
     """
     url = check_store_url(url)
     if provider_of_url(url) == "postgres":
-        return Database(url, statement_cache=statement_cache)
-    return File(sqlite_path(url))
+        return Database(url, statement_cache=statement_cache, create=create)
+    return File(sqlite_path(url), create=create)
 
 
 def _is_default_folder(path: str) -> bool:

@@ -9,6 +9,7 @@ import typer
 from openmem.cli import output
 from openmem.cli.options import AsOf, Expired, Id, Mode, Query, Scope, Since, Superseded, Tags, Until
 from openmem.cli.session import Session
+from openmem.cli.short_ids import by_id
 
 
 def recall(
@@ -117,7 +118,8 @@ def list_(
 def get(session: Session, id: Id) -> None:
     """Show one memory with all its fields."""
     with session.open() as memory:
-        record = memory.get(id, user_id=session.owner())
+        owner = session.owner()
+        record = by_id(memory, id, owner, lambda known: memory.get(known, user_id=owner))
     if session.as_json:
         output.show_json(output.fields_of(record))
         return

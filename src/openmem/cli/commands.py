@@ -19,6 +19,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "context": ("asking", "context"),
     "list": ("asking", "list_"),
     "get": ("asking", "get"),
+    "update": ("keeping", "update"),
     "forget": ("erasing", "forget"),
     "history": ("journal", "history"),
     "audit": ("journal", "audit"),

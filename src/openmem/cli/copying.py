@@ -49,7 +49,8 @@ class Ends:
     embedder: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="The target's: none, fastembed[:MODEL], openai:MODEL.  [env var: OMP_EMBEDDER]"
+            metavar="NAME",
+            help="The target's: none, fastembed[:MODEL[@FOLDER]] or openai:MODEL.  [env var: OMP_EMBEDDER]",
         ),
     ] = None
     timeout: Annotated[
@@ -69,18 +70,18 @@ class Ends:
 
     def source(self) -> Memory:
         """Return the memory that is read."""
-        return self._memory("FROM", self.from_, self.from_options, "none")
+        return self._memory("FROM", self.from_, self.from_options, "none", create=False)
 
     def target(self) -> Memory:
         """Return the memory that is written."""
-        return self._memory("TO", self.to, self.to_options, self.embedder)
+        return self._memory("TO", self.to, self.to_options, self.embedder, create=True)
 
-    def _memory(self, end: str, place: str, options: Path | None, embedder: str | None) -> Memory:
+    def _memory(self, end: str, place: str, options: Path | None, embedder: str | None, *, create: bool) -> Memory:
         from openmem import Memory
 
         given = {"api_key": os.environ.get(_NAME_OF_KEY.format(end)) or None, "embedder": embedder}
         own = {} if options is None else read_options(options)
-        return Memory(**{**given, **place_of(place), "app": self.app, "timeout": self.timeout, **own})
+        return Memory(**{**given, **place_of(place), "app": self.app, "timeout": self.timeout, "create": create, **own})
 
 
 def copy(

@@ -40,6 +40,8 @@ _REMEDIES: Final = {
     "invalid_request": "change the option or the environment variable that the message names",
     "unsupported_capability": "choose another provider or embedder",
 }
+_EMBEDDING: Final = frozenset({"sqlite", "postgres"})  # those that keep vectors of an embedder of this side
+_NEWEST: Final = 100
 _OTHER_REMEDY: Final = "see the message; another store can be named with --url"
 
 
@@ -107,13 +109,14 @@ def _examine(session: Session, probe: bool, found: Findings) -> None:
         found.facts["url"] = openmem.redacted_url(session.url)
     try:
         try:
-            memory = session.open()
+            memory = session.memory()
         except InvalidRequestError as error:
             # The embedder may be to blame: the store is worth a look without it.
-            memory, probe = replace(session, embedder="none").open(), False
+            memory, probe = replace(session, embedder="none").memory(), False
             found.failed(error)
         with memory:
             _look_into(memory, found)
+            _look_for_words_only(memory, session, found)
             if probe:
                 memory.search("probe", session.owner(), mode="vector", limit=1)
                 found.facts["probe"] = "the embedder works"
@@ -144,6 +147,21 @@ def _compare_models(health: Health, able: Capabilities, found: Findings) -> None
         found.add(
             f"the memories were embedded with {', '.join(stored)}, but the embedder is {own}",
             "run omp reembed, or choose the embedder that they were made with",
+        )
+
+
+def _look_for_words_only(memory: Memory, session: Session, found: Findings) -> None:
+    own, detail = found.facts["embedder"], found.facts["store"]
+    if own is None or found.facts["provider"] not in _EMBEDDING:
+        return
+    bare, among = detail.get("without_vector"), detail.get("memories")
+    if bare is None:  # a store too large to count in says it of its newest
+        newest = memory.list(session.owner(), limit=_NEWEST).items
+        bare, among = sum(item.embedding_model is None for item in newest), len(newest)
+    if bare:
+        found.add(
+            f"{bare} of {among} memories have no vector of the embedder {own}: a search compares only their words",
+            "run omp reembed, or choose --embedder none",
         )
 
 

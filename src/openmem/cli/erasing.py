@@ -9,6 +9,7 @@ import typer
 
 from openmem.cli import output
 from openmem.cli.session import FAILED, Session
+from openmem.cli.short_ids import by_id
 
 if TYPE_CHECKING:
     from openmem import ErasureReceipt
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 def forget(
     session: Session,
-    id: Annotated[str | None, typer.Argument(metavar="ID", help="The id of the memory to erase.")] = None,
+    id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="The id of the memory to erase, or the end of it.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Erase all memories of the user, or of a scope.")] = False,
     scope: Annotated[
         str | None, typer.Option(metavar="SCOPE", help="With --all: only this scope; coding/* takes in those below.")
@@ -39,7 +42,13 @@ def forget(
 
 def _forget_one(session: Session, id: str) -> None:
     with session.open() as memory:
-        memory.delete(id, user_id=session.owner())
+        owner = session.owner()
+
+        def erase(known: str) -> str:
+            memory.delete(known, user_id=owner)
+            return known
+
+        id = by_id(memory, id, owner, erase)
     if session.as_json:
         output.show_json({"forgotten": id})
     else:

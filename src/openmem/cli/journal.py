@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from openmem.cli import output
 from openmem.cli.options import Id, Since
 from openmem.cli.session import Session
+from openmem.cli.short_ids import by_id
+
+if TYPE_CHECKING:
+    from openmem import HistoryPage
 
 
 def history(
@@ -19,7 +23,12 @@ def history(
 ) -> None:
     """Show earlier versions of a memory, and what it replaces."""
     with session.open() as memory:
-        records = memory.history(id, user_id=session.owner(), limit=limit, cursor=cursor)
+        owner = session.owner()
+
+        def read(known: str) -> HistoryPage:
+            return memory.history(known, user_id=owner, limit=limit, cursor=cursor)
+
+        records = by_id(memory, id, owner, read)
     if session.as_json:
         more = {} if records.next_cursor is None else {"next_cursor": records.next_cursor}
         output.show_json({"items": [output.fields_of(record) for record in records], **more})

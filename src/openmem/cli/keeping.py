@@ -1,16 +1,19 @@
-"""`omp remember`."""
+"""`omp remember` and `omp update`."""
 
 from __future__ import annotations
 
 import sys
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
 from openmem.cli import output
-from openmem.cli.options import moment
+from openmem.cli.options import Id, moment
 from openmem.cli.session import Session
+from openmem.cli.short_ids import by_id
+
+CLEARABLE: Final = ("scope", "tags", "confidence", "valid-to", "supersedes")
 
 
 def remember(
@@ -38,7 +41,7 @@ def remember(
     """Store a memory and print its id."""
     content = _from_stdin() if text == ["-"] else " ".join(text)
     source = {"app": session.app, "type": "explicit", "ref": ref}
-    with session.open() as memory:
+    with session.open(writes=True) as memory:
         record = memory.add(
             content=content,
             user_id=session.owner(),
@@ -56,6 +59,64 @@ def remember(
     elif output.on_terminal():
         what = "Remembered" if record.version == 1 else f"Replaced (now version {record.version})"
         output.show(f"{what}: {output.one_line(record.id)}")
+    else:
+        output.show(output.one_line(record.id))
+
+
+def update(
+    session: Session,
+    id: Id,
+    text: Annotated[
+        list[str] | None, typer.Argument(metavar="TEXT", help="The new text, or - to read it from standard input.")
+    ] = None,
+    scope: Annotated[str | None, typer.Option(metavar="SCOPE", help="The new scope.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="TAG", help="A new tag instead of the old ones; may be repeated.")
+    ] = None,
+    confidence: Annotated[float | None, typer.Option(metavar="NUMBER", help="How sure it is, from 0 to 1.")] = None,
+    valid_to: Annotated[
+        datetime | None, typer.Option(metavar="WHEN", parser=moment, help="Until when it holds.")
+    ] = None,
+    supersedes: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="What it replaces, instead of the old list; may be repeated.")
+    ] = None,
+    clear: Annotated[
+        list[str] | None,
+        typer.Option(metavar="|".join(CLEARABLE), help="Take this away; may be repeated."),
+    ] = None,
+    if_version: Annotated[
+        int | None, typer.Option(metavar="N", help="Change it only if this is still its version.")
+    ] = None,
+) -> None:
+    """Change a memory. What is not given stays; the version before goes to its history."""
+    given: dict[str, Any] = {
+        "content": None if not text else _from_stdin() if text == ["-"] else " ".join(text),
+        "scope": scope,
+        "tags": tag or None,
+        "confidence": confidence,
+        "valid_to": valid_to,
+        "supersedes": supersedes or None,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    if unknown := sorted({*(clear or [])} - {*CLEARABLE}):
+        raise typer.BadParameter(f"--clear: {unknown[0]!r} is none of {', '.join(CLEARABLE)}")
+    cleared: dict[str, Any] = {name.replace("-", "_"): None for name in clear or []}
+    if both := sorted(changes.keys() & cleared.keys()):
+        raise typer.BadParameter(f"{both[0]} is both given and cleared")
+    if not changes and not cleared:
+        raise typer.BadParameter("give what to change: a text, an option, or --clear")
+    with session.open() as memory:
+        owner = session.owner()
+        record = by_id(
+            memory,
+            id,
+            owner,
+            lambda known: memory.update(known, user_id=owner, if_version=if_version, **changes, **cleared),
+        )
+    if session.as_json:
+        output.show_json(output.fields_of(record))
+    elif output.on_terminal():
+        output.show(f"Changed (now version {record.version}): {output.one_line(record.id)}")
     else:
         output.show(output.one_line(record.id))
 

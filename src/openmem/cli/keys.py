@@ -13,7 +13,7 @@ import typer
 
 from openmem.cli import output
 from openmem.cli.options import later
-from openmem.cli.session import DEFAULT_TIMEOUT, command
+from openmem.cli.session import DEFAULT_TIMEOUT, command, is_missing
 
 if TYPE_CHECKING:
     from openmem import KeyInfo, NewKey, ServerStore
@@ -61,11 +61,11 @@ class Place:
             home=str(Path.home()),
         )
 
-    def open(self) -> ServerStore:
-        """Return the store, not opened yet."""
+    def open(self, *, create: bool = False) -> ServerStore:
+        """Return the store, not opened yet; only `create` makes one where there is none."""
         from openmem import ServerStore
 
-        return ServerStore(self.address(), statement_cache=False, timeout=self.timeout)
+        return ServerStore(self.address(), statement_cache=False, timeout=self.timeout, create=create)
 
 
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, as omp keys list shows it.")]
@@ -92,7 +92,7 @@ def create(
 
     Only a hash of it is stored.
     """
-    with place.open() as store:
+    with place.open(create=True) as store:
         made = store.create_key(app=app, user_id=_user_id(user), grants=grant, expires_at=expires)
     where = _shown(place.address())
     if place.as_json:
@@ -104,14 +104,21 @@ def create(
 @command(app, "list")
 def list_(place: Place) -> None:
     """List the keys, oldest first, without their secrets."""
-    with place.open() as store:
-        found = store.list_keys()
+    from openmem import ProviderUnavailableError
+
+    try:
+        with place.open() as store:
+            found = store.list_keys()
+    except ProviderUnavailableError as error:
+        if not is_missing(error):
+            raise
+        found = []
     if place.as_json:
         output.show_json({"keys": [_document(info) for info in found]})
         return
     output.show_rows(COLUMNS, [_row(info) for info in found])
     if not found:
-        output.say("There are no keys.")
+        output.say(f"There are no keys in {output.one_line(_shown(place.address()))}.")
 
 
 @command(app)

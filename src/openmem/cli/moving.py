@@ -60,7 +60,7 @@ def import_(
     The memories keep their ids, users, times and versions, so an import can be repeated.
     """
     total: dict[str, int] = {}
-    with Progress("read", quiet=session.as_json) as progress, session.open(long=True) as memory:
+    with Progress("read", quiet=session.as_json) as progress, session.open(writes=True, long=True) as memory:
         for name in files or [STREAM]:
             report = _take_in(memory, name, conflict, progress)
             for field, count in report.model_dump().items():

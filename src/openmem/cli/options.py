@@ -49,7 +49,7 @@ def later(text: str) -> datetime:
 
 Mode: TypeAlias = Literal["hybrid", "vector", "keyword"]
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The memory's id.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The memory's id, or the end of it as lists show it.")]
 Query = Annotated[list[str], typer.Argument(metavar="QUERY", help="What is looked for; needs no quotes.")]
 Scope = Annotated[
     str | None,

@@ -72,7 +72,9 @@ def on_terminal() -> bool:
 
 
 def show_rows(columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """Print rows: a table on a terminal, without the columns that are empty; elsewhere tab-separated fields.
+    """Print rows: on a terminal a table or paragraphs, without empty columns; elsewhere tab-separated fields.
+
+    On a terminal, ids that a machine made are shown by their ends, which commands take as well.
 
     Args:
         columns: Their names. `memory` gets the room that is left.
@@ -81,7 +83,9 @@ def show_rows(columns: Sequence[str], rows: Iterable[Row]) -> None:
     clean = [[one_line(cell) for cell in row] for row in rows]
     if on_terminal():
         if clean:
-            _show_table(columns, clean)
+            from openmem.cli.tables import show_table
+
+            show_table(columns, _with_short_ids(columns, clean))
     else:
         for row in clean:
             show("\t".join(row))
@@ -116,7 +120,12 @@ def at(moment: datetime | None) -> str:
     """Return a time: of the local clock on a terminal, elsewhere in UTC and exact."""
     if moment is None:
         return ""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M") if on_terminal() else moment.isoformat()
+    if not on_terminal():
+        return moment.isoformat()
+    try:
+        return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+    except (OverflowError, ValueError, OSError):  # its local time has no year, or the system knows no zone then
+        return moment.strftime("%Y-%m-%d %H:%M UTC")
 
 
 def plural(count: int, noun: str = "memory") -> str:
@@ -141,16 +150,11 @@ def _escape(sign: str) -> str:
     return sign.encode("unicode_escape").decode()
 
 
-def _show_table(columns: Sequence[str], rows: Sequence[Row]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def _with_short_ids(columns: Sequence[str], rows: list[list[str]]) -> list[list[str]]:
+    from openmem.cli.short_ids import shortened
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    kept = [at for at in range(len(columns)) if any(row[at] for row in rows)]
-    for index in kept:
-        flexible = columns[index] in ("memory", "scope", "tags", "grants")
-        table.add_column(columns[index], overflow="fold", no_wrap=not flexible)
-    for row in rows:
-        table.add_row(*(Text(row[index]) for index in kept))
-    Console(file=sys.stdout, highlight=False).print(table)
+    if "id" not in columns:
+        return rows
+    at = columns.index("id")
+    short = shortened([row[at] for row in rows])
+    return [[*row[:at], id_, *row[at + 1 :]] for row, id_ in zip(rows, short, strict=True)]

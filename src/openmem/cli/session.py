@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 Work: TypeAlias = Callable[..., None]
 
 DEFAULT_TIMEOUT: Final = 30.0
+# Errors that are better understood by those who know which store was asked.
+_OF_A_STORE: Final = frozenset({"provider_error", "provider_unavailable", "deadline_exceeded", "unauthorized"})
+_PLACES: Final = ("OMP_URL", "OMP_DB_PATH", "OMP_POSTGRES_URL")
 FAILED: Final = 1
 MISUSED: Final = 2
 
@@ -43,11 +47,12 @@ class Session:
         str | None,
         typer.Option(
             metavar="NAME",
-            help="none, fastembed[:MODEL] or openai:MODEL.  [env var: OMP_EMBEDDER]",
+            help="none, fastembed[:MODEL[@FOLDER]] or openai:MODEL.  [env var: OMP_EMBEDDER]",
         ),
     ] = None
     schema: Annotated[
-        str | None, typer.Option(metavar="SCHEMA", help="The schema on Postgres; openmem unless given.")
+        str | None,
+        typer.Option(metavar="SCHEMA", help="The schema on Postgres; openmem unless given.  [env var: OMP_SCHEMA]"),
     ] = None
     timeout: Annotated[
         float | None,
@@ -66,11 +71,34 @@ class Session:
         except (OSError, KeyError, ImportError):
             raise typer.BadParameter("you have no login name; give --user or set OMP_USER") from None
 
-    def open(self, *, long: bool = False, **options: Any) -> Memory:
+    @contextmanager
+    def open(self, *, writes: bool = False, long: bool = False, **options: Any) -> Iterator[Memory]:
+        """Give the memory that is meant. Its first verb opens it, once its arguments were found to be right.
+
+        Args:
+            writes: The command stores something: a store that is not there yet is made, which is said. For any other
+                command it is an error, since most likely the place was mistyped.
+            long: The work may take any time, unless the user set a limit.
+            **options: What only the provider knows.
+        """
+        memory = self.memory(long=long, create=writes, **options)
+        try:
+            yield memory
+        finally:
+            memory.close()
+            if memory.made_store and self._is_named() and not self.as_json:
+                output.say(f"A new store was made: {output.one_line(memory.place or '')}")
+
+    def _is_named(self) -> bool:
+        # What nobody named cannot be mistyped: the first memory of all needs no further word.
+        return self.url is not None or any(map(os.environ.get, _PLACES))
+
+    def memory(self, *, long: bool = False, create: bool = False, **options: Any) -> Memory:
         """Return the memory that is meant, not opened yet.
 
         Args:
             long: The work may take any time, unless the user set a limit.
+            create: Make the store if there is none.
             **options: What only the provider knows.
         """
         from openmem import Memory, ProviderName
@@ -78,8 +106,9 @@ class Session:
         limit = self.timeout if long or self.timeout is not None else DEFAULT_TIMEOUT
         if self.schema is not None:
             options["schema"] = self.schema
+        options |= {"embedder": self.embedder, "app": self.app, "timeout": limit, "create": create}
         named = None if self.provider is None else ProviderName(self.provider)
-        return Memory(named, url=self.url, embedder=self.embedder, app=self.app, timeout=limit, **options)
+        return Memory(named, url=self.url, **options)
 
 
 FLAGS: Final = frozenset({"--json", "--help"})  # those that take no value
@@ -137,6 +166,11 @@ def failures(as_json: bool) -> Iterator[None]:
         raise typer.Exit(FAILED) from None
 
 
+def is_missing(error: OMPError) -> bool:
+    """Return whether the error says that there is no store yet."""
+    return (error.details or {}).get("missing") == "store"
+
+
 def exit_code(error: OMPError) -> int:
     """Return 2 for an argument that breaks the contract, 1 for everything else."""
     from openmem import InvalidRequestError
@@ -147,6 +181,10 @@ def exit_code(error: OMPError) -> int:
 
 
 def _report(error: OMPError, as_json: bool) -> None:
+    if error.place is not None and error.code in _OF_A_STORE and error.place not in error.message:
+        error.message += f" ({error.place})"
+    if is_missing(error):
+        error.message += "; a command that stores something makes one"
     if as_json:
         output.say(output.dump(error.to_envelope(), indent=None))
     else:

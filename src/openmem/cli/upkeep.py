@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -47,7 +48,7 @@ def migrate(
         return
     if partitions is not None:
         raise typer.BadParameter("--partitions goes with --sql: the tables must be made partitioned")
-    with session.open(long=True, **({"distribute": True} if distribute else {})) as memory:
+    with session.open(writes=True, long=True, **({"distribute": True} if distribute else {})) as memory:
         health = memory.health()
     if session.as_json:
         output.show_json(output.fields_of(health))
@@ -61,7 +62,8 @@ def migrate(
 def _show_script(session: Session, partitions: int | None, distribute: bool) -> None:
     from openmem import migration_script
 
-    options = {} if session.schema is None else {"schema": session.schema}
+    schema = session.schema or os.environ.get("OMP_SCHEMA") or None
+    options = {} if schema is None else {"schema": schema}
     script = migration_script(**options, partitions=partitions, distribute=distribute)
     if session.as_json:
         output.show_json({"sql": script})

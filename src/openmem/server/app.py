@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
 from fastapi import FastAPI
-from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,7 +15,9 @@ from openmem import AsyncMemory, AsyncServerStore, InvalidRequestError, OMPError
 from openmem.server.asgi import request_id_of
 from openmem.server.contract import contract
 from openmem.server.envelope import MethodNotAllowedError, error_reply, log_unexpected, unknown_route
+from openmem.server.front_page import front_page
 from openmem.server.gate import Gate
+from openmem.server.reference import reference_routes
 from openmem.server.refusals import InternalError
 from openmem.server.routing import routes_of
 from openmem.server.service import RouteSettings, Service
@@ -64,8 +65,10 @@ def create_app(
     app.add_exception_handler(OMPError, _envelope_of_error)
     app.add_exception_handler(HTTPException, _envelope_of_http)
     app.add_exception_handler(Exception, _envelope_of_anything)
-    if settings is not None and settings.docs:
-        app.add_route("/docs", _docs, include_in_schema=False)
+    reference = settings is not None and settings.docs
+    app.add_route("/", front_page(reference), include_in_schema=False)
+    if reference:
+        app.router.routes.extend(reference_routes())
     return app
 
 
@@ -73,10 +76,6 @@ async def _warm(memory: AsyncMemory) -> None:
     """Let the backend load and connect before the first request, which would take the time of it for an outage."""
     with suppress(OMPError, TimeoutError):  # then it is not ready, and says so
         await within(memory.health(), WARM_SECONDS)
-
-
-async def _docs(request: Request) -> Response:
-    return get_swagger_ui_html(openapi_url=f"{request.scope.get('root_path', '')}/openapi.json", title="OMP")
 
 
 async def _envelope_of_error(request: Request, error: Exception) -> Response:

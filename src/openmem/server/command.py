@@ -92,7 +92,9 @@ def _add_place(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--provider", metavar="NAME", help="sqlite, postgres or another  [OMP_PROVIDER]")
     group.add_argument("--url", help="a file or postgresql://…  [OMP_URL, OMP_POSTGRES_URL, OMP_DB_PATH]")
     group.add_argument("--base-url", metavar="URL", help="address of a memory service  [OMP_BASE_URL]")
-    group.add_argument("--embedder", metavar="NAME", help="none, fastembed[:MODEL], openai:MODEL  [OMP_EMBEDDER]")
+    group.add_argument(
+        "--embedder", metavar="NAME", help="none, fastembed[:MODEL[@FOLDER]], openai:MODEL  [OMP_EMBEDDER]"
+    )
     group.add_argument("--schema", help="the schema on Postgres  [OMP_SCHEMA]")
     group.add_argument("--pool-size", type=int, metavar="N", help="connections to Postgres, 10  [OMP_POOL_SIZE]")
     group.add_argument("--store", metavar="URL", help="where the keys are kept  [OMP_SERVER_STORE]")
@@ -144,4 +146,4 @@ def _add_operation(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--log-level", choices=LOG_LEVELS, help="info  [OMP_LOG_LEVEL]")
     group.add_argument("--log-format", choices=("text", "json"), help="text  [OMP_LOG_FORMAT]")
     group.add_argument("--metrics", action=argparse.BooleanOptionalAction, help="serve /metrics, yes  [OMP_METRICS]")
-    group.add_argument("--docs", action=argparse.BooleanOptionalAction, help="serve /docs, no  [OMP_DOCS]")
+    group.add_argument("--docs", action=argparse.BooleanOptionalAction, help="serve /docs, yes  [OMP_DOCS]")

@@ -90,7 +90,7 @@ class ServerSettings:
         url: Where the memories are: `postgresql://…`, `sqlite:///FILE` or a path.
         base_url: The address of a memory service.
         api_key: The key for that service.
-        embedder: `none`, `fastembed[:MODEL]` or `openai:MODEL`.
+        embedder: `none`, `fastembed[:MODEL[@FOLDER]]` or `openai:MODEL`.
         schema: The schema on Postgres.
         pool_size: Connections to Postgres that a process holds at most; `None` is what the provider takes.
         store: Where the server keeps its keys; `None` is next to the memories.
@@ -151,7 +151,7 @@ class ServerSettings:
     log_level: str = "info"
     log_format: LogFormat = "text"
     metrics: bool = True
-    docs: bool = False
+    docs: bool = True
 
     def __post_init__(self) -> None:
         for name, (least, most) in _BOUNDS.items():

@@ -55,7 +55,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Operation]]] = {
 }
 OPERATIONS: Final = frozenset({"/healthz", "/health/live", "/health/ready", "/version", "/metrics"})
 """For those who run the server: neither counted nor refused when there is too much to do."""
-PAGES: Final = frozenset({"/docs"})
+PAGES: Final = frozenset({"/", "/docs"})
 """For people with a browser."""
 UNMATCHED: Final = "unmatched"
 

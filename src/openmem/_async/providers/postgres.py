@@ -20,9 +20,8 @@ from openmem._io.postgres import AsyncPg, Make
 from openmem.access import Patterns, Seed
 from openmem.candidates import Candidate
 from openmem.checks import check_flag
-from openmem.embedding_batches import mark_cut
-from openmem.embedding_vectors import other_length
-from openmem.errors import InvalidRequestError, NotFoundError, ProviderError
+from openmem.embedding_batches import mark_cut, other_length
+from openmem.errors import InvalidRequestError, NotFoundError, ProviderError, no_store
 from openmem.ids import bucket_of, new_memory_ids
 from openmem.native import by_user, native_capabilities
 from openmem.ranking import clean_query
@@ -133,10 +132,13 @@ class AsyncPostgresProvider(AsyncProvider):
     async def _prepare(self, call: Call) -> Names:
         citus = await self._db.run(cluster.has_citus, call.deadline, retry=True)
         version = await self._db.run(partial(migrate.current_version, self._names), call.deadline, retry=True)
+        if version is None and not self.settings.create:
+            raise no_store(self.name, f"in the schema {self._names.schema} of the database")
         if version is not None:
             migrate.refuse_newer(version, self._names)
         if version != migrate.newest(self._names):
             await self._migrate(call)
+        self.made = version is None
         if self._distribute:
             await self._db.bare(partial(cluster.distribute, self._names), call.deadline, transaction=True)
             await self._db.bare(partial(cluster.drop_copies, self._names), call.deadline)
@@ -231,7 +233,7 @@ class AsyncPostgresProvider(AsyncProvider):
         """Return the best matches, best first."""
         if query.mode == "vector":
             return await self._search_by_vector(query, call)
-        return await self._fused(query, search.RESULTS, call)
+        return self.tell_of_words_only(query, await self._fused(query, search.RESULTS, call))
 
     async def candidates(self, query: SearchQuery, call: Call) -> Sequence[Candidate]:
         """Return what a search would, best first, with no more of each memory than a context needs."""

@@ -21,9 +21,8 @@ from openmem._sync.provider import Provider
 from openmem.access import Patterns, Seed
 from openmem.candidates import Candidate
 from openmem.checks import check_flag
-from openmem.embedding_batches import mark_cut
-from openmem.embedding_vectors import other_length
-from openmem.errors import InvalidRequestError, NotFoundError, ProviderError
+from openmem.embedding_batches import mark_cut, other_length
+from openmem.errors import InvalidRequestError, NotFoundError, ProviderError, no_store
 from openmem.ids import bucket_of, new_memory_ids
 from openmem.native import by_user, native_capabilities
 from openmem.ranking import clean_query
@@ -134,10 +133,13 @@ class PostgresProvider(Provider):
     def _prepare(self, call: Call) -> Names:
         citus = self._db.run(cluster.has_citus, call.deadline, retry=True)
         version = self._db.run(partial(migrate.current_version, self._names), call.deadline, retry=True)
+        if version is None and not self.settings.create:
+            raise no_store(self.name, f"in the schema {self._names.schema} of the database")
         if version is not None:
             migrate.refuse_newer(version, self._names)
         if version != migrate.newest(self._names):
             self._migrate(call)
+        self.made = version is None
         if self._distribute:
             self._db.bare(partial(cluster.distribute, self._names), call.deadline, transaction=True)
             self._db.bare(partial(cluster.drop_copies, self._names), call.deadline)
@@ -232,7 +234,7 @@ class PostgresProvider(Provider):
         """Return the best matches, best first."""
         if query.mode == "vector":
             return self._search_by_vector(query, call)
-        return self._fused(query, search.RESULTS, call)
+        return self.tell_of_words_only(query, self._fused(query, search.RESULTS, call))
 
     def candidates(self, query: SearchQuery, call: Call) -> Sequence[Candidate]:
         """Return what a search would, best first, with no more of each memory than a context needs."""

@@ -80,9 +80,19 @@ class SqliteProvider(Provider):
         if not isinstance(cache_mb, int) or isinstance(cache_mb, bool) or cache_mb < 1:
             raise InvalidRequestError("cache_mb must be a whole number from 1", provider=self.name)
         self.path = sqlite_path(settings.url) if settings.url else _default_path()
-        self._db = Sqlite(self.path, synchronous=synchronous, make_folder=settings.url is None)
+        self._db = Sqlite(self.path, synchronous=synchronous, make_folder=settings.url is None, create=settings.create)
         self._cache_bytes = cache_mb * 1_000_000
         self.forked()
+
+    @property
+    def place(self) -> str:
+        """The path of the file."""
+        return self.path
+
+    @property
+    def made(self) -> bool:  # type: ignore[override]
+        """Whether the file was made here."""
+        return self._db.made
 
     def forked(self) -> None:
         """Start with an empty cache: locks of the old one may be held by threads that did not come along."""
@@ -160,6 +170,7 @@ class SqliteProvider(Provider):
             from openmem.sql.sqlite.search import RESULTS  # here: only a search computes, with numpy
 
             results = self._fused(query, RESULTS, call)
+            self.tell_of_words_only(query, results)
         self._note(query.view.user_id, query.action, None, _scope(query), call)
         return results
 

@@ -131,4 +131,4 @@ def _third(db: Dialect) -> tuple[str, ...]:
 
 
 # Replies hold what users store: what is deleted is overwritten at once, and nobody else may read the file.
-FILE: Final = FileKind(0x4F4D4553, migrations(SQLITE), secure_delete="on", private=True)  # "OMES"
+FILE: Final = FileKind(0x4F4D4553, migrations(SQLITE), secure_delete="on")  # "OMES"

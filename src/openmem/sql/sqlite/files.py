@@ -17,14 +17,12 @@ class FileKind:
         migrations: The statements of each version, from 1 on.
         page_size: Bytes of a page.
         secure_delete: "fast" overwrites what is deleted where that costs no page more, "on" always.
-        private: Only the owner of the file may read it.
     """
 
     application_id: int
     migrations: tuple[tuple[str, ...], ...]
     page_size: int = 4096
     secure_delete: Literal["fast", "on"] = "fast"
-    private: bool = False
 
     @property
     def version(self) -> int:

@@ -18,9 +18,11 @@ def check() -> Steps[dict[str, Any]]:
     users = yield Query("select count(*) from users")
     memories = yield Query("select count(*) from memories")
     models = yield Query("select distinct name from models order by name")
+    bare = yield Query("select count(*) from memories where coalesce(model_no, 0) = 0")
     return {
         "schema": version[0][0],
         "users": users[0][0],
         "memories": memories[0][0],
+        "without_vector": bare[0][0],
         "models": [row[0] for row in models],
     }

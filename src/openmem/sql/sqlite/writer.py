@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from openmem.embedding_vectors import other_length
+from openmem.embedding_batches import other_length
 from openmem.requests import Draft
 from openmem.sql.sqlite.rows import Model, Stamp, dumps
 from openmem.sql.sqlite.schema import LAST_ENTRY, USER_RANGE, create_vectors
