@@ -39,11 +39,16 @@ def test_a_command_that_fails_before_it_stores_makes_no_store(args: str, store_p
     assert not store_path.exists()
 
 
-@pytest.mark.parametrize("args", ["remember x", "import", "migrate"])
+@pytest.mark.parametrize("args", ["remember x", "import"])
 def test_a_command_that_stores_makes_the_store_and_says_so_once(args: str, store_path: Path) -> None:
     said = f"A new store was made: {store_path}\n"
     assert omp(*args.split(), stdin=JSON_LINE).stderr.endswith(said)
     assert said not in omp(*args.split(), stdin=JSON_LINE).stderr
+
+
+def test_migrate_makes_the_store_and_says_so(store_path: Path) -> None:
+    assert f"A new store was made: {store_path}" in out("migrate")
+    assert "new store" not in out("migrate")
 
 
 def test_json_is_alone_on_both_streams_when_a_store_is_made() -> None:

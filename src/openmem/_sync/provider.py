@@ -188,7 +188,7 @@ class Provider:
         raise self.cannot("health")
 
     def tell_of_words_only(self, query: SearchQuery, results: Sequence[SearchResult]) -> Sequence[SearchResult]:
-        """Return the results; say in the log, once, if a hybrid search found memories that have no vector to compare."""
+        """Return the results; say in the log, once, if a hybrid search found memories without a vector to compare."""
         if self._told or self.embedder is None or query.mode != "hybrid":
             return results
         bare = sum(result.memory.embedding_model is None for result in results)

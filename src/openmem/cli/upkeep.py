@@ -48,15 +48,18 @@ def migrate(
         return
     if partitions is not None:
         raise typer.BadParameter("--partitions goes with --sql: the tables must be made partitioned")
-    with session.open(writes=True, long=True, **({"distribute": True} if distribute else {})) as memory:
+    with session.memory(long=True, create=True, **({"distribute": True} if distribute else {})) as memory:
         health = memory.health()
     if session.as_json:
         output.show_json(output.fields_of(health))
     elif health.provider == "sqlite":
         version = health.detail.get("schema")
+        if memory.made_store:
+            output.show(f"A new store was made: {output.one_line(memory.place or '')}")
         output.show(f"Nothing to do: the embedded store migrates its file when it opens it (schema {version}).")
     else:
-        output.show(f"The tables of {output.one_line(health.provider)} are up to date.")
+        done = "were made" if memory.made_store else "are up to date"
+        output.show(f"The tables of {output.one_line(health.provider)} {done}.")
 
 
 def _show_script(session: Session, partitions: int | None, distribute: bool) -> None:
