@@ -108,16 +108,14 @@ class AsyncPostgresProvider(AsyncProvider):
     def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
         super().__init__(settings, embedder)
         if not settings.url:
-            raise InvalidRequestError(
-                'provider "postgres" requires url="postgresql://user:password@host/database"', provider=self.name
-            )
+            needed = 'provider "postgres" requires url="postgresql://user:password@host/database"'
+            raise InvalidRequestError(needed, provider=self.name)
         given = dict(settings.options)
         self._names = Names(given.pop("schema", DEFAULT_SCHEMA), given.pop("text_search", DEFAULT_CONFIG))
-        self._migrates = check_flag(given.pop("migrate", True), "migrate")
+        flags = {"migrate": True, "distribute": False, "group_adds": True}.items()
+        self._migrates, self._distribute, groups = (check_flag(given.pop(name, usual), name) for name, usual in flags)
         chosen = {field: given.pop(name) for name, field in hnsw.OPTIONS.items() if name in given}
         self._hnsw = hnsw.Approximation(**chosen)
-        self._distribute = check_flag(given.pop("distribute", False), "distribute")
-        groups = check_flag(given.pop("group_adds", True), "group_adds")
         self._singles = AsyncGroups(self._store_one, self._store_each, on=groups)
         self._db = AsyncPg(settings.url, **given)
 
@@ -132,13 +130,10 @@ class AsyncPostgresProvider(AsyncProvider):
     async def _prepare(self, call: Call) -> Names:
         citus = await self._db.run(cluster.has_citus, call.deadline, retry=True)
         version = await self._db.run(partial(migrate.current_version, self._names), call.deadline, retry=True)
-        if version is None and not self.settings.create:
-            raise no_store(self.name, f"in the schema {self._names.schema} of the database")
         if version is not None:
             migrate.refuse_newer(version, self._names)
         if version != migrate.newest(self._names):
-            await self._migrate(call)
-        self.made = version is None
+            await self._migrate(version is None, call)
         if self._distribute:
             await self._db.bare(partial(cluster.distribute, self._names), call.deadline, transaction=True)
             await self._db.bare(partial(cluster.drop_copies, self._names), call.deadline)
@@ -147,7 +142,10 @@ class AsyncPostgresProvider(AsyncProvider):
         spread = citus and await self._db.run(partial(cluster.is_distributed, self._names), call.deadline, retry=True)
         return replace(self._names, distributed=spread, extension=where)
 
-    async def _migrate(self, call: Call) -> None:
+    async def _migrate(self, new: bool, call: Call) -> None:
+        self.made = new
+        if new and not self.settings.create:
+            raise no_store(self.name, f"in the schema {self._names.schema} of the database")
         if not self._migrates:
             raise ProviderError("the schema is not up to date: run omp migrate", provider=self.name)
         try:

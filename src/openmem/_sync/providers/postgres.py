@@ -109,16 +109,14 @@ class PostgresProvider(Provider):
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)
         if not settings.url:
-            raise InvalidRequestError(
-                'provider "postgres" requires url="postgresql://user:password@host/database"', provider=self.name
-            )
+            needed = 'provider "postgres" requires url="postgresql://user:password@host/database"'
+            raise InvalidRequestError(needed, provider=self.name)
         given = dict(settings.options)
         self._names = Names(given.pop("schema", DEFAULT_SCHEMA), given.pop("text_search", DEFAULT_CONFIG))
-        self._migrates = check_flag(given.pop("migrate", True), "migrate")
+        flags = {"migrate": True, "distribute": False, "group_adds": True}.items()
+        self._migrates, self._distribute, groups = (check_flag(given.pop(name, usual), name) for name, usual in flags)
         chosen = {field: given.pop(name) for name, field in hnsw.OPTIONS.items() if name in given}
         self._hnsw = hnsw.Approximation(**chosen)
-        self._distribute = check_flag(given.pop("distribute", False), "distribute")
-        groups = check_flag(given.pop("group_adds", True), "group_adds")
         self._singles = Groups(self._store_one, self._store_each, on=groups)
         self._db = Pg(settings.url, **given)
 
@@ -133,13 +131,10 @@ class PostgresProvider(Provider):
     def _prepare(self, call: Call) -> Names:
         citus = self._db.run(cluster.has_citus, call.deadline, retry=True)
         version = self._db.run(partial(migrate.current_version, self._names), call.deadline, retry=True)
-        if version is None and not self.settings.create:
-            raise no_store(self.name, f"in the schema {self._names.schema} of the database")
         if version is not None:
             migrate.refuse_newer(version, self._names)
         if version != migrate.newest(self._names):
-            self._migrate(call)
-        self.made = version is None
+            self._migrate(version is None, call)
         if self._distribute:
             self._db.bare(partial(cluster.distribute, self._names), call.deadline, transaction=True)
             self._db.bare(partial(cluster.drop_copies, self._names), call.deadline)
@@ -148,7 +143,10 @@ class PostgresProvider(Provider):
         spread = citus and self._db.run(partial(cluster.is_distributed, self._names), call.deadline, retry=True)
         return replace(self._names, distributed=spread, extension=where)
 
-    def _migrate(self, call: Call) -> None:
+    def _migrate(self, new: bool, call: Call) -> None:
+        self.made = new
+        if new and not self.settings.create:
+            raise no_store(self.name, f"in the schema {self._names.schema} of the database")
         if not self._migrates:
             raise ProviderError("the schema is not up to date: run omp migrate", provider=self.name)
         try:
