@@ -1,0 +1,92 @@
+"""Random load against an independent model, on each store and through a server with keys.
+
+The short run is always done. The long one, of 100,000 operations, can be repeated with another seed:
+`MODEL_RUN_SEED=7 pytest -m long tests/model_run`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from openmem import AsyncMemory
+from tests.model_run.load import USERS, WEIGHTS, Outcome, run, user_name
+from tests.server.running import Place, running_with_store
+
+SEED = int(os.environ.get("MODEL_RUN_SEED", "1"))
+OPERATIONS = int(os.environ.get("MODEL_RUN_OPERATIONS", "100000"))
+KINDS = ["sqlite", "postgres", "server over sqlite", "server over postgres"]
+
+Connect = Callable[[AsyncExitStack], Callable[[str], AsyncMemory]]
+
+
+@pytest.fixture(params=KINDS)
+def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connect]:
+    """Return what opens the stores of the users: one for all, or a client for each with a key of its own."""
+    kind: str = request.param
+    url = request.getfixturevalue("postgres_url") if kind.endswith("postgres") else str(tmp_path / "memories.db")
+    if kind.startswith("server"):
+        with running_with_store(url, str(tmp_path / "server.db")) as place:
+            yield _through(place)
+    else:
+        yield partial(_direct, url)
+
+
+def _direct(url: str, stack: AsyncExitStack) -> Callable[[str], AsyncMemory]:
+    memory = AsyncMemory(url=url, embedder="none", timeout=60)
+    stack.push_async_exit(memory)
+    return lambda user_id: memory
+
+
+def _through(place: Place) -> Connect:
+    """Give every second user a key of its own, and the others keys for any user."""
+    chance = random.Random(SEED)
+    own = {user_name(number) for number in range(USERS) if chance.random() < 0.5}
+    shared = [place.key(app=f"app {number}") for number in range(10)]
+    keys = {
+        user: place.key("read:*", "write:*", "delete:*", user_id=user) if user in own else chance.choice(shared)
+        for user in map(user_name, range(USERS))
+    }
+
+    def connect(stack: AsyncExitStack) -> Callable[[str], AsyncMemory]:
+        clients: dict[str, AsyncMemory] = {}
+
+        def client_of(user_id: str) -> AsyncMemory:
+            key = keys[user_id]["Authorization"].removeprefix("Bearer ")
+            if key not in clients:
+                clients[key] = AsyncMemory(base_url=str(place.client.base_url), api_key=key, timeout=60)
+                stack.push_async_exit(clients[key])
+            return clients[key]
+
+        return client_of
+
+    return connect
+
+
+def loaded(connect: Connect, operations: int) -> Outcome:
+    async def load() -> Outcome:
+        async with AsyncExitStack() as stack:
+            return await run(connect(stack), operations, SEED)
+
+    return asyncio.run(load())
+
+
+def test_random_load_is_answered_as_the_model_says(connect: Connect) -> None:
+    outcome = loaded(connect, 1_500)
+    assert outcome.mismatches == []
+    assert outcome.done.keys() == WEIGHTS.keys()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_800)
+def test_long_random_load_is_answered_as_the_model_says(connect: Connect) -> None:
+    outcome = loaded(connect, OPERATIONS)
+    assert outcome.mismatches == []
+    assert outcome.operations == OPERATIONS
