@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from openmem._io.call import Deadline
 from openmem._io.concurrency import thread_of_loop
 from openmem._io.sqlite_errors import Job
-from openmem._io.sqlite_store import MAX_READERS, SqliteStore, nothing
+from openmem._io.sqlite_store import MAX_READERS, SqliteStore
 from openmem.sql.sqlite.files import MEMORIES, FileKind
 from openmem.sql.steps import Query, Steps
 
@@ -46,6 +46,11 @@ class AsyncSqlite:
         """Whether the file was made here, as there was none."""
         return self._store.made
 
+    @property
+    def read_only(self) -> bool:
+        """Whether the last read or write found that nothing may be written."""
+        return self._store.read_only
+
     async def read(self, steps: Steps[T], deadline: Deadline) -> T:
         """Run the steps on one snapshot."""
         job = Job(deadline)
@@ -63,7 +68,8 @@ class AsyncSqlite:
     async def flush(self, deadline: Deadline) -> None:
         """Write what was deferred."""
         if self._store.pending:
-            await self.write(nothing(), deadline)
+            job = Job(deadline)
+            await self._writers.run(partial(self._store.flush, job), job)
 
     async def settle(self, deadline: Deadline) -> bool:
         """Empty the write-ahead log into the file; return whether readers of old snapshots allowed that."""
@@ -101,6 +107,11 @@ class Sqlite:
     def made(self) -> bool:
         """Whether the file was made here, as there was none."""
         return self._store.made
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the last read or write found that nothing may be written."""
+        return self._store.read_only
 
     def read(self, steps: Steps[T], deadline: Deadline) -> T:
         """Run the steps on one snapshot."""

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import sqlite3
 from types import TracebackType
+from typing import Final
 
 from openmem._io.call import Deadline
 from openmem.errors import OMPError, ProviderError, ProviderUnavailableError
 
 _OPERATIONS_PER_CHECK = 10_000
+CANNOT_OPEN: Final = (
+    "the database file cannot be opened: its folder is missing, it is a folder itself, it may not be read, "
+    "or it is not there and its folder is read-only"
+)
+READ_ONLY: Final = "the database file, or its folder, is read-only; nothing was stored"
 _MESSAGES: dict[int, tuple[type[ProviderError], str]] = {
     sqlite3.SQLITE_BUSY: (ProviderUnavailableError, "another process kept the database locked"),
     sqlite3.SQLITE_LOCKED: (ProviderUnavailableError, "another process kept the database locked"),
     sqlite3.SQLITE_FULL: (ProviderUnavailableError, "the disk is full; nothing was stored"),
-    sqlite3.SQLITE_READONLY: (ProviderUnavailableError, "the database file is read-only"),
+    sqlite3.SQLITE_READONLY: (ProviderUnavailableError, READ_ONLY),
     sqlite3.SQLITE_CANTOPEN: (
         ProviderUnavailableError,
-        "the database file cannot be opened: its folder is missing, it is a folder itself, or it may not be read",
+        CANNOT_OPEN,
     ),
     sqlite3.SQLITE_IOERR: (ProviderUnavailableError, "the disk failed; nothing was stored"),
     sqlite3.SQLITE_CORRUPT: (ProviderError, "the database file is damaged"),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
+from typing import Final
 
 from openmem._io.sqlite_errors import Job
-from openmem.errors import ProviderError
+from openmem.errors import ProviderError, ProviderUnavailableError
 from openmem.sql.sqlite.files import FileKind
 
-_BUSY_MILLISECONDS = 50
+BUSY_MILLISECONDS: Final = 50
 
 
 def open_connection(path: str, synchronous: str, job: Job, kind: FileKind) -> sqlite3.Connection:
@@ -23,15 +25,30 @@ def open_connection(path: str, synchronous: str, job: Job, kind: FileKind) -> sq
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
         # SQLite does not look at a job while it waits for a lock, so it waits for a short time only, again and again.
-        connection.execute(f"pragma busy_timeout={_BUSY_MILLISECONDS}")
-        _when_free(lambda: _recognise(connection, kind), job)
-        _when_free(lambda: _configure(connection, synchronous, kind), job)
-        if _version(connection) < kind.version:
+        connection.execute(f"pragma busy_timeout={BUSY_MILLISECONDS}")
+        when_free(lambda: recognise(connection, kind), job)
+        when_free(lambda: _configure(connection, synchronous, kind), job)
+        if version_of(connection) < kind.version:
             _migrate(connection, job, kind)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def make_folder(path: str) -> None:
+    """Make the folder of a file if it is missing, for its owner only.
+
+    Raises:
+        ProviderUnavailableError: It cannot be made.
+    """
+    try:
+        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ProviderUnavailableError(
+            f"the folder of the database cannot be made: {reason}", provider="sqlite"
+        ) from error
 
 
 def _make_private(path: str) -> None:
@@ -41,12 +58,13 @@ def _make_private(path: str) -> None:
         return  # it is there, or SQLite will say why it cannot be
 
 
-def _recognise(connection: sqlite3.Connection, kind: FileKind) -> None:
+def recognise(connection: sqlite3.Connection, kind: FileKind) -> None:
+    """Refuse a database that is not of this kind, or newer than this code."""
     connection.execute("begin")  # one snapshot: another process may be making the file right now
     try:
         application = connection.execute("pragma application_id").fetchone()[0]
         tables = connection.execute("select count(*) from sqlite_master").fetchone()[0]
-        version = _version(connection)
+        version = version_of(connection)
     finally:
         connection.execute("rollback")
     if application == kind.application_id:
@@ -56,8 +74,9 @@ def _recognise(connection: sqlite3.Connection, kind: FileKind) -> None:
 
 
 def _configure(connection: sqlite3.Connection, synchronous: str, kind: FileKind) -> None:
-    connection.execute(f"pragma page_size={kind.page_size}")
-    connection.execute("pragma auto_vacuum=incremental")  # of a new file; what an older version made is rebuilt later
+    if version_of(connection) == 0:  # what an older version made is rebuilt later; either would wait for its writer
+        connection.execute(f"pragma page_size={kind.page_size}")
+        connection.execute("pragma auto_vacuum=incremental")
     connection.execute("pragma journal_mode=wal")
     connection.execute(f"pragma synchronous={synchronous}")
     connection.execute(f"pragma secure_delete={kind.secure_delete}")
@@ -67,7 +86,7 @@ def _configure(connection: sqlite3.Connection, synchronous: str, kind: FileKind)
 
 def begin_immediate(connection: sqlite3.Connection, job: Job) -> None:
     """Begin a write transaction, waiting for other processes until the job is stopped."""
-    _when_free(lambda: connection.execute("begin immediate"), job)
+    when_free(lambda: connection.execute("begin immediate"), job)
 
 
 def rebuild(connection: sqlite3.Connection, job: Job) -> None:
@@ -80,7 +99,7 @@ def rebuild(connection: sqlite3.Connection, job: Job) -> None:
     connection.execute("pragma auto_vacuum=incremental")
     connection.execute("pragma temp_store=file")
     try:
-        _when_free(lambda: connection.execute("vacuum"), job)
+        when_free(lambda: connection.execute("vacuum"), job)
     finally:
         connection.execute("pragma temp_store=memory")
 
@@ -88,7 +107,7 @@ def rebuild(connection: sqlite3.Connection, job: Job) -> None:
 def _migrate(connection: sqlite3.Connection, job: Job, kind: FileKind) -> None:
     begin_immediate(connection, job)
     try:
-        version = _version(connection)  # another process may have been quicker
+        version = version_of(connection)  # another process may have been quicker
         _refuse_newer(version, kind)
         for statements in kind.migrations[version:]:
             for statement in statements:
@@ -111,12 +130,14 @@ def _refuse_newer(version: int, kind: FileKind) -> None:
         )
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return the version of the schema, 0 where there is none."""
     version: int = connection.execute("pragma user_version").fetchone()[0]
     return version
 
 
-def _when_free(action: Callable[[], object], job: Job) -> None:
+def when_free(action: Callable[[], object], job: Job) -> None:
+    """Do something again and again while another process has the file locked, until the job is stopped."""
     while True:
         try:
             action()

@@ -15,13 +15,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TypeVar
 
 from openmem._io.call import Deadline
 from openmem._io.sqlite_errors import Job, Running, translate
 from openmem._io.sqlite_forks import watch
-from openmem._io.sqlite_open import begin_immediate, open_connection, rebuild
+from openmem._io.sqlite_open import begin_immediate, make_folder, open_connection, rebuild
+from openmem._io.sqlite_readonly import Fingerprint, check_unchanged, may_be_written, open_read_only, read_only_error
 from openmem.errors import ProviderError, ProviderUnavailableError
 from openmem.sql.sqlite.files import MEMORIES, FileKind
 from openmem.sql.steps import Many, Query, Statement, Steps, characters_of
@@ -31,6 +31,7 @@ T = TypeVar("T")
 MAX_READERS = 4
 FLUSH_AFTER_SECONDS = 0.1
 FLUSH_AT_COUNT = 256
+MAX_PAUSE_SECONDS = 5.0  # between attempts to write what cannot be written just now
 PAUSE_SECONDS = 10.0
 MAX_DEFERRED = 20_000  # a file that can be read but not written must not fill the memory
 
@@ -84,11 +85,14 @@ class SqliteStore:
         self._hurry = threading.Event()  # much was deferred, or the store closes
         self._stopped = False  # no flusher and no idle readers any more
         self._closed = False
+        self.read_only = False  # what the last attempt found; reads leave no entry in the journal then
 
     def read(self, steps: Steps[T], job: Job) -> T:
         """Run the steps on one snapshot."""
         with self._reader(job) as connection, Running(connection, job):
-            if self._flusher is None:
+            if self.read_only:
+                self.read_only = not may_be_written(self._path)  # somebody may have changed that
+            elif self._flusher is None:
                 self._start_flusher()  # here, as a journal entry follows, and the caller of `defer` must not wait
             connection.execute("begin")
             try:
@@ -119,7 +123,12 @@ class SqliteStore:
             return result
 
     def defer(self, statement: Query) -> None:
-        """Keep a write for the next transaction, which comes within `FLUSH_AFTER_SECONDS` or at `close`."""
+        """Keep a write for the next transaction, which comes within `FLUSH_AFTER_SECONDS` or at `close`.
+
+        It is forgotten where nothing may be written.
+        """
+        if self.read_only:
+            return
         if self._closed:
             self._write_late(statement)
             return
@@ -131,9 +140,13 @@ class SqliteStore:
             self._hurry.set()
 
     def flush(self, job: Job) -> None:
-        """Write what was deferred, and wait for whoever is writing some of it."""
+        """Write what was deferred, where that is possible at all, and wait for whoever is writing some of it."""
         if self.pending:
-            self.write(nothing(), job)
+            try:
+                self.write(nothing(), job)
+            except ProviderUnavailableError:
+                if not self.read_only:
+                    raise
 
     def settle(self, job: Job) -> bool:
         """Empty the write-ahead log into the file; return whether readers of old snapshots allowed that.
@@ -174,14 +187,19 @@ class SqliteStore:
         try:
             with self._state_lock:
                 connection = self._readers.pop() if self._readers else None
-            connection = connection or self._open(job)
+            before = None
+            if connection is None:
+                connection, before = self._open_reader(job)
             try:
                 yield connection
+                if before is not None:
+                    check_unchanged(self._path, before)
             finally:
                 with self._state_lock:
-                    if not self._stopped:
+                    kept = before is None and not self._stopped
+                    if kept:
                         self._readers.append(connection)
-                if self._stopped:
+                if not kept:
                     connection.close()
         finally:
             self._slots.release()
@@ -192,7 +210,7 @@ class SqliteStore:
             raise job.deadline.exceeded()
         try:
             if self._writer is None:
-                self._writer = self._open(job)
+                self._writer = self._open_writer(job)
             return self._writer
         except BaseException:
             self._write_lock.release()
@@ -211,7 +229,27 @@ class SqliteStore:
         """Let the next one write."""
         self._write_lock.release()
 
-    def _open(self, job: Job) -> sqlite3.Connection:
+    def _open_writer(self, job: Job) -> sqlite3.Connection:
+        there = self._prepare()
+        if there and not may_be_written(self._path):
+            self._give_up_journal()
+            raise read_only_error()
+        return self._open(job, there)
+
+    def _open_reader(self, job: Job) -> tuple[sqlite3.Connection, Fingerprint | None]:
+        there = self._prepare()
+        if not there or may_be_written(self._path):
+            return self._open(job, there), None
+        try:
+            found = open_read_only(self._path, job, self._kind)
+        except sqlite3.Error as error:
+            raise translate(error, job) from error
+        self._file = self._file or _identity(self._path)
+        self.read_only = True
+        return found
+
+    def _prepare(self) -> bool:
+        """Return whether the file is there, or raise if it must be and is not."""
         if self._closed:
             raise ProviderUnavailableError("the database was closed meanwhile", provider="sqlite")
         there = os.path.exists(self._path)
@@ -219,16 +257,26 @@ class SqliteStore:
             message = f"there is no store at {self._path}"
             raise ProviderUnavailableError(message, provider="sqlite", details={"missing": "store"})
         if self._make_folder:
-            Path(self._path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self._path)
         if self._file is not None:
             self._check_file()  # for SQLite would make a new one there
+        return there
+
+    def _open(self, job: Job, there: bool) -> sqlite3.Connection:
         try:
             connection = open_connection(self._path, self._synchronous, job, self._kind)
         except sqlite3.Error as error:
             raise translate(error, job) from error
         self._file = self._file or _identity(self._path)
         self.made = self.made or not there
+        self.read_only = False
         return connection
+
+    def _give_up_journal(self) -> None:
+        if self._deferred:
+            _log.warning("%s became read-only: the last reads are missing in its journal", self._path)
+        self._deferred.clear()
+        self.read_only = True
 
     def pause(self) -> None:
         """Wait until nothing runs, let nothing begin, and close every connection."""
@@ -281,6 +329,7 @@ class SqliteStore:
                 self._flusher.start()
 
     def _flush_now_and_then(self) -> None:
+        pause = FLUSH_AFTER_SECONDS
         while not self._stopped:
             self._wake.wait()
             self._hurry.wait(FLUSH_AFTER_SECONDS)
@@ -290,6 +339,10 @@ class SqliteStore:
                 self.flush(Job(Deadline.after(1.0)))
             except Exception:  # noqa: BLE001 - nothing is lost: the next transaction writes them
                 self._wake.set()
+                self._hurry.wait(pause)
+                pause = min(2 * pause, MAX_PAUSE_SECONDS)
+            else:
+                pause = FLUSH_AFTER_SECONDS
 
     def _stop_flusher(self) -> None:
         with self._state_lock:

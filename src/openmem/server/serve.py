@@ -61,7 +61,7 @@ def serve(settings: ServerSettings) -> int:
 async def _check(settings: ServerSettings) -> str:
     """Open and ask everything once; return the name of the provider."""
     provider = await _within_boot(settings, "the memories cannot be opened", _health(settings))
-    if not await _within_boot(settings, "the server's store cannot be opened", _has_keys(settings)):
+    if not await _within_boot(settings, "the server's store (--store) cannot be opened", _has_keys(settings)):
         _tell_about_keys(settings)
     return provider
 

@@ -253,7 +253,8 @@ class SqliteProvider(Provider):
     def health(self, call: Call) -> Health:
         """Read a page of the file and count."""
         detail = self._db.read(health.check(), call.deadline)
-        return Health(ok=True, provider=self.name, detail={"path": self.path, **detail})
+        place = {"path": self.path, "read_only": True} if self._db.read_only else {"path": self.path}
+        return Health(ok=True, provider=self.name, detail={**place, **detail})
 
     def _cache(self) -> UserCache:
         with self._making:
