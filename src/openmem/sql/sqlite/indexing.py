@@ -13,16 +13,16 @@ from typing import Final
 from openmem.requests import Draft
 from openmem.sql.sqlite.purge import taken_out
 from openmem.sql.sqlite.rows import dumps
+from openmem.sql.sqlite.schema import index_token
+from openmem.sql.sqlite.word_index import ENTER, TOKENS
 from openmem.sql.sqlite.writer import Writer
 from openmem.sql.steps import Query, Steps
 
 WAIT_AT_MOST: Final = 64  # memories of a user
 LONG: Final = 4_000  # characters of a text for which nothing waits
 
-_TOKENS: Final = "case words when '' then '' else ? || replace(words, ' ', ' ' || ?) end"  # the prefix, twice
-_ENTER: Final = f"insert into word_index(rowid, words) select rid, {_TOKENS} from memories where rid"
 _TAKE_OUT: Final = f"""
-    insert into word_index(word_index, rowid, words) select 'delete', rid, {_TOKENS} from memories
+    insert into word_index(word_index, rowid, words) select 'delete', rid, {TOKENS} from memories
     where rid in (select value from json_each(?))
 """
 
@@ -33,7 +33,7 @@ def catch_up(writer: Writer, drafts: Sequence[Draft]) -> Steps[None]:
     waiting = last - writer.indexed
     if waiting < WAIT_AT_MOST and (not waiting or all(len(draft.content) < LONG for draft in drafts)):
         return
-    yield Query(f"{_ENTER} > ? and rid <= ?", (*_prefixes(writer), writer.indexed, last))
+    yield Query(f"{ENTER} > ? and rid <= ?", (*_prefixes(writer), writer.indexed, last))
     yield Query("update users set indexed = ? where user_no = ?", (last, writer.user_no))
     writer.indexed = last
 
@@ -48,14 +48,9 @@ def take_out(writer: Writer, rids: Sequence[int]) -> Steps[None]:
 
 def enter_again(writer: Writer, rid: int) -> Query:
     """Return the statement that enters a memory anew that was taken out."""
-    return Query(f"{_ENTER} = ? and rid <= ?", (*_prefixes(writer), rid, writer.indexed))
+    return Query(f"{ENTER} = ? and rid <= ?", (*_prefixes(writer), rid, writer.indexed))
 
 
 def _prefixes(writer: Writer) -> tuple[str, str]:
     prefix = index_token(writer.user_no, "")
     return prefix, prefix
-
-
-def index_token(user_no: int, term: str) -> str:
-    """Return the word under which the index knows a user's term."""
-    return f"{user_no}q{term}"

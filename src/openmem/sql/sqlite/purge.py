@@ -5,15 +5,23 @@ that became free keep what stood in them. So the index is merged, if anything wa
 and the free pages are cut off: pages from the end of the file are moved into them until none is left. What that costs
 depends on what was erased, and the file is as large as what is in it. A merge is the exception: it
 reads the whole index.
+
+Each merge of everything makes FTS5 count one level of parts more, and never one less; from 2,000 on it takes its own
+index for damaged (seen with SQLite 3.40). So long before that, the index is emptied and filled again, a part at a time:
+what is not in it yet waits as new memories do, so every search is right meanwhile.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from openmem.sql.sqlite.word_index import empty, enter_some, levels
 from openmem.sql.steps import Query, Steps
 
 AT_ONCE: Final = 500  # pages that a transaction merges or moves: other writers need not wait for a large file
+
+MOST_LEVELS: Final = 1_000  # of the index, before it is filled again
+ENTERED_AT_ONCE: Final = 2_000  # memories that a transaction enters into the index
 
 OVERWRITE: Final = Query("pragma secure_delete=on")
 """What is deleted from here on is overwritten with zeros, pages that become free too."""
@@ -42,16 +50,32 @@ class Purge:
 
     def _merge(self) -> Steps[bool]:
         pages = AT_ONCE
+        taken, begun, merged = (yield Query("select taken, begun, merged from upkeep"))[0]
+        if begun < 0:
+            yield from _fill(-1 - begun)
+            return True
         if self._number is None:
-            taken, merged = (yield Query("select taken, merged from upkeep"))[0]
             if taken == merged:
                 return False
+            if (yield from levels()) >= MOST_LEVELS:
+                yield from empty()
+                yield Query("update upkeep set begun = -1")
+                return True
             yield Query("update upkeep set begun = taken")
             self._number, pages = int(taken), -AT_ONCE
         if (yield from _merge_some(pages)):
             return True
         yield Query("update upkeep set merged = max(merged, ?)", (self._number,))
         return False
+
+
+def _fill(user_no: int) -> Steps[None]:
+    """Enter some memories into an index that was emptied; `begun` is -1 minus the user whose turn it is."""
+    following = yield from enter_some(user_no, ENTERED_AT_ONCE)
+    if following is not None:
+        yield Query("update upkeep set begun = ?", (-1 - following,))
+    else:  # what was taken out meanwhile was not counted: one merge more takes its words away
+        yield Query("update upkeep set begun = taken, taken = taken + 1")
 
 
 def taken_out() -> Query:

@@ -139,7 +139,7 @@ _UPKEEP: Final = (
     """
     create table upkeep(
       taken integer not null,                     -- counts removals from the index, those between two merges as one
-      begun integer not null,                     -- what it was when the last merge began
+      begun integer not null,                     -- what it was when the last merge began; below 0: `purge._fill`
       merged integer not null                     -- up to where a merge came to its end
     )
     """,
@@ -195,3 +195,8 @@ def first_rid(user_no: int) -> int:
 def last_rid(user_no: int) -> int:
     """Return the highest `rid` a user's row can have."""
     return user_no << 32 | 0xFFFFFFFF
+
+
+def index_token(user_no: int, term: str) -> str:
+    """Return the word under which the index knows a user's term."""
+    return f"{user_no}q{term}"

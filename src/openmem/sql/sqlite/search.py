@@ -26,8 +26,8 @@ from openmem.ranking import (
     top,
 )
 from openmem.requests import SearchQuery
-from openmem.sql.sqlite.indexing import index_token
 from openmem.sql.sqlite.rows import Model, micros, moment, select_contents, select_rids, time_of
+from openmem.sql.sqlite.schema import index_token
 from openmem.sql.sqlite.snapshot import UserState, load_columns, load_vectors, user_state
 from openmem.sql.steps import Query, Row, Steps
 from openmem.types import SearchResult, search_result
