@@ -24,7 +24,9 @@ async def export(
     if user_id is None and call.access is not None:
         user_id = call.access.user_id
     records, following = await provider.export(user_id, cursor, limit, call)
-    lines = await async_to_thread(_lines_of, records)
+    kept = [records]
+    del records  # so that they are freed by the thread: of millions of values that takes long
+    lines = await async_to_thread(_lines_of, kept)
     if cursor is None:
         said = await provider.capabilities(call)  # behind a server, whose memories it has
         lines.insert(0, header_line(call.now, said.provider, user_id))
@@ -54,5 +56,5 @@ async def import_(
     return report
 
 
-def _lines_of(records: Sequence[MemoryRecord]) -> list[str]:
-    return [record_line(record) for record in records]
+def _lines_of(kept: list[Sequence[MemoryRecord]]) -> list[str]:
+    return [record_line(record) for record in kept.pop()]

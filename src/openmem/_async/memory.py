@@ -293,7 +293,9 @@ class AsyncMemory(AsyncListing, AsyncPortable):
             explain=explain,
             action=purpose,
         )
-        return results_of(await self._use(call, lambda provider: provider.search(request, call)))
+        found = await self._use(call, lambda provider: provider.search(request, call))
+        many = is_large(*(result.memory.model_extra for result in found))
+        return await async_compute(results_of, found) if many else results_of(found)
 
     @verb
     async def context(

@@ -23,7 +23,9 @@ def export(provider: Provider, user_id: str | None, cursor: str | None, limit: i
     if user_id is None and call.access is not None:
         user_id = call.access.user_id
     records, following = provider.export(user_id, cursor, limit, call)
-    lines = to_thread(_lines_of, records)
+    kept = [records]
+    del records  # so that they are freed by the thread: of millions of values that takes long
+    lines = to_thread(_lines_of, kept)
     if cursor is None:
         said = provider.capabilities(call)  # behind a server, whose memories it has
         lines.insert(0, header_line(call.now, said.provider, user_id))
@@ -53,5 +55,5 @@ def import_(
     return report
 
 
-def _lines_of(records: Sequence[MemoryRecord]) -> list[str]:
-    return [record_line(record) for record in records]
+def _lines_of(kept: list[Sequence[MemoryRecord]]) -> list[str]:
+    return [record_line(record) for record in kept.pop()]

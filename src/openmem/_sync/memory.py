@@ -292,7 +292,9 @@ class Memory(Listing, Portable):
             explain=explain,
             action=purpose,
         )
-        return results_of(self._use(call, lambda provider: provider.search(request, call)))
+        found = self._use(call, lambda provider: provider.search(request, call))
+        many = is_large(*(result.memory.model_extra for result in found))
+        return compute(results_of, found) if many else results_of(found)
 
     @verb
     def context(

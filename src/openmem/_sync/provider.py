@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
-from typing import ClassVar
+from importlib import import_module
+from typing import ClassVar, Final
 
 from openmem._io.call import Call
-from openmem._io.concurrency import to_thread
+from openmem._io.concurrency import compute, to_thread
 from openmem._sync.embedders import Embedder
 from openmem.candidates import Candidate, candidate_of
 from openmem.cursors import CursorTrail
 from openmem.errors import UnsupportedCapabilityError
 from openmem.extras import install_extra
+from openmem.ids import new_memory_ids
 from openmem.paging import page_of_history
 from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
 from openmem.results import HistoryPage
@@ -38,6 +42,8 @@ from openmem.urls import redacted_url
 from openmem.validation import MAX_HISTORY
 
 _log = logging.getLogger("openmem")
+_CONTEXT: Final = "openmem.context"
+_MANY_IDS: Final = 256  # which take more than a millisecond to make
 
 
 class Provider:
@@ -131,6 +137,13 @@ class Provider:
         """Return a page of memories, newest first."""
         raise self.cannot("list")
 
+    def new_ids(self, drafts: Sequence[Draft], at: datetime, start: int) -> Sequence[str]:
+        """Return an id for each draft, as `new_memory_ids` makes them; those of many beside the event loop."""
+        owners = [draft.user_id for draft in drafts]
+        if len(owners) < _MANY_IDS:
+            return new_memory_ids(owners, at, start)
+        return compute(new_memory_ids, owners, at, start)
+
     def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
         raise self.cannot("search")
@@ -143,6 +156,8 @@ class Provider:
         self, query: SearchQuery, token_budget: int, token_counter: TokenCounter | None, call: Call
     ) -> ContextBlock:
         """Return the best matches as a block of text within a budget of tokens."""
+        if _CONTEXT not in sys.modules:
+            compute(import_module, _CONTEXT)  # once, and not on the event loop: it takes 20 ms
         from openmem.context import build_context, is_quick  # here: no other verb needs it
 
         found = self.candidates(query, call)

@@ -226,6 +226,8 @@ class Exchange:
         if self.has_place:
             self.service.gate.leave()
         if self._parsed:
+            if "_fields" in vars(self):
+                await off_loop(self._fields.clear)  # to free hundreds of thousands of values takes long, too
             await self.service.parsed.give_back(self._parsed)
 
     async def skip(self) -> None:

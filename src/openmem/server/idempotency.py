@@ -71,7 +71,7 @@ class Replies:
         if known.reply is not None and known.reply.body is not None:
             return _again(known.reply, known.reply.body)
         try:
-            reply = await act(known.seed)
+            reply = await (await act(known.seed)).complete()
         except OMPError as error:
             await self._refused(exchange, key, known, error)
             raise

@@ -6,16 +6,19 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from openmem import AsyncMemory, AsyncServerStore, AuditEntry, OMPError, ProviderError, ScopeDeniedError
 from openmem.server.exchange import LEAST
+from openmem.server.waiting import off_loop
 
 if TYPE_CHECKING:
     from openmem import MemoryRecord
     from openmem.server.exchange import Exchange
 
 logger = logging.getLogger("openmem.server")
+
+_MANY: Final = 200  # entries that are made off the event loop
 
 
 class Touched(NamedTuple):
@@ -57,17 +60,18 @@ class Journal:
 
     async def enter_records(self, exchange: Exchange, action: str, records: Iterable[MemoryRecord]) -> None:
         """Enter that something was done to memories."""
+        if self._needed is False:  # there may be ten thousand
+            return
         await self.enter(exchange, action, *(Touched(one.user_id, one.id, one.scope) for one in records))
 
     async def enter(self, exchange: Exchange, action: str, *touched: Touched) -> None:
         """Enter that a caller did something. What was done stays done if the entry cannot be written."""
         if self._needed is False or not await self.needed():
             return
-        entries: dict[str, list[AuditEntry]] = {}
         named = {"timestamp": datetime.now(UTC), "app": exchange.app, "action": action}
-        for user_id, memory_id, scope in touched:
-            fields = {**named, "memory_id": memory_id, "scope": scope, "request_id": exchange.request_id}
-            entries.setdefault(user_id, []).append(AuditEntry.model_validate(fields))
+        named["request_id"] = exchange.request_id
+        many = len(touched) > _MANY
+        entries = await off_loop(_entries_of, named, touched) if many else _entries_of(named, touched)
         try:
             await exchange.in_time(self._write(entries), least=LEAST)
         except OMPError as error:
@@ -104,6 +108,15 @@ class Journal:
             raise ScopeDeniedError("the key is bound to another user")
         access.need("read", None)
         return await self._store.entries(user_id, app=app, since=since, limit=limit)
+
+
+def _entries_of(named: Mapping[str, object], touched: Sequence[Touched]) -> dict[str, list[AuditEntry]]:
+    """Return the entries of each user that say the same of everything touched."""
+    entries: dict[str, list[AuditEntry]] = {}
+    for user_id, memory_id, scope in touched:
+        entry = AuditEntry.model_validate({**named, "memory_id": memory_id, "scope": scope})
+        entries.setdefault(user_id, []).append(entry)
+    return entries
 
 
 def is_open(error: BaseException) -> bool:

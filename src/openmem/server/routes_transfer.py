@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Any, Final, cast
 
 from openmem import AsyncMemory, ExportPage, ProviderError
@@ -30,7 +31,7 @@ async def export_memories(exchange: Exchange) -> Reply | Stream:
     await _enter(exchange, user_id, page)
     if limit is None and exchange.scope["method"] == "GET":
         return Stream(_NDJSON, _rest(exchange, memory, user_id, page))
-    reply = Reply(200, _bytes_of(page)).with_header("content-type", _NDJSON)
+    reply = Reply(200, partial(_bytes_of, page), large=True).with_header("content-type", _NDJSON)
     return reply if page.next_cursor is None else reply.with_header("x-next-cursor", page.next_cursor)
 
 
@@ -55,7 +56,7 @@ async def import_memories(exchange: Exchange) -> Reply:
 async def _rest(
     exchange: Exchange, memory: AsyncMemory, user_id: str | None, page: ExportPage
 ) -> AsyncGenerator[bytes, None]:
-    yield _bytes_of(page)
+    yield await off_loop(_bytes_of, page)
     seen: set[str] = set()
     while page.next_cursor is not None:
         if page.next_cursor in seen:
@@ -64,7 +65,7 @@ async def _rest(
         await exchange.check_key()
         page = await memory.export(user_id, cursor=page.next_cursor, limit=LINES_PER_PAGE)
         await _enter(exchange, user_id, page)
-        yield _bytes_of(page)
+        yield await off_loop(_bytes_of, page)
 
 
 async def _enter(exchange: Exchange, user_id: str | None, page: ExportPage) -> None:

@@ -187,7 +187,9 @@ class Resource:
 
 async def _reply_of(verb: Verb, exchange: Exchange) -> Reply | Stream:
     try:
-        return await verb.handler(exchange)
+        reply = await verb.handler(exchange)
+        # Here, and not while it is sent: what goes wrong is still answered as an error.
+        return await reply.complete() if isinstance(reply, Reply) and exchange.scope["method"] != "HEAD" else reply
     except OMPError as error:
         return error_reply(error, exchange.request_id)
     except ClientGoneError:

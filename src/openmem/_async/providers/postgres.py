@@ -394,7 +394,7 @@ class AsyncPostgresProvider(AsyncProvider):
     async def _incoming(
         self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
     ) -> tuple[Model | None, Sequence[Incoming]]:
-        ids = new_memory_ids([draft.user_id for draft in drafts], *call.origin())
+        ids = await self.new_ids(drafts, *call.origin())
         if self.embedder is None:
             return None, [Incoming(draft, draft.id or id_) for draft, id_ in zip(drafts, ids, strict=True)]
         vectors: list[Any] = []

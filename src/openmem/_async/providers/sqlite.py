@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from openmem._async.embedders import AsyncEmbedder
 from openmem._async.provider import AsyncProvider
 from openmem._io.call import Call, entropy
-from openmem._io.concurrency import ThreadLock
+from openmem._io.concurrency import ThreadLock, async_compute
 from openmem._io.sqlite import AsyncSqlite
 from openmem.access import Patterns
 from openmem.candidates import Candidate
@@ -120,7 +121,7 @@ class AsyncSqliteProvider(AsyncProvider):
         model, blobs = await self._embed([draft.content for draft in drafts], on_progress, call, cut)
         drafts = mark_cut(drafts, cut)
         at, start = call.origin()
-        ids = new_memory_ids([draft.user_id for draft in drafts], at, start)
+        ids = await self.new_ids(drafts, at, start)
         items = [Incoming(*item) for item in zip(drafts, ids, blobs, strict=True)]
         stamp = Stamp(micros(at) or 0, call.app, call.request_id)
         steps = write.add(items, model, stamp, call.access, repeatable=call.seed is not None)
@@ -165,6 +166,7 @@ class AsyncSqliteProvider(AsyncProvider):
 
     async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
+        await self._load_search()
         if query.mode == "vector":
             results = await self._search_by_vector(query, call)
         else:
@@ -179,6 +181,7 @@ class AsyncSqliteProvider(AsyncProvider):
         """Return what a search would, best first, with no more of each memory than a context needs."""
         if query.mode == "vector":
             return await super().candidates(query, call)
+        await self._load_search()
         from openmem.sql.sqlite.search import CANDIDATES
 
         found = await self._fused(query, CANDIDATES, call)
@@ -256,6 +259,11 @@ class AsyncSqliteProvider(AsyncProvider):
         detail = await self._db.read(health.check(), call.deadline)
         place = {"path": self.path, "read_only": True} if self._db.read_only else {"path": self.path}
         return Health(ok=True, provider=self.name, detail={**place, **detail})
+
+    async def _load_search(self) -> None:
+        """Import what only a search needs, numpy above all, off the event loop."""
+        if self._users is None:
+            await async_compute(import_module, "openmem.sql.sqlite.search")
 
     def _cache(self) -> UserCache:
         with self._making:

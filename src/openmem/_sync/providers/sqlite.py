@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from openmem._io.call import Call, entropy
-from openmem._io.concurrency import ThreadLock
+from openmem._io.concurrency import ThreadLock, compute
 from openmem._io.sqlite import Sqlite
 from openmem._sync.embedders import Embedder
 from openmem._sync.provider import Provider
@@ -119,7 +120,7 @@ class SqliteProvider(Provider):
         model, blobs = self._embed([draft.content for draft in drafts], on_progress, call, cut)
         drafts = mark_cut(drafts, cut)
         at, start = call.origin()
-        ids = new_memory_ids([draft.user_id for draft in drafts], at, start)
+        ids = self.new_ids(drafts, at, start)
         items = [Incoming(*item) for item in zip(drafts, ids, blobs, strict=True)]
         stamp = Stamp(micros(at) or 0, call.app, call.request_id)
         steps = write.add(items, model, stamp, call.access, repeatable=call.seed is not None)
@@ -164,6 +165,7 @@ class SqliteProvider(Provider):
 
     def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
+        self._load_search()
         if query.mode == "vector":
             results = self._search_by_vector(query, call)
         else:
@@ -178,6 +180,7 @@ class SqliteProvider(Provider):
         """Return what a search would, best first, with no more of each memory than a context needs."""
         if query.mode == "vector":
             return super().candidates(query, call)
+        self._load_search()
         from openmem.sql.sqlite.search import CANDIDATES
 
         found = self._fused(query, CANDIDATES, call)
@@ -255,6 +258,11 @@ class SqliteProvider(Provider):
         detail = self._db.read(health.check(), call.deadline)
         place = {"path": self.path, "read_only": True} if self._db.read_only else {"path": self.path}
         return Health(ok=True, provider=self.name, detail={**place, **detail})
+
+    def _load_search(self) -> None:
+        """Import what only a search needs, numpy above all, off the event loop."""
+        if self._users is None:
+            compute(import_module, "openmem.sql.sqlite.search")
 
     def _cache(self) -> UserCache:
         with self._making:
