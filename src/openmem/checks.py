@@ -19,6 +19,7 @@ K = TypeVar("K")
 MAX_CONTENT = 100_000
 MAX_QUERY = 10_000
 MAX_NAME = 256
+MAX_NAME_BYTES = 768  # three of them fit into a row of an index on Postgres, which takes 2,704 bytes
 MAX_APP = 100
 MAX_TAGS = 100
 MAX_TAG = 200
@@ -83,6 +84,22 @@ def check_user_id(value: object) -> str:
     return user_id
 
 
+def check_size(name: str, argument: str) -> str:
+    """Return the name of something that is to be stored, whose index takes no more than 768 bytes of it.
+
+    Args:
+        name: A user id, an id or a key that was checked otherwise.
+        argument: What to call it in the error.
+
+    Raises:
+        InvalidRequestError: It is longer in UTF-8.
+    """
+    if len(name) * 4 > MAX_NAME_BYTES and len(name.encode()) > MAX_NAME_BYTES:
+        size = len(name.encode())
+        raise InvalidRequestError(f"{argument} must have at most {MAX_NAME_BYTES} bytes of UTF-8, not {size}")
+    return name
+
+
 def check_owner(value: object) -> str | None:
     """Return a user id as `check_user_id` does, or `None` where nobody is named."""
     return None if value is None else check_user_id(value)
@@ -94,8 +111,8 @@ def check_id(value: object, name: str = "id") -> str:
 
 
 def check_key(value: object) -> str | None:
-    """Return the caller's own name of a memory (not blank, at most 256 characters), or `None`."""
-    return None if value is None else check_text(value, "key", MAX_NAME)
+    """Return the caller's own name of a memory (not blank, at most 256 characters and 768 bytes), or `None`."""
+    return None if value is None else check_size(check_text(value, "key", MAX_NAME), "key")
 
 
 def check_app(value: object) -> str | None:
@@ -249,8 +266,11 @@ def check_tags(value: object, name: str = "tags") -> tuple[str, ...] | None:
 
 
 def check_supersedes(value: object) -> tuple[str, ...] | None:
-    """Return up to 100 ids without repetitions, or `None`."""
-    return None if value is None else check_ids(value, "supersedes", MAX_SUPERSEDES)
+    """Return up to 100 ids of at most 768 bytes each without repetitions, or `None`."""
+    if value is None:
+        return None
+    ids = check_ids(value, "supersedes", MAX_SUPERSEDES)
+    return tuple(check_size(id, f"supersedes[{i}]") for i, id in enumerate(ids))
 
 
 def check_ids(value: object, name: str = "ids", maximum: int = 10_000) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from openmem.checks import (
     check_content,
     check_key,
     check_owner,
+    check_size,
     check_supersedes,
     check_tags,
     check_text,
@@ -87,7 +88,7 @@ def make_draft(
     check_window(start, end)
     return Draft(
         check_content(content),
-        check_user_id(user_id),
+        check_size(check_user_id(user_id), "user_id"),
         None if scope is None else parse_scope(scope),
         None if tags is None else check_tags(tags),
         None if source is None else _source(source),

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
+from openmem.checks import MAX_NAME, check_text
 from openmem.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -205,6 +206,7 @@ def check_embedder(embedder: Any) -> None:
         raise InvalidRequestError(f"embedder {name}: dim must be a whole number from 1 on")
     if not isinstance(embedder.model, str) or not embedder.model.strip():
         raise InvalidRequestError(f"embedder {name}: model must be a name")
+    check_text(embedder.model, f"embedder {name}: model", MAX_NAME)
     for part in ("embed", "embed_query"):
         if not callable(getattr(embedder, part, check_embedder)):
             raise InvalidRequestError(f"embedder {name}: {part} must be a method that takes a list of texts")
@@ -221,6 +223,7 @@ def prefixes(model: str) -> tuple[str, str]:
 def _check_name(owner: str, model: Any) -> None:
     if not isinstance(model, str) or not model.strip():
         raise InvalidRequestError(f"{owner}: model must be a name")
+    check_text(model, f"{owner}: model", MAX_NAME)
 
 
 def _check_positive(owner: str, **numbers: Any) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from openmem.checks import check_id, check_time, check_version
+from openmem.checks import check_id, check_size, check_time, check_version
 from openmem.drafting import make_draft
 from openmem.errors import InvalidRequestError
 from openmem.requests import Draft
@@ -129,7 +129,7 @@ def _draft_of(line: Mapping[str, Any]) -> Draft:
     )
     return replace(
         draft,
-        id=check_id(record["id"]),
+        id=check_size(check_id(record["id"]), "id"),
         created_at=check_time(record["created_at"], "created_at"),
         updated_at=check_time(record.get("updated_at"), "updated_at"),
         version=1 if record.get("version") is None else check_version(_whole(record["version"]), "version"),

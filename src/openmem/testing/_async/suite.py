@@ -12,6 +12,7 @@ from openmem.testing._async.isolation import IsolationRules
 from openmem.testing._async.keys_and_versions import KeyAndVersionRules
 from openmem.testing._async.lifecycle import LifecycleRules
 from openmem.testing._async.listing import ListingRules
+from openmem.testing._async.names import NameRules
 from openmem.testing._async.portability import PortabilityRules
 from openmem.testing._async.scopes import ScopeRules
 from openmem.testing._async.search import SearchRules
@@ -35,6 +36,7 @@ class AsyncProviderSuite(
     PortabilityRules,
     IsolationRules,
     LifecycleRules,
+    NameRules,
     ValidationRules,
     StatefulRules,
 ):
