@@ -280,7 +280,7 @@ async def test_failures_keep_their_class_and_the_key_secret(
     stub.faults.append(trouble)
     embedder = remote(stub, retries=0)
     with pytest.raises(OMPError) as caught:
-        await embedder.embed(["one"], limit(0.5))
+        await embedder.embed(["one"], limit(0.5) if trouble is HANG else limit())  # only what never comes is waited for
     await embedder.aclose()
     assert type(caught.value) is kind
     assert KEY not in repr(caught.value)
