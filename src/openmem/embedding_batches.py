@@ -65,21 +65,34 @@ def is_too_much(error: OMPError) -> bool:
 
 
 def mark_cut(drafts: Sequence[Draft], cut: Collection[int]) -> Sequence[Draft]:
-    """Return drafts that say, where it is so, that only the beginning of their text stands behind their vector.
+    """Return drafts that say, where it is so and nowhere else, that their vector stands for a beginning of their text.
 
     Args:
         drafts: The drafts.
         cut: Positions of those whose text was cut.
     """
-    if not cut:
+    if not cut and not any(OWN_MEMBER in draft.extensions for draft in drafts):
         return drafts
-    return [_marked(draft) if position in cut else draft for position, draft in enumerate(drafts)]
+    return [_with_mark(draft, position in cut) for position, draft in enumerate(drafts)]
 
 
-def _marked(draft: Draft) -> Draft:
+def marked(extensions: Mapping[str, Any], cut: bool) -> dict[str, Any]:
+    """Return extensions of a memory with the mark, or without."""
+    own = extensions.get(OWN_MEMBER)
+    others = {name: value for name, value in extensions.items() if name != OWN_MEMBER}
+    if not isinstance(own, Mapping):
+        own = {} if cut or own is None else None
+    if own is None:
+        return dict(extensions)
+    kept = {name: value for name, value in own.items() if name != CUT} | ({CUT: True} if cut else {})
+    return {**others, OWN_MEMBER: kept} if kept else others
+
+
+def _with_mark(draft: Draft, cut: bool) -> Draft:
     own = draft.extensions.get(OWN_MEMBER)
-    own = dict(own) if isinstance(own, Mapping) else {}
-    return replace(draft, extensions={**draft.extensions, OWN_MEMBER: {**own, CUT: True}})
+    if cut or (isinstance(own, Mapping) and CUT in own):
+        return replace(draft, extensions=marked(draft.extensions, cut))
+    return draft
 
 
 def vectors_of_reply(reply: Any, count: int, server: str) -> list[Any]:

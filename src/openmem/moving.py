@@ -70,7 +70,9 @@ class Fitting:
             if memory.get(field) is not None:
                 self._lost[name, False] += 1
         fitting = {field: value for field, value in memory.items() if field not in self._dropped}
-        fitting.setdefault(ORIGIN, {"id": memory["id"], "provider": self._source})
+        own = memory.get(ORIGIN, {})
+        if isinstance(own, Mapping) and "id" not in own:
+            fitting[ORIGIN] = {**own, "id": memory["id"], "provider": self._source}
         return fitting
 
     @property

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from openmem.access import Access
 from openmem.checks import MAX_CONTENT
-from openmem.requests import Draft
+from openmem.embedding_batches import mark_cut
+from openmem.requests import Change, Draft
 from openmem.types import Capabilities, MemoryRecord
 from openmem.validation import MAX_SEARCH
 
@@ -60,6 +61,12 @@ def native_capabilities(provider: str, model: str | None) -> Capabilities:
             "limits": {"max_search_results": MAX_SEARCH},
         }
     )
+
+
+def updated_draft(record: MemoryRecord, change: Change) -> Draft:
+    """Return the draft of a stored record after a change; it says whether the text was cut for its new vector."""
+    draft = changed_draft(record, change.fields)
+    return mark_cut([draft], {0} if change.cut else ())[0] if "content" in change.fields else draft
 
 
 def changed_draft(record: MemoryRecord, changes: Mapping[str, Any]) -> Draft:

@@ -39,11 +39,13 @@ class Draft:
 class Change:
     """An update: only the fields in `fields` change, and a `None` there clears the field.
 
-    What it holds under `extensions` are new values of single extension fields, `None` again to clear one.
+    What it holds under `extensions` are new values of single extension fields, `None` again to clear one. `cut` says
+    whether the vector of a new content stands for its beginning only.
     """
 
     fields: Mapping[str, Any]
     if_version: int | None = None
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,83 @@ async def test_import_and_reembed_go_through(endpoint: Endpoint, tmp_path: Path)
         assert sum(map(is_cut, records)) == len(TEXTS)
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(request.getfixturevalue("postgres_url")) if request.param == "postgres" else str(tmp_path / "m.db")
+
+
+def connect_to(url: str, endpoint: Endpoint, model: str = "m") -> AsyncMemory:
+    return AsyncMemory(url=url, embedder=OpenAIEmbedder(model, base_url=endpoint.url, api_key="k"))
+
+
+async def test_update_sets_and_clears_the_mark(endpoint: Endpoint, url: str) -> None:
+    async with connect_to(url, endpoint) as memory:
+        record = await memory.add(content="likes tea", user_id="ann", extra={"x-a": 1, "x-openmem": {"id": "old"}})
+        for content in (TEXTS["tamil"], TEXTS["korean"], "likes tea", TEXTS["emoji"], "likes coffee"):
+            changed = await memory.update(record.id, content=content)
+            assert is_cut(changed) == (len(content) > 20)
+            assert await memory.get(record.id) == changed
+            assert (changed.model_extra or {})["x-a"] == 1
+            assert (changed.model_extra or {})["x-openmem"]["id"] == "old"
+        plain = await memory.add(content=TEXTS["tamil"], user_id="ann")
+        assert is_cut(await memory.update(plain.id, tags=["drink"]))
+        assert (await memory.update(plain.id, content="likes tea")).model_extra == {}
+        again = await memory.add(content=TEXTS["tamil"], user_id="ann", key="k")
+        assert is_cut(again)
+        assert not is_cut(await memory.add(content="likes tea", user_id="ann", key="k"))
+
+
+async def test_update_without_an_embedder_clears_the_mark(endpoint: Endpoint, url: str) -> None:
+    async with connect_to(url, endpoint) as memory:
+        record = await memory.add(content=TEXTS["tamil"], user_id="ann")
+    async with AsyncMemory(url=url, embedder="none") as words:
+        assert not is_cut(await words.update(record.id, content=TEXTS["korean"]))
+
+
+async def test_reembed_sets_and_clears_the_mark(endpoint: Endpoint, url: str) -> None:
+    own = {"x-a": 10**15, "x-openmem": {"id": "old"}}
+    contents = [*TEXTS.values(), "likes tea"]
+    async with AsyncMemory(url=url, embedder="none") as words:
+        for content in contents:
+            await words.add(content=content, user_id="ann")
+            await words.add(content=content, user_id="bob", extra=own)
+        before = {(one.user_id, one.content): one for user in ("ann", "bob") for one in await words.list(user)}
+    for model, most in (("m", 512), ("wide", 100_000), ("narrow", 512)):
+        endpoint.most_tokens = most
+        embedder = OpenAIEmbedder(model, base_url=endpoint.url, api_key="k", max_text_tokens=most, max_text_chars=most)
+        async with AsyncMemory(url=url, embedder=embedder) as memory:
+            assert (await memory.reembed()).done == 2 * len(contents)
+            for user in ("ann", "bob"):
+                for record in await memory.list(user):
+                    assert is_cut(record) == (len(record.content.encode()) > most), (model, record.content[:9])
+                    former = before[user, record.content]
+                    assert (record.version, record.updated_at) == (former.version, former.updated_at)
+                    rest = {name: value for name, value in (record.model_extra or {}).items() if name != "x-openmem"}
+                    assert rest == ({"x-a": 10**15} if user == "bob" else {})
+                    if user == "bob":
+                        assert (record.model_extra or {})["x-openmem"]["id"] == "old"
+                    elif not is_cut(record):
+                        assert record.model_extra == {}
+
+
+@pytest.mark.parametrize("way", ["cut at the source", "cut at the target"])
+async def test_transfer_says_of_the_new_vector_whether_the_text_was_cut(
+    endpoint: Endpoint, url: str, tmp_path: Path, way: str
+) -> None:
+    cutting = connect_to(str(tmp_path / "cut.db") if way == "cut at the source" else url, endpoint)
+    words = AsyncMemory(url=url if way == "cut at the source" else str(tmp_path / "words.db"), embedder="none")
+    source, target = (cutting, words) if way == "cut at the source" else (words, cutting)
+    async with source, target:
+        record = await source.add(content=TEXTS["tamil"], user_id="ann")
+        assert is_cut(record) == (source is cutting)
+        report = await source.transfer(target)
+        assert report.complete
+        moved = await target.get(record.id)
+        assert is_cut(moved) == (target is cutting)
+        assert (moved.model_extra or {})["x-openmem"]["id"] == record.id
+        assert (await source.transfer(target)).complete
+
+
 async def test_refusal_for_another_reason_is_raised_at_once(endpoint: Endpoint, tmp_path: Path) -> None:
     endpoint.most_tokens, endpoint.refusal = 1, (400, "the model `m` does not exist")
     async with connect(tmp_path, endpoint) as memory:

@@ -198,11 +198,12 @@ class AsyncPostgresProvider(AsyncProvider):
 
     async def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
         """Change one memory; only a new content is embedded."""
-        model, vector = None, None
+        model, vector, cut = None, None, set[int]()
         if "content" in change.fields and self.embedder is not None:
-            vectors = await self.embedder.embed([change.fields["content"]], call.deadline)
+            vectors = await self.embedder.embed([change.fields["content"]], call.deadline, cut)
             model, vector = Model(self.embedder.model, vectors.shape[1]), vectors[0]
             await self._agree(model, call.now, call.deadline)
+            change = replace(change, cut=bool(cut))
         owner = await self._owner(id, user_id, _seen(call), call)
         make = partial(write.update, self._names, id, owner, change, vector, model, _stamp(call), call.access)
         try:
@@ -214,18 +215,15 @@ class AsyncPostgresProvider(AsyncProvider):
     async def delete(self, id: str, user_id: str | None, call: Call) -> None:
         """Erase one memory."""
         owner = await self._owner(id, user_id, _seen(call, "read", "delete"), call)
-        make = partial(write.delete, self._names, id, owner, _stamp(call), call.access)
-        await self._db.transact(make, call.deadline)
+        await self._db.transact(partial(write.delete, self._names, id, owner, _stamp(call), call.access), call.deadline)
 
     async def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
-        make = partial(erase.erase, self._names, user_id, scope, _stamp(call))
-        return await self._db.transact(make, call.deadline)
+        return await self._db.transact(partial(erase.erase, self._names, user_id, scope, _stamp(call)), call.deadline)
 
     async def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of memories, newest first."""
-        make = partial(read.page, self._names, query, _stamp(call))
-        return await self._read(make, call)
+        return await self._read(partial(read.page, self._names, query, _stamp(call)), call)
 
     async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
@@ -298,8 +296,7 @@ class AsyncPostgresProvider(AsyncProvider):
         records, following = await self._db.run(make, call.deadline, retry=True)
         owners = dict.fromkeys([record.user_id for record in records] or ([user_id] if user_id else []))
         for number, owner in enumerate(owners):
-            note = partial(journal.note, self._names, owner, "list", _stamp(call, number))
-            await self._db.run(note, call.deadline)
+            await self._db.run(partial(journal.note, self._names, owner, "list", _stamp(call, number)), call.deadline)
         return records, following
 
     async def import_(self, drafts: Sequence[Draft], conflict: ImportConflict, call: Call) -> ImportReport:
@@ -396,7 +393,8 @@ class AsyncPostgresProvider(AsyncProvider):
     ) -> tuple[Model | None, Sequence[Incoming]]:
         ids = await self.new_ids(drafts, *call.origin())
         if self.embedder is None:
-            return None, [Incoming(draft, draft.id or id_) for draft, id_ in zip(drafts, ids, strict=True)]
+            pairs = zip(mark_cut(drafts, ()), ids, strict=True)
+            return None, [Incoming(draft, draft.id or id_) for draft, id_ in pairs]
         vectors: list[Any] = []
         cut: set[int] = set()
         while len(vectors) < len(drafts):
@@ -479,8 +477,9 @@ class AsyncPostgresProvider(AsyncProvider):
         assert self.embedder is not None
         ask = partial(reembed.pending, self._names, user_id, model, _EMBED_AT_ONCE)
         while batch := await self._db.run(ask, call.deadline):
-            vectors = await self.embedder.embed([item.content for item in batch], call.deadline)
-            keep = partial(reembed.store, self._names, user_id, model, batch, [*vectors])
+            cut = set[int]()
+            vectors = await self.embedder.embed([item.content for item in batch], call.deadline, cut)
+            keep = partial(reembed.store, self._names, user_id, model, batch, [*vectors], cut)
             await self._db.transact(keep, call.deadline)
             done += len(batch)
             if on_progress is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
@@ -138,8 +139,9 @@ class AsyncSqliteProvider(AsyncProvider):
         model: Model | None = None
         blob: Blob | None = None
         if "content" in change.fields:
-            model, blobs = await self._embed([change.fields["content"]], None, call)
-            blob = next(iter(blobs))
+            cut: set[int] = set()
+            model, blobs = await self._embed([change.fields["content"]], None, call, cut)
+            blob, change = next(iter(blobs)), replace(change, cut=bool(cut))
         steps = write.update(id, user_id, change, blob, model, _stamp(call), call.access)
         return await self._db.write(steps, call.deadline)
 
@@ -245,8 +247,9 @@ class AsyncSqliteProvider(AsyncProvider):
                 break
             after = batch[-1].rid if batch else 0
             if batch:
-                _, blobs = await self._embed([item.content for item in batch], None, call)
-                steps = reembed.store(model_no, batch, [blob or b"" for blob in blobs], _stamp(call))
+                cut: set[int] = set()
+                _, blobs = await self._embed([item.content for item in batch], None, call, cut)
+                steps = reembed.store(model_no, batch, [blob or b"" for blob in blobs], cut, _stamp(call))
                 done += await self._db.write(steps, call.deadline)
                 total = max(total, done)
             if batch and on_progress is not None:

@@ -199,11 +199,12 @@ class PostgresProvider(Provider):
 
     def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
         """Change one memory; only a new content is embedded."""
-        model, vector = None, None
+        model, vector, cut = None, None, set[int]()
         if "content" in change.fields and self.embedder is not None:
-            vectors = self.embedder.embed([change.fields["content"]], call.deadline)
+            vectors = self.embedder.embed([change.fields["content"]], call.deadline, cut)
             model, vector = Model(self.embedder.model, vectors.shape[1]), vectors[0]
             self._agree(model, call.now, call.deadline)
+            change = replace(change, cut=bool(cut))
         owner = self._owner(id, user_id, _seen(call), call)
         make = partial(write.update, self._names, id, owner, change, vector, model, _stamp(call), call.access)
         try:
@@ -215,18 +216,15 @@ class PostgresProvider(Provider):
     def delete(self, id: str, user_id: str | None, call: Call) -> None:
         """Erase one memory."""
         owner = self._owner(id, user_id, _seen(call, "read", "delete"), call)
-        make = partial(write.delete, self._names, id, owner, _stamp(call), call.access)
-        self._db.transact(make, call.deadline)
+        self._db.transact(partial(write.delete, self._names, id, owner, _stamp(call), call.access), call.deadline)
 
     def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
-        make = partial(erase.erase, self._names, user_id, scope, _stamp(call))
-        return self._db.transact(make, call.deadline)
+        return self._db.transact(partial(erase.erase, self._names, user_id, scope, _stamp(call)), call.deadline)
 
     def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of memories, newest first."""
-        make = partial(read.page, self._names, query, _stamp(call))
-        return self._read(make, call)
+        return self._read(partial(read.page, self._names, query, _stamp(call)), call)
 
     def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
@@ -299,8 +297,7 @@ class PostgresProvider(Provider):
         records, following = self._db.run(make, call.deadline, retry=True)
         owners = dict.fromkeys([record.user_id for record in records] or ([user_id] if user_id else []))
         for number, owner in enumerate(owners):
-            note = partial(journal.note, self._names, owner, "list", _stamp(call, number))
-            self._db.run(note, call.deadline)
+            self._db.run(partial(journal.note, self._names, owner, "list", _stamp(call, number)), call.deadline)
         return records, following
 
     def import_(self, drafts: Sequence[Draft], conflict: ImportConflict, call: Call) -> ImportReport:
@@ -397,7 +394,8 @@ class PostgresProvider(Provider):
     ) -> tuple[Model | None, Sequence[Incoming]]:
         ids = self.new_ids(drafts, *call.origin())
         if self.embedder is None:
-            return None, [Incoming(draft, draft.id or id_) for draft, id_ in zip(drafts, ids, strict=True)]
+            pairs = zip(mark_cut(drafts, ()), ids, strict=True)
+            return None, [Incoming(draft, draft.id or id_) for draft, id_ in pairs]
         vectors: list[Any] = []
         cut: set[int] = set()
         while len(vectors) < len(drafts):
@@ -476,8 +474,9 @@ class PostgresProvider(Provider):
         assert self.embedder is not None
         ask = partial(reembed.pending, self._names, user_id, model, _EMBED_AT_ONCE)
         while batch := self._db.run(ask, call.deadline):
-            vectors = self.embedder.embed([item.content for item in batch], call.deadline)
-            keep = partial(reembed.store, self._names, user_id, model, batch, [*vectors])
+            cut = set[int]()
+            vectors = self.embedder.embed([item.content for item in batch], call.deadline, cut)
+            keep = partial(reembed.store, self._names, user_id, model, batch, [*vectors], cut)
             self._db.transact(keep, call.deadline)
             done += len(batch)
             if on_progress is not None:

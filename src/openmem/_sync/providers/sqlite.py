@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
@@ -137,8 +138,9 @@ class SqliteProvider(Provider):
         model: Model | None = None
         blob: Blob | None = None
         if "content" in change.fields:
-            model, blobs = self._embed([change.fields["content"]], None, call)
-            blob = next(iter(blobs))
+            cut: set[int] = set()
+            model, blobs = self._embed([change.fields["content"]], None, call, cut)
+            blob, change = next(iter(blobs)), replace(change, cut=bool(cut))
         steps = write.update(id, user_id, change, blob, model, _stamp(call), call.access)
         return self._db.write(steps, call.deadline)
 
@@ -244,8 +246,9 @@ class SqliteProvider(Provider):
                 break
             after = batch[-1].rid if batch else 0
             if batch:
-                _, blobs = self._embed([item.content for item in batch], None, call)
-                steps = reembed.store(model_no, batch, [blob or b"" for blob in blobs], _stamp(call))
+                cut: set[int] = set()
+                _, blobs = self._embed([item.content for item in batch], None, call, cut)
+                steps = reembed.store(model_no, batch, [blob or b"" for blob in blobs], cut, _stamp(call))
                 done += self._db.write(steps, call.deadline)
                 total = max(total, done)
             if batch and on_progress is not None:

@@ -6,12 +6,13 @@ user's memories have one, they take the place of the old ones in one transaction
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from openmem.embedding_batches import CUT
 from openmem.ids import routing_bucket
 from openmem.sql.postgres.models import fits
 from openmem.sql.postgres.names import Names
@@ -19,6 +20,7 @@ from openmem.sql.postgres.rows import Model, by_id
 from openmem.sql.postgres.schema import vector_column
 from openmem.sql.postgres.write import as_vector
 from openmem.sql.steps import Many, Query, Steps
+from openmem.types import OWN_MEMBER
 
 
 class Pending(NamedTuple):
@@ -66,16 +68,30 @@ def pending(db: Names, user_id: str, model: Model, limit: int) -> Steps[list[Pen
 
 
 def store(
-    db: Names, user_id: str, model: Model, batch: Sequence[Pending], vectors: Sequence[npt.NDArray[np.float32]]
+    db: Names,
+    user_id: str,
+    model: Model,
+    batch: Sequence[Pending],
+    vectors: Sequence[npt.NDArray[np.float32]],
+    cut: Collection[int],
 ) -> Steps[None]:
-    """Keep vectors of memories that did not change since they were read. For a transaction."""
+    """Keep vectors of memories that did not change since they were read. For a transaction.
+
+    `cut` are the positions of those whose vector stands for the beginning of their text only, which they say then.
+    """
     bucket = routing_bucket(user_id)
     # Locked, so that none of them changes until the vectors are there to be taken out by that change.
     rows = yield Query(
-        f"select id, version from {db.memories} where bucket = $1 and {by_id()} and id = any($3::text[]) for share",
+        f"""
+        select id, version, extensions->'{OWN_MEMBER}'->'{CUT}' is not null from {db.memories}
+        where bucket = $1 and {by_id()} and id = any($3::text[]) for update
+        """,
         (bucket, user_id, [item.id for item in batch]),
     )
     current = {(row[0], row[1]) for row in rows}
+    short = {batch[position].id for position in cut if batch[position][:2] in current}
+    marked = {row[0] for row in rows if row[2] and (row[0], row[1]) in current}
+    yield from _mark(db, bucket, user_id, short, marked - short)
     column = vector_column(model.dim)
     others = [name for name in ("embedding", "embedding_half", "embedding_far") if name != column]
     yield Many(
@@ -90,6 +106,21 @@ def store(
             if item[:2] in current
         ],
     )
+
+
+def _mark(db: Names, bucket: int, user_id: str, cut: Collection[str], whole: Collection[str]) -> Steps[None]:
+    own = f"(extensions->'{OWN_MEMBER}')"
+    with_mark = f"""coalesce(extensions, '{{}}') || jsonb_build_object('{OWN_MEMBER}',
+      case when jsonb_typeof({own}) = 'object' then {own} else '{{}}' end || '{{"{CUT}": true}}')"""
+    without = f"""case when {own} - '{CUT}' = '{{}}' then nullif(extensions - '{OWN_MEMBER}', '{{}}')
+      else jsonb_set(extensions, array['{OWN_MEMBER}'], {own} - '{CUT}') end"""
+    for ids, extensions in ((cut, with_mark), (whole, without)):
+        if ids:
+            yield Query(
+                f"update {db.memories} set extensions = {extensions} "
+                f"where bucket = $1 and {by_id()} and id = any($3::text[])",
+                (bucket, user_id, sorted(ids)),
+            )
 
 
 def switch(db: Names, user_id: str, model: Model) -> Steps[None]:

@@ -13,7 +13,7 @@ from openmem.analysis import words_of
 from openmem.checks import check_window
 from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictError
 from openmem.ids import routing_bucket
-from openmem.native import changed_draft
+from openmem.native import updated_draft
 from openmem.requests import Change
 from openmem.sql.postgres import journal, versions
 from openmem.sql.postgres.links import Supersession, link, relink, unlink
@@ -157,7 +157,7 @@ def update(
     if not change.fields:
         yield journal.write(db, user_id, "update", [(id_, record.scope, None)], stamp)
         return record
-    draft = changed_draft(record, change.fields)
+    draft = updated_draft(record, change)
     check_window(draft.valid_from, draft.valid_to)
     return (yield from put(db, record, Incoming(draft, id_, vector), model, stamp, "update"))
 

@@ -6,9 +6,11 @@ meanwhile, and a move that was interrupted goes on with what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from openmem.embedding_batches import CUT, marked
 from openmem.sql.sqlite.rows import Model, Stamp, dumps
 from openmem.sql.sqlite.writer import Blob, ensure_model, model_numbers
 from openmem.sql.steps import Many, Query, Steps
@@ -43,16 +45,25 @@ def pending(model_no: int, after: int, limit: int) -> Steps[list[Pending]]:
     return [Pending(*row) for row in rows]
 
 
-def store(model_no: int, batch: Sequence[Pending], blobs: Sequence[Blob], stamp: Stamp) -> Steps[int]:
-    """Store vectors of memories that did not change since they were read; return how many."""
+def store(
+    model_no: int, batch: Sequence[Pending], blobs: Sequence[Blob], cut: Collection[int], stamp: Stamp
+) -> Steps[int]:
+    """Store vectors of memories that did not change since they were read; return how many.
+
+    `cut` are the positions of those whose vector stands for the beginning of their text only, which they say then.
+    """
     rows = yield Query(
-        "select rid, version from memories where rid in (select value from json_each(?))",
+        "select rid, version, extensions from memories where rid in (select value from json_each(?))",
         (dumps([item.rid for item in batch]),),
     )
-    current = {(rid, version) for rid, version in rows}
+    current = {(rid, version): text for rid, version, text in rows}
+    short = {batch[position].rid for position in cut}
     kept = [(item.rid, blob) for item, blob in zip(batch, blobs, strict=True) if item[:2] in current]
     yield Many(f"insert or replace into vectors_{model_no}(rid, vector) values(?, ?)", kept)
     yield Many("update memories set model_no = ? where rid = ?", [(model_no, rid) for rid, _ in kept])
+    texts = [(item.rid, current[item[:2]]) for item in batch if item[:2] in current]
+    changed = [(_marked(text, rid in short), rid) for rid, text in texts if rid in short or (text and CUT in text)]
+    yield Many("update memories set extensions = ? where rid = ?", changed)
     yield from _touch(sorted({rid >> 32 for rid, _ in kept}), stamp)
     return len(kept)
 
@@ -66,6 +77,10 @@ def finish(model_no: int, stamp: Stamp) -> Steps[None]:
             yield Query("delete from models where model_no = ?", (other,))
     rows = yield Query("select user_no from users")
     yield from _touch([row[0] for row in rows], stamp)
+
+
+def _marked(text: str | None, cut: bool) -> str | None:
+    return dumps(marked(json.loads(text) if text else {}, cut) or None)
 
 
 def _touch(user_nos: Sequence[int], stamp: Stamp) -> Steps[None]:

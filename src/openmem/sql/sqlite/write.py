@@ -10,7 +10,7 @@ from openmem.access import Access, Patterns, key_denied
 from openmem.checks import check_window
 from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictError
 from openmem.ids import may_be_of
-from openmem.native import by_user, changed_draft
+from openmem.native import by_user, updated_draft
 from openmem.requests import Change, Draft
 from openmem.sql.sqlite import indexing, journal, versions
 from openmem.sql.sqlite.links import has_links, link, relink, unlink
@@ -99,7 +99,7 @@ def update(
         raise InvalidRequestError("supersedes: a memory cannot supersede itself")
     writer = yield from open_user(record.user_id, stamp, model)
     if change.fields:
-        draft = changed_draft(record, change.fields)
+        draft = updated_draft(record, change)
         check_window(draft.valid_from, draft.valid_to)
         record = yield from put(writer, stored, Incoming(draft, id_, blob), model)
     else:
