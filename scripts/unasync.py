@@ -41,6 +41,7 @@ RULES = {
     "aclose": "close",
     "async_compute": "compute",
     "async_gather": "gather",
+    "async_no_rest": "no_rest",
     "async_sleep": "sleep",
     "async_to_thread": "to_thread",
     "load_async_provider": "load_provider",

@@ -21,7 +21,7 @@ PAGE = "a-page"
 EXPORT = "an-export"
 """Stands for the cursor of a second page of USER's export."""
 
-CALLS: dict[str, dict[str, Any]] = {**VALID_CALLS, "reembed": {}}
+CALLS: dict[str, dict[str, Any]] = {**VALID_CALLS, "reembed": {}, "maintain": {}}
 """One valid call of each verb."""
 
 
@@ -212,6 +212,11 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
         "on_progress": ["print", 7, [print]],
     },
     "reembed": {"on_progress": ["print", 7, [print]]},
+    "maintain": {
+        "audit_days": [0, -1, True, "7", float("nan"), float("inf"), 36_501, [7]],
+        "versions": [-1, True, "7", 1.5, float("nan"), 2**31, [7]],
+        "dry_run": [1, None, "yes"],
+    },
 }
 
 LINES: dict[str, list[Any]] = {

@@ -15,7 +15,7 @@ from openmem.cli.app import app
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = [  # in the order of the help
     *("remember", "recall", "context", "list", "get", "update", "forget", "history", "audit"),
-    *("export", "import", "copy", "reembed", "migrate", "doctor"),
+    *("export", "import", "copy", "reembed", "migrate", "maintain", "doctor"),
 ]
 GROUPS = ["keys"]  # of commands
 ESCAPES = "red \x1b[31m, \u009b31m, \u202egnirts, [bold]two[/bold]\nlines"

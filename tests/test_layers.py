@@ -40,6 +40,7 @@ HOMES = {
     **dict.fromkeys(THINKING.split(), "thinking"),
     **dict.fromkeys(("paging", "versions"), "thinking"),
     "results": "words",
+    "retention": "words",
     "_io": "pipes",
     "registry": "plugs",
     "server_place": "plugs",

@@ -20,8 +20,10 @@ import pytest
 import openmem.sql.postgres
 from openmem import Memory, NotFoundError
 from openmem._io.postgres import Pg
+from openmem._sync import postgres_retention
 from openmem.access import Access, Seed
 from openmem.drafting import make_draft
+from openmem.ids import routing_bucket
 from openmem.scopes import parse_grant
 from openmem.sql.postgres import write as write_steps
 from openmem.sql.postgres.hnsw_trials import TRIALS
@@ -54,6 +56,7 @@ def use_every_verb(url: str) -> None:
         write(memory)
         read(memory)
         move(memory)
+        maintain(memory)
         memory.delete_all("ann", scope="work/*")
         memory.delete_all("bob")
     with Memory(url=url, embedder="none") as memory:
@@ -116,6 +119,13 @@ def move(memory: Memory) -> None:
         memory.import_(lines, conflict=conflict)
     memory.import_([whole.lines[0], *(line.replace('"ann"', '"eve"') for line in whole.lines[1:])])
     memory.capabilities()
+
+
+def maintain(memory: Memory) -> None:
+    with pytest.MonkeyPatch.context() as patch:  # the others look the same
+        patch.setattr(postgres_retention, "ALL_BUCKETS", [routing_bucket("ann")])
+        for dry_run in (True, False):
+            memory.maintain(audit_days=1e-9, versions=1, dry_run=dry_run)
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from openmem.keys import KeyInfo, NewKey, Remembered, StoredReply
     from openmem.registry import ProviderSpec
     from openmem.results import HistoryPage, SearchResults
+    from openmem.retention import MaintenanceReport, Retention
     from openmem.scopes import Grant, parse_grant
     from openmem.server_place import server_store_url
     from openmem.sql.postgres.schema import migration_script
@@ -81,6 +82,8 @@ _TYPES = (
 _HOME_OF: dict[str, str] = {
     "Access": "openmem.access",
     "HistoryPage": "openmem.results",
+    "MaintenanceReport": "openmem.retention",
+    "Retention": "openmem.retention",
     "SearchResults": "openmem.results",
     "AsyncMemory": "openmem._async.memory",
     "AsyncProvider": "openmem._async.provider",
@@ -129,6 +132,7 @@ __all__ = [
     "IngestionTimeoutError",
     "InvalidRequestError",
     "KeyInfo",
+    "MaintenanceReport",
     "Memory",
     "MemoryInput",
     "MemoryItem",
@@ -148,6 +152,7 @@ __all__ = [
     "RateLimitedError",
     "ReembedReport",
     "Remembered",
+    "Retention",
     "ScopeDeniedError",
     "SearchResult",
     "SearchResults",

@@ -73,6 +73,9 @@ class MemoryItem(TypedDict, total=False):
 class ProviderOptions(TypedDict, total=False):
     """The options of the built-in providers. One that the chosen provider does not have is refused at construction."""
 
+    # sqlite, postgres
+    audit_days: float | None
+    versions: int | None
     # sqlite
     synchronous: Literal["normal", "full"]
     cache_mb: int

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from openmem.errors import InvalidRequestError
 from openmem.misspellings import closest, did_you_mean, shown
+from openmem.retention import options_from
 from openmem.urls import check_path, is_url, parse_url
 
 _SCHEMES: Final = {
@@ -113,7 +114,7 @@ def resolve_settings(
         base_url=base_url,
         api_key=api_key or environ.get(_KEY_OF.get(chosen, "OMP_API_KEY")) or None,
         embedder=embedder if embedder is not None else (environ.get("OMP_EMBEDDER") or None),
-        options=options,
+        options=options_from(environ, chosen, options),
         remote_key=api_key or environ.get("OMP_API_KEY") or None,
         ingest_timeout=_ingest_timeout(environ.get("OMP_INGEST_TIMEOUT")),
         ingest_block=environ.get("OMP_INGEST_BLOCK") == "1",

@@ -339,6 +339,9 @@ WHOLE: list[tuple[str, tuple[str, ...], bool, str]] = [
     ("reembed", ("admin:*",), False, "scope_denied"),
     ("reembed", EVERYTHING, True, "scope_denied admin:*"),
     ("reembed", ("admin:*",), True, "ok"),
+    ("maintain", ("admin:*",), False, "scope_denied"),
+    ("maintain", EVERYTHING, True, "scope_denied admin:*"),
+    ("maintain", ("admin:*",), True, "ok"),
     ("capabilities", (), False, "ok"),
     ("health", (), False, "ok"),
 ]
@@ -361,6 +364,7 @@ def whole_verbs(caller: AsyncMemory, user: str, lines: list[str]) -> dict[str, C
         "export_own": lambda: caller.export(),
         "import": lambda: caller.import_(lines),
         "reembed": lambda: caller.reembed(),
+        "maintain": lambda: caller.maintain(dry_run=True),
         "capabilities": lambda: caller.capabilities(),
         "health": lambda: caller.health(),
     }

@@ -336,6 +336,9 @@ WHOLE: list[tuple[str, tuple[str, ...], bool, str]] = [
     ("reembed", ("admin:*",), False, "scope_denied"),
     ("reembed", EVERYTHING, True, "scope_denied admin:*"),
     ("reembed", ("admin:*",), True, "ok"),
+    ("maintain", ("admin:*",), False, "scope_denied"),
+    ("maintain", EVERYTHING, True, "scope_denied admin:*"),
+    ("maintain", ("admin:*",), True, "ok"),
     ("capabilities", (), False, "ok"),
     ("health", (), False, "ok"),
 ]
@@ -358,6 +361,7 @@ def whole_verbs(caller: Memory, user: str, lines: list[str]) -> dict[str, Callab
         "export_own": lambda: caller.export(),
         "import": lambda: caller.import_(lines),
         "reembed": lambda: caller.reembed(),
+        "maintain": lambda: caller.maintain(dry_run=True),
         "capabilities": lambda: caller.capabilities(),
         "health": lambda: caller.health(),
     }

@@ -21,6 +21,7 @@ from openmem import Memory, redacted_url
 from openmem.cli.app import app
 from openmem.cli.doctor import EXTRAS
 from openmem.cli.options import moment
+from tests.old_rows import age
 from tests.openai_stub import OpenAIStub, fault
 from tests.shell import COMMANDS, ESCAPES, GROUPS, JSON_LINE, ROOT, omp, out, parsed, remember, run
 
@@ -199,3 +200,32 @@ def test_command_without_its_extra_says_what_to_install() -> None:
 def test_doctor_knows_every_extra() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert set(project["optional-dependencies"]) - {"all"} == set(EXTRAS)
+
+
+def test_maintain_removes_what_is_older_than_asked_for(store_path: Path) -> None:
+    made = parsed("remember", "tea")["id"]
+    with Memory(url=str(store_path), embedder="none") as memory:
+        for number in range(4):
+            memory.update(made, content=f"tea {number}")
+    age(str(store_path), 40)
+    planned = parsed("maintain", "--audit-days", "30", "--versions", "1", "--dry-run")
+    assert (planned["entries"], planned["versions"], planned["dry_run"]) == (5, 3, True)
+    shown = out("maintain", "--audit-days", "30", "--versions", "1", "--dry-run")
+    assert shown == "entries of the journal: 5 would be removed\nearlier versions: 3 would be removed\n"
+    lines = out("maintain", "--audit-days", "30", "--versions", "1").splitlines()
+    assert lines[:2] == ["entries of the journal: 5 removed", "earlier versions: 3 removed"]
+    assert lines[2].endswith(f"bytes before, {store_path.stat().st_size:,} after")
+    assert [state["version"] for state in parsed("history", made)["items"]] == [4]
+
+
+def test_maintain_without_limits_removes_nothing_and_takes_those_of_the_environment(
+    store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = parsed("remember", "tea")["id"]
+    with Memory(url=str(store_path), embedder="none") as memory:
+        memory.update(made, content="green tea")
+    assert (parsed("maintain")["versions"], len(parsed("history", made)["items"])) == (0, 1)
+    monkeypatch.setenv("OMP_VERSIONS", "0")
+    parsed("maintain")
+    assert parsed("history", made)["items"] == []
+    assert "versions must be" in omp("maintain", "--versions", "-1", code=2).stderr

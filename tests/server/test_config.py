@@ -33,6 +33,8 @@ def test_flag_wins_over_variable_over_default() -> None:
         ("OMP_BODY_TIMEOUT", "2.5", "body_timeout", 2.5),
         ("OMP_WRITE_TIMEOUT", "0.5", "write_timeout", 0.5),
         ("OMP_POOL_SIZE", "40", "pool_size", 40),
+        ("OMP_AUDIT_DAYS", "0.5", "audit_days", 0.5),
+        ("OMP_VERSIONS", "0", "versions", 0),
         ("OMP_LOG_FORMAT", "json", "log_format", "json"),
     ],
 )
@@ -87,6 +89,9 @@ def test_value_comes_from_a_file_without_its_newline(tmp_path: Path) -> None:
         ({"OMP_PORT": "65536"}, "port must be 0 to 65535"),
         ({"OMP_POOL_SIZE": "many"}, "OMP_POOL_SIZE must be a whole number"),
         ({"OMP_POOL_SIZE": "0"}, "pool_size must be 1 to 10000"),
+        ({"OMP_AUDIT_DAYS": "0"}, "audit_days must be 0.001 to 36500"),
+        ({"OMP_VERSIONS": "-1"}, "versions must be 0 to"),
+        ({"OMP_VERSIONS": "1.5"}, "OMP_VERSIONS must be a whole number"),
         ({"OMP_MAX_REQUEST_BYTES": "1023"}, "max_request_bytes must be 1024 to 104857600"),
         ({"OMP_INSECURE": "maybe"}, "OMP_INSECURE must be true or false"),
         ({"OMP_CORS_ORIGINS": "https://a.example,,"}, "blank entry"),

@@ -7,11 +7,12 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from openmem import AsyncMemory, AsyncServerStore, ProviderName, ServerStore
+from openmem import AsyncMemory, AsyncServerStore, AuditEntry, ProviderName, ServerStore
 from openmem.registry import BUILT_IN
 from openmem.server import create_app
 from tests.server.plain_provider import SPEC
@@ -197,3 +198,15 @@ def test_journal_is_closed_to_those_who_may_not_read_everything(place: Place, us
 def test_wrong_parameter_is_refused_as_by_any_provider(place: Place, user: str, query: str) -> None:
     reply = place.client.get(f"/audit?user_id={user}&{query}", headers=place.key())
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_request")
+
+
+def test_old_entries_go_when_the_server_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BUILT_IN, SPEC.name, SPEC)
+    memory = AsyncMemory(ProviderName("plain"), url=f"sqlite:///{tmp_path / 'memories.db'}", embedder="none")
+    url = f"sqlite:///{tmp_path / 'server.db'}"
+    now = datetime.now(UTC)
+    with ServerStore(url) as store:
+        store.enter("ann", *(AuditEntry(timestamp=now - timedelta(days=days), action="add") for days in (40, 1, 31)))
+        app = create_app(memory, store=AsyncServerStore(url), audit_days=30)
+        with serving(app):
+            until(lambda: len(store.entries("ann")) == 1)

@@ -16,6 +16,7 @@ from openmem.candidates import Candidate
 from openmem.errors import ScopeDeniedError
 from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery, View
 from openmem.results import HistoryPage
+from openmem.retention import MaintenanceReport, Retention
 from openmem.scopes import EVERYTHING, ScopePattern
 from openmem.types import (
     AuditEntry,
@@ -136,6 +137,13 @@ class AsyncGuard(AsyncProvider):
         if self.access.user_id is not None:
             raise _bound()
         return await self.inner.reembed(on_progress, call)
+
+    async def maintain(self, retention: Retention, call: Call, *, dry_run: bool) -> MaintenanceReport:
+        """Remove what is old of every user, for an admin."""
+        self.access.need("admin", EVERYTHING)
+        if self.access.user_id is not None:
+            raise _bound()
+        return await self.inner.maintain(retention, call, dry_run=dry_run)
 
     def check_drafts(self, drafts: Sequence[Draft]) -> None:
         """Check that every draft belongs to the caller's user and goes where the caller may write."""

@@ -12,10 +12,11 @@ from openmem._async.verbs import verb
 from openmem._io.call import Call, Stopwatch
 from openmem._io.concurrency import AsyncBatches, async_compute
 from openmem.arguments import MemoryItem, NoExtensions, Source, Texts, Time
-from openmem.checks import check_callable, check_extra, check_owner
+from openmem.checks import check_callable, check_extra, check_flag, check_owner
 from openmem.drafting import is_large, make_change, make_draft, make_drafts
 from openmem.paging import results_of
 from openmem.results import HistoryPage, SearchResults
+from openmem.retention import MaintenanceReport, Retention
 from openmem.scopes import parse_pattern
 from openmem.types import (
     UNSET,
@@ -417,6 +418,32 @@ class AsyncMemory(AsyncListing, AsyncPortable):
         call = self._call(timeout, limited=False)
         check_callable(on_progress, "on_progress")
         return await self._use(call, lambda provider: provider.reembed(on_progress, call))
+
+    @verb
+    async def maintain(
+        self,
+        *,
+        audit_days: float | None = None,
+        versions: int | None = None,
+        dry_run: bool = False,
+        timeout: float | None = None,
+    ) -> MaintenanceReport:
+        """Remove old entries of the journal and old versions of all users' memories now, and shrink the file.
+
+        What was removed stays removed if it is interrupted; the next time goes on from there.
+
+        Args:
+            audit_days: Entries that are older go; as this instance was told, unless given.
+            versions: How many earlier versions of each memory stay, from 0; the same.
+            dry_run: Only say how much would be removed.
+            timeout: Seconds this call may take; there is no limit unless given.
+
+        Raises:
+            UnsupportedCapabilityError: The provider is no store of ours.
+        """
+        call = self._call(timeout, limited=False)
+        asked, only_count = Retention(audit_days, versions), check_flag(dry_run, "dry_run")
+        return await self._use(call, lambda provider: provider.maintain(asked, call, dry_run=only_count))
 
     @verb
     async def health(self, *, timeout: float | None = None) -> Health:

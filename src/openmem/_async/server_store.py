@@ -342,6 +342,16 @@ class AsyncServerStore:
         changed, left = await self._write(journal.forget, owner, pattern)
         return await self._settled(changed), left
 
+    async def forget_entries(self, before: datetime) -> int:
+        """Remove the entries of all journals that are older than a time, some at a time; return how many."""
+        moment, done = _time(before, "before"), 0
+        place: int | None = 0
+        while place is not None:
+            found, place = await self._read(journal.old_entries, moment, place)
+            for start in range(0, len(found), journal.AT_ONCE):
+                done += await self._write(journal.remove, moment, found[start : start + journal.AT_ONCE])
+        return await self._settled(done)
+
     async def entries(
         self, user_id: str, *, app: str | None = None, since: datetime | None = None, limit: int = 100
     ) -> list[AuditEntry]:

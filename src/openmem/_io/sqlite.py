@@ -71,10 +71,10 @@ class AsyncSqlite:
             job = Job(deadline)
             await self._writers.run(partial(self._store.flush, job), job)
 
-    async def settle(self, deadline: Deadline) -> bool:
+    async def settle(self, deadline: Deadline, *, rebuilds: bool = True) -> bool:
         """Empty the write-ahead log into the file; return whether readers of old snapshots allowed that."""
         job = Job(deadline)
-        return await self._writers.run(partial(self._store.settle, job), job)
+        return await self._writers.run(partial(self._store.settle, job, rebuilds=rebuilds), job)
 
     async def aclose(self) -> None:
         """Write what was deferred and close the file."""
@@ -129,9 +129,9 @@ class Sqlite:
         """Write what was deferred."""
         self._store.flush(Job(deadline))
 
-    def settle(self, deadline: Deadline) -> bool:
+    def settle(self, deadline: Deadline, *, rebuilds: bool = True) -> bool:
         """Empty the write-ahead log into the file; return whether readers of old snapshots allowed that."""
-        return self._store.settle(Job(deadline))
+        return self._store.settle(Job(deadline), rebuilds=rebuilds)
 
     def close(self) -> None:
         """Write what was deferred and close the file."""

@@ -148,13 +148,14 @@ class SqliteStore:
                 if not self.read_only:
                     raise
 
-    def settle(self, job: Job) -> bool:
+    def settle(self, job: Job, *, rebuilds: bool = True) -> bool:
         """Empty the write-ahead log into the file; return whether readers of old snapshots allowed that.
 
-        A file of an older version is written anew before that, once.
+        A file of an older version is written anew before that, once, unless it must not take that long.
         """
         with _Exclusive(self, job) as connection, Running(connection, job):
-            rebuild(connection, job)
+            if rebuilds:
+                rebuild(connection, job)
             busy: int = connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
             return not busy
 

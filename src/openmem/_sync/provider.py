@@ -22,6 +22,7 @@ from openmem.ids import new_memory_ids
 from openmem.paging import page_of_history
 from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
 from openmem.results import HistoryPage
+from openmem.retention import MaintenanceReport, Retention
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings
 from openmem.types import (
@@ -197,6 +198,10 @@ class Provider:
     def reembed(self, on_progress: Callable[[int, int], object] | None, call: Call) -> ReembedReport:
         """Move every memory to the embedder's model."""
         raise self.cannot("reembed")
+
+    def maintain(self, retention: Retention, call: Call, *, dry_run: bool) -> MaintenanceReport:
+        """Remove old entries of the journal and old versions, or count them; what is not given is as in the options."""
+        raise self.cannot("maintain")
 
     def health(self, call: Call) -> Health:
         """Do something small and real, and say how it went."""

@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "copy": ("copying", "copy"),
     "reembed": ("upkeep", "reembed"),
     "migrate": ("upkeep", "migrate"),
+    "maintain": ("upkeep", "maintain"),
     "doctor": ("doctor", "doctor"),
     "serve": ("serving", "register"),
     "keys": ("keys", "app"),

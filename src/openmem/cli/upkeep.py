@@ -1,4 +1,4 @@
-"""`omp reembed` and `omp migrate`: work on the store itself."""
+"""`omp reembed`, `omp migrate` and `omp maintain`: work on the store itself."""
 
 from __future__ import annotations
 
@@ -60,6 +60,36 @@ def migrate(
     else:
         done = "were made" if memory.made_store else "are up to date"
         output.show(f"The tables of {output.one_line(health.provider)} {done}.")
+
+
+def maintain(
+    session: Session,
+    audit_days: Annotated[
+        float | None,
+        typer.Option(metavar="DAYS", help="Remove entries of the journal that are older.  [env var: OMP_AUDIT_DAYS]"),
+    ] = None,
+    versions: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Keep so many earlier versions of each memory.  [env var: OMP_VERSIONS]"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much would be removed.")] = False,
+) -> None:
+    """Remove old journal entries and versions, and shrink the file.
+
+    It does so for all users. Nothing is removed unless one of the two limits is given or set.
+    """
+    with session.open(long=True) as memory:
+        report = memory.maintain(audit_days=audit_days, versions=versions, dry_run=dry_run, timeout=session.timeout)
+    if session.as_json:
+        output.show_json(output.fields_of(report))
+        return
+    done = "would be removed" if report.dry_run else "removed"
+    output.show(f"entries of the journal: {report.entries:,} {done}")
+    output.show(f"earlier versions: {report.versions:,} {done}")
+    if report.bytes_before is not None and report.bytes_after is not None:
+        output.show(f"size of the file: {report.bytes_before:,} bytes before, {report.bytes_after:,} after")
+    if report.purged is False:
+        output.say("The bytes are still in the file, because others read it; they go when it is next tidied.")
 
 
 def _show_script(session: Session, partitions: int | None, distribute: bool) -> None:

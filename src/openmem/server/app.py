@@ -34,6 +34,7 @@ def create_app(
     settings: RouteSettings | None = None,
     gate: Gate | None = None,
     close: bool = True,
+    audit_days: float | None = None,
 ) -> FastAPI:
     """Return the server as an ASGI application.
 
@@ -44,6 +45,7 @@ def create_app(
         settings: What the routes need to know of the server's settings.
         gate: The places for requests that run at once; without it there is no limit.
         close: Whether memory and store are closed when the server stops.
+        audit_days: Days for which the journal in the server's store keeps an entry; `None` is for ever.
     """
     service = Service(memory, store, settings, gate)
 
@@ -56,7 +58,7 @@ def create_app(
                     stack.push_async_callback(store.close)
             await memory.capabilities()
             await _warm(memory)
-            await stack.enter_async_context(Upkeep(service))
+            await stack.enter_async_context(Upkeep(service, audit_days))
             yield
 
     app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)

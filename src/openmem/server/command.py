@@ -97,6 +97,12 @@ def _add_place(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--schema", help="the schema on Postgres  [OMP_SCHEMA]")
     group.add_argument("--pool-size", type=int, metavar="N", help="connections to Postgres, 10  [OMP_POOL_SIZE]")
+    group.add_argument(
+        "--audit-days", type=float, metavar="N", help="days that the journal keeps, all  [OMP_AUDIT_DAYS]"
+    )
+    group.add_argument(
+        "--versions", type=int, metavar="N", help="earlier versions kept of each memory, all  [OMP_VERSIONS]"
+    )
     group.add_argument("--store", metavar="URL", help="where the keys are kept  [OMP_SERVER_STORE]")
 
 

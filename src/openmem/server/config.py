@@ -28,6 +28,8 @@ VARIABLES: Final[Mapping[str, str]] = {
     "embedder": "OMP_EMBEDDER",
     "schema": "OMP_SCHEMA",
     "pool_size": "OMP_POOL_SIZE",
+    "audit_days": "OMP_AUDIT_DAYS",
+    "versions": "OMP_VERSIONS",
     "store": "OMP_SERVER_STORE",
     "host": "OMP_HOST",
     "port": "OMP_PORT",
@@ -57,6 +59,8 @@ VARIABLES: Final[Mapping[str, str]] = {
 _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "port": (0, 65_535),
     "pool_size": (1, 10_000),
+    "audit_days": (0.001, 36_500),
+    "versions": (0, 2_147_483_647),
     "workers": (1, 256),
     "rate_limit_per_minute": (0, 1_000_000),
     "max_request_bytes": (MIN_BODY, MAX_BODY),
@@ -93,6 +97,8 @@ class ServerSettings:
         embedder: `none`, `fastembed[:MODEL[@FOLDER]]` or `openai:MODEL`.
         schema: The schema on Postgres.
         pool_size: Connections to Postgres that a process holds at most; `None` is what the provider takes.
+        audit_days: Days for which journals keep an entry, that of the server's own store too; `None` is for ever.
+        versions: How many earlier versions of each memory are kept; `None` is all.
         store: Where the server keeps its keys; `None` is next to the memories.
         host: The address to listen on.
         port: 0 to 65535; 0 is any free one.
@@ -127,6 +133,8 @@ class ServerSettings:
     embedder: str | None = None
     schema: str | None = None
     pool_size: int | None = None
+    audit_days: float | None = None
+    versions: int | None = None
     store: str | None = field(default=None, repr=False)
     host: str = "127.0.0.1"
     port: int = 8080

@@ -11,11 +11,21 @@ from openmem import AsyncMemory, AsyncServerStore, ProviderName, server_store_ur
 from openmem.server.config import ServerSettings
 
 APP: Final = "omp-server"
+KEEPING: Final = (None, "sqlite", "postgres")
+"""Providers that keep a journal of their own."""
 
 
 def make_memory(settings: ServerSettings) -> AsyncMemory:
     """Return the memory that is served, not opened yet."""
-    given = {"schema": settings.schema, "pool_max_size": settings.pool_size}
+    given: dict[str, Any] = {
+        "schema": settings.schema,
+        "pool_max_size": settings.pool_size,
+        "versions": settings.versions,
+    }
+    # A service keeps no journal that we could shorten: then it is that of the server alone.
+    is_service = settings.base_url is not None or (settings.url or "").lower().startswith(("http://", "https://"))
+    if settings.provider in KEEPING and not is_service:
+        given["audit_days"] = settings.audit_days
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return AsyncMemory(
         None if settings.provider is None else ProviderName(settings.provider),

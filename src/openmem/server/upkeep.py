@@ -20,10 +20,14 @@ KEPT: Final = timedelta(hours=24)
 
 
 class Upkeep:
-    """Writes down when keys were used and forgets old replies, as long as its block lasts and once at its end."""
+    """Writes down when keys were used and forgets old replies and entries, as long as its block lasts.
 
-    def __init__(self, service: Service) -> None:
+    At its end it writes down once more.
+    """
+
+    def __init__(self, service: Service, audit_days: float | None = None) -> None:
         self._service = service
+        self._audit = None if audit_days is None else timedelta(days=audit_days)
 
     async def __aenter__(self) -> None:
         self._task = asyncio.ensure_future(self._run())
@@ -43,6 +47,7 @@ class Upkeep:
         while True:
             if round_number % FORGET_EVERY == 0:
                 await self._forget()
+                await self._forget_entries()
             await asyncio.sleep(FLUSH_EVERY)
             await self._flush()
             round_number += 1
@@ -60,3 +65,11 @@ class Upkeep:
             await self._service.store.forget_replies(datetime.now(UTC) - KEPT)
         except OMPError as error:
             logger.warning("old replies could not be forgotten: %s", error.code)
+
+    async def _forget_entries(self) -> None:
+        if self._service.store is None or self._audit is None:
+            return
+        try:
+            await self._service.store.forget_entries(datetime.now(UTC) - self._audit)
+        except OMPError as error:
+            logger.warning("old entries of the journal could not be removed: %s", error.code)

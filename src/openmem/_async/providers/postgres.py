@@ -13,7 +13,9 @@ from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
 from openmem._async.embedders import AsyncEmbedder
-from openmem._async.provider import AsyncProvider
+from openmem._async.postgres_retention import count, remove
+from openmem._async.postgres_schema import AsyncPostgresSchema
+from openmem._io.background import AsyncBackground, AsyncRest, async_no_rest
 from openmem._io.call import Call, Deadline, entropy
 from openmem._io.groups import AsyncGroups
 from openmem._io.postgres import AsyncPg, Make
@@ -21,22 +23,21 @@ from openmem.access import Patterns, Seed
 from openmem.candidates import Candidate
 from openmem.checks import check_flag
 from openmem.embedding_batches import mark_cut, other_length
-from openmem.errors import InvalidRequestError, NotFoundError, ProviderError, no_store
+from openmem.errors import InvalidRequestError, NotFoundError, ProviderError
 from openmem.ids import bucket_of, new_memory_ids
 from openmem.native import by_user, native_capabilities
 from openmem.ranking import clean_query
 from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
 from openmem.results import HistoryPage
+from openmem.retention import OPTIONS, MaintenanceReport, Retention
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings
 from openmem.sql.postgres import (
-    cluster,
     erase,
     health,
     history,
     hnsw,
     journal,
-    migrate,
     models,
     portable,
     read,
@@ -65,12 +66,6 @@ from openmem.types import (
 T = TypeVar("T")
 
 _EMBED_AT_ONCE: Final = 256
-_NO_RIGHTS: Final = "42501"
-_NO_EXTENSION: Final = {
-    _NO_RIGHTS: "the extension pgvector is missing and this role may not create it: ask a superuser to run "
-    "CREATE EXTENSION vector;",
-    "0A000": "the extension pgvector is not installed on the database server",
-}
 _AGREED: Final = timedelta(seconds=1)
 _KEY_INDEX: Final = "memories_key"
 _NOT_UNIQUE: Final = "23505"
@@ -78,7 +73,7 @@ _NAMELESS: Final = 16
 """Attempts after violations that the server gives no name: enough for a crowd, and an end if it was no key."""
 
 
-class AsyncPostgresProvider(AsyncProvider):
+class AsyncPostgresProvider(AsyncPostgresSchema):
     """Memories in Postgres with pgvector.
 
     Options:
@@ -93,6 +88,8 @@ class AsyncPostgresProvider(AsyncProvider):
         distribute: Spread the tables over the servers of a Citus cluster on first use (False).
         hnsw: Keep an approximate index for each model, for users with very many memories (False).
         hnsw_from: Number of memories from which on a user is searched by that index (20,000).
+        audit_days: Days for which the journal keeps an entry (for ever).
+        versions: How many earlier versions of each memory are kept (all).
     """
 
     pages_history: ClassVar[bool] = True
@@ -101,6 +98,7 @@ class AsyncPostgresProvider(AsyncProvider):
         {"schema", "text_search", "migrate", "pool_min_size", "pool_max_size", "pool_timeout", "statement_cache"}
         | {"group_adds", "distribute"}
         | hnsw.OPTIONS.keys()
+        | OPTIONS
     )
     embeds: ClassVar[bool] = True
     enforces: ClassVar[bool] = True
@@ -112,60 +110,29 @@ class AsyncPostgresProvider(AsyncProvider):
             raise InvalidRequestError(needed, provider=self.name)
         given = dict(settings.options)
         self._names = Names(given.pop("schema", DEFAULT_SCHEMA), given.pop("text_search", DEFAULT_CONFIG))
+        self._retention = Retention.of(given)
+        given = {name: value for name, value in given.items() if name not in OPTIONS}
         flags = {"migrate": True, "distribute": False, "group_adds": True}.items()
         self._migrates, self._distribute, groups = (check_flag(given.pop(name, usual), name) for name, usual in flags)
         chosen = {field: given.pop(name) for name, field in hnsw.OPTIONS.items() if name in given}
         self._hnsw = hnsw.Approximation(**chosen)
         self._singles = AsyncGroups(self._store_one, self._store_each, on=groups)
         self._db = AsyncPg(settings.url, **given)
+        self._background = AsyncBackground(self._keep_up)
 
     async def open(self, call: Call) -> None:
         """Bring the schema up to date, if that is needed and allowed."""
-        await self._db.prepare()
-        asked = replace(self._names, distributed=False, extension=None)
-        if asked not in self._db.server.schemas or self._distribute:
-            self._db.server.schemas[asked] = await self._prepare(call)
-        self._names = self._db.server.schemas[asked]
+        await self.open_schema(call)
+        if self._retention.limited:
+            self._background.start()
 
-    async def _prepare(self, call: Call) -> Names:
-        citus = await self._db.run(cluster.has_citus, call.deadline, retry=True)
-        version = await self._db.run(partial(migrate.current_version, self._names), call.deadline, retry=True)
-        if version is not None:
-            migrate.refuse_newer(version, self._names)
-        if version != migrate.newest(self._names):
-            await self._migrate(version is None, call)
-        if self._distribute:
-            await self._db.bare(partial(cluster.distribute, self._names), call.deadline, transaction=True)
-            await self._db.bare(partial(cluster.drop_copies, self._names), call.deadline)
-            self._distribute = False
-        where = await self._db.run(migrate.extension_schema, call.deadline, retry=True)
-        spread = citus and await self._db.run(partial(cluster.is_distributed, self._names), call.deadline, retry=True)
-        return replace(self._names, distributed=spread, extension=where)
-
-    async def _migrate(self, new: bool, call: Call) -> None:
-        self.made = new
-        if new and not self.settings.create:
-            raise no_store(self.name, f"in the schema {self._names.schema} of the database")
-        if not self._migrates:
-            raise ProviderError("the schema is not up to date: run omp migrate", provider=self.name)
-        try:
-            await self._make_schema(call)
-        except ProviderError as error:
-            if (error.details or {}).get("sqlstate") != _NO_RIGHTS:
-                raise
-            raise ProviderError(
-                "this role may not make the schema: give it the right (GRANT CREATE ON DATABASE … TO …;), or have "
-                "somebody run what `omp migrate --sql` prints",
-                provider=self.name,
-            ) from error
-
-    async def _make_schema(self, call: Call) -> None:
-        await self._make_extension(call)
-        names = replace(self._names, extension=await self._db.bare(migrate.extension_schema, call.deadline))
-        await self._db.bare(partial(migrate.apply, names), call.deadline, transaction=True)
+    def forked(self) -> None:
+        """Do in the child what is done beside callers: it did not come along."""
+        self._background.forked()
 
     async def aclose(self) -> None:
         """Close the connections."""
+        await self._background.aclose()
         await self._db.aclose()
         await self._singles.aclose()
 
@@ -331,6 +298,16 @@ class AsyncPostgresProvider(AsyncProvider):
         done, total = await self._db.run(partial(reembed.progress, self._names, model), call.deadline)
         return ReembedReport(model=model.name, done=done, total=total)
 
+    async def maintain(self, retention: Retention, call: Call, *, dry_run: bool) -> MaintenanceReport:
+        """Remove old entries and versions, bucket by bucket; the room they had is for the database's vacuum."""
+        wanted = retention.or_else(self._retention)
+        if dry_run:
+            return await count(self._db, self._names, wanted, call.deadline)
+        return await remove(self._db, self._names, wanted, call.deadline, async_no_rest)
+
+    async def _keep_up(self, rest: AsyncRest) -> None:
+        await remove(self._db, self._names, self._retention, Deadline(), rest)
+
     async def health(self, call: Call) -> Health:
         """Ask the server for its version, its schema and the extension."""
         detail = await self._db.run(partial(health.check, self._names), call.deadline, retry=True)
@@ -352,17 +329,6 @@ class AsyncPostgresProvider(AsyncProvider):
         if len(found) > 1:
             raise InvalidRequestError("id: several users have a memory of this id; give user_id")
         return found[0]
-
-    async def _make_extension(self, call: Call) -> None:
-        if await self._db.bare(migrate.has_extension, call.deadline):
-            return
-        try:
-            await self._db.bare(migrate.create_extension, call.deadline, transaction=True)
-        except ProviderError as error:
-            advice = _NO_EXTENSION.get((error.details or {}).get("sqlstate", ""))
-            if advice is None:
-                raise
-            raise ProviderError(advice, provider=self.name) from error
 
     async def _has_index(self, model: Model, call: Call) -> bool:
         known = self._db.server.indexes

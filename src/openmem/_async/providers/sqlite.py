@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from openmem._async.embedders import AsyncEmbedder
 from openmem._async.provider import AsyncProvider
-from openmem._io.call import Call, entropy
+from openmem._async.sqlite_retention import AsyncSqliteRetention
+from openmem._io.background import AsyncBackground, AsyncRest, async_no_rest
+from openmem._io.call import Call, Deadline, entropy
 from openmem._io.concurrency import ThreadLock, async_compute
 from openmem._io.sqlite import AsyncSqlite
 from openmem.access import Patterns
@@ -28,6 +30,7 @@ from openmem.native import native_capabilities
 from openmem.paths import user_data_dir
 from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
 from openmem.results import HistoryPage
+from openmem.retention import OPTIONS, MaintenanceReport, Retention
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings, sqlite_path
 from openmem.sql.sqlite import erase, health, history, journal, portable, read, reembed, write
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _EMBED_AT_ONCE: Final = 256
+_SETTLE_SECONDS: Final = 1.0
 _SYNCHRONOUS: Final = ("normal", "full")
 
 
@@ -64,11 +68,13 @@ class AsyncSqliteProvider(AsyncProvider):
     Options:
         synchronous: "normal" (the default) loses nothing when a process dies; "full" nothing at a power cut either.
         cache_mb: Megabytes for the arrays of the users who searched last (256).
+        audit_days: Days for which the journal keeps an entry (for ever).
+        versions: How many earlier versions of each memory are kept (all).
     """
 
     pages_history: ClassVar[bool] = True
     name: ClassVar[str] = "sqlite"
-    options: ClassVar[frozenset[str]] = frozenset({"synchronous", "cache_mb"})
+    options: ClassVar[frozenset[str]] = frozenset({"synchronous", "cache_mb"}) | OPTIONS
     embeds: ClassVar[bool] = True
     enforces: ClassVar[bool] = True
 
@@ -85,6 +91,8 @@ class AsyncSqliteProvider(AsyncProvider):
             self.path, synchronous=synchronous, make_folder=settings.url is None, create=settings.create
         )
         self._cache_bytes = cache_mb * 1_000_000
+        self._retention = Retention.of(settings.options)
+        self._background = AsyncBackground(self._keep_up)
         self.forked()
 
     @property
@@ -101,13 +109,17 @@ class AsyncSqliteProvider(AsyncProvider):
         """Start with an empty cache: locks of the old one may be held by threads that did not come along."""
         self._users: UserCache | None = None
         self._making = ThreadLock()
+        self._background.forked()
 
     async def open(self, call: Call) -> None:
         """Open the file, make or migrate it, and refuse what is not ours."""
         await self._db.read(health.touch(), call.deadline)
+        if self._retention.limited and not self._db.read_only:
+            self._background.start()
 
     async def aclose(self) -> None:
         """Write what is left of the journal and close the file."""
+        await self._background.aclose()
         await self._db.aclose()
 
     async def capabilities(self, call: Call) -> Capabilities:
@@ -256,6 +268,27 @@ class AsyncSqliteProvider(AsyncProvider):
                 on_progress(done, total)
         await self._db.write(reembed.finish(model_no, _stamp(call)), call.deadline)
         return ReembedReport(model=model.name, done=done, total=total)
+
+    async def maintain(self, retention: Retention, call: Call, *, dry_run: bool) -> MaintenanceReport:
+        """Remove old entries and versions, and give the room that they had back to the disk."""
+        await self._db.flush(call.deadline)
+        wanted = retention.or_else(self._retention)
+        run = AsyncSqliteRetention(self._db, wanted, call.now, call.deadline, async_no_rest)
+        if dry_run:
+            return await run.count()
+        report = await run.remove()
+        report.purged = await self._purge(call)
+        report.bytes_after = await run.size()
+        return report
+
+    async def _keep_up(self, rest: AsyncRest) -> None:
+        call = Call()
+        report = await AsyncSqliteRetention(self._db, self._retention, call.now, call.deadline, rest).remove()
+        if report.entries or report.versions:
+            purge = Purge()
+            while await rest() and await self._db.write(purge.some(), call.deadline):
+                pass
+            await self._db.settle(Deadline.after(_SETTLE_SECONDS), rebuilds=False)
 
     async def health(self, call: Call) -> Health:
         """Read a page of the file and count."""

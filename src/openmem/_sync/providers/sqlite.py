@@ -15,11 +15,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
-from openmem._io.call import Call, entropy
+from openmem._io.background import Background, Rest, no_rest
+from openmem._io.call import Call, Deadline, entropy
 from openmem._io.concurrency import ThreadLock, compute
 from openmem._io.sqlite import Sqlite
 from openmem._sync.embedders import Embedder
 from openmem._sync.provider import Provider
+from openmem._sync.sqlite_retention import SqliteRetention
 from openmem.access import Patterns
 from openmem.candidates import Candidate
 from openmem.embedding_batches import mark_cut
@@ -29,6 +31,7 @@ from openmem.native import native_capabilities
 from openmem.paths import user_data_dir
 from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
 from openmem.results import HistoryPage
+from openmem.retention import OPTIONS, MaintenanceReport, Retention
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings, sqlite_path
 from openmem.sql.sqlite import erase, health, history, journal, portable, read, reembed, write
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _EMBED_AT_ONCE: Final = 256
+_SETTLE_SECONDS: Final = 1.0
 _SYNCHRONOUS: Final = ("normal", "full")
 
 
@@ -65,11 +69,13 @@ class SqliteProvider(Provider):
     Options:
         synchronous: "normal" (the default) loses nothing when a process dies; "full" nothing at a power cut either.
         cache_mb: Megabytes for the arrays of the users who searched last (256).
+        audit_days: Days for which the journal keeps an entry (for ever).
+        versions: How many earlier versions of each memory are kept (all).
     """
 
     pages_history: ClassVar[bool] = True
     name: ClassVar[str] = "sqlite"
-    options: ClassVar[frozenset[str]] = frozenset({"synchronous", "cache_mb"})
+    options: ClassVar[frozenset[str]] = frozenset({"synchronous", "cache_mb"}) | OPTIONS
     embeds: ClassVar[bool] = True
     enforces: ClassVar[bool] = True
 
@@ -84,6 +90,8 @@ class SqliteProvider(Provider):
         self.path = sqlite_path(settings.url) if settings.url else _default_path()
         self._db = Sqlite(self.path, synchronous=synchronous, make_folder=settings.url is None, create=settings.create)
         self._cache_bytes = cache_mb * 1_000_000
+        self._retention = Retention.of(settings.options)
+        self._background = Background(self._keep_up)
         self.forked()
 
     @property
@@ -100,13 +108,17 @@ class SqliteProvider(Provider):
         """Start with an empty cache: locks of the old one may be held by threads that did not come along."""
         self._users: UserCache | None = None
         self._making = ThreadLock()
+        self._background.forked()
 
     def open(self, call: Call) -> None:
         """Open the file, make or migrate it, and refuse what is not ours."""
         self._db.read(health.touch(), call.deadline)
+        if self._retention.limited and not self._db.read_only:
+            self._background.start()
 
     def close(self) -> None:
         """Write what is left of the journal and close the file."""
+        self._background.close()
         self._db.close()
 
     def capabilities(self, call: Call) -> Capabilities:
@@ -255,6 +267,27 @@ class SqliteProvider(Provider):
                 on_progress(done, total)
         self._db.write(reembed.finish(model_no, _stamp(call)), call.deadline)
         return ReembedReport(model=model.name, done=done, total=total)
+
+    def maintain(self, retention: Retention, call: Call, *, dry_run: bool) -> MaintenanceReport:
+        """Remove old entries and versions, and give the room that they had back to the disk."""
+        self._db.flush(call.deadline)
+        wanted = retention.or_else(self._retention)
+        run = SqliteRetention(self._db, wanted, call.now, call.deadline, no_rest)
+        if dry_run:
+            return run.count()
+        report = run.remove()
+        report.purged = self._purge(call)
+        report.bytes_after = run.size()
+        return report
+
+    def _keep_up(self, rest: Rest) -> None:
+        call = Call()
+        report = SqliteRetention(self._db, self._retention, call.now, call.deadline, rest).remove()
+        if report.entries or report.versions:
+            purge = Purge()
+            while rest() and self._db.write(purge.some(), call.deadline):
+                pass
+            self._db.settle(Deadline.after(_SETTLE_SECONDS), rebuilds=False)
 
     def health(self, call: Call) -> Health:
         """Read a page of the file and count."""

@@ -64,7 +64,7 @@ def page(
         if len(shown) == query.limit:
             return _page(shown, binding)
         record = yield from states.read(place)
-        if not matches_any(seen, record.scope):
+        if record is None or not matches_any(seen, record.scope):
             continue
         left -= size_of(record)
         if left < 0 and shown:
@@ -90,19 +90,26 @@ class States:
         for place in places:
             self._lowest[place.id] = place.version
 
-    def read(self, place: Place) -> Steps[MemoryRecord]:
-        """Read the state at a place."""
+    def read(self, place: Place) -> Steps[MemoryRecord | None]:
+        """Read the state at a place; `None` if it was removed since the places were read."""
         newer = self._last.get(place.id)
         if newer is not None and newer.version > place.version:
             if (place.id, place.version) not in self._ahead:
                 yield from self._fetch(place)
-            self._last[place.id] = state_of(self._ahead.pop((place.id, place.version)), newer)
+            row = self._ahead.pop((place.id, place.version), None)
+            found = [] if row is None else [state_of(row, newer)]
         else:
-            stored = self._start
-            if place.id != stored.id:
-                stored = (yield from select_where(self._db, stored.user_id, "m.id = $3", (place.id,)))[0]
-            self._last[place.id] = (yield from at_version(self._db, stored, place.version))[0]
-        return self._last[place.id]
+            found = yield from self._first(place)
+        if not found:
+            return None
+        self._last[place.id] = found[0]
+        return found[0]
+
+    def _first(self, place: Place) -> Steps[list[MemoryRecord]]:
+        stored = [self._start]
+        if place.id != self._start.id:
+            stored = yield from select_where(self._db, self._start.user_id, "m.id = $3", (place.id,))
+        return (yield from at_version(self._db, stored[0], place.version)) if stored else []
 
     def _fetch(self, place: Place) -> Steps[None]:
         own = "bucket = $1 and user_id = $2 and id = $3 and version <= $4 and version >= $5"
@@ -144,22 +151,24 @@ def _members(db: Names, start: MemoryRecord, seen: Patterns | None) -> Steps[lis
 def _places(db: Names, start: MemoryRecord, members: Sequence[Member]) -> Steps[list[Place]]:
     rows = yield Query(
         f"""
-        select id, version, replaced_at from {db.versions}
+        select id, version, replaced_at, began from {db.versions}
         where bucket = $1 and {by_id()} and id = any($3::text[]) order by id, version
         """,
         (routing_bucket(start.user_id), start.user_id, [member.id for member in members]),
     )
-    versions: dict[str, list[tuple[int, int]]] = {}
-    for id_, version, replaced_at in rows:
-        versions.setdefault(id_, []).append((version, _micros(replaced_at)))
+    versions: dict[str, list[tuple[int, int, int | None]]] = {}
+    for id_, version, replaced_at, began in rows:
+        first = None if began is None else _micros(began)
+        versions.setdefault(id_, []).append((version, _micros(replaced_at), first))
     places = [place for member in members for place in _places_of(member, versions.get(member.id, []))]
     return sorted((place for place in places if (place.id, place.version) != (start.id, start.version)), reverse=True)
 
 
-def _places_of(member: Member, versions: Sequence[tuple[int, int]]) -> list[Place]:
-    # A version began when the one before it was replaced.
-    began = [member.created_at, *(replaced_at for _, replaced_at in versions[:-1]), member.changed_at]
-    numbers = [*(version for version, _ in versions), member.version]
+def _places_of(member: Member, versions: Sequence[tuple[int, int, int | None]]) -> list[Place]:
+    # A version began when the one before it was replaced; the oldest one says so itself if others went before it.
+    first = max(member.created_at, versions[0][2] or member.created_at) if versions else member.changed_at
+    began = [first, *(row[1] for row in versions[:-1]), member.changed_at]
+    numbers = [*(row[0] for row in versions), member.version]
     times = highest_so_far(began if versions else [member.changed_at])
     return [Place(at, version, member.id) for at, version in zip(times, numbers, strict=True)]
 

@@ -37,7 +37,7 @@ _FIND_VECTOR: Final = (
 
 def migrations(db: Names) -> tuple[tuple[str, ...], ...]:
     """Return the statements of each version, from 1 on."""
-    return (_first(db), _circles_and_lengths(db), _versions_as_changes(db))
+    return (_first(db), _circles_and_lengths(db), _versions_as_changes(db), _retention(db))
 
 
 def migration_script(
@@ -237,6 +237,11 @@ def _versions_as_changes(db: Names) -> tuple[str, ...]:
         f"alter table {db.versions} add column if not exists size integer",
         f"alter table {db.memories} add column if not exists behind integer not null default 0",
     )
+
+
+def _retention(db: Names) -> tuple[str, ...]:
+    # When the oldest version that is left began, if retention removed others before it.
+    return (f"alter table {db.versions} add column if not exists began timestamptz",)
 
 
 def _trimmed(statement: str) -> str:

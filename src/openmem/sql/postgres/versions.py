@@ -57,7 +57,7 @@ def made_at(db: Names, stored: MemoryRecord, at: datetime) -> Steps[list[MemoryR
         f"select version from {db.versions} where bucket = $1 and user_id = $2 and id = $3 and replaced_at = $4",
         (routing_bucket(stored.user_id), stored.user_id, stored.id, at),
     )
-    states = []
+    states = [stored] if not rows and stored.updated_at == at else []  # the one before may be gone
     for (before,) in rows:
         states += yield from at_version(db, stored, before + 1)
     return states

@@ -1,8 +1,9 @@
-"""Steps over the journal that a server keeps for providers without one. No entry goes, and none holds content."""
+"""Steps over the journal that a server keeps for providers without one. No entry holds content."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from openmem.requests import AuditQuery
@@ -11,6 +12,10 @@ from openmem.sql.server.dialect import Dialect
 from openmem.sql.sqlite.rows import micros, time_of
 from openmem.sql.steps import Steps
 from openmem.types import AuditEntry
+
+AT_ONCE: Final = 500
+"""Entries that a transaction removes."""
+LOOKED_AT: Final = 5_000
 
 _EVER: Final = -(2**62)
 
@@ -45,6 +50,30 @@ def entries(db: Dialect, query: AuditQuery) -> Steps[list[AuditEntry]]:
     )
     names = ("app", "action", "memory_id", "scope", "request_id")
     return [AuditEntry(timestamp=time_of(row[0]), **dict(zip(names, row[1:], strict=True))) for row in rows]
+
+
+def old_entries(db: Dialect, before: datetime, after: int) -> Steps[tuple[list[int], int | None]]:
+    """Read which entries behind a place are older than a time, and the next place, if there is more."""
+    rows = yield db.query(
+        f"select entry, at from {db.prefix}journal where entry > $1 order by entry limit $2", after, LOOKED_AT
+    )
+    bound = micros(before) or 0
+    return [entry for entry, at in rows if at < bound], int(rows[-1][0]) if len(rows) == LOOKED_AT else None
+
+
+def remove(db: Dialect, before: datetime, entries: Sequence[int]) -> Steps[int]:
+    """Remove those of some entries that are older than a time; return how many."""
+    if not entries:
+        return 0
+    rows = yield db.query(
+        f"""
+        delete from {db.prefix}journal where entry between $1 and $2 and at < $3 returning 1
+        """,
+        entries[0],
+        entries[-1],
+        micros(before),
+    )
+    return len(rows)
 
 
 def forget(db: Dialect, user_id: str, scope: ScopePattern | None) -> Steps[tuple[int, int]]:

@@ -18,7 +18,7 @@ from openmem.sql.sqlite.rows import Stored, dumps, select_where
 from openmem.sql.sqlite.scoped import allowed
 from openmem.sql.sqlite.versions import at_version, state_of
 from openmem.sql.sqlite.write import find
-from openmem.sql.steps import Query, Steps
+from openmem.sql.steps import Query, Row, Steps
 from openmem.types import MemoryRecord
 from openmem.versions import size_of
 
@@ -114,22 +114,23 @@ def _members(start: Stored, seen: Patterns | None) -> Steps[list[Member]]:
 def _places(start: Stored, members: Sequence[Member]) -> Steps[list[Place]]:
     rows = yield Query(
         """
-        select rid, version, replaced_at from versions where rid in (select value from json_each(?))
+        select rid, version, replaced_at, began from versions where rid in (select value from json_each(?))
         order by rid, version
         """,
         (dumps([member.rid for member in members]),),
     )
-    versions: dict[int, list[tuple[int, int]]] = {}
+    versions: dict[int, list[Row]] = {}
     for rid, *row in rows:
-        versions.setdefault(rid, []).append((row[0], row[1]))
+        versions.setdefault(rid, []).append(tuple(row))
     places = [place for member in members for place in _places_of(member, versions.get(member.rid, []))]
     return sorted((place for place in places if (place.rid, place.version) != _present(start)), reverse=True)
 
 
-def _places_of(member: Member, versions: Sequence[tuple[int, int]]) -> list[Place]:
-    # A version began when the one before it was replaced.
-    began = [member.created_at, *(replaced_at for _, replaced_at in versions[:-1]), member.changed_at]
-    numbers = [*(version for version, _ in versions), member.version]
+def _places_of(member: Member, versions: Sequence[Row]) -> list[Place]:
+    # A version began when the one before it was replaced; the oldest one says so itself if others went before it.
+    first = max(member.created_at, versions[0][2] or member.created_at) if versions else member.changed_at
+    began = [first, *(row[1] for row in versions[:-1]), member.changed_at]
+    numbers = [*(row[0] for row in versions), member.version]
     times = highest_so_far(began if versions else [member.changed_at])
     return [Place(at, version, member.id, member.rid) for at, version in zip(times, numbers, strict=True)]
 

@@ -17,7 +17,8 @@ PAGE_SIZE: Final = 16_384
 USER_RANGE: Final = "between users.user_no << 32 and users.user_no << 32 | 4294967295"
 LAST_ENTRY: Final = f"""
     max(coalesce((select max(entry) from journal where entry {USER_RANGE}), user_no << 32),
-      coalesce((select entry from memories where rid {USER_RANGE} order by rid desc limit 1), 0))
+      coalesce((select entry from memories where rid {USER_RANGE} order by rid desc limit 1), 0),
+      unnamed, expired)
 """
 
 _FIRST: Final = (
@@ -172,6 +173,12 @@ _VERSIONS_AS_CHANGES: Final = (
     "alter table memories add column behind integer not null default 0",  # characters of the steps since the last whole
 )
 
+# What retention removed (`openmem.sql.sqlite.retention`) left these behind.
+_RETENTION: Final = (
+    "alter table users add column expired integer not null default 0",  # no entry up to it is given again
+    "alter table versions add column began integer",  # when the oldest version that is left began, if others went
+)
+
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     _FIRST,
     _INDEX_LATER,
@@ -179,6 +186,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     _UPKEEP,
     _CIRCLES_AND_LENGTHS,
     _VERSIONS_AS_CHANGES,
+    _RETENTION,
 )
 
 

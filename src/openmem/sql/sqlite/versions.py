@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from openmem.requests import Draft
-from openmem.sql.sqlite.rows import Stamp, Stored, dumps
+from openmem.sql.sqlite.rows import Stamp, Stored, dumps, micros
 from openmem.sql.steps import Query, Row, Steps
 from openmem.types import MemoryRecord
 from openmem.versions import size_of, step_back, step_to
@@ -28,7 +28,9 @@ def keep(stored: Stored, draft: Draft, stamp: Stamp) -> Steps[int]:
 def made_at(stored: Stored, at: int) -> Steps[list[MemoryRecord]]:
     """Read the states of a memory that changes at a time made."""
     rows = yield Query("select version from versions where rid = ? and replaced_at = ?", (stored.rid, at))
-    states = []
+    states = (
+        [stored.record] if not rows and micros(stored.record.updated_at) == at else []
+    )  # the one before may be gone
     for (before,) in rows:
         states += yield from at_version(stored, before + 1)
     return states
