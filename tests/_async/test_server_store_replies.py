@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,11 +14,13 @@ from openmem._io.concurrency import async_gather
 from openmem.ids import new_memory_ids
 from openmem.keys import MAX_REPLY
 from openmem.sql.server import replies
+from openmem.types import AuditEntry
 from tests.server_stores import written
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
 DAY = timedelta(days=1)
 MOMENT = timedelta(microseconds=1)
+WIDE_LETTERS = [chr(number) for number in range(0x20000, 0x2A000)]  # four bytes each; at random, none can be saved
 BODY = "likes blue tea ü".encode()
 
 
@@ -40,6 +43,15 @@ async def test_repeated_request_gets_the_seed_and_the_reply_of_the_first(server_
         again = await begin(store)
         assert again == Remembered(first.seed, StoredReply(201, {"ETag": '"1"'}, BODY))
         assert BODY.decode() not in repr(again)
+
+
+async def test_longest_names_fit_into_the_indexes(server_store_url_: str) -> None:
+    caller, key, user = ("".join(Random(seed).choices(WIDE_LETTERS, k=256)) for seed in range(3))
+    async with AsyncServerStore(server_store_url_) as store:
+        first = await begin(store, key, caller=caller, user_id=user)
+        assert (await begin(store, key, caller=caller, user_id=user)).seed == first.seed
+        await store.enter(user, AuditEntry(timestamp=NOW, action="add", memory_id=key))
+        assert [entry.memory_id for entry in await store.entries(user)] == [key]
 
 
 async def test_requests_at_the_same_moment_get_one_seed(server_store_url_: str) -> None:
