@@ -243,6 +243,8 @@ def check_time(value: object, name: str) -> datetime | None:
         utc = moment.astimezone(UTC)
         # A subclass (pandas, frozen clocks) becomes a plain datetime; one that is no time at all fails here.
         return datetime.combine(utc.date(), utc.time(), UTC)
+    except InvalidRequestError:  # which is a ValueError too
+        raise
     except (OverflowError, ValueError, TypeError):
         raise InvalidRequestError(f"{name} must lie between the years 1 and 9999 in UTC") from None
 
