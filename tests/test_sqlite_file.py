@@ -19,6 +19,7 @@ import pytest
 from openmem import Memory, MemoryRecord, OMPError, ProviderError, ProviderUnavailableError
 from openmem.testing import HashEmbedder
 from openmem.types import SearchMode
+from tests.small_disk import small_disk
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 VERBS: dict[str, Callable[[Memory], object]] = {
@@ -183,20 +184,6 @@ def test_file_cut_short_gives_errors_of_ours_only(store_path: Path) -> None:
     with store_path.open("r+b") as file:
         file.truncate(40_000)
     assert isinstance(failure(store_path, "search"), ProviderError)
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a disk of two megabytes, or skip the test."""
-    folder.mkdir()
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    command = [mount or "mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if not mount or not umount or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("a full disk needs the right to mount a small one")
-    try:
-        yield folder
-    finally:
-        subprocess.run([umount, "-l", str(folder)], check=True)
 
 
 def test_full_disk_is_an_error_and_loses_nothing(tmp_path: Path) -> None:

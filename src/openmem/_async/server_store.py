@@ -170,7 +170,7 @@ class AsyncServerStore:
         if not is_key_id(id):
             raise NotFoundError("no key has this id")
         deadline = await self._use()
-        info = await self._place.write(keys.revoke, id, moment, deadline=deadline)
+        info = await self._place.erase(keys.revoke, id, moment, deadline=deadline)
         await self._place.settle(deadline)
         return info
 
@@ -261,7 +261,7 @@ class AsyncServerStore:
             seed: What `begin_reply` returned; a request that began anew since, or that is answered, stays.
         """
         named = (_name(caller, "caller"), _name(idempotency_key, "idempotency_key"))
-        await self._write(replies.release, *named, check_instance(seed, Seed, "seed"))
+        await self._erase(replies.release, *named, check_instance(seed, Seed, "seed"))
 
     async def erase_replies(self, memory_id: str, *, user_id: str | None = None, status: int = 404) -> int:
         """Erase the replies to the requests that stored a memory, but not that they were made; return how many.
@@ -277,15 +277,15 @@ class AsyncServerStore:
         check_limit(status, 999, "status")
         found = await self._read(replies.holding, owner, id)
         for caller, idempotency_key, seed in found:
-            await self._write(replies.erase, caller, idempotency_key, seed, status)
+            await self._erase(replies.erase, caller, idempotency_key, seed, status)
         return await self._settled(len(found))
 
     async def forget_replies(self, before: datetime) -> int:
         """Forget requests that began before a time, and rate counters as old; return how many requests."""
         moment, done = _time(before, "before"), 0
-        await self._write(rates.forget, moment)
+        await self._erase(rates.forget, moment)
         while True:
-            some = await self._write(replies.forget_some, moment)
+            some = await self._erase(replies.forget_some, moment)
             done += some
             if some < replies.BATCH:
                 break
@@ -296,7 +296,7 @@ class AsyncServerStore:
 
         The reply to one that is not answered yet will not be kept either.
         """
-        return await self._settled(await self._write(replies.forget_user, check_user_id(user_id)))
+        return await self._settled(await self._erase(replies.forget_user, check_user_id(user_id)))
 
     async def take(self, caller: str, per_minute: int, now: datetime) -> float:
         """Count a request of a caller, in a window of a minute that begins with the first one.
@@ -339,7 +339,7 @@ class AsyncServerStore:
             How many entries were changed, and how many should be but are not.
         """
         owner, pattern = check_user_id(user_id), None if scope is None else parse_pattern(scope)
-        changed, left = await self._write(journal.forget, owner, pattern)
+        changed, left = await self._erase(journal.forget, owner, pattern)
         return await self._settled(changed), left
 
     async def forget_entries(self, before: datetime) -> int:
@@ -370,6 +370,10 @@ class AsyncServerStore:
     async def _read(self, make: Make[T], *args: Any) -> T:
         deadline = await self._use()
         return await self._place.read(make, *args, deadline=deadline)
+
+    async def _erase(self, make: Make[T], *args: Any) -> T:
+        deadline = await self._use()
+        return await self._place.erase(make, *args, deadline=deadline)
 
     async def _write(self, make: Make[T], *args: Any, once: bool = False) -> T:
         deadline = await self._use()

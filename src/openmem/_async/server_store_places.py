@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
 
 from openmem._io.call import Deadline
 from openmem._io.sqlite import AsyncSqlite
+from openmem._io.sqlite_errors import DiskFullError
 from openmem.errors import ProviderError, ProviderUnavailableError
 from openmem.paths import user_data_dir
 from openmem.server_place import check_store_url
@@ -36,6 +38,9 @@ class AsyncPlace(Protocol):
 
     async def read(self, make: Make[T], *args: Any, deadline: Deadline) -> T:
         """Run steps that change nothing; `make` is called with the dialect and the arguments."""
+
+    async def erase(self, make: Make[T], *args: Any, deadline: Deadline) -> T:
+        """Run such steps that take something away: in a file, also on a full disk."""
 
     async def write(self, make: Make[T], *args: Any, deadline: Deadline, once: bool = False) -> T:
         """Run steps of which each statement is complete by itself.
@@ -75,9 +80,15 @@ class AsyncFile:
         """Run the steps in one transaction."""
         return await self._db.write(make(self.dialect, *args), deadline)
 
+    async def erase(self, make: Make[T], *args: Any, deadline: Deadline) -> T:
+        """Run the steps in one transaction, in the room that is kept for that if the disk is full."""
+        result, _ = await self._db.erase(partial(make, self.dialect, *args), deadline)
+        return result
+
     async def settle(self, deadline: Deadline) -> None:
-        """Empty the write-ahead log into the file."""
-        await self._db.settle(deadline)
+        """Empty the write-ahead log into the file, if the disk has the room; what was committed is in one of both."""
+        with suppress(DiskFullError):
+            await self._db.settle(deadline)
 
     async def aclose(self) -> None:
         """Close the file."""
@@ -125,6 +136,10 @@ class AsyncDatabase:
     async def write(self, make: Make[T], *args: Any, deadline: Deadline, once: bool = False) -> T:
         """Run the steps; each statement commits by itself."""
         return await self._db.run(partial(make, self.dialect, *args), deadline, retry=not once)
+
+    async def erase(self, make: Make[T], *args: Any, deadline: Deadline) -> T:
+        """Run the steps as any others."""
+        return await self.write(make, *args, deadline=deadline)
 
     async def settle(self, deadline: Deadline) -> None:
         """Do nothing: a commit is as safe as the server makes it."""

@@ -7,6 +7,7 @@ hop per verb, and the event loop never waits for the disk.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -60,6 +61,14 @@ class AsyncSqlite:
         """Run the steps in one transaction."""
         job = Job(deadline)
         return await self._writers.run(partial(self._store.write, steps, job), job)
+
+    async def erase(self, make: Callable[[], Steps[T]], deadline: Deadline) -> tuple[T, bool]:
+        """Run steps that delete in one transaction, also on a full disk; return whether it was full.
+
+        `make` may be called twice. If the disk was full, what the deleted rows held may still stand in the file.
+        """
+        job = Job(deadline)
+        return await self._writers.run(partial(self._store.erase, make, job), job)
 
     def defer(self, statement: Query) -> None:
         """Keep a write for the next transaction, which comes in a moment or at `close`."""
@@ -120,6 +129,13 @@ class Sqlite:
     def write(self, steps: Steps[T], deadline: Deadline) -> T:
         """Run the steps in one transaction."""
         return self._store.write(steps, Job(deadline))
+
+    def erase(self, make: Callable[[], Steps[T]], deadline: Deadline) -> tuple[T, bool]:
+        """Run steps that delete in one transaction, also on a full disk; return whether it was full.
+
+        `make` may be called twice. If the disk was full, what the deleted rows held may still stand in the file.
+        """
+        return self._store.erase(make, Job(deadline))
 
     def defer(self, statement: Query) -> None:
         """Keep a write for the next transaction, which comes in a moment or at `close`."""

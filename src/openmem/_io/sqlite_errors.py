@@ -10,6 +10,12 @@ from openmem._io.call import Deadline
 from openmem.errors import OMPError, ProviderError, ProviderUnavailableError
 
 _OPERATIONS_PER_CHECK = 10_000
+
+
+class DiskFullError(ProviderUnavailableError):
+    """There is no room on the disk for what a transaction writes; it was rolled back."""
+
+
 CANNOT_OPEN: Final = (
     "the database file cannot be opened: its folder is missing, it is a folder itself, it may not be read, "
     "or it is not there and its folder is read-only"
@@ -18,7 +24,7 @@ READ_ONLY: Final = "the database file, or its folder, is read-only; nothing was 
 _MESSAGES: dict[int, tuple[type[ProviderError], str]] = {
     sqlite3.SQLITE_BUSY: (ProviderUnavailableError, "another process kept the database locked"),
     sqlite3.SQLITE_LOCKED: (ProviderUnavailableError, "another process kept the database locked"),
-    sqlite3.SQLITE_FULL: (ProviderUnavailableError, "the disk is full; nothing was stored"),
+    sqlite3.SQLITE_FULL: (DiskFullError, "the disk is full; nothing was stored"),
     sqlite3.SQLITE_READONLY: (ProviderUnavailableError, READ_ONLY),
     sqlite3.SQLITE_CANTOPEN: (
         ProviderUnavailableError,
@@ -78,5 +84,7 @@ def translate(error: sqlite3.Error, job: Job) -> OMPError | KeyboardInterrupt:
         if not job.cancelled:
             return KeyboardInterrupt()  # Ctrl-C came while SQLite asked the job, and SQLite kept it to itself
         return ProviderError("the call was cancelled", provider="sqlite")
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMSIZE:
+        primary = sqlite3.SQLITE_FULL  # of the file that processes share, which the others do not wait for
     kind, message = _MESSAGES.get(primary, (ProviderError, f"SQLite failed: {type(error).__name__}"))
     return kind(message, provider="sqlite")

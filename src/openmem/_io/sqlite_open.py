@@ -66,7 +66,8 @@ def recognise(connection: sqlite3.Connection, kind: FileKind) -> None:
         tables = connection.execute("select count(*) from sqlite_master").fetchone()[0]
         version = version_of(connection)
     finally:
-        connection.execute("rollback")
+        if connection.in_transaction:  # not if the disk failed or is full, which must be said
+            connection.execute("rollback")
     if application == kind.application_id:
         _refuse_newer(version, kind)
     elif application or tables:

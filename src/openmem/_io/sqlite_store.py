@@ -14,16 +14,18 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from openmem._io.call import Deadline
-from openmem._io.sqlite_errors import Job, Running, translate
+from openmem._io.sqlite_errors import DiskFullError, Job, Running, translate
 from openmem._io.sqlite_forks import watch
 from openmem._io.sqlite_open import begin_immediate, make_folder, open_connection, rebuild
 from openmem._io.sqlite_readonly import Fingerprint, check_unchanged, may_be_written, open_read_only, read_only_error
+from openmem._io.sqlite_reserve import Reserve
 from openmem.errors import ProviderError, ProviderUnavailableError
 from openmem.sql.sqlite.files import MEMORIES, FileKind
+from openmem.sql.sqlite.purge import sparingly
 from openmem.sql.steps import Many, Query, Statement, Steps, characters_of
 
 T = TypeVar("T")
@@ -66,6 +68,7 @@ class SqliteStore:
         self._kind = kind
         self._make_folder = make_folder
         self._create = create
+        self._reserve = Reserve(path)
         self.made = False
         self._synchronous = synchronous
         self._reset()
@@ -103,8 +106,11 @@ class SqliteStore:
 
     def write(self, steps: Steps[T], job: Job) -> T:
         """Run the steps in one transaction, with the deferred writes before them."""
+        return self._transact(steps, job, alone=False)
+
+    def _transact(self, steps: Steps[T], job: Job, *, alone: bool) -> T:
         with _Exclusive(self, job) as connection, Running(connection, job):
-            taken = self._take_deferred()
+            taken = [] if alone else self._take_deferred()
             try:
                 begin_immediate(connection, job)
                 self._check_file()
@@ -120,7 +126,33 @@ class SqliteStore:
                 raise
             finally:
                 self._in_flight = False
+            self._reserve.keep()
             return result
+
+    def erase(self, make: Callable[[], Steps[T]], job: Job) -> tuple[T, bool]:
+        """Run steps that delete, in one transaction, and return whether the disk was full.
+
+        1. The disk is not full: as in `write`. 2. It is: the log is emptied, so that its room can be used again, and
+        with it and what was kept in reserve the steps are run anew, without overwriting what becomes free. The caller
+        is to cut that off. 3. Even that is too little: nothing was deleted.
+        """
+        try:
+            return self.write(make(), job), False
+        except DiskFullError:
+            self._make_room(job)
+        try:
+            return self._transact(sparingly(make()), job, alone=True), True
+        except DiskFullError as error:
+            raise DiskFullError(
+                "the disk is full, and what was kept for deletions does not suffice; nothing was deleted. "
+                "Make some room on it and delete again",
+                provider="sqlite",
+            ) from error
+
+    def _make_room(self, job: Job) -> None:
+        self._reserve.release()
+        with _Exclusive(self, job) as connection, contextlib.suppress(sqlite3.Error):
+            connection.execute("pragma wal_checkpoint(restart)")
 
     def defer(self, statement: Query) -> None:
         """Keep a write for the next transaction, which comes within `FLUSH_AFTER_SECONDS` or at `close`.
@@ -267,7 +299,12 @@ class SqliteStore:
         try:
             connection = open_connection(self._path, self._synchronous, job, self._kind)
         except sqlite3.Error as error:
-            raise translate(error, job) from error
+            if not self._reserve.is_full():
+                raise translate(error, job) from error
+            if not self._reserve.release():
+                raise DiskFullError("the disk is full; the database cannot be opened", provider="sqlite") from error
+            connection = self._open(job, there)  # which takes a file of a few pages beside it
+            self._reserve.restore()
         self._file = self._file or _identity(self._path)
         self.made = self.made or not there
         self.read_only = False

@@ -171,7 +171,7 @@ class ServerStore:
         if not is_key_id(id):
             raise NotFoundError("no key has this id")
         deadline = self._use()
-        info = self._place.write(keys.revoke, id, moment, deadline=deadline)
+        info = self._place.erase(keys.revoke, id, moment, deadline=deadline)
         self._place.settle(deadline)
         return info
 
@@ -262,7 +262,7 @@ class ServerStore:
             seed: What `begin_reply` returned; a request that began anew since, or that is answered, stays.
         """
         named = (_name(caller, "caller"), _name(idempotency_key, "idempotency_key"))
-        self._write(replies.release, *named, check_instance(seed, Seed, "seed"))
+        self._erase(replies.release, *named, check_instance(seed, Seed, "seed"))
 
     def erase_replies(self, memory_id: str, *, user_id: str | None = None, status: int = 404) -> int:
         """Erase the replies to the requests that stored a memory, but not that they were made; return how many.
@@ -278,15 +278,15 @@ class ServerStore:
         check_limit(status, 999, "status")
         found = self._read(replies.holding, owner, id)
         for caller, idempotency_key, seed in found:
-            self._write(replies.erase, caller, idempotency_key, seed, status)
+            self._erase(replies.erase, caller, idempotency_key, seed, status)
         return self._settled(len(found))
 
     def forget_replies(self, before: datetime) -> int:
         """Forget requests that began before a time, and rate counters as old; return how many requests."""
         moment, done = _time(before, "before"), 0
-        self._write(rates.forget, moment)
+        self._erase(rates.forget, moment)
         while True:
-            some = self._write(replies.forget_some, moment)
+            some = self._erase(replies.forget_some, moment)
             done += some
             if some < replies.BATCH:
                 break
@@ -297,7 +297,7 @@ class ServerStore:
 
         The reply to one that is not answered yet will not be kept either.
         """
-        return self._settled(self._write(replies.forget_user, check_user_id(user_id)))
+        return self._settled(self._erase(replies.forget_user, check_user_id(user_id)))
 
     def take(self, caller: str, per_minute: int, now: datetime) -> float:
         """Count a request of a caller, in a window of a minute that begins with the first one.
@@ -340,7 +340,7 @@ class ServerStore:
             How many entries were changed, and how many should be but are not.
         """
         owner, pattern = check_user_id(user_id), None if scope is None else parse_pattern(scope)
-        changed, left = self._write(journal.forget, owner, pattern)
+        changed, left = self._erase(journal.forget, owner, pattern)
         return self._settled(changed), left
 
     def forget_entries(self, before: datetime) -> int:
@@ -371,6 +371,10 @@ class ServerStore:
     def _read(self, make: Make[T], *args: Any) -> T:
         deadline = self._use()
         return self._place.read(make, *args, deadline=deadline)
+
+    def _erase(self, make: Make[T], *args: Any) -> T:
+        deadline = self._use()
+        return self._place.erase(make, *args, deadline=deadline)
 
     def _write(self, make: Make[T], *args: Any, once: bool = False) -> T:
         deadline = self._use()

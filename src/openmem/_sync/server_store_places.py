@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
 
 from openmem._io.call import Deadline
 from openmem._io.sqlite import Sqlite
+from openmem._io.sqlite_errors import DiskFullError
 from openmem.errors import ProviderError, ProviderUnavailableError
 from openmem.paths import user_data_dir
 from openmem.server_place import check_store_url
@@ -37,6 +39,9 @@ class Place(Protocol):
 
     def read(self, make: Make[T], *args: Any, deadline: Deadline) -> T:
         """Run steps that change nothing; `make` is called with the dialect and the arguments."""
+
+    def erase(self, make: Make[T], *args: Any, deadline: Deadline) -> T:
+        """Run such steps that take something away: in a file, also on a full disk."""
 
     def write(self, make: Make[T], *args: Any, deadline: Deadline, once: bool = False) -> T:
         """Run steps of which each statement is complete by itself.
@@ -76,9 +81,15 @@ class File:
         """Run the steps in one transaction."""
         return self._db.write(make(self.dialect, *args), deadline)
 
+    def erase(self, make: Make[T], *args: Any, deadline: Deadline) -> T:
+        """Run the steps in one transaction, in the room that is kept for that if the disk is full."""
+        result, _ = self._db.erase(partial(make, self.dialect, *args), deadline)
+        return result
+
     def settle(self, deadline: Deadline) -> None:
-        """Empty the write-ahead log into the file."""
-        self._db.settle(deadline)
+        """Empty the write-ahead log into the file, if the disk has the room; what was committed is in one of both."""
+        with suppress(DiskFullError):
+            self._db.settle(deadline)
 
     def close(self) -> None:
         """Close the file."""
@@ -124,6 +135,10 @@ class Database:
     def write(self, make: Make[T], *args: Any, deadline: Deadline, once: bool = False) -> T:
         """Run the steps; each statement commits by itself."""
         return self._db.run(partial(make, self.dialect, *args), deadline, retry=not once)
+
+    def erase(self, make: Make[T], *args: Any, deadline: Deadline) -> T:
+        """Run the steps as any others."""
+        return self.write(make, *args, deadline=deadline)
 
     def settle(self, deadline: Deadline) -> None:
         """Do nothing: a commit is as safe as the server makes it."""

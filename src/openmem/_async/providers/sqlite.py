@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
@@ -21,6 +22,7 @@ from openmem._io.background import AsyncBackground, AsyncRest, async_no_rest
 from openmem._io.call import Call, Deadline, entropy
 from openmem._io.concurrency import ThreadLock, async_compute
 from openmem._io.sqlite import AsyncSqlite
+from openmem._io.sqlite_errors import DiskFullError
 from openmem.access import Patterns
 from openmem.candidates import Candidate
 from openmem.embedding_batches import mark_cut
@@ -37,6 +39,7 @@ from openmem.sql.sqlite import erase, health, history, journal, portable, read, 
 from openmem.sql.sqlite.purge import Purge
 from openmem.sql.sqlite.rows import Model, Stamp, micros
 from openmem.sql.sqlite.writer import Blob, Incoming
+from openmem.sql.steps import Steps
 from openmem.types import (
     Action,
     AuditEntry,
@@ -159,16 +162,24 @@ class AsyncSqliteProvider(AsyncProvider):
 
     async def delete(self, id: str, user_id: str | None, call: Call) -> None:
         """Erase one memory."""
-        await self._db.write(write.delete(id, user_id, _stamp(call), call.access), call.deadline)
+        steps = partial(write.delete, id, user_id, _stamp(call), call.access)
+        _, was_full = await self._db.erase(steps, call.deadline)
+        if was_full:
+            await self._purge(call)
 
     async def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
-        steps = erase.erase(user_id, scope, _stamp(call))
-        if self._users is not None:
+        stamp = _stamp(call)
+
+        def steps() -> Steps[ErasureReceipt]:
+            erasing = erase.erase(user_id, scope, stamp)
+            if self._users is None:
+                return erasing
             from openmem.sql.sqlite.snapshot import forgetting
 
-            steps = forgetting(user_id, self._users, steps)
-        receipt = await self._db.write(steps, call.deadline)
+            return forgetting(user_id, self._users, erasing)
+
+        receipt, _ = await self._db.erase(steps, call.deadline)
         receipt.purged = await self._purge(call)
         return receipt
 
@@ -358,12 +369,17 @@ class AsyncSqliteProvider(AsyncProvider):
         return Model(self.embedder.model, dim), blobs
 
     async def _purge(self, call: Call) -> bool:
+        """Take what was erased out of the file; return whether that is done.
+
+        On a full disk it may not be, though an erasure gives some room back; a later one does it.
+        """
         purge = Purge()
         try:
+            await self._db.settle(call.deadline)
             while await self._db.write(purge.some(), call.deadline):
                 pass
             return await self._db.settle(call.deadline)
-        except DeadlineExceededError:
+        except (DeadlineExceededError, DiskFullError):
             return False
 
     def _note(self, user_id: str, action: Action, memory_id: str | None, scope: str | None, call: Call) -> None:

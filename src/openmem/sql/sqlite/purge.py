@@ -13,7 +13,7 @@ what is not in it yet waits as new memories do, so every search is right meanwhi
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 from openmem.sql.sqlite.word_index import empty, enter_some, levels
 from openmem.sql.steps import Query, Steps
@@ -27,6 +27,25 @@ OVERWRITE: Final = Query("pragma secure_delete=on")
 """What is deleted from here on is overwritten with zeros, pages that become free too."""
 OVERWRITE_CHEAPLY: Final = Query("pragma secure_delete=fast")
 """It is overwritten where that writes no further page, as pages of an `add` are what it costs."""
+
+T = TypeVar("T")
+
+
+def sparingly(steps: Steps[T]) -> Steps[T]:
+    """Return the same steps without overwriting pages that become free, which costs as much room as they take.
+
+    What stands in them is gone once a `Purge` has cut them off the file.
+    """
+    try:
+        statement = next(steps)
+        while True:
+            rows = yield OVERWRITE_CHEAPLY if statement is OVERWRITE else statement
+            statement = steps.send(rows)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        steps.close()
 
 
 class Purge:

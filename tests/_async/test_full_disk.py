@@ -1,0 +1,144 @@
+"""A disk that is full to the last byte: nothing can be stored, everything can be read and deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from openmem import AsyncMemory, AsyncServerStore, AuditEntry, ProviderUnavailableError
+from tests.small_disk import fill_up, small_disk
+
+FULL = "the disk is full; nothing was stored"
+LARGE = "no room for this " * 5_000
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of sixteen megabytes."""
+    with small_disk(tmp_path / "disk", "16m") as folder:
+        yield folder
+
+
+def address(disk: Path) -> str:
+    return f"sqlite:///{disk / 'store.db'}"
+
+
+async def fill(memory: AsyncMemory, count: int = 40) -> list[str]:
+    """Store memories one by one, each with words of its own; a few have earlier versions."""
+    ids = []
+    for number in range(count):
+        record = await memory.add(content=f"secret{number} " + f"green tea{number} " * 40, user_id="ann")
+        ids.append(record.id)
+    for id_ in ids[:3]:
+        await memory.update(id_, content=f"secret of {id_} " * 2_000)
+    await memory.add(content="bob drinks coffee", user_id="bob")
+    return ids
+
+
+def traces(disk: Path) -> list[str]:
+    """Return which files of the store hold a word of the memories."""
+    return [file.name for file in disk.iterdir() if file.name != "ballast" and b"secret" in file.read_bytes()]
+
+
+async def test_everything_but_storing_works_on_a_full_disk(disk: Path) -> None:
+    async with AsyncMemory(url=address(disk), embedder="none") as memory:
+        ids = await fill(memory)
+        fill_up(disk)
+        with pytest.raises(ProviderUnavailableError, match=FULL):
+            await memory.add(content=LARGE, user_id="ann")
+        with pytest.raises(ProviderUnavailableError, match=FULL):
+            await memory.add_many([{"content": f"{number} {LARGE}"} for number in range(9)], user_id="ann")
+        assert len(await memory.list("ann", limit=500)) == len(ids)  # nothing half done
+        assert await memory.search("tea7", "ann")
+        await memory.delete(ids[0])
+        await memory.delete(ids[1])
+        assert {record.id for record in await memory.list("ann", limit=500)} == {*ids[2:]}
+        receipt = await memory.delete_all("ann")
+        assert receipt.complete
+        assert receipt.erased["memories"] == len(ids) - 2
+        assert receipt.purged
+        assert traces(disk) == []
+        await memory.add(content="there is room again", user_id="ann")
+        assert len(await memory.search("coffee", "bob")) == 1
+
+
+async def test_first_deletion_on_a_full_disk_may_be_that_of_everything(disk: Path) -> None:
+    async with AsyncMemory(url=address(disk), embedder="none") as memory:
+        ids = await fill(memory)
+        fill_up(disk)
+        receipt = await memory.delete_all("ann")
+        assert (receipt.complete, receipt.erased["memories"], receipt.purged) == (True, len(ids), True)
+        assert traces(disk) == []
+
+
+async def test_single_deletion_on_a_full_disk_leaves_no_bytes(disk: Path) -> None:
+    async with AsyncMemory(url=address(disk), embedder="none") as memory:
+        await fill(memory)
+        one = await memory.add(content="unheard-of " * 5_000, user_id="ann")
+        fill_up(disk)
+        await memory.delete(one.id)
+    assert b"unheard-of" not in (disk / "store.db").read_bytes()
+
+
+async def test_store_is_opened_on_a_full_disk(disk: Path) -> None:
+    async with AsyncMemory(url=address(disk), embedder="none") as memory:
+        ids = await fill(memory)
+    fill_up(disk)
+    async with AsyncMemory(url=address(disk), embedder="none") as memory:
+        assert await memory.search("tea7", "ann")
+        with pytest.raises(ProviderUnavailableError, match=FULL):
+            await memory.add(content=LARGE, user_id="ann")
+        await memory.delete(ids[0])
+        assert (await memory.delete_all("ann")).purged
+    assert traces(disk) == []
+
+
+async def test_without_its_reserve_a_store_on_a_full_disk_says_so(disk: Path) -> None:
+    async with AsyncMemory(url=address(disk), embedder="none") as memory:
+        await fill(memory)
+    (disk / "store.db-reserve").unlink()
+    fill_up(disk)
+    memory = AsyncMemory(url=address(disk), embedder="none")
+    with pytest.raises(ProviderUnavailableError, match="the disk is full; the database cannot be opened"):
+        await memory.search("tea7", "ann")
+    (disk / "ballast").unlink()  # some room is made on it, as the documentation says
+    assert await memory.search("tea7", "ann")
+    assert (await memory.delete_all("ann")).complete
+    await memory.close()
+
+
+async def test_deletion_that_has_no_room_does_nothing(disk: Path) -> None:
+    async with AsyncMemory(url=address(disk), embedder="none") as memory:
+        ids = await fill(memory)
+        (disk / "store.db-reserve").unlink()
+        fill_up(disk)
+        with pytest.raises(ProviderUnavailableError, match="nothing was deleted"):
+            await memory.delete_all("ann")
+        assert len(await memory.list("ann", limit=500)) == len(ids)
+        (disk / "ballast").unlink()
+        receipt = await memory.delete_all("ann")
+        assert (receipt.complete, receipt.erased["memories"]) == (True, len(ids))
+
+
+async def test_key_is_revoked_on_a_full_disk(disk: Path) -> None:
+    async with AsyncServerStore(address(disk)) as store:
+        keys = [await store.create_key(app="desk", user_id="ann", grants=["read:*"]) for _ in range(3)]
+        fill_up(disk)
+        entries = [AuditEntry(timestamp=datetime.now(UTC), action="get", memory_id="m" * 200)] * 2_000
+        with pytest.raises(ProviderUnavailableError, match=FULL):
+            await store.enter("ann", *entries)
+        for key in keys:
+            assert await store.find_key(key.secret) is not None
+            assert (await store.revoke_key(key.info.id)).revoked_at is not None
+            assert await store.find_key(key.secret) is None
+        await store.forget_entries_of("ann")
+
+
+async def test_there_is_no_reserve_as_long_as_there_is_room(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "2g") as folder:
+        async with AsyncMemory(url=address(folder), embedder="none") as memory:
+            await memory.add(content="likes tea", user_id="ann")
+        assert [file.name for file in folder.iterdir()] == ["store.db"]
