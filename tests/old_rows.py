@@ -12,13 +12,14 @@ from openmem.settings import sqlite_path
 _DAY = 86_400_000_000
 
 
-def age(url: str, days: int, user: str | None = None) -> None:
+def age(url: str, days: int, user: str | None = None, *, adds: bool = True) -> None:
     """Make the entries of a user's journal older, or those of all users.
 
     Args:
         url: A file or a database of Postgres.
         days: How much older.
         user: Whose entries.
+        adds: In a file, those too that are in the rows of their memories.
     """
     if url.startswith("postgresql"):
         with psycopg.connect(url) as connection:
@@ -31,7 +32,7 @@ def age(url: str, days: int, user: str | None = None) -> None:
     with closing(sqlite3.connect(sqlite_path(url))) as connection:
         connection.execute(f"update journal set at = at - ? where entry >> 32 in ({mine})", (days * _DAY, user))
         connection.execute(
-            f"update memories set created_at = created_at - ? where user_no in ({mine})", (days * _DAY, user)
+            f"update memories set created_at = created_at - ? where user_no in ({mine})", (days * _DAY * adds, user)
         )
         connection.commit()
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
 
 from openmem import AsyncMemory, InvalidRequestError, MemoryRecord, Seed
@@ -13,6 +14,7 @@ from openmem._async import postgres_retention
 from openmem._io.concurrency import async_gather
 from openmem.ids import routing_bucket
 from openmem.sql.postgres import retention as on_postgres
+from openmem.sql.postgres.history import Place, States
 from openmem.sql.sqlite import retention as on_sqlite
 from tests.old_rows import age, content_of
 
@@ -159,19 +161,18 @@ async def test_entries_keep_their_order_and_lose_their_names_after_older_ones_we
         assert {(entry.memory_id, entry.scope) for entry in await memory.audit("ann")} == {(None, None)}
 
 
-async def test_imported_memory_whose_entry_went_hides_no_number(place: str) -> None:
-    async with opened(place) as memory:
+async def test_imported_memory_whose_entry_went_hides_no_number(store_url: str) -> None:
+    """The newest row names no entry, and the newest entry went: the one of an older row is still taken."""
+    async with opened(store_url) as memory:
         await memory.add("Ann lives in Faro", user_id="ann")
         lines = [line.replace('"ann"', '"bob"') for line in (await memory.export("ann")).lines]
         own = await memory.add("Bob lives in Lisbon", user_id="bob")
         await memory.import_(lines)
-        age(place, 40)
-        await memory.update(own.id, tags=["city"])  # its own entry is young
-        await memory.maintain(audit_days=30)
-        for _ in range(4):
-            await memory.add("Bob likes tea", user_id="bob")
+        age(store_url, 40, "bob", adds=False)
+        assert (await memory.maintain(audit_days=30)).entries == 1
+        await memory.search("tea", "bob")
         await memory.update(own.id, tags=["home"])
-        assert [entry.action for entry in await memory.audit("bob")] == ["update", *["add"] * 4, "update"]
+        assert [entry.action for entry in await memory.audit("bob")] == ["update", "search", "add"]
 
 
 # --- beside others ---
@@ -236,6 +237,28 @@ async def test_instance_that_was_told_removes_in_the_background(place: str, opti
         assert entries == (0 if "audit_days" in options else CHANGES + 1)
         assert versions == (0 if "versions" in options else CHANGES - 1)
         assert len(await watcher.history(record.id)) == (1 if "versions" in options else CHANGES)
+
+
+async def test_history_that_is_read_while_versions_go_ends_where_they_ended(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(postgres_url) as memory, opened(postgres_url) as other:
+        record = await changed(memory)
+        bucket = routing_bucket("ann")
+        read, asked = States.read, list[int]()
+
+        def after_they_went(self: States, place: Place) -> Any:
+            if not asked:
+                with psycopg.connect(postgres_url) as connection:
+                    gone = "delete from openmem.versions where bucket = %s and version < %s"
+                    connection.execute(gone, (bucket, CHANGES - 1))
+            asked.append(place.version)
+            return (yield from read(self, place))
+
+        monkeypatch.setattr(States, "read", after_they_went)
+        assert await states(memory, record.id) == kept(2)
+        assert asked == [*range(CHANGES, 0, -1)]
+        assert (await other.get(record.id)).version == CHANGES + 1
 
 
 # --- the file ---

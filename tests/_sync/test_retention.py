@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
 
 from openmem import InvalidRequestError, Memory, MemoryRecord, Seed
@@ -14,6 +15,7 @@ from openmem._io.concurrency import gather
 from openmem._sync import postgres_retention
 from openmem.ids import routing_bucket
 from openmem.sql.postgres import retention as on_postgres
+from openmem.sql.postgres.history import Place, States
 from openmem.sql.sqlite import retention as on_sqlite
 from tests.old_rows import age, content_of
 
@@ -160,19 +162,18 @@ def test_entries_keep_their_order_and_lose_their_names_after_older_ones_went(pla
         assert {(entry.memory_id, entry.scope) for entry in memory.audit("ann")} == {(None, None)}
 
 
-def test_imported_memory_whose_entry_went_hides_no_number(place: str) -> None:
-    with opened(place) as memory:
+def test_imported_memory_whose_entry_went_hides_no_number(store_url: str) -> None:
+    """The newest row names no entry, and the newest entry went: the one of an older row is still taken."""
+    with opened(store_url) as memory:
         memory.add("Ann lives in Faro", user_id="ann")
         lines = [line.replace('"ann"', '"bob"') for line in (memory.export("ann")).lines]
         own = memory.add("Bob lives in Lisbon", user_id="bob")
         memory.import_(lines)
-        age(place, 40)
-        memory.update(own.id, tags=["city"])  # its own entry is young
-        memory.maintain(audit_days=30)
-        for _ in range(4):
-            memory.add("Bob likes tea", user_id="bob")
+        age(store_url, 40, "bob", adds=False)
+        assert (memory.maintain(audit_days=30)).entries == 1
+        memory.search("tea", "bob")
         memory.update(own.id, tags=["home"])
-        assert [entry.action for entry in memory.audit("bob")] == ["update", *["add"] * 4, "update"]
+        assert [entry.action for entry in memory.audit("bob")] == ["update", "search", "add"]
 
 
 # --- beside others ---
@@ -235,6 +236,28 @@ def test_instance_that_was_told_removes_in_the_background(place: str, options: d
         assert entries == (0 if "audit_days" in options else CHANGES + 1)
         assert versions == (0 if "versions" in options else CHANGES - 1)
         assert len(watcher.history(record.id)) == (1 if "versions" in options else CHANGES)
+
+
+def test_history_that_is_read_while_versions_go_ends_where_they_ended(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(postgres_url) as memory, opened(postgres_url) as other:
+        record = changed(memory)
+        bucket = routing_bucket("ann")
+        read, asked = States.read, list[int]()
+
+        def after_they_went(self: States, place: Place) -> Any:
+            if not asked:
+                with psycopg.connect(postgres_url) as connection:
+                    gone = "delete from openmem.versions where bucket = %s and version < %s"
+                    connection.execute(gone, (bucket, CHANGES - 1))
+            asked.append(place.version)
+            return (yield from read(self, place))
+
+        monkeypatch.setattr(States, "read", after_they_went)
+        assert states(memory, record.id) == kept(2)
+        assert asked == [*range(CHANGES, 0, -1)]
+        assert (other.get(record.id)).version == CHANGES + 1
 
 
 # --- the file ---

@@ -14,6 +14,8 @@ from openmem.retention import MaintenanceReport, Retention
 from openmem.sql.postgres import retention as steps
 from openmem.sql.postgres.names import Names
 
+MOST_IN_VAIN: Final = 20
+"""Attempts in a row at versions that somebody else holds: what is left then is for the next time."""
 ALL_BUCKETS: Final[Sequence[int]] = range(BUCKETS)
 
 
@@ -52,10 +54,12 @@ async def remove(
             found = await db.transact(partial(steps.drop_entries, names, bucket, seconds), deadline)
             report.entries += found
             entries = found == steps.AT_ONCE and await rest()
-        while spare and versions is not None:
-            found = await db.transact(partial(steps.trim, names, bucket, versions), deadline)
+        in_vain = 0
+        while spare and versions is not None and in_vain < MOST_IN_VAIN:
+            found, spare = await db.transact(partial(steps.trim, names, bucket, versions), deadline)
             report.versions += found
-            spare = found == steps.AT_ONCE and await rest()
+            in_vain = 0 if found else in_vain + 1
+            spare = spare and await rest()
         if not await rest():
             break
     return report

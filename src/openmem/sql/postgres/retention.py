@@ -51,8 +51,12 @@ def drop_entries(db: Names, bucket: int, seconds: float) -> Steps[int]:
     return len(rows)
 
 
-def trim(db: Names, bucket: int, versions: int) -> Steps[int]:
-    """Remove up to `AT_ONCE` versions, the oldest of memories that have more than `versions`; return how many."""
+def trim(db: Names, bucket: int, versions: int) -> Steps[tuple[int, bool]]:
+    """Remove up to `AT_ONCE` versions, the oldest of memories that have more than `versions`. For a transaction.
+
+    Returns:
+        How many were removed, and whether more may be left: beyond these, or because somebody else held some.
+    """
     rows = yield Query(
         f"""
         select id, version, replaced_at, began, following from (
@@ -65,7 +69,7 @@ def trim(db: Names, bucket: int, versions: int) -> Steps[int]:
         (bucket, versions),
     )
     if not rows:
-        return 0
+        return 0, False
     ids = sorted({row[0] for row in rows})
     locked = yield Query(
         f"""
@@ -77,7 +81,7 @@ def trim(db: Names, bucket: int, versions: int) -> Steps[int]:
     busy = {row[0] for row in rows if (row[0], row[1]) not in held or (row[4] and (row[0], row[4]) not in held)}
     free = [row for row in rows if row[0] not in busy]
     yield from _drop(db, bucket, _trimmed(free))
-    return len(free)
+    return len(free), len(rows) == AT_ONCE or bool(busy)
 
 
 def _trimmed(rows: Sequence[Any]) -> list[_Trimmed]:
