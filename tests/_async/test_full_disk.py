@@ -83,6 +83,16 @@ async def test_single_deletion_on_a_full_disk_leaves_no_bytes(disk: Path) -> Non
     assert b"unheard-of" not in (disk / "store.db").read_bytes()
 
 
+async def test_old_versions_are_removed_on_a_full_disk(disk: Path) -> None:
+    async with AsyncMemory(url=address(disk), embedder="none") as memory:
+        ids = await fill(memory)
+        await memory.update(ids[0], content="newer")
+        fill_up(disk)
+        await memory.maintain(versions=1)
+        assert [state.version for state in await memory.history(ids[0])] == [2]
+        assert len(await memory.list("ann", limit=500)) == len(ids)
+
+
 async def test_store_is_opened_on_a_full_disk(disk: Path) -> None:
     async with AsyncMemory(url=address(disk), embedder="none") as memory:
         ids = await fill(memory)

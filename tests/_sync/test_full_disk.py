@@ -84,6 +84,16 @@ def test_single_deletion_on_a_full_disk_leaves_no_bytes(disk: Path) -> None:
     assert b"unheard-of" not in (disk / "store.db").read_bytes()
 
 
+def test_old_versions_are_removed_on_a_full_disk(disk: Path) -> None:
+    with Memory(url=address(disk), embedder="none") as memory:
+        ids = fill(memory)
+        memory.update(ids[0], content="newer")
+        fill_up(disk)
+        memory.maintain(versions=1)
+        assert [state.version for state in memory.history(ids[0])] == [2]
+        assert len(memory.list("ann", limit=500)) == len(ids)
+
+
 def test_store_is_opened_on_a_full_disk(disk: Path) -> None:
     with Memory(url=address(disk), embedder="none") as memory:
         ids = fill(memory)

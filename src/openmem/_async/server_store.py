@@ -349,7 +349,7 @@ class AsyncServerStore:
         while place is not None:
             found, place = await self._read(journal.old_entries, moment, place)
             for start in range(0, len(found), journal.AT_ONCE):
-                done += await self._write(journal.remove, moment, found[start : start + journal.AT_ONCE])
+                done += await self._erase(journal.remove, moment, found[start : start + journal.AT_ONCE])
         return await self._settled(done)
 
     async def entries(

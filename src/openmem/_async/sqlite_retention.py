@@ -74,7 +74,8 @@ class AsyncSqliteRetention:
             for start in range(0, len(found), steps.AT_ONCE):
                 if self._on:
                     some = found[start : start + steps.AT_ONCE]
-                    removed += await self._db.write(drop(some, before), self._deadline)
+                    some_removed, _ = await self._db.erase(partial(drop, some, before), self._deadline)
+                    removed += some_removed
                     self._on = await self._rest()
         return removed
 
@@ -84,7 +85,7 @@ class AsyncSqliteRetention:
         while self._on and place is not None:
             found, place = await self._db.read(steps.with_versions(place, versions), self._deadline)
             while self._on and found:
-                count, done = await self._db.write(steps.trim(found, versions), self._deadline)
+                (count, done), _ = await self._db.erase(partial(steps.trim, found, versions), self._deadline)
                 removed, found = removed + count, found[done:]
                 self._on = await self._rest()
         return removed

@@ -350,7 +350,7 @@ class ServerStore:
         while place is not None:
             found, place = self._read(journal.old_entries, moment, place)
             for start in range(0, len(found), journal.AT_ONCE):
-                done += self._write(journal.remove, moment, found[start : start + journal.AT_ONCE])
+                done += self._erase(journal.remove, moment, found[start : start + journal.AT_ONCE])
         return self._settled(done)
 
     def entries(

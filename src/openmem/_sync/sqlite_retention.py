@@ -73,7 +73,8 @@ class SqliteRetention:
             for start in range(0, len(found), steps.AT_ONCE):
                 if self._on:
                     some = found[start : start + steps.AT_ONCE]
-                    removed += self._db.write(drop(some, before), self._deadline)
+                    some_removed, _ = self._db.erase(partial(drop, some, before), self._deadline)
+                    removed += some_removed
                     self._on = self._rest()
         return removed
 
@@ -83,7 +84,7 @@ class SqliteRetention:
         while self._on and place is not None:
             found, place = self._db.read(steps.with_versions(place, versions), self._deadline)
             while self._on and found:
-                count, done = self._db.write(steps.trim(found, versions), self._deadline)
+                (count, done), _ = self._db.erase(partial(steps.trim, found, versions), self._deadline)
                 removed, found = removed + count, found[done:]
                 self._on = self._rest()
         return removed

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -282,7 +283,8 @@ class AsyncSqliteProvider(AsyncProvider):
 
     async def maintain(self, retention: Retention, call: Call, *, dry_run: bool) -> MaintenanceReport:
         """Remove old entries and versions, and give the room that they had back to the disk."""
-        await self._db.flush(call.deadline)
+        with suppress(DiskFullError):  # what was not entered yet is new, and stays
+            await self._db.flush(call.deadline)
         wanted = retention.or_else(self._retention)
         run = AsyncSqliteRetention(self._db, wanted, call.now, call.deadline, async_no_rest)
         if dry_run:

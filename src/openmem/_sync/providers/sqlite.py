@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -281,7 +282,8 @@ class SqliteProvider(Provider):
 
     def maintain(self, retention: Retention, call: Call, *, dry_run: bool) -> MaintenanceReport:
         """Remove old entries and versions, and give the room that they had back to the disk."""
-        self._db.flush(call.deadline)
+        with suppress(DiskFullError):  # what was not entered yet is new, and stays
+            self._db.flush(call.deadline)
         wanted = retention.or_else(self._retention)
         run = SqliteRetention(self._db, wanted, call.now, call.deadline, no_rest)
         if dry_run:
