@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 import openmem.sql.postgres
-from openmem import Memory, NotFoundError
+from openmem import Memory, NotFoundError, OpenAIEmbedder
 from openmem._io.postgres import Pg
 from openmem._sync import postgres_retention
 from openmem.access import Access, Seed
@@ -32,14 +32,15 @@ from openmem.sql.postgres.rows import Incoming, Stamp
 from openmem.sql.steps import Many, Query
 from openmem.testing import HashEmbedder
 from openmem.testing.postgres import PostgresServer
+from tests.openai_stub import OpenAIStub
 from tests.postgres_partitions import TABLES, make_partitions
 from tests.postgres_recorder import Record, Sent, explain, recorded
 
 UNROUTED = {
     "write.owners": (1, "an id whose form does not tell the bucket, without a user"),
     "portable.export_page": (1, "export of all users"),
-    "reembed.progress": (4, "how far the move of all users to another model is, for each of two lengths"),
-    "reembed.next_user": (2, "the walk over all users, for each of two lengths"),
+    "reembed.progress": (6, "how far the move of all users to another model is, for each of three lengths"),
+    "reembed.next_user": (3, "the walk over all users, for each of three lengths"),
 }
 """Where how many statements may ask all partitions, and why. No verb of one user is among them."""
 
@@ -65,6 +66,13 @@ def use_every_verb(url: str) -> None:
     for embedder in (HashEmbedder(16, model=HashEmbedder().model), HashEmbedder(model="another")):
         with Memory(url=url, embedder=embedder) as memory:
             memory.reembed()
+    with OpenAIStub() as stub, Memory(url=url, embedder=short_sighted(stub)) as memory:
+        memory.reembed()
+
+
+def short_sighted(stub: OpenAIStub) -> OpenAIEmbedder:
+    """Return an embedder that takes the beginning of a text only."""
+    return OpenAIEmbedder("short", base_url=stub.url, api_key="k", max_text_tokens=4, max_text_chars=4)
 
 
 def write(memory: Memory) -> None:

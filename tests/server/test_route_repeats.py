@@ -152,8 +152,8 @@ def test_refused_request_is_judged_again(open_place: Place, user: str) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"content": " "}, {"content": "a", "confidence": 7}, {"content": "a", "mood": "good"}],
-    ids=["blank", "out of bounds", "unknown member"],
+    [{"content": " "}, {"content": "a", "confidence": 7}, {"content": "a", "scoope": "b"}],
+    ids=["blank", "out of bounds", "misspelt member"],
 )
 def test_refused_request_does_not_use_up_its_key(place: Place, user: str, wrong: dict[str, object]) -> None:
     refused = place.client.post("/memories", json={"user_id": user, **wrong}, headers=named(user))

@@ -181,7 +181,7 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
         "tags": TAGS + MANY_TAGS,
         "as_of": TIMES,
     },
-    "history": {"id": IDS, "user_id": USERS},
+    "history": {"id": IDS, "user_id": USERS, "limit": [*WHOLE, 1_001], "cursor": ["", 7, "junk", MEGABYTE]},
     "audit": {"user_id": [*USERS, None], "app": TEXTS, "since": TIMES, "limit": [*WHOLE, 1_001]},
     "wait_for_ingest": {"ids": ["mem_1", 7, [""], [7], None], "user_id": [*USERS, None]},
     "export": {"user_id": USERS, "limit": [*WHOLE, 501], "cursor": ["", 7, "junk"]},

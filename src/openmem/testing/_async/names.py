@@ -78,7 +78,6 @@ class NameRules(Rules):
             await memory.add(**given)
         assert await self.listed(memory, "ann") == []
 
-    @needs("portability")
     async def test_imported_id_of_too_many_bytes_is_refused_by_its_name(self, memory: AsyncMemory) -> None:
         """The same holds for ids, which only an import brings.
 

@@ -79,7 +79,6 @@ class NameRules(Rules):
             memory.add(**given)
         assert self.listed(memory, "ann") == []
 
-    @needs("portability")
     def test_imported_id_of_too_many_bytes_is_refused_by_its_name(self, memory: Memory) -> None:
         """The same holds for ids, which only an import brings.
 
