@@ -10,7 +10,14 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from openmem.errors import InvalidRequestError, NotFoundError, OMPError, RateLimitedError, UnauthorizedError
+from openmem.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    OMPError,
+    ProviderError,
+    RateLimitedError,
+    UnauthorizedError,
+)
 from openmem.requests import View
 from openmem.scopes import parse_pattern
 from openmem.translated import envelope
@@ -66,7 +73,7 @@ JSON = st.recursive(
         updated_at=TIMES,
         version=st.integers(1, 10**6),
         key=st.none() | st.text(min_size=1),
-        **{"x-kit": JSON, "x-acme": st.dictionaries(st.text(), JSON)},
+        **{"x-kit": JSON, "x-acme": st.dictionaries(st.text(), JSON), "later": JSON, "": JSON},
     )
 )
 def test_record_survives_metadata_field_for_field(one: MemoryRecord) -> None:
@@ -112,6 +119,29 @@ def test_facts_are_kept_and_shown() -> None:
     got = again(record(), metadata)
     assert got.id == "h-1"
     assert got.model_extra == {"x-acme": {"content_rewritten": True}}
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        *({name: value} for name in ("x", "facts") for value in (7, "ab", True, [["later", 1]], [])),
+        *({"x": {name: "b"}} for name in MemoryRecord.model_fields),
+        {"x": {"later": 1e999}},
+        {"source": {"page": 1e999}},
+        {"source": []},
+        {"source": None},
+        {"tags": "a"},
+        {"version": "1"},
+        {"version": 0},
+        {"created_at": 7},
+        {"valid_to": "soon"},
+    ],
+)
+def test_envelope_with_a_value_of_another_kind_is_refused(spoilt: dict[str, Any]) -> None:
+    metadata: dict[str, Any] = envelope.pack(record(), outdated=False)
+    text = json.dumps(json.loads(metadata["omp"]) | spoilt).replace("Infinity", "1e999")
+    with pytest.raises(ProviderError, match="acme holds a memory that cannot be read"):
+        again(record(), metadata | {"omp": text})
 
 
 @pytest.mark.parametrize(

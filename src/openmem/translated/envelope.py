@@ -29,6 +29,7 @@ OWN: Final = frozenset({TRUTH, "omp_tags", TRACE, *MIRRORS})
 
 _TIMES: Final = ("created_at", "updated_at", "valid_from", "valid_to")
 _PLAIN: Final = ("scope", "tags", "confidence", "supersedes", "key")
+_FIELDS: Final = frozenset(MemoryRecord.model_fields)
 
 _dumps: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -99,8 +100,8 @@ def unpack(
     """
     given = dict(metadata or {})
     truth = _truth_of(given.get(TRUTH))
-    known = extras_of(given, extras, truth.get("facts"))
     try:
+        known = extras_of(given, extras, _members_of(truth, "facts"))
         fields: dict[str, Any] = {
             "id": given.get(ID) or id if truth else id,
             "content": content,
@@ -116,12 +117,13 @@ def unpack(
         }
         # Whoever can write to the service can write into the envelope, too.
         MemoryRecord.model_validate(fields, strict=True)
-        extensions = dict(truth.get("x") or {})
+        extensions = _members_of(truth, "x")
         if known:
             own = extensions.get(f"x-{provider}")
             extensions[f"x-{provider}"] = {**own, **known} if isinstance(own, dict) else known
-        sound = 1 <= fields["version"] <= MAX_VERSION and all(name.startswith("x-") for name in extensions)
-        sound = sound and is_finite(extensions)
+        # Callers' own members may have any name but that of a field, which they would replace.
+        sound = 1 <= fields["version"] <= MAX_VERSION and _FIELDS.isdisjoint(extensions)
+        sound = sound and is_finite(extensions) and is_finite(fields["source"])
     except (ValueError, TypeError, AttributeError, OverflowError):
         sound = False
     if sound:
@@ -155,6 +157,13 @@ def _truth_of(text: object) -> dict[str, Any]:
     except ValueError:
         return {}
     return truth if isinstance(truth, dict) and truth.get("v") == VERSION else {}
+
+
+def _members_of(truth: Mapping[str, Any], name: str) -> dict[str, Any]:
+    members = truth.get(name)
+    if members is not None and not isinstance(members, dict):
+        raise TypeError(name)
+    return dict(members or {})
 
 
 def _time(text: str | None) -> datetime | None:
