@@ -7,12 +7,13 @@ import sys
 import traceback
 
 from openmem import AsyncMemory
+from openmem._io.sqlite_open import when_free
 
 
 def waits_for_the_lock() -> bool:
     """Return whether a thread is where the store tries again until nobody locks the file."""
     stacks = [traceback.walk_stack(frame) for frame in sys._current_frames().values()]
-    return any(frame.f_code.co_name == "_when_free" for stack in stacks for frame, _ in stack)
+    return any(frame.f_code is when_free.__code__ for stack in stacks for frame, _ in stack)
 
 
 async def begin() -> None:
