@@ -17,14 +17,19 @@ class PatchedLoop(asyncio.SelectorEventLoop):
 
 
 def test_work_goes_to_threads_of_the_loop_where_the_loop_is_patched(tmp_path: Path) -> None:
-    async def use() -> str:
+    others = set(threading.enumerate())  # of tests before this one
+
+    def of_anyio() -> list[str]:
+        return [thread.name for thread in set(threading.enumerate()) - others if "AnyIO" in thread.name]
+
+    async def use() -> tuple[str, list[str]]:
         memory = AsyncMemory(url=str(tmp_path / "m.db"), embedder="none")
         await memory.add(content="likes tea", user_id="ann")
         thread = await async_to_thread(threading.current_thread)
         await memory.close()
-        return thread.name
+        return thread.name, of_anyio()
 
     with asyncio.Runner(loop_factory=PatchedLoop) as runner:
-        name = runner.run(use())
+        name, left = runner.run(use())
     assert "AnyIO" not in name
-    assert not [thread for thread in threading.enumerate() if "AnyIO" in thread.name and thread.is_alive()]
+    assert left == of_anyio() == []
