@@ -161,6 +161,8 @@ def sqlite_path(url: str) -> str:
         if parts.scheme != "sqlite" or has_more:
             raise InvalidRequestError("url: the embedded store takes sqlite:///FILE, with three slashes, or a path")
         path = unquote(parts.path[1:])
+    else:
+        check_path(path)  # errors name the file, so it must be none that holds a password
     if not path or "\0" in path or path == ":memory:":
         raise InvalidRequestError("url: the embedded store needs the name of a file, such as sqlite:///notes.db")
     return path

@@ -38,7 +38,7 @@ _KEYWORDS: Final = re.compile(
     re.IGNORECASE,
 )
 _SLIP: Final = re.compile(r"['\"\s]*(?:postgres(?:ql)?|sqlite|https?)(?:\+\w+)?:(?!//)", re.IGNORECASE)
-_CREDENTIALS: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?/{0,2}[^/\\@:]*:(?![/\\])[^@]*@", re.DOTALL)
+_CREDENTIALS: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*(?::|(?=//)))?/{0,2}[^/\\@:]*:(?![/\\])[^@]*@", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ def test_unknown_provider_is_refused_and_the_known_ones_are_named() -> None:
         ({"timeout": float("inf")}, "timeout"),
         ({"timeout": "1"}, "timeout"),
         ({"timeout": True}, "timeout"),
-        ({"colour": "green"}, "provider 'sqlite' has no option 'colour'; it knows: cache_mb, synchronous"),
+        ({"colour": "green"}, "no option 'colour'; it knows: audit_days, cache_mb, synchronous, versions"),
         ({"synchronous": "off"}, "synchronous"),
         ({"synchronous": ["full"]}, "synchronous"),
         ({"cache_mb": 0}, "cache_mb"),
