@@ -44,7 +44,7 @@ async def memory(stub: OmpStub) -> AsyncIterator[AsyncMemory]:
 
 async def test_transfer_ends(memory: AsyncMemory, stub: OmpStub, tmp_path: Path) -> None:
     async with AsyncMemory(url=str(tmp_path / "m.db"), embedder="none") as target:
-        with pytest.raises(ProviderError, match="a cursor again"):
+        with pytest.raises(ProviderError, match=r"a cursor again|pages come to no end"):
             await memory.transfer(target, user_id="ann")
     assert len(stub.verbs) < ENOUGH
 
@@ -52,7 +52,7 @@ async def test_transfer_ends(memory: AsyncMemory, stub: OmpStub, tmp_path: Path)
 async def test_list_of_a_caller_who_may_read_two_scopes_ends(memory: AsyncMemory, stub: OmpStub) -> None:
     access = Access("ann", (parse_grant("read:a"), parse_grant("read:b")))
     stub.rule = _scoped
-    with pytest.raises(ProviderError, match="a cursor again"):
+    with pytest.raises(ProviderError, match=r"a cursor again|pages come to no end"):
         await memory.acting(access=access).list("ann")
     assert len(stub.verbs) < ENOUGH
 

@@ -19,9 +19,16 @@ OTHER = "bob"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-async def memory(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncMemory]:
-    own = request.param == "sqlite"
-    url = str(tmp_path / "m.db") if own else request.getfixturevalue("postgres_url")
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty store. A plain fixture, as a Postgres may have to be started."""
+    if request.param == "sqlite":
+        return str(tmp_path / "m.db")
+    address: str = request.getfixturevalue("postgres_url")
+    return address
+
+
+@pytest.fixture
+async def memory(url: str) -> AsyncIterator[AsyncMemory]:
     async with AsyncMemory(url=url, embedder="none") as opened:
         yield opened
 
@@ -95,7 +102,7 @@ async def test_cursor_of_an_export_tells_nothing_of_other_users(tmp_path: Path) 
 
 
 async def test_cursor_of_an_export_has_room_for_the_longest_names(memory: AsyncMemory) -> None:
-    name = "\U0001f600" * 256
+    name = "\U0001f600" * 192  # 768 bytes
     await memory.import_([line(f"{sign}{name[1:]}", name, "x") for sign in "ab"])
     page = await memory.export(limit=1)
     assert len((await memory.export(cursor=page.next_cursor)).lines) == 1

@@ -45,7 +45,7 @@ def memory(stub: OmpStub) -> Iterator[Memory]:
 
 def test_transfer_ends(memory: Memory, stub: OmpStub, tmp_path: Path) -> None:
     with Memory(url=str(tmp_path / "m.db"), embedder="none") as target:
-        with pytest.raises(ProviderError, match="a cursor again"):
+        with pytest.raises(ProviderError, match=r"a cursor again|pages come to no end"):
             memory.transfer(target, user_id="ann")
     assert len(stub.verbs) < ENOUGH
 
@@ -53,7 +53,7 @@ def test_transfer_ends(memory: Memory, stub: OmpStub, tmp_path: Path) -> None:
 def test_list_of_a_caller_who_may_read_two_scopes_ends(memory: Memory, stub: OmpStub) -> None:
     access = Access("ann", (parse_grant("read:a"), parse_grant("read:b")))
     stub.rule = _scoped
-    with pytest.raises(ProviderError, match="a cursor again"):
+    with pytest.raises(ProviderError, match=r"a cursor again|pages come to no end"):
         memory.acting(access=access).list("ann")
     assert len(stub.verbs) < ENOUGH
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import httpx
@@ -33,7 +34,8 @@ def stub(request: pytest.FixtureRequest) -> Iterator[OmpStub]:
 
 
 def test_export_of_the_command_ends(stub: OmpStub) -> None:
-    assert "a cursor again" in omp("export", "--user", "ann", "--url", stub.url, code=1).stderr
+    said = omp("export", "--user", "ann", "--url", stub.url, code=1).stderr
+    assert re.search("a cursor again|pages come to no end", said)
     assert len(stub.verbs) < ENOUGH
 
 

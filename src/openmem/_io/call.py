@@ -106,7 +106,8 @@ class labelled:  # noqa: N801 - it is used like a function, and a generator take
     ) -> None:
         if isinstance(error, OMPError):
             error.provider = error.provider or self._provider.name
-            error.place = error.place or self._provider.place
+            if error.place is None:
+                error.place = self._provider.place
             error.request_id = error.request_id or self._call.request_id
 
 

@@ -67,7 +67,7 @@ def fingerprint(path: str) -> Fingerprint:
         ProviderUnavailableError: A log with content is beside it, or the file is gone.
     """
     for ending in LOGS:
-        if _size(path + ending):
+        if _size(path + ending) > 0:
             raise ProviderUnavailableError(
                 f"the newest changes are in the file that ends in {ending}, which cannot be read where nothing may be "
                 "written beside it. Open the database once where its folder may be written, or copy all of its files",

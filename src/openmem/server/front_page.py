@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 import openmem
+from openmem.server.asgi import request_id_of
 
 _STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem;color:#1b1b1f;"
@@ -59,6 +60,8 @@ def front_page(reference: bool) -> Callable[[Request], Awaitable[Response]]:
         text = _PAGE.format(
             style=_STYLE, version=openmem.__version__, address=address, reference=_REFERENCE if reference else ""
         )
-        return HTMLResponse(text, headers={"content-security-policy": POLICY})
+        return HTMLResponse(
+            text, headers={"content-security-policy": POLICY, "x-request-id": request_id_of(request.scope)}
+        )
 
     return show
