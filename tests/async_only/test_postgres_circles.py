@@ -70,7 +70,7 @@ async def test_halves_of_a_circle_that_share_no_memory_close_it_together(quick_u
             await memory.delete_all("ann")
 
 
-# Now and then, in one of some dozen runs, a memory more is hidden than its records say: an open fault.
+# An open fault: two of about seven runs hid a memory more than its records say. Set aside until it is mended.
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 async def test_links_of_many_tasks_at_once_end_as_the_records_say(quick_url: str, seed: int) -> None:
