@@ -7,6 +7,7 @@ Processor time of the loop's own thread is measured: callback by callback, compa
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
@@ -182,7 +183,11 @@ async def longest_wait(app: ASGIApp, request: asyncio.Future[int]) -> float:
 
 @contextmanager
 def longest_callback(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[float, str]]]:
-    """Give a list of the processor times of callbacks of the event loop, with what they ran."""
+    """Give a list of the processor times of callbacks of the event loop, with what they ran.
+
+    What earlier tests left in memory is frozen: a collection of garbage would walk over it within some callback, which
+    a server of its own never does.
+    """
     times: list[tuple[float, str]] = []
     run = asyncio.Handle._run
 
@@ -194,9 +199,14 @@ def longest_callback(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[flo
             # Not the text of the handle, which shows results: to make it can take longer than the callback did.
             times.append((time.thread_time() - began, getattr(callback_of(handle), "__qualname__", "a task")))
 
-    with monkeypatch.context() as patch:
-        patch.setattr(asyncio.Handle, "_run", timed)
-        yield times
+    gc.collect()
+    gc.freeze()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio.Handle, "_run", timed)
+            yield times
+    finally:
+        gc.unfreeze()
 
 
 def parsing_time() -> float:
