@@ -159,3 +159,20 @@ def test_audit_waits_for_entries_that_another_thread_is_writing(memory: Memory, 
             memory.audit("ann", timeout=0.2)
         other.execute("rollback")
     assert [action for action, _, _ in noted(memory)] == ["add", "get"]
+
+
+@pytest.mark.parametrize("scope", [None, "a/*"])
+def test_read_that_is_entered_after_an_erasure_by_another_names_nothing(
+    memory: Memory, store_path: Path, scope: str | None
+) -> None:
+    gone, removed = (memory.add(content=text, user_id="ann", scope="a/b") for text in ("tea", "milk"))
+    kept = memory.add(content="sugar", user_id="bob", scope="a/b")
+    with Memory(url=str(store_path), embedder="none", app="web") as reader:
+        with reader._provider._db._store._write_lock:  # type: ignore[attr-defined]
+            for record in (gone, removed, kept):  # which are not entered before what follows
+                reader.get(record.id)
+            memory.delete(removed.id)
+            memory.delete_all("ann", scope=scope)
+        removal = (removed.id, "a/b") if scope is not None else (None, None)
+        assert noted(reader, app="web") == [("get", None, None), ("get", *removal)]
+        assert noted(reader, "bob", app="web") == [("get", kept.id, "a/b")]

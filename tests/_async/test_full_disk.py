@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,15 @@ from tests.small_disk import fill_up, small_disk
 
 FULL = "the disk is full; nothing was stored"
 LARGE = "no room for this " * 5_000
+
+READS: dict[str, Callable[[AsyncMemory, str], Any]] = {
+    "get": lambda memory, id_: memory.get(id_),
+    "history": lambda memory, id_: memory.history(id_),
+    "list": lambda memory, id_: memory.list("ann"),
+    "search": lambda memory, id_: memory.search("tea", "ann"),
+    "context": lambda memory, id_: memory.context("tea", "ann"),
+    "export": lambda memory, id_: memory.export("ann"),
+}
 
 
 @pytest.fixture
@@ -63,6 +73,53 @@ async def test_everything_but_storing_works_on_a_full_disk(disk: Path) -> None:
         assert traces(disk) == []
         await memory.add(content="there is room again", user_id="ann")
         assert len(await memory.search("coffee", "bob")) == 1
+
+
+@pytest.mark.parametrize("verb", READS)
+async def test_journal_on_a_full_disk_shows_reads_that_wait_to_be_written(disk: Path, verb: str) -> None:
+    async with AsyncMemory(url=address(disk), embedder="none") as memory:
+        record = await memory.add(content="green tea", user_id="ann", scope="a/b")
+        await memory.add(content="black tea", user_id="bob")
+        await memory.audit("ann")
+        fill_up(disk)
+        for _ in range(3):
+            await READS[verb](memory, record.id)
+        noted = [(entry.action, entry.memory_id) for entry in await memory.audit("ann")]
+        of_one = verb in ("get", "history")
+        action = "get" if of_one else "list" if verb == "export" else verb
+        assert noted == [*[(action, record.id if of_one else None)] * 3, ("add", record.id)]
+        assert noted == [(entry.action, entry.memory_id) for entry in await memory.audit("ann")]
+        assert [entry.action for entry in await memory.audit("bob")] == ["add"]
+        assert len(await memory.audit("ann", limit=2)) == 2
+        (disk / "ballast").unlink()
+        assert noted == [(entry.action, entry.memory_id) for entry in await memory.audit("ann")]
+    async with AsyncMemory(url=address(disk), embedder="none") as memory:
+        assert noted == [(entry.action, entry.memory_id) for entry in await memory.audit("ann")]
+
+
+async def test_reads_that_never_found_room_are_missing_and_the_log_says_so(
+    disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with AsyncMemory(url=address(disk), embedder="none") as memory:
+        record = await memory.add(content="green tea", user_id="ann")
+        fill_up(disk)
+        for _ in range(1_000):
+            await memory.get(record.id)
+        assert len(await memory.audit("ann", limit=1_000)) == 1_000
+    assert "the last reads are missing in the journal" in caplog.text
+
+
+async def test_erasure_on_a_full_disk_takes_the_names_out_of_what_waits_for_the_journal(disk: Path) -> None:
+    async with AsyncMemory(url=address(disk), embedder="none") as memory:
+        ids = await fill(memory)
+        await memory.audit("ann")
+        fill_up(disk)
+        for id_ in ids:
+            await memory.get(id_)
+        assert (await memory.delete_all("ann")).complete
+        entries = await memory.audit("ann", limit=1_000)
+        assert (entries[0].action, [entry.action for entry in entries].count("get")) == ("delete", len(ids))
+        assert {(entry.memory_id, entry.scope) for entry in entries} == {(None, None)}
 
 
 async def test_first_deletion_on_a_full_disk_may_be_that_of_everything(disk: Path) -> None:

@@ -80,6 +80,11 @@ class AsyncSqlite:
             job = Job(deadline)
             await self._writers.run(partial(self._store.flush, job), job)
 
+    async def foresee(self, steps: Steps[T], deadline: Deadline) -> T:
+        """Run steps that read as if what was deferred had been written, where that is not possible now."""
+        job = Job(deadline)
+        return await self._writers.run(partial(self._store.foresee, steps, job), job)
+
     async def settle(self, deadline: Deadline, *, rebuilds: bool = True) -> bool:
         """Empty the write-ahead log into the file; return whether readers of old snapshots allowed that."""
         job = Job(deadline)
@@ -144,6 +149,10 @@ class Sqlite:
     def flush(self, deadline: Deadline) -> None:
         """Write what was deferred."""
         self._store.flush(Job(deadline))
+
+    def foresee(self, steps: Steps[T], deadline: Deadline) -> T:
+        """Run steps that read as if what was deferred had been written, where that is not possible now."""
+        return self._store.foresee(steps, Job(deadline))
 
     def settle(self, deadline: Deadline, *, rebuilds: bool = True) -> bool:
         """Empty the write-ahead log into the file; return whether readers of old snapshots allowed that."""

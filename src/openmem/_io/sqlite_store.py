@@ -134,12 +134,16 @@ class SqliteStore:
 
         1. The disk is not full: as in `write`. 2. It is: the log is emptied, so that its room can be used again, and
         with it and what was kept in reserve the steps are run anew, without overwriting what becomes free. The caller
-        is to cut that off. 3. Even that is too little: nothing was deleted.
+        is to cut that off. 3. That is too little because much was deferred: they are run without it. 4. Even then:
+        nothing was deleted.
         """
         try:
             return self.write(make(), job), False
         except DiskFullError:
             self._make_room(job)
+        if self.pending:
+            with contextlib.suppress(DiskFullError):
+                return self._transact(sparingly(make()), job, alone=False), True
         try:
             return self._transact(sparingly(make()), job, alone=True), True
         except DiskFullError as error:
@@ -180,6 +184,21 @@ class SqliteStore:
                 if not self.read_only:
                     raise
 
+    def foresee(self, steps: Steps[T], job: Job) -> T:
+        """Run steps that read as if what was deferred had been written, where that is not possible now.
+
+        It is done in a transaction that is taken back, of which nothing reaches the disk.
+        """
+        with _Exclusive(self, job) as connection, Running(connection, job):
+            try:
+                begin_immediate(connection, job)
+                for statement in self._deferred.copy():
+                    connection.execute(statement.sql, statement.params)
+                return _drive(connection, steps)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("rollback")
+
     def settle(self, job: Job, *, rebuilds: bool = True) -> bool:
         """Empty the write-ahead log into the file; return whether readers of old snapshots allowed that.
 
@@ -200,8 +219,10 @@ class SqliteStore:
     def close(self) -> None:
         """Write what was deferred and close every connection."""
         self._stop_flusher()
-        with contextlib.suppress(Exception):
+        try:
             self.flush(Job(Deadline.after(5.0)))
+        except Exception as error:  # noqa: BLE001 - the store closes all the same
+            _log.warning("the last reads are missing in the journal of %s: %s", self._path, error)
         with self._write_lock:
             self._closed = True
             self._close_connections()

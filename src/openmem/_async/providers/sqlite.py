@@ -27,7 +27,7 @@ from openmem._io.sqlite_errors import DiskFullError
 from openmem.access import Patterns
 from openmem.candidates import Candidate
 from openmem.embedding_batches import mark_cut
-from openmem.errors import DeadlineExceededError, InvalidRequestError
+from openmem.errors import DeadlineExceededError, InvalidRequestError, ProviderUnavailableError
 from openmem.ids import new_memory_ids
 from openmem.native import native_capabilities
 from openmem.paths import user_data_dir
@@ -221,8 +221,11 @@ class AsyncSqliteProvider(AsyncProvider):
         return page
 
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
-        """Return the newest entries of the journal."""
-        await self._db.flush(call.deadline)
+        """Return the newest entries of the journal, those of reads that cannot be written just now too."""
+        try:
+            await self._db.flush(call.deadline)
+        except ProviderUnavailableError:  # the disk is full, or takes no more for another reason
+            return await self._db.foresee(journal.entries(query), call.deadline)
         return await self._db.read(journal.entries(query), call.deadline)
 
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:

@@ -28,7 +28,7 @@ from openmem._sync.sqlite_retention import SqliteRetention
 from openmem.access import Patterns
 from openmem.candidates import Candidate
 from openmem.embedding_batches import mark_cut
-from openmem.errors import DeadlineExceededError, InvalidRequestError
+from openmem.errors import DeadlineExceededError, InvalidRequestError, ProviderUnavailableError
 from openmem.ids import new_memory_ids
 from openmem.native import native_capabilities
 from openmem.paths import user_data_dir
@@ -220,8 +220,11 @@ class SqliteProvider(Provider):
         return page
 
     def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
-        """Return the newest entries of the journal."""
-        self._db.flush(call.deadline)
+        """Return the newest entries of the journal, those of reads that cannot be written just now too."""
+        try:
+            self._db.flush(call.deadline)
+        except ProviderUnavailableError:  # the disk is full, or takes no more for another reason
+            return self._db.foresee(journal.entries(query), call.deadline)
         return self._db.read(journal.entries(query), call.deadline)
 
     def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:

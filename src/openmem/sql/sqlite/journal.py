@@ -20,8 +20,23 @@ from openmem.types import Action, AuditEntry
 _COLUMNS: Final = "journal(entry, at, app, action, memory_id, scope, request_id)"
 _INSERT: Final = f"insert into {_COLUMNS} values(?,?,?,?,?,?,?)"
 _ENSURE_USER: Final = "insert into users(user_id) values(?) on conflict(user_id) do nothing"
-_INSERT_BY_NAME: Final = f"""
-    insert into {_COLUMNS} select 1 + {LAST_ENTRY}, ?, ?, ?, ?, ?, ? from users where user_id = ?
+_INSERT_BY_NAME: Final = (
+    f"insert into {_COLUMNS} select 1 + {LAST_ENTRY}, ?, ?, ?, ?, ?, ? from users where user_id = ?"
+)
+
+# Somebody may have erased the memory between the read and its entry: then the entry names neither it nor its scope.
+# That of one which `delete` took out goes on naming it, as the entry of its deletion does.
+_INSERT_NAMING: Final = f"""
+    insert into {_COLUMNS}
+    select 1 + {LAST_ENTRY}, at, app, action, iif(named, memory_id, null), iif(named, scope, null), request_id
+    from (
+      select user_no, unnamed, expired, seen.*,
+        exists(select 1 from memories where id = seen.memory_id and user_no = users.user_no)
+          or exists(select 1 from journal where memory_id = seen.memory_id and action = 'delete'
+            and entry {USER_RANGE}) as named
+      from (select ? as at, ? as app, ? as action, ? as memory_id, ? as scope, ? as request_id) as seen
+      join users on user_id = ?
+    ) as users
 """
 _KEEP: Final = f"""
     insert into {_COLUMNS} select entry, created_at, app, 'add', id, path, request_id
@@ -81,7 +96,7 @@ def read_entry(
 ) -> tuple[Query, Query]:
     """Return the statements that enter a read."""
     values = (stamp.now, stamp.app, action, memory_id, scope, stamp.request_id, user_id)
-    return Query(_ENSURE_USER, (user_id,)), Query(_INSERT_BY_NAME, values)
+    return Query(_ENSURE_USER, (user_id,)), Query(_INSERT_BY_NAME if memory_id is None else _INSERT_NAMING, values)
 
 
 def entries(query: AuditQuery) -> Steps[list[AuditEntry]]:
