@@ -41,9 +41,12 @@ RULES = {
     "aclose": "close",
     "async_compute": "compute",
     "async_gather": "gather",
+    "async_import_module": "import_module",
+    "async_load": "load",
     "async_no_rest": "no_rest",
     "async_sleep": "sleep",
     "async_to_thread": "to_thread",
+    "find_async_provider": "find_provider",
     "load_async_provider": "load_provider",
 }
 

@@ -17,7 +17,7 @@ THINKING = (
     "analysis candidates columns confusables context copies cursors dates drafting embedding "
     "embedding_batches embedding_vectors http_content http_errors http_messages ids invisible moving "
     "native normalization paths portable postgres_errors postgres_url quoting ranking "
-    "settings skeleton sql stemming supersession tokens translated validation wire wire_limits "
+    "options settings skeleton sql stemming supersession tokens translated validation wire wire_limits "
     "wire_replies finite wire_owners "
 )
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-import openmem._io.mem0
 from openmem import InvalidRequestError, Memory
 from tests.vendor.mem0_oss import NEEDED
 
@@ -30,6 +29,6 @@ def test_mem0_sends_nothing_and_is_imported_by_the_first_verb(tmp_path: Path) ->
 
 
 def test_missing_sdk_is_named_at_construction(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openmem._io.mem0, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "mem0", None)  # as if it were not there
     with pytest.raises(InvalidRequestError, match=r"pip install 'openmem-sdk\[mem0\]'"):
         Memory("mem0", api_key="k")

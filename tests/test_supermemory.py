@@ -7,13 +7,12 @@ import sys
 
 import pytest
 
-import openmem._io.supermemory
 from openmem import InvalidRequestError, Memory
 from tests.vendor.supermemory import NEEDED
 
 
 def test_missing_sdk_is_named_at_construction(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openmem._io.supermemory, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "supermemory", None)  # as if it were not there
     with pytest.raises(InvalidRequestError, match=r"pip install 'openmem-sdk\[supermemory\]'"):
         Memory("supermemory", api_key="k")
 

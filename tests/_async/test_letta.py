@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -343,7 +344,7 @@ async def test_refused_options_are_named(service: LettaService, monkeypatch: pyt
             AsyncMemory("letta", api_key=KEY, **options)
     with pytest.raises(InvalidRequestError, match="LETTA_API_KEY"):
         AsyncMemory("letta")
-    monkeypatch.setattr("openmem._io.letta.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "letta_client", None)  # as if it were not there
     with pytest.raises(InvalidRequestError, match=r"pip install 'openmem-sdk\[letta\]'"):
         AsyncMemory("letta", api_key=KEY)
 

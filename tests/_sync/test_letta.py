@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -336,7 +337,7 @@ def test_refused_options_are_named(service: LettaService, monkeypatch: pytest.Mo
             Memory("letta", api_key=KEY, **options)
     with pytest.raises(InvalidRequestError, match="LETTA_API_KEY"):
         Memory("letta")
-    monkeypatch.setattr("openmem._io.letta.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "letta_client", None)  # as if it were not there
     with pytest.raises(InvalidRequestError, match=r"pip install 'openmem-sdk\[letta\]'"):
         Memory("letta", api_key=KEY)
 

@@ -6,11 +6,13 @@ import os
 import sys
 
 from openmem import Memory, OMPError
+from openmem.registry import load_provider
 
 NOBODY = 65534
 
 
 def main(path: str) -> None:
+    load_provider("sqlite")  # afterwards this user may be unable to read Python's own files
     memory = Memory(url=path, embedder="none", timeout=2)
     if os.geteuid() == 0:
         os.seteuid(NOBODY)  # nothing is read-only for root

@@ -8,7 +8,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, NoReturn, Self, SupportsIndex, TypeVar, Unpack, overload
 
-from openmem._async.embedders import AsyncEmbedder, resolve_embedder
+from openmem._async.deferred import begin
+from openmem._async.embedders import AsyncEmbedder
 from openmem._async.outer_guard import guarded
 from openmem._async.provider import AsyncProvider
 from openmem._async.verbs import plain_verb
@@ -18,8 +19,8 @@ from openmem.access import Access, Seed
 from openmem.arguments import BuiltInProvider, ProviderName, ProviderOptions
 from openmem.checks import check_app, check_flag, check_instance, check_request_id, check_timeout
 from openmem.errors import InvalidRequestError
-from openmem.registry import load_async_provider, provider_of_scheme
-from openmem.settings import check_options, resolve_settings
+from openmem.registry import provider_of_scheme
+from openmem.settings import resolve_settings
 
 T = TypeVar("T")
 
@@ -27,7 +28,8 @@ T = TypeVar("T")
 class AsyncClient:
     """What every verb relies on.
 
-    The constructor does no I/O. The provider is opened by the first verb or on entering the context.
+    The constructor checks its arguments and does no I/O. The provider is loaded and opened by the first verb or on
+    entering the context.
     """
 
     _opened: bool = False
@@ -85,11 +87,8 @@ class AsyncClient:
         self._app = check_app(app)
         self._timeout = check_timeout(timeout)
         self._ingest_timeout = settings.ingest_timeout
-        kind: type[AsyncProvider] = load_async_provider(settings.entrance)
-        if settings.provider == settings.entrance:
-            check_options(settings.provider, settings.options, kind.options)
-        self._embedder: AsyncEmbedder | None = resolve_embedder(settings.embedder) if kind.embeds else None
-        self._provider: AsyncProvider = kind(settings, self._embedder)
+        self._provider: AsyncProvider = begin(settings)
+        self._embedder: AsyncEmbedder | None = self._provider.embedder
         self._binding = AsyncBinding(self._shown_name)
         self._opening = AsyncLock()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from openmem import embedding
 from openmem._io.call import Deadline
-from openmem._io.concurrency import async_gather, async_to_thread
+from openmem._io.concurrency import async_gather, async_import_module, async_to_thread
 from openmem._io.local_model import NOT_INSTALLED, is_loaded, load_local_model
 from openmem._io.worker import AsyncWorker
 from openmem.embedding_batches import batches, cut_text, is_too_much, vectors_of_reply
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from openmem._io.http import AsyncHttp
+
 _OWN_BATCH = 256
 _SMALL = 8
 _SHORT = 256
+_VECTORS = "openmem.embedding_vectors"
 
 
 def resolve_embedder(
@@ -131,12 +134,9 @@ class AsyncEmbedder:
         raise NotImplementedError
 
     async def _checked(self, raw: Any, count: int) -> NDArray[np.float32]:
-        from openmem.embedding_vectors import unit_rows  # here: with numpy, which a search for words may do without
-
-        if count > _SMALL:
-            rows = await async_to_thread(partial(unit_rows, raw, count=count, dim=self.dim, model=self.model))
-        else:
-            rows = unit_rows(raw, count=count, dim=self.dim, model=self.model)
+        vectors = await async_import_module(_VECTORS, None)  # with numpy, which a search for words may do without
+        check = partial(vectors.unit_rows, raw, count=count, dim=self.dim, model=self.model)
+        rows: NDArray[np.float32] = await async_to_thread(check) if count > _SMALL else check()
         self.dim = self.dim or rows.shape[1]
         return rows
 
@@ -182,14 +182,18 @@ class AsyncRemoteEmbedder(AsyncEmbedder):
             )
         self._choice = choice
         self._most = choice.batch_size
-        from openmem._io.http import AsyncHttp  # here: most programs never need an HTTP client
+        self._url, self._headers = url, {"Authorization": f"Bearer {key}"} if key else {}
+        from openmem.http_errors import Endpoint  # here: most programs never need an HTTP client
 
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = AsyncHttp(url, headers=headers, provider="openai")
+        Endpoint.of(url, self._headers, "openai")
+        self._http: AsyncHttp | None = None
+        self._closed = False
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        self._closed = True
+        if self._http is not None:
+            await self._http.aclose()
 
     async def _rows(self, texts: list[str], query: bool, deadline: Deadline, cut: set[int]) -> NDArray[np.float32]:
         choice = self._choice
@@ -247,7 +251,8 @@ class AsyncRemoteEmbedder(AsyncEmbedder):
         body: dict[str, Any] = {"model": self.model, "input": list(texts), "encoding_format": "float"}
         if self._choice.dim is not None:
             body["dimensions"] = self._choice.dim
-        reply = await self._http.request_json(
+        http = self._http or await self._connected(deadline)
+        reply = await http.request_json(
             "POST",
             "/embeddings",
             json=body,
@@ -256,6 +261,14 @@ class AsyncRemoteEmbedder(AsyncEmbedder):
             retry_safe=True,
         )
         return await self._checked(vectors_of_reply(reply, len(texts), "openai"), len(texts))
+
+    async def _connected(self, deadline: Deadline) -> AsyncHttp:
+        clients = await async_import_module("openmem._io.http", deadline)
+        made: AsyncHttp = clients.AsyncHttp(self._url, headers=self._headers, provider="openai")
+        if self._closed:
+            await made.aclose()  # it says so itself, to who asks
+        self._http = self._http or made
+        return self._http
 
 
 class AsyncCustomEmbedder(AsyncEmbedder):

@@ -12,9 +12,10 @@ from openmem._async.provider import AsyncProvider
 from openmem._io.call import Call, Deadline
 from openmem._io.concurrency import async_gather, async_sleep
 from openmem._io.shim import AsyncSdk, WriterLocks, time_anew
-from openmem.checks import MAX_CONTENT, check_limit
+from openmem.checks import MAX_CONTENT
 from openmem.errors import DeadlineExceededError, IngestionTimeoutError
 from openmem.native import OMP_VERSION
+from openmem.options.workers import workers_of
 from openmem.requests import Change, Draft, ListQuery, SearchQuery
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings
@@ -35,7 +36,6 @@ from openmem.validation import MAX_SEARCH
 
 T = TypeVar("T")
 
-WORKERS: Final = 8
 _PART: Final = 20  # memories that one call of a worker looks up, at most
 _FIRST_PAUSE: Final = 0.01
 VERBS: Final = (
@@ -74,9 +74,8 @@ class AsyncTranslatedProvider(AsyncProvider):
 
     def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
         super().__init__(settings, embedder)
-        workers = check_limit(settings.options.get("workers", WORKERS), 1_000, "workers")
-        self._workers = workers
-        self._sdk: AsyncSdk[Backend] = AsyncSdk(self.make_backend, self.let_go, workers, self.name)
+        self._workers = workers_of(settings)
+        self._sdk: AsyncSdk[Backend] = AsyncSdk(self.make_backend, self.let_go, self._workers, self.name)
         self._locks = WriterLocks()
 
     @abstractmethod

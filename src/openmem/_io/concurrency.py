@@ -5,6 +5,7 @@ The sync form needs no event loop, so what the other one needs is imported where
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import itertools
 import math
@@ -12,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     import asyncio
 
     import anyio
+
+    from openmem._io.call import Deadline
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -39,14 +43,17 @@ class AsyncLock:
     """Mutual exclusion among the tasks of one event loop."""
 
     def __init__(self) -> None:
-        import asyncio
-
-        self._lock = asyncio.Lock()
+        self._lock: asyncio.Lock | None = None
 
     async def __aenter__(self) -> None:
+        if self._lock is None:
+            import asyncio  # not by a constructor, which is to be done at once
+
+            self._lock = asyncio.Lock()
         await self._lock.acquire()
 
     async def __aexit__(self, *exc_info: object) -> None:
+        assert self._lock is not None, "it was entered"
         self._lock.release()
 
 
@@ -70,10 +77,8 @@ class AsyncBinding:
     """
 
     def __init__(self, owner: str) -> None:
-        import asyncio
-
         self._owner = owner
-        self._running_loop = asyncio.get_running_loop
+        self._running_loop = _running_loop
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def check(self) -> bool:
@@ -84,10 +89,18 @@ class AsyncBinding:
         """
         loop = self._running_loop()
         if self._loop is None:
-            self._loop = loop
+            import asyncio
+
+            self._loop, self._running_loop = loop, asyncio.get_running_loop
         elif self._loop is not loop:
             raise RuntimeError(f"{self._owner} is bound to a different event loop")
         return False
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    import asyncio  # a fiftieth of a second, which a constructor must not take; on a loop it is there already
+
+    return asyncio.get_running_loop()
 
 
 class Binding:
@@ -230,6 +243,7 @@ async def thread_of_loop(function: Callable[[], T], *, abandon: bool, unlimited:
         context = copy_context()
         future = loop.run_in_executor(None, lambda: context.run(function))
         return await (future if abandon else asyncio.shield(future))
+    await async_import_module(_ANYIO, None)
     import anyio.to_thread
 
     limiter = anyio.CapacityLimiter(math.inf) if unlimited else None
@@ -241,11 +255,86 @@ def to_thread(function: Callable[..., T], *args: Any) -> T:
     return function(*args)
 
 
+async def async_load(function: Callable[[], T], deadline: Deadline | None) -> T:
+    """Call a function that imports modules, in a worker thread: the event loop never waits for the disk.
+
+    Args:
+        function: The function. It runs on when the caller goes away, and what it has imported stays.
+        deadline: When to give up.
+
+    Raises:
+        DeadlineExceededError: The deadline came first.
+    """
+    import asyncio
+
+    seconds = None if deadline is None else deadline.remaining()
+    # Not by way of anyio, which would have to be imported first, here.
+    loaded = asyncio.get_running_loop().run_in_executor(None, function)
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await loaded
+    except TimeoutError:
+        if deadline is None or not limit.expired():
+            raise
+        raise deadline.exceeded() from None
+
+
+def load(function: Callable[[], T], deadline: Deadline | None) -> T:
+    """Call a function that imports modules.
+
+    Raises:
+        DeadlineExceededError: The deadline is over before the start.
+    """
+    if deadline is not None:
+        deadline.check()
+    return function()
+
+
+async def async_import_module(name: str, deadline: Deadline | None) -> Any:
+    """Return a module that not every program needs; the first time it is imported in a worker thread.
+
+    Args:
+        name: The module.
+        deadline: When to give up.
+
+    Raises:
+        DeadlineExceededError: The deadline came first.
+    """
+    return _imported.get(name) or await async_load(partial(_import, name), deadline)
+
+
+def import_module(name: str, deadline: Deadline | None) -> Any:
+    """Return a module that not every program needs.
+
+    Args:
+        name: The module.
+        deadline: When to give up.
+
+    Raises:
+        DeadlineExceededError: The deadline is over before the module was imported.
+    """
+    return _imported.get(name) or load(partial(_import, name), deadline)
+
+
+_ANYIO = "anyio.to_thread"  # a fiftieth of a second
+_imported: dict[str, Any] = {}  # not `sys.modules`, which also holds what another thread is still importing
+
+
+def _import(name: str) -> Any:
+    module = importlib.import_module(name)
+    if name == _ANYIO:
+        with suppress(ImportError):  # else it would be imported by the first use, on the event loop
+            importlib.import_module("anyio._backends._asyncio")
+    return _imported.setdefault(name, module)
+
+
 async def async_compute(function: Callable[..., T], *args: Any) -> T:
     """Run a plain function that computes for long in a worker thread, one after the other on each event loop.
 
     Several at once would not be done sooner, and would leave the loop less of the interpreter's time.
     """
+    await async_import_module(_ANYIO, None)
     import anyio.to_thread
 
     return await anyio.to_thread.run_sync(function, *args, abandon_on_cancel=True, limiter=_turn())

@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from openmem.errors import InvalidRequestError
+from openmem.options.postgres import check_pool
 from openmem.postgres_errors import PROVIDER
 from openmem.postgres_url import KNOWN, parse_database_url
 
@@ -44,13 +45,7 @@ class PoolOptions:
 
     def __post_init__(self) -> None:
         parse_database_url(self.dsn)
-        for name, value in (("pool_min_size", self.min_size), ("pool_max_size", self.max_size)):
-            _check_number(name, value, int)
-        _check_number("pool_timeout", self.timeout, (int, float))
-        if not 0 <= self.min_size <= self.max_size or self.max_size < 1:
-            raise InvalidRequestError("pool_min_size must be from 0 to pool_max_size", provider=PROVIDER)
-        if not self.timeout > 0:
-            raise InvalidRequestError("pool_timeout must be above 0", provider=PROVIDER)
+        check_pool(self.min_size, self.max_size, self.timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +165,3 @@ def _refuse_libpq_only(given: Mapping[str, str]) -> None:
 
 def _escaped(value: str) -> str:
     return re.sub(r"([\s\\])", r"\\\1", value)
-
-
-def _check_number(name: str, value: object, kind: type | tuple[type, ...]) -> None:
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise InvalidRequestError(f"{name} must be a number, not {type(value).__name__}", provider=PROVIDER)

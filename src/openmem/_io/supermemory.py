@@ -1,17 +1,21 @@
-"""Makes and closes the client of supermemory's SDK."""
+"""Makes and closes the client of supermemory's SDK. What a constructor needs is light; the rest is loaded by `make`."""
 
 from __future__ import annotations
 
+import inspect
 import os
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from openmem._io.supermemory_items import NAME
-from openmem._io.supermemory_sending import SDK
-from openmem._io.supermemory_store import SupermemoryStore
+from openmem.checks import check_choice
+from openmem.errors import InvalidRequestError
 from openmem.extras import install_extra
-from openmem.http_errors import check_service_url
+from openmem.options.workers import workers_of
+from openmem.settings import Settings
+
+if TYPE_CHECKING:
+    from openmem._io.supermemory_store import SupermemoryStore
 
 MISSING: Final = f"provider 'supermemory' needs the module 'supermemory': {install_extra('supermemory')}"
 
@@ -34,6 +38,9 @@ def is_installed() -> bool:
 
 def make(settings: SupermemorySettings) -> SupermemoryStore:
     """Return the backend. This imports the SDK and asks nobody anything."""
+    from openmem._io.supermemory_sending import SDK
+    from openmem._io.supermemory_store import SupermemoryStore
+
     if settings.client is not None:
         return SupermemoryStore(settings.client, settings.task_type, settings.dreaming)
     http = SDK.ask(_http_client)
@@ -53,6 +60,8 @@ def close(settings: SupermemorySettings, backend: SupermemoryStore) -> None:
 def _client(settings: SupermemorySettings, http: Any) -> Any:
     import supermemory
 
+    from openmem.http_errors import check_service_url
+
     named = os.environ.get("SUPERMEMORY_BASE_URL")
     if settings.base_url is None and named:
         check_service_url(named, "SUPERMEMORY_BASE_URL")  # the SDK would read it, and log it
@@ -64,5 +73,35 @@ def _client(settings: SupermemorySettings, http: Any) -> Any:
 
 def _http_client() -> Any:
     from openmem._io.sdk_http import new_sdk_client
+    from openmem._io.supermemory_items import NAME
 
     return new_sdk_client(NAME)
+
+
+def access_of(settings: Settings) -> SupermemorySettings:
+    """Return how to come by a client.
+
+    Raises:
+        InvalidRequestError: An option is wrong, something is missing, or the SDK is not installed.
+    """
+    workers_of(settings)
+    options = settings.options
+    task_type = check_choice(options.get("task_type", "superrag"), ("superrag", "memory"), "task_type")
+    dreaming = check_choice(options.get("dreaming", "dynamic"), ("dynamic", "instant"), "dreaming")
+    if "dreaming" in options and task_type != "memory":
+        raise InvalidRequestError("dreaming needs task_type='memory'", provider="supermemory")
+    if settings.url is not None:
+        raise InvalidRequestError("provider 'supermemory' takes base_url or client, not url", provider="supermemory")
+    client = options.get("client")
+    if client is not None:
+        add = getattr(client, "add", None)
+        if not callable(add) or inspect.iscoroutinefunction(add) or not hasattr(client, "documents"):
+            raise InvalidRequestError("client must be a supermemory.Supermemory", provider="supermemory")
+        return SupermemorySettings(client, task_type=task_type, dreaming=dreaming)
+    if not is_installed():
+        raise InvalidRequestError(MISSING, provider="supermemory")
+    if settings.api_key is None:
+        raise InvalidRequestError(
+            "provider 'supermemory' needs api_key= or SUPERMEMORY_API_KEY", provider="supermemory"
+        )
+    return SupermemorySettings(None, settings.api_key, settings.base_url, task_type, dreaming)

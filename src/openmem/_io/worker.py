@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openmem._io.call import Deadline
 from openmem._io.concurrency import async_call, call, is_coroutine_function
 from openmem.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from openmem._io.alarms import Alarms
 
 
 class AsyncWorker:
@@ -20,10 +23,8 @@ class AsyncWorker:
     """
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
-        from openmem._io.alarms import Alarms, limit  # here: the other form has no event loop
-
         self._function = function
-        self._alarms, self._limit = Alarms(), limit
+        self._alarms: Alarms | None = None
         self._awaited = is_coroutine_function(function)  # not looked up for each call: it takes longer than some calls
 
     async def run(self, deadline: Deadline, *args: Any) -> Any:
@@ -32,6 +33,11 @@ class AsyncWorker:
         Raises:
             DeadlineExceededError: The deadline came first. A plain function runs on; its result is dropped.
         """
+        if self._alarms is None:
+            # Here: the other form has no event loop, and this one's constructor none yet.
+            from openmem._io.alarms import Alarms, limit
+
+            self._alarms, self._limit = Alarms(), limit
         with self._limit(self._alarms, deadline):
             if self._awaited:
                 return await self._function(*args)

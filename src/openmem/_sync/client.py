@@ -11,7 +11,8 @@ from typing import Any, ClassVar, NoReturn, Self, SupportsIndex, TypeVar, Unpack
 
 from openmem._io.call import Call, Deadline, labelled
 from openmem._io.concurrency import Binding, Lock, Work
-from openmem._sync.embedders import Embedder, resolve_embedder
+from openmem._sync.deferred import begin
+from openmem._sync.embedders import Embedder
 from openmem._sync.outer_guard import guarded
 from openmem._sync.provider import Provider
 from openmem._sync.verbs import plain_verb
@@ -19,8 +20,8 @@ from openmem.access import Access, Seed
 from openmem.arguments import BuiltInProvider, ProviderName, ProviderOptions
 from openmem.checks import check_app, check_flag, check_instance, check_request_id, check_timeout
 from openmem.errors import InvalidRequestError
-from openmem.registry import load_provider, provider_of_scheme
-from openmem.settings import check_options, resolve_settings
+from openmem.registry import provider_of_scheme
+from openmem.settings import resolve_settings
 
 T = TypeVar("T")
 
@@ -28,7 +29,8 @@ T = TypeVar("T")
 class Client:
     """What every verb relies on.
 
-    The constructor does no I/O. The provider is opened by the first verb or on entering the context.
+    The constructor checks its arguments and does no I/O. The provider is loaded and opened by the first verb or on
+    entering the context.
     """
 
     _opened: bool = False
@@ -86,11 +88,8 @@ class Client:
         self._app = check_app(app)
         self._timeout = check_timeout(timeout)
         self._ingest_timeout = settings.ingest_timeout
-        kind: type[Provider] = load_provider(settings.entrance)
-        if settings.provider == settings.entrance:
-            check_options(settings.provider, settings.options, kind.options)
-        self._embedder: Embedder | None = resolve_embedder(settings.embedder) if kind.embeds else None
-        self._provider: Provider = kind(settings, self._embedder)
+        self._provider: Provider = begin(settings)
+        self._embedder: Embedder | None = self._provider.embedder
         self._binding = Binding(self._shown_name)
         self._opening = Lock()
 

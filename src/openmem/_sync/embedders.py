@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from openmem import embedding
 from openmem._io.call import Deadline
-from openmem._io.concurrency import gather, to_thread
+from openmem._io.concurrency import gather, import_module, to_thread
 from openmem._io.local_model import NOT_INSTALLED, is_loaded, load_local_model
 from openmem._io.worker import Worker
 from openmem.embedding_batches import batches, cut_text, is_too_much, vectors_of_reply
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from openmem._io.http import Http
+
 _OWN_BATCH = 256
 _SMALL = 8
 _SHORT = 256
+_VECTORS = "openmem.embedding_vectors"
 
 
 def resolve_embedder(
@@ -132,12 +135,9 @@ class Embedder:
         raise NotImplementedError
 
     def _checked(self, raw: Any, count: int) -> NDArray[np.float32]:
-        from openmem.embedding_vectors import unit_rows  # here: with numpy, which a search for words may do without
-
-        if count > _SMALL:
-            rows = to_thread(partial(unit_rows, raw, count=count, dim=self.dim, model=self.model))
-        else:
-            rows = unit_rows(raw, count=count, dim=self.dim, model=self.model)
+        vectors = import_module(_VECTORS, None)  # with numpy, which a search for words may do without
+        check = partial(vectors.unit_rows, raw, count=count, dim=self.dim, model=self.model)
+        rows: NDArray[np.float32] = to_thread(check) if count > _SMALL else check()
         self.dim = self.dim or rows.shape[1]
         return rows
 
@@ -183,14 +183,18 @@ class RemoteEmbedder(Embedder):
             )
         self._choice = choice
         self._most = choice.batch_size
-        from openmem._io.http import Http  # here: most programs never need an HTTP client
+        self._url, self._headers = url, {"Authorization": f"Bearer {key}"} if key else {}
+        from openmem.http_errors import Endpoint  # here: most programs never need an HTTP client
 
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = Http(url, headers=headers, provider="openai")
+        Endpoint.of(url, self._headers, "openai")
+        self._http: Http | None = None
+        self._closed = False
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._closed = True
+        if self._http is not None:
+            self._http.close()
 
     def _rows(self, texts: list[str], query: bool, deadline: Deadline, cut: set[int]) -> NDArray[np.float32]:
         choice = self._choice
@@ -248,7 +252,8 @@ class RemoteEmbedder(Embedder):
         body: dict[str, Any] = {"model": self.model, "input": list(texts), "encoding_format": "float"}
         if self._choice.dim is not None:
             body["dimensions"] = self._choice.dim
-        reply = self._http.request_json(
+        http = self._http or self._connected(deadline)
+        reply = http.request_json(
             "POST",
             "/embeddings",
             json=body,
@@ -257,6 +262,14 @@ class RemoteEmbedder(Embedder):
             retry_safe=True,
         )
         return self._checked(vectors_of_reply(reply, len(texts), "openai"), len(texts))
+
+    def _connected(self, deadline: Deadline) -> Http:
+        clients = import_module("openmem._io.http", deadline)
+        made: Http = clients.Http(self._url, headers=self._headers, provider="openai")
+        if self._closed:
+            made.close()  # it says so itself, to who asks
+        self._http = self._http or made
+        return self._http
 
 
 class CustomEmbedder(Embedder):

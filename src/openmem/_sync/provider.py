@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from importlib import import_module
 from typing import ClassVar, Final
 
 from openmem._io.call import Call
-from openmem._io.concurrency import compute, to_thread
+from openmem._io.concurrency import compute, import_module, to_thread
 from openmem._sync.embedders import Embedder
 from openmem.candidates import Candidate, candidate_of
 from openmem.cursors import CursorTrail
@@ -157,13 +155,12 @@ class Provider:
         self, query: SearchQuery, token_budget: int, token_counter: TokenCounter | None, call: Call
     ) -> ContextBlock:
         """Return the best matches as a block of text within a budget of tokens."""
-        if _CONTEXT not in sys.modules:
-            compute(import_module, _CONTEXT)  # once, and not on the event loop: it takes 20 ms
-        from openmem.context import build_context, is_quick  # here: no other verb needs it
-
+        packing = import_module(_CONTEXT, call.deadline)  # no other verb needs it
         found = self.candidates(query, call)
-        pack = partial(build_context, found, token_budget=token_budget, token_counter=token_counter)
-        if token_counter is None and is_quick(found, token_budget):
+        pack: Callable[[], ContextBlock] = partial(
+            packing.build_context, found, token_budget=token_budget, token_counter=token_counter
+        )
+        if token_counter is None and packing.is_quick(found, token_budget):
             return pack()
         return to_thread(pack)
 

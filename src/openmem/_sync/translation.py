@@ -13,9 +13,10 @@ from openmem._io.concurrency import gather, sleep
 from openmem._io.shim import Sdk, WriterLocks, time_anew
 from openmem._sync.embedders import Embedder
 from openmem._sync.provider import Provider
-from openmem.checks import MAX_CONTENT, check_limit
+from openmem.checks import MAX_CONTENT
 from openmem.errors import DeadlineExceededError, IngestionTimeoutError
 from openmem.native import OMP_VERSION
+from openmem.options.workers import workers_of
 from openmem.requests import Change, Draft, ListQuery, SearchQuery
 from openmem.scopes import ScopePattern
 from openmem.settings import Settings
@@ -36,7 +37,6 @@ from openmem.validation import MAX_SEARCH
 
 T = TypeVar("T")
 
-WORKERS: Final = 8
 _PART: Final = 20  # memories that one call of a worker looks up, at most
 _FIRST_PAUSE: Final = 0.01
 VERBS: Final = (
@@ -75,9 +75,8 @@ class TranslatedProvider(Provider):
 
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)
-        workers = check_limit(settings.options.get("workers", WORKERS), 1_000, "workers")
-        self._workers = workers
-        self._sdk: Sdk[Backend] = Sdk(self.make_backend, self.let_go, workers, self.name)
+        self._workers = workers_of(settings)
+        self._sdk: Sdk[Backend] = Sdk(self.make_backend, self.let_go, self._workers, self.name)
         self._locks = WriterLocks()
 
     @abstractmethod

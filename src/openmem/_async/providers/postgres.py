@@ -26,7 +26,9 @@ from openmem.embedding_batches import mark_cut, other_length
 from openmem.errors import InvalidRequestError, NotFoundError, ProviderError
 from openmem.ids import bucket_of, new_memory_ids
 from openmem.native import by_user, native_capabilities
+from openmem.options.postgres import DEFAULT_CONFIG, DEFAULT_SCHEMA, check
 from openmem.ranking import clean_query
+from openmem.registry import built_in_options
 from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
 from openmem.results import HistoryPage
 from openmem.retention import OPTIONS, MaintenanceReport, Retention
@@ -46,7 +48,7 @@ from openmem.sql.postgres import (
     write,
 )
 from openmem.sql.postgres.hnsw_trials import Trials
-from openmem.sql.postgres.names import DEFAULT_CONFIG, DEFAULT_SCHEMA, Names
+from openmem.sql.postgres.names import Names
 from openmem.sql.postgres.rows import Incoming, Model, Stamp
 from openmem.sql.postgres.search import Shape
 from openmem.sql.postgres.write import Single
@@ -94,20 +96,13 @@ class AsyncPostgresProvider(AsyncPostgresSchema):
 
     pages_history: ClassVar[bool] = True
     name: ClassVar[str] = "postgres"
-    options: ClassVar[frozenset[str]] = frozenset(
-        {"schema", "text_search", "migrate", "pool_min_size", "pool_max_size", "pool_timeout", "statement_cache"}
-        | {"group_adds", "distribute"}
-        | hnsw.OPTIONS.keys()
-        | OPTIONS
-    )
+    options: ClassVar[frozenset[str]] = built_in_options("postgres")
     embeds: ClassVar[bool] = True
     enforces: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
         super().__init__(settings, embedder)
-        if not settings.url:
-            needed = 'provider "postgres" requires url="postgresql://user:password@host/database"'
-            raise InvalidRequestError(needed, provider=self.name)
+        check(settings)
         given = dict(settings.options)
         self._names = Names(given.pop("schema", DEFAULT_SCHEMA), given.pop("text_search", DEFAULT_CONFIG))
         self._retention = Retention.of(given)
@@ -117,7 +112,7 @@ class AsyncPostgresProvider(AsyncPostgresSchema):
         chosen = {field: given.pop(name) for name, field in hnsw.OPTIONS.items() if name in given}
         self._hnsw = hnsw.Approximation(**chosen)
         self._singles = AsyncGroups(self._store_one, self._store_each, on=groups)
-        self._db = AsyncPg(settings.url, **given)
+        self._db = AsyncPg(settings.url or "", **given)
         self._background = AsyncBackground(self._keep_up)
 
     async def open(self, call: Call) -> None:

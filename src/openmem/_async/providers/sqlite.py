@@ -6,14 +6,10 @@ one trip to the database.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from openmem._async.embedders import AsyncEmbedder
@@ -21,21 +17,22 @@ from openmem._async.provider import AsyncProvider
 from openmem._async.sqlite_retention import AsyncSqliteRetention
 from openmem._io.background import AsyncBackground, AsyncRest, async_no_rest
 from openmem._io.call import Call, Deadline, entropy
-from openmem._io.concurrency import ThreadLock, async_compute
+from openmem._io.concurrency import ThreadLock, async_import_module
 from openmem._io.sqlite import AsyncSqlite
 from openmem._io.sqlite_errors import DiskFullError
 from openmem.access import Patterns
 from openmem.candidates import Candidate
 from openmem.embedding_batches import mark_cut
-from openmem.errors import DeadlineExceededError, InvalidRequestError, ProviderUnavailableError
+from openmem.errors import DeadlineExceededError, ProviderUnavailableError
 from openmem.ids import new_memory_ids
 from openmem.native import native_capabilities
-from openmem.paths import user_data_dir
+from openmem.options.sqlite import check
+from openmem.registry import built_in_options
 from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
 from openmem.results import HistoryPage
-from openmem.retention import OPTIONS, MaintenanceReport, Retention
+from openmem.retention import MaintenanceReport, Retention
 from openmem.scopes import ScopePattern
-from openmem.settings import Settings, sqlite_path
+from openmem.settings import Settings
 from openmem.sql.sqlite import erase, health, history, journal, portable, read, reembed, write
 from openmem.sql.sqlite.purge import Purge
 from openmem.sql.sqlite.rows import Model, Stamp, micros
@@ -63,7 +60,7 @@ T = TypeVar("T")
 
 _EMBED_AT_ONCE: Final = 256
 _SETTLE_SECONDS: Final = 1.0
-_SYNCHRONOUS: Final = ("normal", "full")
+_SEARCH: Final = "openmem.sql.sqlite.search"  # loaded by who searches: only that computes
 
 
 class AsyncSqliteProvider(AsyncProvider):
@@ -78,23 +75,18 @@ class AsyncSqliteProvider(AsyncProvider):
 
     pages_history: ClassVar[bool] = True
     name: ClassVar[str] = "sqlite"
-    options: ClassVar[frozenset[str]] = frozenset({"synchronous", "cache_mb"}) | OPTIONS
+    options: ClassVar[frozenset[str]] = built_in_options("sqlite")
     embeds: ClassVar[bool] = True
     enforces: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
         super().__init__(settings, embedder)
-        synchronous = settings.options.get("synchronous", "normal")
-        if synchronous not in _SYNCHRONOUS:
-            raise InvalidRequestError('synchronous must be "normal" or "full"', provider=self.name)
-        cache_mb = settings.options.get("cache_mb", 256)
-        if not isinstance(cache_mb, int) or isinstance(cache_mb, bool) or cache_mb < 1:
-            raise InvalidRequestError("cache_mb must be a whole number from 1", provider=self.name)
-        self.path = sqlite_path(settings.url) if settings.url else _default_path()
+        given = check(settings)
+        self.path = given.place
         self._db = AsyncSqlite(
-            self.path, synchronous=synchronous, make_folder=settings.url is None, create=settings.create
+            self.path, synchronous=given.synchronous, make_folder=settings.url is None, create=settings.create
         )
-        self._cache_bytes = cache_mb * 1_000_000
+        self._cache_bytes = given.cache_mb * 1_000_000
         self._retention = Retention.of(settings.options)
         self._background = AsyncBackground(self._keep_up)
         self.forked()
@@ -192,11 +184,11 @@ class AsyncSqliteProvider(AsyncProvider):
 
     async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
-        await self._load_search()
+        await async_import_module(_SEARCH, call.deadline)
         if query.mode == "vector":
             results = await self._search_by_vector(query, call)
         else:
-            from openmem.sql.sqlite.search import RESULTS  # here: only a search computes, with numpy
+            from openmem.sql.sqlite.search import RESULTS
 
             results = await self._fused(query, RESULTS, call)
             self.tell_of_words_only(query, results)
@@ -207,7 +199,7 @@ class AsyncSqliteProvider(AsyncProvider):
         """Return what a search would, best first, with no more of each memory than a context needs."""
         if query.mode == "vector":
             return await super().candidates(query, call)
-        await self._load_search()
+        await async_import_module(_SEARCH, call.deadline)
         from openmem.sql.sqlite.search import CANDIDATES
 
         found = await self._fused(query, CANDIDATES, call)
@@ -312,11 +304,6 @@ class AsyncSqliteProvider(AsyncProvider):
         place = {"path": self.path, "read_only": True} if self._db.read_only else {"path": self.path}
         return Health(ok=True, provider=self.name, detail={**place, **detail})
 
-    async def _load_search(self) -> None:
-        """Import what only a search needs, numpy above all, off the event loop."""
-        if self._users is None:
-            await async_compute(import_module, "openmem.sql.sqlite.search")
-
     def _cache(self) -> UserCache:
         with self._making:
             if self._users is None:
@@ -412,8 +399,3 @@ def _stamp(call: Call) -> Stamp:
 
 def _scope(query: ListQuery | SearchQuery) -> str | None:
     return None if query.view.scope is None else str(query.view.scope)
-
-
-def _default_path() -> str:
-    folder = user_data_dir(os.environ, sys.platform, str(Path.home()))
-    return os.path.join(folder, "memories.db")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import ClassVar, Final, cast
 
@@ -11,8 +10,7 @@ from openmem._async.translation import AsyncTranslatedProvider
 from openmem._io import supermemory as clients
 from openmem._io.call import Call
 from openmem._io.supermemory_store import PAGE, SupermemoryStore
-from openmem.checks import check_choice
-from openmem.errors import InvalidRequestError
+from openmem.registry import built_in_options
 from openmem.settings import Settings
 from openmem.translated.backend import Backend
 from openmem.types import Status
@@ -33,7 +31,7 @@ class AsyncSupermemoryProvider(AsyncTranslatedProvider):
 
     name: ClassVar[str] = "supermemory"
     takes_base_url: ClassVar[bool] = True
-    options: ClassVar[frozenset[str]] = frozenset({"client", "task_type", "dreaming", "workers"})
+    options: ClassVar[frozenset[str]] = built_in_options("supermemory")
     native: ClassVar[tuple[str, ...]] = (
         "add",
         "add_many",
@@ -68,7 +66,7 @@ class AsyncSupermemoryProvider(AsyncTranslatedProvider):
 
     def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
         super().__init__(settings, embedder)
-        self._access = _access_of(settings)
+        self._access = clients.access_of(settings)
 
     def make_backend(self) -> Backend:
         """Make the client of the SDK, or take the ready one."""
@@ -107,26 +105,3 @@ class AsyncSupermemoryProvider(AsyncTranslatedProvider):
 
 def _store(backend: Backend) -> SupermemoryStore:
     return cast(SupermemoryStore, backend)
-
-
-def _access_of(settings: Settings) -> clients.SupermemorySettings:
-    options = settings.options
-    task_type = check_choice(options.get("task_type", "superrag"), ("superrag", "memory"), "task_type")
-    dreaming = check_choice(options.get("dreaming", "dynamic"), ("dynamic", "instant"), "dreaming")
-    if "dreaming" in options and task_type != "memory":
-        raise InvalidRequestError("dreaming needs task_type='memory'", provider="supermemory")
-    if settings.url is not None:
-        raise InvalidRequestError("provider 'supermemory' takes base_url or client, not url", provider="supermemory")
-    client = options.get("client")
-    if client is not None:
-        add = getattr(client, "add", None)
-        if not callable(add) or inspect.iscoroutinefunction(add) or not hasattr(client, "documents"):
-            raise InvalidRequestError("client must be a supermemory.Supermemory", provider="supermemory")
-        return clients.SupermemorySettings(client, task_type=task_type, dreaming=dreaming)
-    if not clients.is_installed():
-        raise InvalidRequestError(clients.MISSING, provider="supermemory")
-    if settings.api_key is None:
-        raise InvalidRequestError(
-            "provider 'supermemory' needs api_key= or SUPERMEMORY_API_KEY", provider="supermemory"
-        )
-    return clients.SupermemorySettings(None, settings.api_key, settings.base_url, task_type, dreaming)

@@ -3,20 +3,15 @@
 
 from __future__ import annotations
 
-import inspect
-from typing import ClassVar, Final, cast
+from typing import ClassVar, cast
 
 from openmem._io import letta as clients
 from openmem._io.letta_store import LettaStore
 from openmem._sync.embedders import Embedder
 from openmem._sync.translation import TranslatedProvider
-from openmem.checks import check_text
-from openmem.errors import InvalidRequestError
+from openmem.registry import built_in_options
 from openmem.settings import Settings
 from openmem.translated.backend import Backend
-
-EMBEDDING: Final = "openai/text-embedding-3-small"
-"""What makes the vectors of a new archive, unless the option `embedding` says otherwise."""
 
 
 class LettaProvider(TranslatedProvider):
@@ -30,7 +25,7 @@ class LettaProvider(TranslatedProvider):
 
     name: ClassVar[str] = "letta"
     takes_base_url: ClassVar[bool] = True
-    options: ClassVar[frozenset[str]] = frozenset({"embedding", "client", "workers"})
+    options: ClassVar[frozenset[str]] = built_in_options("letta")
     native: ClassVar[tuple[str, ...]] = (
         "add",
         "add_many",
@@ -65,7 +60,7 @@ class LettaProvider(TranslatedProvider):
 
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)
-        self._access = _access_of(settings)
+        self._access = clients.access_of(settings)
 
     def make_backend(self) -> Backend:
         """Make the client of the SDK, or take the ready one."""
@@ -78,23 +73,3 @@ class LettaProvider(TranslatedProvider):
     def features(self) -> dict[str, object]:
         """Return the feature flags. A score is 1 / rank: Letta gives an order and no scores."""
         return {**super().features(), "scores": "rank", "verbatim": True}
-
-
-def _access_of(settings: Settings) -> clients.LettaSettings:
-    client = settings.options.get("client")
-    embedding = check_text(settings.options.get("embedding", EMBEDDING), "embedding", 256)
-    if settings.url is not None:
-        raise InvalidRequestError("provider 'letta' takes base_url or client, not url", provider="letta")
-    if client is not None:
-        search = getattr(getattr(client, "passages", None), "search", None)
-        if not callable(search) or inspect.iscoroutinefunction(search):
-            raise InvalidRequestError("client must be a letta_client.Letta", provider="letta")
-        return clients.LettaSettings(embedding, client=client)
-    if not clients.is_installed():
-        raise InvalidRequestError(clients.MISSING, provider="letta")
-    if settings.api_key is None and settings.base_url is None:
-        raise InvalidRequestError(
-            "provider 'letta' needs api_key= or LETTA_API_KEY for the cloud, or base_url= for a server of your own",
-            provider="letta",
-        )
-    return clients.LettaSettings(embedding, api_key=settings.api_key, base_url=settings.base_url)

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final, cast
 
 from openmem._io import mem0 as clients
@@ -13,8 +12,8 @@ from openmem._io.mem0_errors import NAME
 from openmem._io.mem0_hosted import EVENT
 from openmem._sync.embedders import Embedder
 from openmem._sync.translation import TranslatedProvider
-from openmem.checks import check_choice, check_flag
 from openmem.errors import InvalidRequestError, NotFoundError
+from openmem.registry import built_in_options
 from openmem.requests import Draft
 from openmem.settings import Settings
 from openmem.translated import writing
@@ -38,7 +37,7 @@ class Mem0Provider(TranslatedProvider):
     name: ClassVar[str] = "mem0"
     takes_base_url: ClassVar[bool] = True
     poll: ClassVar[float] = 0.5
-    options: ClassVar[frozenset[str]] = frozenset({"mode", "config", "client", "infer", "workers"})
+    options: ClassVar[frozenset[str]] = built_in_options("mem0")
     native: ClassVar[tuple[str, ...]] = (
         "add",
         "get",
@@ -73,7 +72,7 @@ class Mem0Provider(TranslatedProvider):
 
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)
-        self._access = _access_of(settings)
+        self._access = clients.access_of(settings)
         if self._access.mode == "oss" and self._store in _EXACT_COSINE:
             self.modes: frozenset[SearchMode] = frozenset({"hybrid", "vector"})  # type: ignore[misc]
 
@@ -83,7 +82,7 @@ class Mem0Provider(TranslatedProvider):
 
     def let_go(self, backend: Backend) -> None:
         """Close the client, unless it is the caller's."""
-        clients.close(self._access, cast(clients.Mem0Backend, backend))
+        clients.close(self._access, cast("clients.Mem0Backend", backend))
 
     def check_user(self, user_id: str) -> None:
         """Refuse white space, which mem0 trims or refuses."""
@@ -145,37 +144,3 @@ def _if_done(backend: Backend, event: str, user_id: str) -> str | None:
     if all(record.user_id != user_id for record in records):
         raise NotFoundError(f"no memory has the id {event!r}", provider=NAME)
     return event
-
-
-def _access_of(settings: Settings) -> clients.Mem0Settings:
-    client, config = settings.options.get("client"), settings.options.get("config")
-    infer = check_flag(settings.options.get("infer", False), "infer")
-    if settings.url is not None:
-        raise InvalidRequestError("provider 'mem0' takes base_url, config or client, not url", provider="mem0")
-    if client is not None:
-        return clients.Mem0Settings(_mode_of(client, settings.options.get("mode")), client=client, infer=infer)
-    if not clients.is_installed():
-        raise InvalidRequestError(clients.MISSING, provider="mem0")
-    mode = check_choice(settings.options.get("mode", "hosted" if config is None else "oss"), ("hosted", "oss"), "mode")
-    if mode == "oss":
-        if not isinstance(config, Mapping):
-            raise InvalidRequestError("mode='oss' needs config: what mem0.Memory.from_config takes", provider="mem0")
-        return clients.Mem0Settings("oss", config=config, infer=infer)
-    if config is not None:
-        raise InvalidRequestError("mode='hosted' takes no config", provider="mem0")
-    if settings.api_key is None:
-        raise InvalidRequestError(
-            "provider 'mem0' needs api_key= or MEM0_API_KEY; for mem0 in this process give mode='oss' and config=",
-            provider="mem0",
-        )
-    return clients.Mem0Settings("hosted", api_key=settings.api_key, host=settings.base_url, infer=infer)
-
-
-def _mode_of(client: object, mode: object) -> clients.Mode:
-    add = getattr(client, "add", None)
-    if not callable(add) or inspect.iscoroutinefunction(add):
-        raise InvalidRequestError("client must be a mem0.Memory or mem0.MemoryClient")
-    found: clients.Mode = "oss" if hasattr(client, "vector_store") else "hosted"
-    if mode not in (None, found):
-        raise InvalidRequestError(f"mode does not fit the client, which is {found}", provider="mem0")
-    return found

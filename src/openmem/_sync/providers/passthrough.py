@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import repeat
-from typing import Any, ClassVar, Final, TypeVar
+from typing import ClassVar, Final, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from openmem import wire, wire_limits
 from openmem._io.call import Call
@@ -27,8 +27,9 @@ from openmem.errors import (
     UnsupportedCapabilityError,
 )
 from openmem.http_messages import Header, HttpReply, HttpRequest
+from openmem.options.passthrough import check, given_capabilities, headers_of
 from openmem.paging import page_of_history
-from openmem.registry import load_provider
+from openmem.registry import built_in_options, load_provider
 from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
 from openmem.results import HistoryPage
 from openmem.scopes import ScopePattern
@@ -50,7 +51,6 @@ from openmem.types import (
 from openmem.wire_owners import ReplyCheck
 from openmem.wire_replies import (
     BLOCK,
-    CAPABILITIES,
     ENTRIES,
     PAGE,
     RECEIPT,
@@ -80,19 +80,16 @@ class PassthroughProvider(Provider):
 
     pages_history: ClassVar[bool] = True
     name: ClassVar[str] = "passthrough"
-    options: ClassVar[frozenset[str]] = frozenset({"capabilities", "transport"})
+    options: ClassVar[frozenset[str]] = built_in_options("passthrough")
     takes_base_url: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)
-        if not settings.base_url:
-            raise InvalidRequestError(
-                "provider 'passthrough' requires base_url=..., the address of an OMP server", provider=self.name
-            )
-        self._said = _given_capabilities(settings.options.get("capabilities"))
+        check(settings)
+        self._said = given_capabilities(settings)
         self._http = Http(
-            settings.base_url,
-            headers={"Authorization": f"Bearer {settings.remote_key}"} if settings.remote_key else {},
+            settings.base_url or "",
+            headers=headers_of(settings),
             provider=self.name,
             deadline_header="X-OMP-Timeout",
             transport=settings.options.get("transport"),
@@ -327,12 +324,3 @@ class PassthroughProvider(Provider):
     @property
     def _shown(self) -> str:
         return self._said.provider if self._said else self.name
-
-
-def _given_capabilities(value: Any) -> Capabilities | None:
-    if value is None:
-        return None
-    try:
-        return CAPABILITIES.validate_python(value)
-    except ValidationError:
-        raise InvalidRequestError("capabilities must be a Capabilities object, or a mapping of its fields") from None

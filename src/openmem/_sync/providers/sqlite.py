@@ -7,19 +7,15 @@ one trip to the database.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from openmem._io.background import Background, Rest, no_rest
 from openmem._io.call import Call, Deadline, entropy
-from openmem._io.concurrency import ThreadLock, compute
+from openmem._io.concurrency import ThreadLock, import_module
 from openmem._io.sqlite import Sqlite
 from openmem._io.sqlite_errors import DiskFullError
 from openmem._sync.embedders import Embedder
@@ -28,15 +24,16 @@ from openmem._sync.sqlite_retention import SqliteRetention
 from openmem.access import Patterns
 from openmem.candidates import Candidate
 from openmem.embedding_batches import mark_cut
-from openmem.errors import DeadlineExceededError, InvalidRequestError, ProviderUnavailableError
+from openmem.errors import DeadlineExceededError, ProviderUnavailableError
 from openmem.ids import new_memory_ids
 from openmem.native import native_capabilities
-from openmem.paths import user_data_dir
+from openmem.options.sqlite import check
+from openmem.registry import built_in_options
 from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
 from openmem.results import HistoryPage
-from openmem.retention import OPTIONS, MaintenanceReport, Retention
+from openmem.retention import MaintenanceReport, Retention
 from openmem.scopes import ScopePattern
-from openmem.settings import Settings, sqlite_path
+from openmem.settings import Settings
 from openmem.sql.sqlite import erase, health, history, journal, portable, read, reembed, write
 from openmem.sql.sqlite.purge import Purge
 from openmem.sql.sqlite.rows import Model, Stamp, micros
@@ -64,7 +61,7 @@ T = TypeVar("T")
 
 _EMBED_AT_ONCE: Final = 256
 _SETTLE_SECONDS: Final = 1.0
-_SYNCHRONOUS: Final = ("normal", "full")
+_SEARCH: Final = "openmem.sql.sqlite.search"  # loaded by who searches: only that computes
 
 
 class SqliteProvider(Provider):
@@ -79,21 +76,18 @@ class SqliteProvider(Provider):
 
     pages_history: ClassVar[bool] = True
     name: ClassVar[str] = "sqlite"
-    options: ClassVar[frozenset[str]] = frozenset({"synchronous", "cache_mb"}) | OPTIONS
+    options: ClassVar[frozenset[str]] = built_in_options("sqlite")
     embeds: ClassVar[bool] = True
     enforces: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)
-        synchronous = settings.options.get("synchronous", "normal")
-        if synchronous not in _SYNCHRONOUS:
-            raise InvalidRequestError('synchronous must be "normal" or "full"', provider=self.name)
-        cache_mb = settings.options.get("cache_mb", 256)
-        if not isinstance(cache_mb, int) or isinstance(cache_mb, bool) or cache_mb < 1:
-            raise InvalidRequestError("cache_mb must be a whole number from 1", provider=self.name)
-        self.path = sqlite_path(settings.url) if settings.url else _default_path()
-        self._db = Sqlite(self.path, synchronous=synchronous, make_folder=settings.url is None, create=settings.create)
-        self._cache_bytes = cache_mb * 1_000_000
+        given = check(settings)
+        self.path = given.place
+        self._db = Sqlite(
+            self.path, synchronous=given.synchronous, make_folder=settings.url is None, create=settings.create
+        )
+        self._cache_bytes = given.cache_mb * 1_000_000
         self._retention = Retention.of(settings.options)
         self._background = Background(self._keep_up)
         self.forked()
@@ -191,11 +185,11 @@ class SqliteProvider(Provider):
 
     def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
-        self._load_search()
+        import_module(_SEARCH, call.deadline)
         if query.mode == "vector":
             results = self._search_by_vector(query, call)
         else:
-            from openmem.sql.sqlite.search import RESULTS  # here: only a search computes, with numpy
+            from openmem.sql.sqlite.search import RESULTS
 
             results = self._fused(query, RESULTS, call)
             self.tell_of_words_only(query, results)
@@ -206,7 +200,7 @@ class SqliteProvider(Provider):
         """Return what a search would, best first, with no more of each memory than a context needs."""
         if query.mode == "vector":
             return super().candidates(query, call)
-        self._load_search()
+        import_module(_SEARCH, call.deadline)
         from openmem.sql.sqlite.search import CANDIDATES
 
         found = self._fused(query, CANDIDATES, call)
@@ -311,11 +305,6 @@ class SqliteProvider(Provider):
         place = {"path": self.path, "read_only": True} if self._db.read_only else {"path": self.path}
         return Health(ok=True, provider=self.name, detail={**place, **detail})
 
-    def _load_search(self) -> None:
-        """Import what only a search needs, numpy above all, off the event loop."""
-        if self._users is None:
-            compute(import_module, "openmem.sql.sqlite.search")
-
     def _cache(self) -> UserCache:
         with self._making:
             if self._users is None:
@@ -411,8 +400,3 @@ def _stamp(call: Call) -> Stamp:
 
 def _scope(query: ListQuery | SearchQuery) -> str | None:
     return None if query.view.scope is None else str(query.view.scope)
-
-
-def _default_path() -> str:
-    folder = user_data_dir(os.environ, sys.platform, str(Path.home()))
-    return os.path.join(folder, "memories.db")

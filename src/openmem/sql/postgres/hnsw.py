@@ -13,9 +13,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from openmem.checks import check_flag
-from openmem.errors import InvalidRequestError, ProviderError
+from openmem.errors import ProviderError
 from openmem.ids import routing_bucket
+from openmem.options.postgres import DEFAULT_FROM_ROWS, check_approximation
 from openmem.requests import SearchQuery, View
 from openmem.sql.postgres import cluster, journal, search
 from openmem.sql.postgres.hnsw_trials import share_found
@@ -52,12 +52,10 @@ class Approximation:
     """
 
     on: bool = False
-    from_rows: int = 20_000
+    from_rows: int = DEFAULT_FROM_ROWS
 
     def __post_init__(self) -> None:
-        check_flag(self.on, "hnsw")
-        if type(self.from_rows) is not int or self.from_rows < 1:
-            raise InvalidRequestError("hnsw_from must be a number of memories, 1 or more")
+        check_approximation(self.on, self.from_rows)
 
     def fits(self, view: View, model: Model) -> bool:
         """Return whether the index can help: no filter but the user, and vectors short enough for one."""

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
-from openmem.errors import InvalidRequestError
-
-DEFAULT_SCHEMA: Final = "openmem"
-DEFAULT_CONFIG: Final = "english"
-
-_IDENTIFIER: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+from openmem.options.postgres import DEFAULT_CONFIG, DEFAULT_SCHEMA, check_names, is_identifier
 
 # The words that Postgres reserves: as the name of a schema they have to be quoted.
 _RESERVED_WORDS: Final = (
@@ -27,13 +21,9 @@ _RESERVED_WORDS: Final = (
 _RESERVED: Final = frozenset(_RESERVED_WORDS.split())
 
 
-def _is_identifier(value: object) -> bool:
-    return isinstance(value, str) and _IDENTIFIER.fullmatch(value) is not None
-
-
 def quoted(name: str) -> str:
     """Return a name as SQL takes it: as it is where that is enough, so that texts stay readable."""
-    if _is_identifier(name) and name not in _RESERVED:
+    if is_identifier(name) and name not in _RESERVED:
         return name
     escaped = name.replace('"', '""')
     return f'"{escaped}"'
@@ -57,11 +47,7 @@ class Names:
     extension: str | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("schema", self.schema), ("text_search", self.config)):
-            if not _is_identifier(value):
-                raise InvalidRequestError(f"{name} must be a lower-case identifier, such as {DEFAULT_SCHEMA}")
-        if self.schema.startswith("pg_"):
-            raise InvalidRequestError("schema must not begin with pg_, which Postgres keeps for itself")
+        check_names(self.schema, self.config)
 
     def table(self, name: str) -> str:
         """Return a table's full name."""

@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Final
 
 from openmem.errors import InvalidRequestError
+from openmem.options.postgres import DEFAULT_CONFIG, DEFAULT_SCHEMA
 from openmem.sql.postgres.cluster import distribution
-from openmem.sql.postgres.names import DEFAULT_CONFIG, DEFAULT_SCHEMA, Names, quoted
+from openmem.sql.postgres.names import Names, quoted
 from openmem.sql.postgres.partitions import partitioned_script
 
 LOCK_KEY: Final = 0x6F6D656D  # "omem", for the advisory lock of migrations

@@ -1,0 +1,87 @@
+"""A provider that is named and not loaded yet: its class is imported by the first verb, where that waits."""
+
+from __future__ import annotations
+
+from openmem._async.embedders import AsyncEmbedder, resolve_embedder
+from openmem._async.provider import AsyncProvider
+from openmem._io.call import Call
+from openmem._io.concurrency import async_load
+from openmem.registry import ProviderClass, find_async_provider
+from openmem.settings import Settings, check_options
+
+
+def begin(settings: Settings) -> AsyncProvider:
+    """Return a provider for a new instance, after all checks that need no class.
+
+    Raises:
+        InvalidRequestError: An argument is wrong, or something is missing.
+        UnsupportedProviderError: There is no such provider.
+    """
+    found = find_async_provider(settings.entrance)
+    if found.spec.options is None and (settings.options or settings.embedder is not None):
+        return _made(found.load(), settings)  # only the class knows whether these are right
+    checked = found.check(settings)
+    embedder = resolve_embedder(settings.embedder) if found.spec.embeds else None
+    return AsyncDeferredProvider(found, settings, embedder, getattr(checked, "place", None))
+
+
+class AsyncDeferredProvider(AsyncProvider):
+    """Stands for a provider until its first verb.
+
+    Args:
+        found: Where its class is.
+        settings: What it is to be built from; they were checked.
+        embedder: Its embedder, or `None`.
+        place: Where its store is, if that is not its address.
+    """
+
+    def __init__(
+        self, found: ProviderClass, settings: Settings, embedder: AsyncEmbedder | None, place: str | None
+    ) -> None:
+        super().__init__(settings, embedder)
+        self.name = found.spec.name  # type: ignore[misc]  # that of the provider it stands for
+        self._found, self._place = found, place
+        self._provider: AsyncProvider | None = None
+        self._closed = False
+
+    @property
+    def place(self) -> str | None:
+        """Where the store is. It is on every error, so nothing is loaded to know it."""
+        if self._provider is not None:
+            return self._provider.place
+        return super().place if self._place is None else self._place
+
+    @property
+    def made(self) -> bool:  # type: ignore[override]
+        """Whether opening made the store."""
+        return self._provider is not None and self._provider.made
+
+    def forked(self) -> None:
+        """Have the provider drop what must not cross a fork, if there is one."""
+        if self._provider is not None:
+            self._provider.forked()
+
+    async def resolve(self, call: Call) -> AsyncProvider:
+        """Load and make the provider, and return the one that does the verbs, opened."""
+        if self._provider is None:
+            kind = await async_load(self._found.load, call.deadline)
+            if self._closed:
+                raise RuntimeError("AsyncMemory is closed")
+            self._provider = self._make(kind)
+        return await self._provider.resolve(call)
+
+    def _make(self, kind: type[AsyncProvider]) -> AsyncProvider:
+        known = self._found.spec.options is not None and self._found.spec.embeds == kind.embeds
+        return kind(self.settings, self.embedder) if known else _made(kind, self.settings)
+
+    async def aclose(self) -> None:
+        """Release what the provider holds, if there is one."""
+        self._closed = True
+        if self._provider is not None:
+            await self._provider.aclose()
+
+
+def _made(kind: type[AsyncProvider], settings: Settings) -> AsyncProvider:
+    if settings.provider == settings.entrance:
+        check_options(settings.provider, settings.options, kind.options)
+    return kind(settings, resolve_embedder(settings.embedder) if kind.embeds else None)
