@@ -113,7 +113,9 @@ def same_search(text: str, user_id: str, vector: Floats, mode: str = "vector") -
     """Return the statement that openmem's search runs, journal entry included."""
     query, stamp = make_search_query(text, user_id, mode=mode), _stamp()
     given = (Names(), query, vector, MODEL, stamp)
-    statement = next(search.by_vector(*given) if mode == "vector" else search.by_parts(*given, search.RESULTS))
+    statement = next(
+        search.by_vector(*given) if mode == "vector" else search.by_parts(*given, search.RESULTS, fused=True)
+    )
     assert isinstance(statement, Query)
     return statement.sql, _raw(statement.params)
 

@@ -121,7 +121,7 @@ async def _found(text: str, user_id: str, limit: int) -> list[Row]:
 
 def _prepared(text: str, limit: int) -> tuple[str, list[Any]]:
     query = make_search_query(text, "nobody", limit=limit, action="search" if limit == 10 else "context")
-    statement = next(search.by_parts(Names(), query, None, None, _stamp(), SHAPES[limit]))
+    statement = next(search.by_parts(Names(), query, None, None, _stamp(), SHAPES[limit], fused=False))
     assert isinstance(statement, Query)
     return statement.sql, list(statement.params)
 

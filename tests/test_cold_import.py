@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from openmem import Memory
 
 SRC = Path(__file__).resolve().parent.parent / "src"
 HEAVY = ("pydantic", "numpy", "httpx", "anyio", "sqlite3", "asyncio", "fastembed", "importlib.metadata")
@@ -115,3 +118,18 @@ def test_making_an_instance_loads_nothing_but_checks(case: str, face: str, tmp_p
 def test_a_face_loads_no_event_loop() -> None:
     """Neither form needs one before its first verb."""
     assert not among(loaded_by("import openmem; openmem.AsyncMemory, openmem.Memory"), ("asyncio", "anyio", "numpy"))
+
+
+@pytest.mark.skipif(find_spec("fastembed") is None, reason="fastembed is not installed")
+@pytest.mark.parametrize("face", ["AsyncMemory", "Memory"])
+def test_a_search_among_memories_without_vectors_loads_no_model(face: str, tmp_path: Path) -> None:
+    """A store made without an embedder is searched by words: the model of one who has it could not change a thing."""
+    with Memory(url=str(tmp_path / "m.db"), embedder="none") as memory:
+        memory.add(content="Ann likes green tea", user_id="ann")
+    search = "m.search('tea', 'ann')" if face == "Memory" else "asyncio.run(m.search('tea', 'ann'))"
+    modules = loaded_by(
+        f"import asyncio, openmem; m = openmem.{face}(url={str(tmp_path / 'm.db')!r}, embedder='fastembed')\n"
+        f"assert [found.memory.content for found in {search}] == ['Ann likes green tea']"
+    )
+    assert "openmem.sql.sqlite.search" in modules
+    assert not among(modules, ("fastembed", "onnxruntime", "tokenizers"))

@@ -263,3 +263,22 @@ def test_hybrid_search_says_once_that_memories_have_words_only(
     with Memory(url=any_store_url, embedder=HashEmbedder(model="new")) as memory:
         assert memory.search("tea", "ann")
     assert not [record for record in caplog.records if record.name == "openmem"]
+
+
+def test_scores_do_not_depend_on_who_was_asked(any_store_url: str) -> None:
+    """Without vectors the query is not embedded, and scores are those of a hybrid search all the same."""
+    with Memory(url=any_store_url, embedder="none") as memory:
+        for content in ("Ann likes green tea", "Ann likes tea with milk and very much sugar"):
+            memory.add(content=content, user_id="ann")
+    embedder = Counting("new")
+    with Memory(url=any_store_url, embedder=embedder) as memory:
+        before = memory.search("tea", "ann", explain=True)
+        assert embedder.count == 0
+        memory.add(content="Ann plays chess", user_id="ann", scope="games")
+        after = memory.search("tea", "ann", explain=True)
+        assert embedder.count == 2
+    found = [[(result.memory.content, result.explain) for result in results] for results in (before, after)]
+    assert [content for content, _ in found[0]] == [content for content, _ in found[1][:2]]
+    for _, explain in found[0]:
+        assert explain is not None
+        assert (explain["mode"], explain["parts"]["vector"]["value"]) == ("hybrid", 0.0)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
-from tests.shell import ROOT, omp, remember
+from tests.shell import ROOT, contents, omp, remember
 
 pytestmark = pytest.mark.usefixtures("shell")
 
@@ -58,6 +59,18 @@ def test_a_recall_that_computes_loads_numpy_and_one_stemmer() -> None:
     loaded = loaded_by("recall", "teas")
     assert {"numpy", "openmem._snowball.english_stemmer"} <= loaded
     assert not [name for name in loaded if name.startswith("openmem._snowball.") and "lithuanian" in name]
+
+
+@pytest.mark.skipif(find_spec("fastembed") is None, reason="fastembed is not installed")
+@pytest.mark.parametrize("command", ["recall", "context"])
+def test_memories_without_vectors_are_found_without_loading_the_model(command: str) -> None:
+    """Where nothing has a vector, it took half a second to load a model that could not change the answer."""
+    remember("Ann likes green tea")
+    before = contents()
+    loaded = loaded_by("--embedder", "fastembed", command, "teas")
+    assert "openmem._io.local_model" in loaded
+    assert not loaded & {"fastembed", "onnxruntime", "tokenizers"}
+    assert before == ["Ann likes green tea"]
 
 
 def test_the_keys_of_a_server_are_listed_without_loading_what_searches() -> None:

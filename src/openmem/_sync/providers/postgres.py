@@ -202,11 +202,12 @@ class PostgresProvider(PostgresSchema):
 
     def _fused(self, query: SearchQuery, shape: Shape[T], call: Call) -> Sequence[T]:
         vector, model = None, None
-        if query.mode != "keyword" and self.embedder is not None:
+        fused = query.mode != "keyword" and self.embedder is not None
+        if fused and self.embedder is not None and self._has_vectors(call.deadline):
             text = clean_query(query.text, frozenset(), frozenset())
             vector = self.embedder.embed_query(text, call.deadline)
             model = Model(self.embedder.model, len(vector))
-        make = partial(search.by_parts, self._names, query, vector, model, _stamp(call), shape)
+        make = partial(search.by_parts, self._names, query, vector, model, _stamp(call), shape, fused=fused)
         return self._read(make, call)
 
     def _search_by_vector(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
@@ -332,6 +333,13 @@ class PostgresProvider(PostgresSchema):
             make = partial(hnsw.make_index, self._names, model, self._migrates)
             known[self._names, model] = self._db.transact(make, call.deadline)
         return known.get((self._names, model), False)
+
+    def _has_vectors(self, deadline: Deadline) -> bool:
+        """Return whether a search may find a vector to compare with. Once there is one, nobody asks again."""
+        known = self._db.server.vectors
+        if not known.get(self._names):
+            known[self._names] = self._db.run(partial(models.are_there, self._names), deadline, retry=True)
+        return known[self._names]
 
     def _agree(self, model: Model, now: datetime, deadline: Deadline) -> None:
         """Refuse an embedder whose vectors are of another length than the store's of that name."""

@@ -328,12 +328,12 @@ class SqliteProvider(Provider):
         now = _now(call)
         if query.mode == "keyword" or self.embedder is None:
             return self._db.read(search.by_keyword(query, now, self._cache(), shape), call.deadline)
-        prepared = self._db.read(search.prepare(query, now, self._cache()), call.deadline)
-        if prepared is None:
-            return []
-        vector = self.embedder.embed_query(prepared.text, call.deadline)
+        begun = self._db.read(search.begin(query, now, self._cache(), shape), call.deadline)
+        if isinstance(begun, list):
+            return begun
+        vector = self.embedder.embed_query(begun.text, call.deadline)
         model = Model(self.embedder.model, len(vector))
-        fused = search.by_both(query, now, self._cache(), vector, model, prepared, shape)
+        fused = search.by_both(query, now, self._cache(), vector, model, begun, shape)
         return self._db.read(fused, call.deadline)
 
     def _embed(

@@ -27,6 +27,12 @@ def agree(db: Names, model: Model) -> Steps[int]:
     return int(rows[0][0])
 
 
+def are_there(db: Names) -> Steps[bool]:
+    """Return whether any memory of the store has, or once had, a vector."""
+    rows = yield Query(f"select 1 from {db.models} limit 1", ())
+    return bool(rows)
+
+
 def move(db: Names, model: Model) -> Steps[int | None]:
     """Have the store's vectors be that long from now on; return how long they were, if they were of another length."""
     known = yield from agree(db, model)

@@ -123,11 +123,19 @@ def answer_of(query: SearchQuery, model: Model, rows: Sequence[Row]) -> list[Sea
 
 
 def by_parts(
-    db: Names, query: SearchQuery, vector: Floats | None, model: Model | None, stamp: Stamp, shape: Shape[T]
+    db: Names,
+    query: SearchQuery,
+    vector: Floats | None,
+    model: Model | None,
+    stamp: Stamp,
+    shape: Shape[T],
+    *,
+    fused: bool,
 ) -> Steps[list[T]]:
     """Find the best memories by cosine and by words in common, fused by the same rules as everywhere.
 
-    Without a vector, only memories that share a word are found.
+    Without a vector, only memories that share a word are found. `fused` says whether cosines count: that they are all
+    nothing is what they are where no memory has a vector, and then the query needs none either.
 
     Raises:
         InvalidRequestError: None of the visible memories has a vector of this model, but some have another's.
@@ -143,8 +151,8 @@ def by_parts(
         raise InvalidRequestError(_not_indexed(model))
     found = [row for row in rows if row[_FIRST] is not None]
     times = shape.times(found)
-    parts = _parts(found, times, dates, fused=vector is not None)
-    return _chosen(query, found, times, parts, "hybrid" if vector is not None else "keyword", shape)
+    parts = _parts(found, times, dates, fused=fused)
+    return _chosen(query, found, times, parts, "hybrid" if fused else "keyword", shape)
 
 
 def _parts(rows: Sequence[Row], times: Ints, dates: list[NamedDate], *, fused: bool) -> Parts:

@@ -17,16 +17,18 @@ class ServerInfo:
     Attributes:
         schemas: Schemas that are up to date, by the names they were asked for, with how statements name them.
         lengths: When the store agreed to the length of a model's vectors.
+        vectors: Whether any memory may have a vector.
         indexes: Whether a model's approximate index can be used.
         trials: What is known of the approximate indexes.
     """
 
     schemas: dict[Names, Names] = field(default_factory=dict)
     lengths: dict[tuple[Names, Model], datetime] = field(default_factory=dict)
+    vectors: dict[Names, bool] = field(default_factory=dict)
     indexes: dict[tuple[Names, Model], bool] = field(default_factory=dict)
     trials: dict[Names, Trials] = field(default_factory=dict)
 
     def forget(self) -> None:
         """Ask everything again: the server may have been restored or replaced."""
-        for known in (self.schemas, self.lengths, self.indexes, self.trials):
+        for known in (self.schemas, self.lengths, self.vectors, self.indexes, self.trials):
             known.clear()

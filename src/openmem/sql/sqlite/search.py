@@ -83,6 +83,22 @@ def prepare(query: SearchQuery, now: int, cache: UserCache) -> Steps[Prepared | 
     return Prepared(state, columns, visible, postings, tags, text)
 
 
+def begin(query: SearchQuery, now: int, cache: UserCache, shape: Shape[T]) -> Steps[Prepared | list[T]]:
+    """Return what a hybrid search needs to know before its query has a vector.
+
+    Or the results, where no memory that it sees has a vector of any model: then the query needs none.
+    """
+    prepared = yield from prepare(query, now, cache)
+    if prepared is None:
+        return []
+    columns = prepared.columns
+    if (prepared.visible & (columns.column("model_no") > 0)).any():
+        return prepared
+    bare = np.zeros(len(columns), dtype=np.float32)
+    results = yield from _fused(query, prepared, bare, bare > 0, shape)
+    return results
+
+
 def by_keyword(query: SearchQuery, now: int, cache: UserCache, shape: Shape[T]) -> Steps[list[T]]:
     """Find the memories that share a content word with the query, best first."""
     prepared = yield from prepare(query, now, cache)
@@ -139,6 +155,13 @@ def by_both(
     similarity, has_vector = yield from _similarity(state, columns, cache, vector, model)
     if not (visible & has_vector).any() and (visible & (columns.column("model_no") > 0)).any():
         raise InvalidRequestError(_not_indexed(model, int(visible.sum()), int(visible.sum())))
+    results = yield from _fused(query, prepared, similarity, has_vector, shape)
+    return results
+
+
+def _fused(
+    query: SearchQuery, prepared: Prepared, similarity: Floats, has_vector: Mask, shape: Shape[T]
+) -> Steps[list[T]]:
     keyword = _keyword(prepared)
     parts = _hints(
         prepared,
@@ -146,8 +169,8 @@ def by_both(
         {"vector": similarity, "keyword": keyword},
         {"vector": WEIGHTS.vector, "keyword": WEIGHTS.keyword},
     )
-    candidates = visible & (has_vector | (keyword > 0))
-    results = yield from _results(query, columns, parts, candidates, "hybrid", shape)
+    candidates = prepared.visible & (has_vector | (keyword > 0))
+    results = yield from _results(query, prepared.columns, parts, candidates, "hybrid", shape)
     return results
 
 

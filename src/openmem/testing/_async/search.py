@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import get_args
 
 import pytest
@@ -266,6 +267,25 @@ class SearchRules(Rules):
         chess = await self.remember(other, "ann", "plays chess")
         assert await self.found(other, "green tea", "ann", mode="vector") == sorted([tea.content, chess.content])
 
+    async def test_memories_without_vectors_are_searched_without_the_embedder(self, connect: OpenMemory) -> None:
+        """Where nothing has a vector, the query needs none: no model is loaded, no endpoint asked, for an answer that
+        it could not change. As soon as a memory has a vector, the query gets one.
+
+        If this fails, check that the store is asked for vectors before the query is embedded.
+        """
+        if not self.declares("vector_search", "client_embeddings"):
+            return
+        tea = await self.remember(connect(embedder="none"), "ann", "prefers green tea")
+        embedder = _Listening()
+        memory = connect(embedder=embedder)
+        assert await self.found(memory, "green tea", "ann") == [tea.content]
+        assert tea.content in (await memory.context("green tea", "ann")).text
+        assert await memory.search("anything", "bob") == []
+        assert embedder.heard == []
+        chess = await self.remember(memory, "ann", "plays chess")
+        assert await self.found(memory, "chess", "ann", limit=1) == [chess.content]
+        assert "chess" in embedder.heard
+
     @needs("keyword_search")
     async def test_hybrid_without_an_embedder_is_keyword_search(self, connect: OpenMemory) -> None:
         """Without an embedder hybrid is keyword search, vector search is refused, and capabilities say so.
@@ -281,6 +301,18 @@ class SearchRules(Rules):
             with pytest.raises(UnsupportedCapabilityError):
                 await memory.search("tea", "ann", mode="vector")
             assert (await memory.capabilities()).features.vector_search is False
+
+
+class _Listening(HashEmbedder):
+    """Remembers the texts that it has embedded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        self.heard += texts
+        return super().embed(texts)
 
 
 def _needed_by(mode: SearchMode) -> tuple[str, ...]:
