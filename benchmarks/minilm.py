@@ -60,7 +60,9 @@ class CachedEmbedder:
 
     def _compute(self, texts: list[str], *, query: bool) -> NDArray[np.float32]:
         model = load_local_model(self._choice)
-        return model.embed(texts, query=query, batch_size=self._choice.batch_size, deadline=Deadline.after(None))
+        return model.embed(
+            texts, query=query, batch_size=self._choice.batch_size, deadline=Deadline.after(None), cut=set()
+        )
 
     def _save(self) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ pytestmark = [
 
 def similarities(first: str, others: list[str]) -> list[float]:
     model = load_local_model(FastEmbed(minilm.MODEL, model_path=minilm.build_minilm()))
-    rows = model.embed([first, *others], query=False, batch_size=8, deadline=Deadline.after(15))
+    rows = model.embed([first, *others], query=False, batch_size=8, deadline=Deadline.after(15), cut=set())
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return [float(value) for value in rows[1:] @ rows[0]]
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scripts.minilm import MODEL, available, build_minilm
+from scripts.minilm import MODEL, WINDOW, available, build_minilm
 
+from openmem import AsyncMemory, MemoryRecord
 from openmem._async.embedders import AsyncEmbedder, resolve_embedder
 from openmem._io import local_model
 from openmem._io.call import Deadline
@@ -72,6 +73,31 @@ async def test_model_is_loaded_once_for_all_embedders_of_the_process() -> None:
     loaded = dict(local_model._models)
     await local(batch_size=1).embed_query("y", limit())
     assert local_model._models == loaded
+
+
+@needs_minilm
+async def test_texts_beyond_the_window_are_told_apart() -> None:
+    embedder, cut = local(batch_size=2), set[int]()
+    fits, beyond = "tea " * (WINDOW - 2), "tea " * (WINDOW - 1)  # the model adds a token at both ends
+    rows = await embedder.embed([beyond, "tea", fits, "茶" * WINDOW, ""], limit(), cut)
+    assert cut == {0, 3}
+    np.testing.assert_allclose(rows[0], rows[2], atol=1e-5)
+
+
+@needs_minilm
+async def test_memory_says_that_its_vector_stands_for_the_beginning(store_url: str) -> None:
+    """It was stored without a mark, and nobody could see why a search did not find what the text ends with."""
+    embedder = FastEmbed(MODEL, model_path=build_minilm())
+    async with AsyncMemory(url=store_url, embedder=embedder, timeout=60) as memory:
+        long = await memory.add(content="Ann likes tea. " * WINDOW, user_id="ann")
+        short = await memory.add(content="Ann likes tea.", user_id="ann")
+        assert [mark_of(long), mark_of(short)] == [True, None]
+        assert mark_of(await memory.get(long.id)) is True
+        assert mark_of(await memory.update(long.id, content="Ann likes milk.")) is None
+
+
+def mark_of(record: MemoryRecord) -> Any:
+    return ((record.model_extra or {}).get("x-openmem") or {}).get("embedding_truncated")
 
 
 @needs_minilm

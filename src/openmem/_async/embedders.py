@@ -153,7 +153,7 @@ class AsyncLocalEmbedder(AsyncEmbedder):
         deadline.check()
         loaded = is_loaded(self._choice)
         try:
-            raw = await self._worker.run(deadline, texts, query, deadline)
+            raw = await self._worker.run(deadline, texts, query, deadline, cut)
         except DeadlineExceededError as exc:
             if loaded:
                 raise
@@ -161,9 +161,9 @@ class AsyncLocalEmbedder(AsyncEmbedder):
             raise DeadlineExceededError(message, provider="fastembed") from None
         return await self._checked(raw, len(texts))
 
-    def _compute(self, texts: list[str], query: bool, deadline: Deadline) -> Any:
+    def _compute(self, texts: list[str], query: bool, deadline: Deadline, cut: set[int]) -> Any:
         model = load_local_model(self._choice)
-        return model.embed(texts, query=query, batch_size=self._choice.batch_size, deadline=deadline)
+        return model.embed(texts, query=query, batch_size=self._choice.batch_size, deadline=deadline, cut=cut)
 
 
 class AsyncRemoteEmbedder(AsyncEmbedder):

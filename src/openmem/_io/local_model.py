@@ -46,7 +46,9 @@ class LocalModel:
         self._query_prefix, self._document_prefix = prefixes(model)
         self.dim = int(engine.embedding_size)
 
-    def embed(self, texts: Sequence[str], *, query: bool, batch_size: int, deadline: Deadline) -> NDArray[np.float32]:
+    def embed(
+        self, texts: Sequence[str], *, query: bool, batch_size: int, deadline: Deadline, cut: set[int]
+    ) -> NDArray[np.float32]:
         """Return one vector per text, in order.
 
         Args:
@@ -54,6 +56,7 @@ class LocalModel:
             query: They are search queries, which some models treat differently.
             batch_size: How many are computed at once.
             deadline: Checked before each batch.
+            cut: Gets the positions of texts that are longer than the model's window.
 
         Raises:
             ProviderError: The model failed.
@@ -68,12 +71,21 @@ class LocalModel:
         for start in range(0, len(order), batch_size):
             deadline.check()
             chosen = order[start : start + batch_size]
+            prepared = [prefix + texts[i] for i in chosen]
             try:
-                rows[chosen] = list(run([prefix + texts[i] for i in chosen], batch_size=batch_size))
+                rows[chosen] = list(run(prepared, batch_size=batch_size))
+                cut.update(chosen[i] for i in self._beyond_window(prepared))
             except Exception as exc:
                 message = f"the embedding model {self._model!r} failed: {type(exc).__name__}"
                 raise ProviderError(message, provider=PROVIDER) from exc
         return rows
+
+    def _beyond_window(self, texts: list[str]) -> list[int]:
+        """Return the positions of texts whose end the tokenizer leaves off. To ask it takes next to no time."""
+        tokenizer = getattr(self._engine.model, "tokenizer", None)  # some models have none: they have no window either
+        if tokenizer is None:
+            return []
+        return [i for i, tokens in enumerate(tokenizer.encode_batch(texts)) if tokens.overflowing]
 
 
 def load_local_model(choice: FastEmbed) -> LocalModel:

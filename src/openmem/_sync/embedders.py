@@ -154,7 +154,7 @@ class LocalEmbedder(Embedder):
         deadline.check()
         loaded = is_loaded(self._choice)
         try:
-            raw = self._worker.run(deadline, texts, query, deadline)
+            raw = self._worker.run(deadline, texts, query, deadline, cut)
         except DeadlineExceededError as exc:
             if loaded:
                 raise
@@ -162,9 +162,9 @@ class LocalEmbedder(Embedder):
             raise DeadlineExceededError(message, provider="fastembed") from None
         return self._checked(raw, len(texts))
 
-    def _compute(self, texts: list[str], query: bool, deadline: Deadline) -> Any:
+    def _compute(self, texts: list[str], query: bool, deadline: Deadline, cut: set[int]) -> Any:
         model = load_local_model(self._choice)
-        return model.embed(texts, query=query, batch_size=self._choice.batch_size, deadline=deadline)
+        return model.embed(texts, query=query, batch_size=self._choice.batch_size, deadline=deadline, cut=cut)
 
 
 class RemoteEmbedder(Embedder):
