@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from openmem import AuditEntry, DeadlineExceededError, Memory, ProviderUnavailableError
+from openmem.sql.sqlite import journal
+from openmem.sql.sqlite.rows import Stamp
 
 LINE = '{"memory": {"id": "m1", "content": "tea", "user_id": "ann", "created_at": "2026-01-01T00:00:00Z"}}'
 
@@ -176,3 +178,32 @@ def test_read_that_is_entered_after_an_erasure_by_another_names_nothing(
         removal = (removed.id, "a/b") if scope is not None else (None, None)
         assert noted(reader, app="web") == [("get", None, None), ("get", *removal)]
         assert noted(reader, "bob", app="web") == [("get", kept.id, "a/b")]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_entering_a_read_takes_as_much_however_long_the_journal_is(
+    memory: Memory, store_path: Path, gone: bool
+) -> None:
+    read, other = (memory.add(content=text, user_id="ann").id for text in ("tea", "milk"))
+    if gone:
+        memory.delete_all("ann")
+    named = journal.read_entry("ann", "get", read, None, Stamp(1, None, "r"))
+    longer = journal.read_entry("ann", "get", other, None, Stamp(1, None, "r"))
+    with closing(sqlite3.connect(store_path)) as connection:
+
+        def steps_of_one() -> int:
+            steps = [0]
+
+            def count() -> None:
+                steps[0] += 1
+
+            connection.set_progress_handler(count, 1)
+            for query in named:
+                connection.execute(query.sql, query.params)
+            connection.set_progress_handler(None, 0)
+            return steps[0]
+
+        before = steps_of_one()
+        for query in [query for _ in range(500) for query in (*named, *longer)]:
+            connection.execute(query.sql, query.params)
+        assert steps_of_one() < 1.5 * before

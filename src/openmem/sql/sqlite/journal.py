@@ -26,17 +26,17 @@ _INSERT_BY_NAME: Final = (
 
 # Somebody may have erased the memory between the read and its entry: then the entry names neither it nor its scope.
 # That of one which `delete` took out goes on naming it, as the entry of its deletion does.
+_DELETED: Final = f"""
+    exists(select 1 from journal where memory_id = seen.memory_id and action = 'delete' and +entry {USER_RANGE})
+"""
 _INSERT_NAMING: Final = f"""
     insert into {_COLUMNS}
-    select 1 + {LAST_ENTRY}, at, app, action, iif(named, memory_id, null), iif(named, scope, null), request_id
-    from (
-      select user_no, unnamed, expired, seen.*,
-        exists(select 1 from memories where id = seen.memory_id and user_no = users.user_no)
-          or exists(select 1 from journal where memory_id = seen.memory_id and action = 'delete'
-            and entry {USER_RANGE}) as named
-      from (select ? as at, ? as app, ? as action, ? as memory_id, ? as scope, ? as request_id) as seen
-      join users on user_id = ?
-    ) as users
+    select 1 + {LAST_ENTRY}, seen.at, seen.app, seen.action,
+      case when kept is not null then kept when {_DELETED} then seen.memory_id end,
+      case when kept is not null then seen.scope when {_DELETED} then seen.scope end, seen.request_id
+    from (select ? as at, ? as app, ? as action, ? as memory_id, ? as scope, ? as request_id) as seen
+    join users on user_id = ?
+    left join (select id as kept, user_no as owner from memories) on kept = seen.memory_id and owner = users.user_no
 """
 _KEEP: Final = f"""
     insert into {_COLUMNS} select entry, created_at, app, 'add', id, path, request_id
