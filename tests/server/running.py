@@ -13,7 +13,10 @@ import uvicorn
 from openmem import AsyncMemory, AsyncServerStore, ServerStore
 from openmem.server import create_app
 from openmem.server.asgi import ASGIApp
+from openmem.server.config import ServerSettings
 from tests.server.contract_check import check_reply
+
+KEEP_ALIVE_SECONDS = ServerSettings().keep_alive_timeout
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,11 @@ class Announcing(uvicorn.Server):
 @contextmanager
 def serving(app: ASGIApp) -> Iterator[str]:
     """Run an application and return its address."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="none", lifespan="on")
+    # Idle connections stay open as with `omp-server`: where they are closed after uvicorn's five seconds, a client that
+    # is kept from running for a second may send its next request into one that is just being closed.
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_config=None, ws="none", lifespan="on", timeout_keep_alive=KEEP_ALIVE_SECONDS
+    )
     server = Announcing(config)
     thread = threading.Thread(target=server.run, name="uvicorn")
     thread.start()
