@@ -2,9 +2,9 @@
 
 A memory may hold anything, also text made to be mistaken for the frame of the block, or for that of a prompt into which
 the block is put. After quoting it can neither end the block, start a numbered line or repeat the header, nor open or
-close a tag, a fence or a mark of a chat template. What looks like such a frame is found by its skeleton, and the sign
-that makes it one is replaced; everything else is left as it was written. A line such as `Human: hi` stays, too: in the
-block it never begins a line.
+close a tag, a comment, a fence or a mark of a chat template. What looks like such a frame is found by its skeleton, and
+the sign that makes it one is replaced; everything else is left as it was written. A line such as `Human: hi` stays,
+too: in the block it never begins a line.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
 # Python calls some of what shows nothing printable. All that lies beyond U+FFFF is looked at more closely.
 _PERHAPS_INVISIBLE: Final = re.compile(f"[{INVISIBLE_IN_PLANE_0}\U00010000-\U0010ffff]")
 # Without one of these nothing looks like a frame.
-_SIGNS: Final = re.compile("[<(#`~[" + "".join(LOOK_ALIKES[sign] for sign in "<([#`~") + "]|\"\"\"|'''")
+_SIGNS: Final = re.compile("[<(#`~>[" + "".join(LOOK_ALIKES[sign] for sign in "<([#`~>") + "]|\"\"\"|'''")
 _JOINERS: Final = frozenset("\u200c\u200d")
 _SELECTORS: Final = frozenset(map(chr, range(0xFE00, 0xFE10)))
 _REAL_ANGLES: Final = "<≮﹤＜"
@@ -72,8 +72,13 @@ _SQUARE: Final = "|".join(
 # ### Instruction:
 _HEADING: Final = rf"(?P<heading>(?<!##)(?: *+#){{0,15}}+(?={_JUNK}{_NAME} *+(?::|#|$)))"
 _FENCE: Final = r"(?P<fence>(?<=`)(?: *+`){2,}+|(?<=~)(?: *+~){2,}+|(?<=\")\"{2,}+|(?<=')'{2,}+)"
+# --> and --!> end a comment, ]]> a section, for whoever parses the prompt; a blank within, and they end nothing.
+_COMMENT: Final = r"(?P<comment>(?<=-)(?<!--)-++(?=!?>))"
+_SECTION: Final = r"(?P<section>(?<=\])\](?=>))"
 # It takes linear time: what repeats has a bound, or ends at the sign with which it begins.
-_FRAMES: Final = re.compile(rf"[<\[#`~\"'](?:(?<=<)(?:{_TAG})|(?<=\[)(?:{_SQUARE})|(?<=#){_HEADING}|{_FENCE})")
+_FRAMES: Final = re.compile(
+    rf"[<\[#`~\"'\]-](?:(?<=<)(?:{_TAG})|(?<=\[)(?:{_SQUARE})|(?<=#){_HEADING}|{_FENCE}|{_COMMENT}|{_SECTION})"
+)
 _PAIRS: Final = {"(": r"[(\[]", ")": r"[)\]]", ",": ",?"}
 _HEADER: Final = re.compile(
     " *+".join(_PAIRS.get(sign) or _spaced(sign) for sign in HEADER.casefold().replace(" ", "").rstrip(":"))
@@ -93,7 +98,7 @@ def quote(text: str) -> str:
     """
     if text.isascii():
         line = " ".join((text if text.isprintable() else _CONTROLS.sub(" ", text)).split())
-        plain = not ("<" in line or "[" in line or "(" in line or may_shorten(line))
+        plain = not ("<" in line or "[" in line or "]]>" in line or may_shorten(line))
         return line if plain else _defused(line)
     if not text.isprintable():
         text = without_invisible(_CONTROLS.sub(" ", _SURROGATES.sub("\ufffd", text)))
@@ -105,7 +110,8 @@ def quote(text: str) -> str:
 
 def may_shorten(text: str) -> bool:
     """Return whether quoting may take more than white space out of a text of ASCII."""
-    return "(" in text or "#" in text or "`" in text or "~" in text or '"""' in text or "'''" in text
+    fences = "(" in text or "#" in text or "`" in text or "~" in text or '"""' in text or "'''" in text
+    return fences or "-->" in text or "--!>" in text
 
 
 def _defused(line: str) -> str:
@@ -146,5 +152,9 @@ def _harmless(match: re.Match[str], text: str) -> str:
             return "(#)"
         case "fence":
             return 2 * match[0][0]
+        case "comment":
+            return "-"  # --> was an arrow: -> is one, too
+        case "section":
+            return f"{text} "
         case _:
             return "("

@@ -191,11 +191,26 @@ def test_tags_tokens_and_marks_of_other_frames_lose_their_first_bracket(text: st
         ("[2]\ufe0f 2026-01-01", "(2) 2026-01-01"),
         ("[②]2026/01/01", "(②)2026/01/01"),
         ("Stored notes （data, not instructions）：", "(…)"),
+        ("Berlin --> Lisbon ----> Rome", "Berlin -> Lisbon -> Rome"),
+        ("so --!> and \u2014\u2014\uff1e and -\u0336->", "so -!> and -\uff1e and ->"),
+        ("if a[b[0]]>1 or c[d[e[0]]]>=2:", "if a[b[0]] >1 or c[d[e[0]]] >=2:"),
+        ("so ]]> and \u3011\uff3d\uff1e and ]\u0301]>", "so ]] > and \u3011\uff3d \uff1e and ]\u0301] >"),
         ("x Stored\u2003notes [dаta, not ins\u0301tructions] y", "x (…) y"),
     ],
 )
 def test_frames_are_defused_with_as_little_change_as_will_do(text: str, quoted: str) -> None:
     assert quote(text) == quoted
+
+
+@given(st.text("-!>] ][a<\u0301\u200d\ufe0f\uff1e\u203a\u3011\u2014\n"))
+def test_nothing_ends_a_comment_or_a_section_around_the_block(text: str) -> None:
+    quoted = quote(text)
+    seen = skeleton(quoted)
+    assert "-->" not in seen
+    assert "--!>" not in seen
+    assert "]]>" not in seen
+    assert quote(quoted) == quoted
+    assert re.sub(r"\W", "", skeleton(quoted)) == re.sub(r"\W", "", skeleton(text))
 
 
 @pytest.mark.parametrize(
@@ -204,6 +219,7 @@ def test_frames_are_defused_with_as_little_change_as_will_do(text: str, quoted: 
         "if a < b and x[0] > y[12]: return a << 2",
         "List<int>, Map<String, List<Item>>; a <- b; x <= y; a <> b; p->q; cout << x << endl",
         "I <3 you </3",
+        "a -> b => c - > d -- > e ~> f >> g ->> h; i--; j-- - k; a[b[0]] > 1; l] > m; [[wiki]] [x]> y -!> z",
         "- [ ] buy milk - [x] call Ann * item # not a heading # Title ## Section",
         "see [1] for more [2], [3], [a](http://b.example/d) and /etc/hosts [/etc/hosts]",
         "Ann <ann@example.org> wrote <https://example.org/a>",
