@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 WORDING = ROOT / "src" / "openmem" / "extras.py"
 ADVISED = re.compile(r"""(?<![\w./-])(?P<name>openmem(?:-sdk)?|(?<=['" ])\.)\[(?P<extras>[a-z0-9_,-]+)\]""")
+STRANGERS = (
+    r"""^dependencies = \[.*["']openmem["'\[<>=~]""",
+    r"""pip install (-\S+ )*['"]?openmem(?!-sdk)\b""",
+)
 COMMAND = re.compile(r"pip install\b[^\n]*")
 
 
@@ -48,16 +53,36 @@ def test_advice_is_worded_in_one_place() -> None:
     assert not [path for path in SOURCES if COMMAND.search(path.read_text(encoding="utf-8"))]
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_install_that_a_file_names_can_be_had(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
+def wrong_advice(text: str) -> Iterator[str]:
+    """Yield what a text names to install that cannot be had, or is a stranger's."""
+    own = re.findall(r"^(\w+) = \[", text, re.MULTILINE)  # of a package that the page shows
     for found in ADVISED.finditer(text):
         # An old name, or one that a stranger has, would fetch something else.
-        assert found["name"] != "openmem", found[0]
-        own = re.findall(r"^(\w+) = \[", text, re.MULTILINE)  # of a package that the page shows
-        assert set(found["extras"].split(",")) <= {*EXTRAS, *own}, found[0]
-    assert not re.search(r"""^dependencies = \[.*["']openmem["'\[<>=~]""", text, re.MULTILINE)
-    assert not re.search(r"pip install (-\S+ )*['\"]?openmem(?!-sdk)\b", text)
+        if found["name"] == "openmem" or not set(found["extras"].split(",")) <= {*EXTRAS, *own}:
+            yield found[0]
+    for pattern in STRANGERS:
+        yield from (found[0] for found in re.finditer(pattern, text, re.MULTILINE))
+
+
+def test_every_install_that_a_file_names_can_be_had() -> None:
+    assert TEXTS
+    wrong = {str(path.relative_to(ROOT)): [*wrong_advice(path.read_text(encoding="utf-8"))] for path in TEXTS}
+    assert not {path: advice for path, advice in wrong.items() if advice}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        # In parts, since this file is looked at, too.
+        ("pip install ", "'openmem", "[cli]'"),
+        ("pip install ", "'openmem-sdk", "[clli]'"),
+        ("pip install ", "'.", "[nothing]'"),
+        ("pip install ", "-U ", "openmem"),
+        ("dependencies = [", "'a', ", "'openmem>=1']"),
+    ],
+)
+def test_install_that_cannot_be_had_is_found(parts: tuple[str, ...]) -> None:
+    assert [*wrong_advice("".join(parts))]
 
 
 def test_extra_all_brings_every_other_but_what_tests_need() -> None:

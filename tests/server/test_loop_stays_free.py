@@ -7,7 +7,6 @@ Processor time of the loop's own thread is measured: callback by callback, compa
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
@@ -24,6 +23,7 @@ from openmem.server.asgi import ASGIApp
 from openmem.server.bodies import parse_object
 from openmem.server.gate import Drain
 from openmem.server.health import operation_routes
+from tests.doubling import set_garbage_aside
 
 MANY = 1_000_000  # characters of extensions
 TICK = 0.01
@@ -185,8 +185,7 @@ async def longest_wait(app: ASGIApp, request: asyncio.Future[int]) -> float:
 def longest_callback(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[float, str]]]:
     """Give a list of the processor times of callbacks of the event loop, with what they ran.
 
-    What earlier tests left in memory is frozen: a collection of garbage would walk over it within some callback, which
-    a server of its own never does.
+    What earlier tests left in memory is set aside: a collection of garbage would walk over it within some callback.
     """
     times: list[tuple[float, str]] = []
     run = asyncio.Handle._run
@@ -199,14 +198,10 @@ def longest_callback(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[flo
             # Not the text of the handle, which shows results: to make it can take longer than the callback did.
             times.append((time.thread_time() - began, getattr(callback_of(handle), "__qualname__", "a task")))
 
-    gc.collect()
-    gc.freeze()
-    try:
-        with monkeypatch.context() as patch:
-            patch.setattr(asyncio.Handle, "_run", timed)
-            yield times
-    finally:
-        gc.unfreeze()
+    set_garbage_aside()
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio.Handle, "_run", timed)
+        yield times
 
 
 def parsing_time() -> float:
