@@ -79,6 +79,8 @@ _SECTION: Final = r"(?P<section>(?<=\])\](?=>))"
 _FRAMES: Final = re.compile(
     rf"[<\[#`~\"'\]-](?:(?<=<)(?:{_TAG})|(?<=\[)(?:{_SQUARE})|(?<=#){_HEADING}|{_FENCE}|{_COMMENT}|{_SECTION})"
 )
+# So deep a nest is a trick, and loses every bracket that can begin a tag.
+_PASSES: Final = (*3 * (_FRAMES,), re.compile(r"<(?P<tag>(?<!\w<)(?=[a-z_]))"))
 _PAIRS: Final = {"(": r"[(\[]", ")": r"[)\]]", ",": ",?"}
 _HEADER: Final = re.compile(
     " *+".join(_PAIRS.get(sign) or _spaced(sign) for sign in HEADER.casefold().replace(" ", "").rstrip(":"))
@@ -116,8 +118,11 @@ def may_shorten(text: str) -> bool:
 
 def _defused(line: str) -> str:
     seen = skeleton(line)
-    if _FRAMES.search(seen):
-        line = _replaced(_FRAMES, line, seen)
+    # What stood within a tag may have lost its sign; then what is around it is a tag: <a </b> was none, <a (/b> is one.
+    for pattern in _PASSES:
+        before, line = line, _replaced(pattern, line, seen) if pattern.search(seen) else line
+        if line == before:
+            break
         seen = skeleton(line)
     if _HEADER_BEGINS in seen.replace(" ", "") and _HEADER.search(seen):
         line = _replaced(_HEADER, line, seen)

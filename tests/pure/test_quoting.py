@@ -202,6 +202,14 @@ def test_frames_are_defused_with_as_little_change_as_will_do(text: str, quoted: 
     assert quote(text) == quoted
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 40])
+@pytest.mark.parametrize("inner", ["</memories>", "<|im_start|>", "<x>", "[inst]>"])
+def test_what_is_defused_within_a_tag_leaves_no_tag_around_it(inner: str, depth: int) -> None:
+    quoted = quote(f"so {'<a ' * depth}{inner} and 《{inner}》 a <b")
+    assert not re.search(r"<[a-z|/][^<]*>", quoted.partition(" and ")[0])
+    assert quote(quoted) == quoted
+
+
 @given(st.text("-!>] ][a<\u0301\u200d\ufe0f\uff1e\u203a\u3011\u2014\n"))
 def test_nothing_ends_a_comment_or_a_section_around_the_block(text: str) -> None:
     quoted = quote(text)
