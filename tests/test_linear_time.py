@@ -268,9 +268,10 @@ PARAMETERS = (
 EVERY_ROUTE = [(method, path) for path, verbs in ROUTES.items() for method in verbs]
 
 
-@pytest.fixture
-def caller(tmp_path: Path) -> Iterator[Caller]:
-    made = Caller(tmp_path)
+@pytest.fixture(scope="module")
+def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
+    """One server for all: what is sent is refused, so that nothing gathers in it."""
+    made = Caller(tmp_path_factory.mktemp("caller"))
     yield made
     made.close()
 

@@ -209,22 +209,20 @@ async def ask(app: Edge, method: str, path: str, query: str = "", *headers: tupl
 async def grows_too_fast(work: Callable[[int], Awaitable[object]]) -> bool:
     """Return whether the processor time of some work grows with the square of a length."""
 
-    async def took(length: int) -> float:
-        times = []
-        for _ in range(3):
+    async def took(length: int, times: int = 3) -> float:
+        measured = []
+        for _ in range(times):
             began = time.process_time()
             await work(length)
-            times.append(time.process_time() - began)
-        return min(times)
+            measured.append(time.process_time() - began)
+        return min(measured)
 
-    async def exceeds() -> bool:
-        # A square would be 64 times as much. A fixed part of a few milliseconds is not part of the growth.
-        return await took(LARGE) > 0.02 + 3 * await took(SMALL) * LARGE / SMALL
-
-    if not await exceeds():
+    # A square would be 64 times as much. A fixed part of a few milliseconds is not part of the growth.
+    fixed = 0.02
+    if await took(LARGE, 1) <= fixed:
         return False
     set_garbage_aside()  # which may have been it
-    return await exceeds()
+    return await took(LARGE) > fixed + 3 * await took(SMALL) * LARGE / SMALL
 
 
 @pytest.mark.parametrize("name", NAMES)
