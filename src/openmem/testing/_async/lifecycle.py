@@ -65,15 +65,16 @@ class LifecycleRules(Rules):
         await memory.close()
         await memory.close()
 
-    @pytest.mark.parametrize("verb", sorted(VALID_CALLS))
-    async def test_closed_client_refuses_every_verb(self, memory: AsyncMemory, verb: str) -> None:
+    async def test_closed_client_refuses_every_verb(self, memory: AsyncMemory) -> None:
         """After `close` every verb raises `RuntimeError` saying that the client is closed.
 
         If this fails, check that each verb asks for the open backend first.
         """
         await memory.close()
-        with pytest.raises(RuntimeError, match=f"^{type(memory).__name__} is closed$"):
-            await getattr(memory, verb)(**VALID_CALLS[verb])
+        for verb, arguments in VALID_CALLS.items():
+            with pytest.raises(RuntimeError) as refused:
+                await getattr(memory, verb)(**arguments)
+            assert str(refused.value) == f"{type(memory).__name__} is closed", verb
 
     async def test_used_up_deadline_stops_the_call(self, memory: AsyncMemory) -> None:
         """A call whose `timeout` has passed raises `DeadlineExceededError`, and nothing was written.

@@ -126,9 +126,8 @@ class PortabilityRules(Rules):
         assert await self.contents(memory, "ann") == ["prefers tea", "prefers tea"]
         assert len(set(ids_of(await self.listed(memory, "ann")))) == 2
 
-    @pytest.mark.parametrize("damage", ["{", "[]", '"text"', "{}", "null", '{"content": 1}'])
     @needs("portability")
-    async def test_import_of_a_bad_line_names_it_and_stores_nothing(self, memory: AsyncMemory, damage: str) -> None:
+    async def test_import_of_a_bad_line_names_it_and_stores_nothing(self, memory: AsyncMemory) -> None:
         """A bad line raises `InvalidRequestError` with its number, and nothing of its batch is stored.
 
         If this fails, check that a batch is validated whole before it is written.
@@ -137,9 +136,11 @@ class PortabilityRules(Rules):
         lines = await self.exported(memory, "ann")
         for record in await self.listed(memory, "ann"):
             await memory.delete(record.id)
-        with pytest.raises(InvalidRequestError, match=r"\b3\b"):
-            await memory.import_([*lines[:2], damage, *lines[2:]])
-        assert await self.contents(memory, "ann") == []
+        for damage in ("{", "[]", '"text"', "{}", "null", '{"content": 1}'):
+            with pytest.raises(InvalidRequestError, match=r"\b3\b"):  # noqa: PT012 - it names the input
+                given = await memory.import_([*lines[:2], damage, *lines[2:]])
+                pytest.fail(f"{damage} gave {given}")
+            assert await self.contents(memory, "ann") == [], damage
 
     @pytest.mark.parametrize("header", ['{"format": "other", "version": 1}', '{"format": "omp-export", "version": 99}'])
     @needs("portability")

@@ -66,15 +66,16 @@ class LifecycleRules(Rules):
         memory.close()
         memory.close()
 
-    @pytest.mark.parametrize("verb", sorted(VALID_CALLS))
-    def test_closed_client_refuses_every_verb(self, memory: Memory, verb: str) -> None:
+    def test_closed_client_refuses_every_verb(self, memory: Memory) -> None:
         """After `close` every verb raises `RuntimeError` saying that the client is closed.
 
         If this fails, check that each verb asks for the open backend first.
         """
         memory.close()
-        with pytest.raises(RuntimeError, match=f"^{type(memory).__name__} is closed$"):
-            getattr(memory, verb)(**VALID_CALLS[verb])
+        for verb, arguments in VALID_CALLS.items():
+            with pytest.raises(RuntimeError) as refused:
+                getattr(memory, verb)(**arguments)
+            assert str(refused.value) == f"{type(memory).__name__} is closed", verb
 
     def test_used_up_deadline_stops_the_call(self, memory: Memory) -> None:
         """A call whose `timeout` has passed raises `DeadlineExceededError`, and nothing was written.

@@ -127,9 +127,8 @@ class PortabilityRules(Rules):
         assert self.contents(memory, "ann") == ["prefers tea", "prefers tea"]
         assert len(set(ids_of(self.listed(memory, "ann")))) == 2
 
-    @pytest.mark.parametrize("damage", ["{", "[]", '"text"', "{}", "null", '{"content": 1}'])
     @needs("portability")
-    def test_import_of_a_bad_line_names_it_and_stores_nothing(self, memory: Memory, damage: str) -> None:
+    def test_import_of_a_bad_line_names_it_and_stores_nothing(self, memory: Memory) -> None:
         """A bad line raises `InvalidRequestError` with its number, and nothing of its batch is stored.
 
         If this fails, check that a batch is validated whole before it is written.
@@ -138,9 +137,11 @@ class PortabilityRules(Rules):
         lines = self.exported(memory, "ann")
         for record in self.listed(memory, "ann"):
             memory.delete(record.id)
-        with pytest.raises(InvalidRequestError, match=r"\b3\b"):
-            memory.import_([*lines[:2], damage, *lines[2:]])
-        assert self.contents(memory, "ann") == []
+        for damage in ("{", "[]", '"text"', "{}", "null", '{"content": 1}'):
+            with pytest.raises(InvalidRequestError, match=r"\b3\b"):  # noqa: PT012 - it names the input
+                given = memory.import_([*lines[:2], damage, *lines[2:]])
+                pytest.fail(f"{damage} gave {given}")
+            assert self.contents(memory, "ann") == [], damage
 
     @pytest.mark.parametrize("header", ['{"format": "other", "version": 1}', '{"format": "omp-export", "version": 99}'])
     @needs("portability")
