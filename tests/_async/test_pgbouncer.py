@@ -66,6 +66,7 @@ async def use_every_verb(memory: AsyncMemory) -> set[str]:
     page = await memory.export("ann")
     assert (await memory.import_(page.lines, conflict="duplicate")).duplicated == 6
     assert (await memory.reembed()).done == 12
+    assert (await memory.maintain(versions=0)).versions == 2  # of the operator, so no capability
     assert {entry.action for entry in await memory.audit("ann", limit=500)} == {
         *("add", "get", "update", "delete", "list", "search", "context")
     }

@@ -67,6 +67,7 @@ def use_every_verb(memory: Memory) -> set[str]:
     page = memory.export("ann")
     assert (memory.import_(page.lines, conflict="duplicate")).duplicated == 6
     assert (memory.reembed()).done == 12
+    assert (memory.maintain(versions=0)).versions == 2  # of the operator, so no capability
     assert {entry.action for entry in memory.audit("ann", limit=500)} == {
         *("add", "get", "update", "delete", "list", "search", "context")
     }

@@ -12,6 +12,7 @@ from openmem.testing._async.isolation import IsolationRules
 from openmem.testing._async.keys_and_versions import KeyAndVersionRules
 from openmem.testing._async.lifecycle import LifecycleRules
 from openmem.testing._async.listing import ListingRules
+from openmem.testing._async.maintenance import MaintenanceRules
 from openmem.testing._async.names import NameRules
 from openmem.testing._async.portability import PortabilityRules
 from openmem.testing._async.scopes import ScopeRules
@@ -34,6 +35,7 @@ class AsyncProviderSuite(
     DeletionRules,
     AuditRules,
     PortabilityRules,
+    MaintenanceRules,
     IsolationRules,
     LifecycleRules,
     NameRules,

@@ -13,6 +13,7 @@ from openmem.testing._sync.isolation import IsolationRules
 from openmem.testing._sync.keys_and_versions import KeyAndVersionRules
 from openmem.testing._sync.lifecycle import LifecycleRules
 from openmem.testing._sync.listing import ListingRules
+from openmem.testing._sync.maintenance import MaintenanceRules
 from openmem.testing._sync.names import NameRules
 from openmem.testing._sync.portability import PortabilityRules
 from openmem.testing._sync.scopes import ScopeRules
@@ -35,6 +36,7 @@ class ProviderSuite(
     DeletionRules,
     AuditRules,
     PortabilityRules,
+    MaintenanceRules,
     IsolationRules,
     LifecycleRules,
     NameRules,
