@@ -245,20 +245,18 @@ def _json_fields(value: Mapping[Any, object], name: str) -> dict[str, Any]:
 
 def is_large(*values: object) -> bool:
     """Return whether values that JSON can hold have so many parts that checking them takes more than milliseconds."""
-    parts: list[object] = list(values)
-    count = 0
+    parts = [value for value in values if value and isinstance(value, (dict, list, tuple))]
+    count = len(values)
     while parts:
-        count += len(parts)
-        if count > _MANY_PARTS:
-            return True
-        below: list[object] = []
+        below: list[Any] = []
         for part in parts:
-            inner = part.values() if isinstance(part, dict) else part if isinstance(part, (list, tuple)) else ()
-            if len(inner) > _MANY_PARTS:
+            count += len(part)
+            if count > _MANY_PARTS:
                 return True
-            below += inner
+            inner = part.values() if isinstance(part, dict) else part
+            below += [value for value in inner if value and isinstance(value, (dict, list, tuple))]
         parts = below
-    return False
+    return count > _MANY_PARTS
 
 
 def _json_copy(value: object, name: str) -> tuple[str, Any]:

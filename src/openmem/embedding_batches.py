@@ -71,7 +71,7 @@ def mark_cut(drafts: Sequence[Draft], cut: Collection[int]) -> Sequence[Draft]:
         drafts: The drafts.
         cut: Positions of those whose text was cut.
     """
-    if not cut and not any(OWN_MEMBER in draft.extensions for draft in drafts):
+    if not cut and not [draft for draft in drafts if OWN_MEMBER in draft.extensions]:
         return drafts
     return [_with_mark(draft, position in cut) for position, draft in enumerate(drafts)]
 

@@ -24,13 +24,15 @@ class Truncated(list[T]):
 
 def results_of(results: Sequence[SearchResult]) -> SearchResults:
     """Return the results that go on a page, best first."""
-    count = fitting((size_of(result.memory) for result in results), len(results))
+    count = fitting([size_of(result.memory) for result in results], len(results))
     cut = isinstance(results, Truncated) or getattr(results, "truncated", False)
     return SearchResults(results[:count], truncated=cut or count < len(results))
 
 
 def fitting(sizes: Iterable[int], limit: int) -> int:
     """Return how many of the items go on a page, given the size of each, in their order."""
+    if isinstance(sizes, list) and len(sizes) <= limit and sum(sizes) <= PAGE_BYTES:
+        return len(sizes)
     count = total = 0
     for size in sizes:
         total += size

@@ -74,7 +74,10 @@ def step_to(newer: MemoryRecord, version: int, step: Mapping[str, Any]) -> Memor
 def size_of(record: MemoryRecord) -> int:
     """Return about how many characters a record takes as JSON, at once where its extensions are texts."""
     size = _FIXED + len(record.content)
-    for name, value in (record.model_extra or {}).items():
+    extra = record.model_extra
+    if not extra:
+        return size
+    for name, value in extra.items():
         size += len(name) + (len(value) if isinstance(value, str) else len(json.dumps(value, ensure_ascii=False)))
     return size
 

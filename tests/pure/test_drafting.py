@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem.drafting import check_extensions, make_change, make_draft, make_drafts
+from openmem.drafting import check_extensions, is_large, make_change, make_draft, make_drafts
 from openmem.errors import InvalidRequestError
 from openmem.types import UNSET, UTC, Memory, MemoryInput, MemorySource
 
@@ -276,3 +276,21 @@ def test_bad_part_of_a_change_is_refused_by_name(name: str, value: object) -> No
     arguments: dict[str, Any] = {name: value}
     with pytest.raises(InvalidRequestError, match=f"^{name}"):
         make_change(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("values", "large"),
+    [
+        ((None, {}, {"x-a": "b" * 100_000}), False),
+        (({"x-a": ["b"] * 1_990},), False),
+        (({"x-a": ["b"] * 2_001},), True),
+        (({f"x-{number}": number for number in range(2_001)},), True),
+        (({"x-a": [{}] * 2_001},), True),
+        (({"x-a": [[1] * 50] * 50},), True),
+        (({"x-a": {"b": {"c": [1] * 2_001}}},), True),
+        (tuple({"x-a": [1] * 30} for _ in range(100)), True),
+    ],
+)
+def test_values_of_many_parts_are_told_from_long_ones(values: tuple[object, ...], large: bool) -> None:
+    """What has many parts takes long to check, however deep they lie; a long text does not."""
+    assert is_large(*values) is large

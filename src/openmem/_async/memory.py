@@ -295,7 +295,7 @@ class AsyncMemory(AsyncListing, AsyncPortable):
             action=purpose,
         )
         found = await self._use(call, lambda provider: provider.search(request, call))
-        many = is_large(*(result.memory.model_extra for result in found))
+        many = is_large(*[extra for result in found if (extra := result.memory.model_extra)])
         return await async_compute(results_of, found) if many else results_of(found)
 
     @verb

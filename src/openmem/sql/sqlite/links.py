@@ -50,7 +50,8 @@ def link(writer: Writer, items: Sequence[tuple[int, Incoming]]) -> Steps[None]:
     given = [item.id for _, item in items if item.draft.id is not None]
     # Only a memory that others could name before it came can close a circle.
     linking = [item.id for _, item in items if item.draft.id is not None and item.draft.supersedes]
-    yield from _settle(writer, older + given, linking)
+    if older or given:
+        yield from _settle(writer, older + given, linking)
 
 
 def relink(writer: Writer, rid: int, item: Incoming) -> Steps[None]:

@@ -158,7 +158,8 @@ def insert(writer: Writer, items: Sequence[Incoming], model: Model | None) -> St
         records.append(record_of(item.draft, item.id, item.draft.created_at or time_of(now), name))
     yield Many(_INSERT, rows)
     yield from indexing.catch_up(writer, [item.draft for item in items])
-    yield from _insert_vectors(writer, [(rid, item.blob) for rid, item in enumerate(items, first)])
+    if model is not None:
+        yield from _insert_vectors(writer, [(rid, item.blob) for rid, item in enumerate(items, first)])
     yield from link(writer, [(rid, item) for rid, item in enumerate(items, first) if has_links(item.draft)])
     imported = [(item.id, item.draft.scope, journal.app_of(item.draft)) for item in items if item.draft.created_at]
     if imported:
