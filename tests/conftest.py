@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ from hypothesis import settings
 
 from tests.postgres_fixtures import (  # noqa: F401 - fixtures
     _own_postgres,
+    _shared_postgres_url,
+    emptied_postgres_url,
     empty_postgres_url,
     own_postgres,
     postgres,
@@ -38,6 +40,8 @@ sys.dont_write_bytecode = False
 gc.disable()
 
 _homes = itertools.count(1)
+MOST_COMPUTED = 20.0
+"""Seconds of processor that a test may take with the programs it runs; one that may take longer has its own timeout."""
 
 # How long an example takes says more about the machine, which others may use too, than about the code.
 settings.register_profile("openmem", deadline=None)
@@ -56,6 +60,17 @@ def pytest_collection_finish() -> None:
     """Look for garbage from here on, in what the tests make."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that computes too long: how long it lasts says more about what else runs on the machine."""
+    before = sum(os.times()[:4])
+    result = yield
+    computed = sum(os.times()[:4]) - before
+    if item.get_closest_marker("timeout") is None and computed > MOST_COMPUTED:
+        pytest.fail(f"took {computed:.0f} s of processor, {MOST_COMPUTED:.0f} are allowed", pytrace=False)
+    return result
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import pytest
 
 from openmem import Memory, migration_script
 from openmem.testing.postgres import PostgresServer, postgres_server
+from tests.postgres_partitions import empty_tables
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +36,23 @@ def postgres_url(postgres: PostgresServer, postgres_template: str | None) -> Ite
     url = postgres.new_database(template=postgres_template)
     yield url
     postgres.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def _shared_postgres_url(postgres: PostgresServer, postgres_template: str | None) -> Iterator[str]:
+    url = postgres.new_database(template=postgres_template)
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture
+def emptied_postgres_url(_shared_postgres_url: str) -> str:
+    """The address of a database with the schema and without a row, for tests that leave the schema alone.
+
+    To empty the tables takes a fifth of what it takes to make a database.
+    """
+    empty_tables(_shared_postgres_url)
+    return _shared_postgres_url
 
 
 @pytest.fixture

@@ -102,10 +102,30 @@ CLIENTS = [
 ]
 
 
-def _param(client: Client) -> Any:
+def _param(client: Client, *values: Any, id: str, long: bool = False) -> Any:
     missing = client.sdk is not None and importlib.util.find_spec(client.sdk) is None
-    marks = [pytest.mark.skip(reason=f"{client.sdk} is not installed")] if missing else []
-    return pytest.param(client, id=client.name, marks=marks)
+    marks: list[Any] = [pytest.mark.skip(reason=f"{client.sdk} is not installed")] if missing else []
+    return pytest.param(client, *values, id=id, marks=[*marks, pytest.mark.long] if long else marks)
 
 
-ALL = pytest.mark.parametrize("client", [_param(client) for client in CLIENTS])
+def on_each(names: str, rows: dict[str, Any]) -> pytest.MarkDecorator:
+    """Try every row on every client.
+
+    An SDK of a vendor is one and the same in both forms, so half of the rows after the first meet it in this form and
+    the others in the other one; the long run has them all in both.
+
+    Args:
+        names: The arguments that a row gives.
+        rows: One value, or a tuple of as many as there are names, by its label.
+    """
+    params = []
+    for row, (label, given) in enumerate(rows.items()):
+        values = given if " " in names else (given,)
+        for place, client in enumerate(CLIENTS):
+            elsewhere = bool((row + place + ("._sync." in __name__)) % 2)
+            long = client.sdk is not None and row > 0 and elsewhere
+            params.append(_param(client, *values, id=f"{client.name}-{label}", long=long))
+    return pytest.mark.parametrize(("client", *names.split()), params)
+
+
+ALL = pytest.mark.parametrize("client", [_param(client, id=client.name) for client in CLIENTS])

@@ -197,8 +197,11 @@ async def test_server_that_quotes_the_key_does_not_get_it_into_the_message(stub:
 
 
 def test_construction_checks_the_address_and_opens_nothing() -> None:
-    started = time.perf_counter()
-    AsyncHttp("https://nowhere.invalid/v1", headers={"Authorization": "Bearer x"})
-    assert time.perf_counter() - started < 0.005
+    took = []
+    for _ in range(10):
+        started = time.perf_counter()
+        AsyncHttp("https://nowhere.invalid/v1", headers={"Authorization": "Bearer x"})
+        took.append(time.perf_counter() - started)
+    assert min(took) < 0.005
     with pytest.raises(InvalidRequestError, match="base_url"):
         AsyncHttp("nowhere.invalid")

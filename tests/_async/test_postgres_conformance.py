@@ -12,11 +12,11 @@ from openmem.testing._async.rules import OpenMemory
 
 
 class TestPostgres(AsyncProviderSuite):
-    """One fresh database for each test."""
+    """One database for all tests, emptied before each."""
 
     @pytest.fixture
-    def open_memory(self, postgres_url: str) -> OpenMemory:
+    def open_memory(self, emptied_postgres_url: str) -> OpenMemory:
         def open_memory(**overrides: Any) -> AsyncMemory:
-            return AsyncMemory("postgres", url=postgres_url, **overrides)
+            return AsyncMemory("postgres", url=emptied_postgres_url, **overrides)
 
         return open_memory

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from openmem import DeadlineExceededError, InvalidRequestError, MemoryItem, OMPError, ProviderError
-from tests._sync.hostile_clients import ALL, KEY, Client, passthrough
+from tests._sync.hostile_clients import ALL, KEY, Client, on_each, passthrough
 from tests.hostile_peer import TICK, Exchange, HostilePeer, Script, ok
 
 TIMEOUT = 0.3
@@ -75,8 +75,7 @@ def failure(client: Client, url: str, timeout: float | None = TIMEOUT) -> OMPErr
     return caught.value
 
 
-@ALL
-@pytest.mark.parametrize("script", SLOW.values(), ids=SLOW)
+@on_each("script", SLOW)
 def test_slow_peer_is_left_at_the_deadline(client: Client, script: Script) -> None:
     with HostilePeer(script) as peer:
         error = failure(client, peer.url)
@@ -151,8 +150,7 @@ LARGE: dict[str, tuple[bytes, bytes]] = {
 }
 
 
-@ALL
-@pytest.mark.parametrize(("body", "encoding"), LARGE.values(), ids=LARGE)
+@on_each("body encoding", LARGE)
 def test_encoding_that_is_a_bomb_or_unknown_is_an_error_of_the_provider(
     client: Client, body: bytes, encoding: bytes
 ) -> None:
@@ -229,8 +227,7 @@ ODD: dict[str, Script] = {
 }
 
 
-@ALL
-@pytest.mark.parametrize("script", ODD.values(), ids=ODD)
+@on_each("script", ODD)
 def test_reply_that_makes_no_sense_is_an_error_of_ours(client: Client, script: Script) -> None:
     with HostilePeer(script) as peer:
         error = failure(client, peer.url, 8)
@@ -239,11 +236,13 @@ def test_reply_that_makes_no_sense_is_an_error_of_ours(client: Client, script: S
 
 
 PAUSES = [b"1" * 31, b"-1", b"NaN", b"inf", b"1e400", b"Mon, 01 Jan 0001 00:00:00 GMT", b"x" * 50_000, b"0x10", b"\xb2"]
+STATUSES = [b"429 Slow", b"503 Busy"]
 
 
-@ALL
-@pytest.mark.parametrize("pause", PAUSES, ids=range(len(PAUSES)))
-@pytest.mark.parametrize("status", [b"429 Slow", b"503 Busy"])
+@on_each(
+    "pause status",
+    {f"{status[:3].decode()}-{n}": (pause, status) for status in STATUSES for n, pause in enumerate(PAUSES)},
+)
 def test_pause_that_makes_no_sense_is_neither_waited_for_nor_an_error_of_its_own(
     client: Client, pause: bytes, status: bytes
 ) -> None:
@@ -268,8 +267,7 @@ ENVIRONMENTS = [
 ]
 
 
-@ALL
-@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=range(len(ENVIRONMENTS)))
+@on_each("environment", {str(number): environment for number, environment in enumerate(ENVIRONMENTS)})
 def test_proxy_of_the_environment_that_cannot_be_used_is_named_without_its_password(
     client: Client, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

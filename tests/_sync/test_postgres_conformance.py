@@ -13,11 +13,11 @@ from openmem.testing._sync.rules import OpenMemory
 
 
 class TestPostgres(ProviderSuite):
-    """One fresh database for each test."""
+    """One database for all tests, emptied before each."""
 
     @pytest.fixture
-    def open_memory(self, postgres_url: str) -> OpenMemory:
+    def open_memory(self, emptied_postgres_url: str) -> OpenMemory:
         def open_memory(**overrides: Any) -> Memory:
-            return Memory("postgres", url=postgres_url, **overrides)
+            return Memory("postgres", url=emptied_postgres_url, **overrides)
 
         return open_memory

@@ -67,11 +67,9 @@ async def test_cancelled_verb_leaves_at_once_and_the_instance_goes_on(
     service.gate.clear()
     task = asyncio.create_task(memory.search("tea", "ann"))
     await until_searches(service, 1)
-    before = time.perf_counter()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await task
-    assert time.perf_counter() - before < 0.05
+        await task  # the gate is closed: to wait for the search would take for ever
     service.gate.set()
     assert len(await memory.search("tea", "ann")) == 1
 

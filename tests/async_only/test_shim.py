@@ -135,10 +135,9 @@ async def test_cancelled_caller_leaves_at_once_and_the_late_result_is_dropped(
     task = asyncio.create_task(sdk.run(Client.slow, Deadline()))
     await until(lambda: place.client.calls == 1)
     task.cancel()
-    before = time.perf_counter()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.perf_counter() - before < 0.05
+    assert place.client.at_once == 1  # it goes on, and nobody waited for it
     assert caplog.messages == []
     place.client.gate.set()
     await until(lambda: caplog.messages == [ORPHAN])
