@@ -60,8 +60,8 @@ def recorded() -> Iterator[Record]:
         def run(self, make: Make[T], deadline: Deadline, *, retry: bool = False) -> T:
             return super().run(lambda: record.follow(make()), deadline, retry=retry)
 
-        def transact(self, make: Make[T], deadline: Deadline, *, retry: bool = False) -> T:
-            return super().transact(lambda: record.follow(make()), deadline, retry=retry)
+        def transact(self, make: Make[T], deadline: Deadline, *, retry: bool = False, lock: int | None = None) -> T:
+            return super().transact(lambda: record.follow(make()), deadline, retry=retry, lock=lock)
 
         def bare(self, make: Make[T], deadline: Deadline, *, transaction: bool = False) -> T:
             return super().bare(lambda: record.follow(make()), deadline, transaction=transaction)

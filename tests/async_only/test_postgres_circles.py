@@ -7,6 +7,8 @@ import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,13 +17,13 @@ from psycopg import sql
 from openmem import AsyncMemory, NotFoundError, ProviderUnavailableError
 from openmem.requests import View
 from openmem.translated.views import shows, superseded_since
-from openmem.types import MemoryRecord
+from openmem.types import ImportConflict, MemoryRecord
 
 ROUNDS = 12
 
 
 async def everything(memory: AsyncMemory) -> list[MemoryRecord]:
-    return (await memory.list("ann", limit=100, include_superseded=True)).items
+    return (await memory.list("ann", limit=500, include_superseded=True)).items
 
 
 async def check(memory: AsyncMemory) -> None:
@@ -29,7 +31,7 @@ async def check(memory: AsyncMemory) -> None:
     records = await everything(memory)
     since = superseded_since(records)
     expected = {one.id for one in records if shows(View("ann"), one, datetime.now(UTC), since)}
-    assert {one.id for one in (await memory.list("ann", limit=100)).items} == expected
+    assert {one.id for one in (await memory.list("ann", limit=500)).items} == expected
     assert expected or not records
 
 
@@ -47,6 +49,41 @@ async def insist(verb: Callable[[], Awaitable[object]]) -> None:
 
 async def link(memory: AsyncMemory, new: str, old: str) -> None:
     await insist(lambda: memory.update(new, supersedes=[old]))
+
+
+async def act(memory: AsyncMemory, rng: random.Random, ids: list[str], lines: list[str]) -> None:
+    """Do something that changes which memory supersedes which."""
+    one, other = rng.sample(ids, 2)
+    conflict: ImportConflict = rng.choice(["skip", "overwrite"])
+    verbs: list[Callable[[], Awaitable[object]]] = [
+        partial(memory.update, one, supersedes=[other]),
+        partial(memory.update, one, supersedes=None),
+        partial(memory.update, one, content="green tea"),
+        partial(memory.add, content="mint tea", user_id="ann", supersedes=[one, other]),
+        partial(memory.add, content="no tea", user_id="ann", key="tea", supersedes=[one]),
+        partial(memory.add, content="black tea", user_id="ann", key="tea"),
+        partial(memory.delete, one),
+        partial(memory.import_, rng.sample(lines, 3), conflict=conflict),
+    ]
+    await insist(rng.choice(verbs))
+
+
+@pytest.mark.parametrize("store", ["postgres", "sqlite"])
+async def test_all_verbs_of_one_user_at_once_leave_what_the_records_say(
+    store: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    rng = random.Random(5)
+    url = request.getfixturevalue("quick_url") if store == "postgres" else f"sqlite:///{tmp_path / 'm.db'}"
+    async with AsyncMemory(url=url, embedder="none") as memory:
+        ids = [(await memory.add(content="tea", user_id="ann")).id for _ in range(6)]
+        for new, old in pairwise(ids):
+            await link(memory, new, old)
+        lines = [line for line in (await memory.export("ann")).lines if '"memory"' in line]
+        for number in range(8):
+            await asyncio.gather(*(act(memory, rng, ids, lines) for _ in range(8)))
+            if number == 5:
+                await asyncio.gather(memory.delete_all("ann"), *(act(memory, rng, ids, lines) for _ in range(4)))
+            await check(memory)
 
 
 @pytest.fixture
@@ -70,8 +107,6 @@ async def test_halves_of_a_circle_that_share_no_memory_close_it_together(quick_u
             await memory.delete_all("ann")
 
 
-# An open fault: two of about seven runs hid a memory more than its records say. Set aside until it is mended.
-@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 async def test_links_of_many_tasks_at_once_end_as_the_records_say(quick_url: str, seed: int) -> None:
     rng = random.Random(seed)

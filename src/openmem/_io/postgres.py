@@ -10,6 +10,7 @@ import asyncio
 import time
 import weakref
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
@@ -108,9 +109,17 @@ class AsyncPg:
         """
         return await self._perform(async_one_by_one, make, deadline, retry)
 
-    async def transact(self, make: Make[T], deadline: Deadline, *, retry: bool = False) -> T:
-        """Run the steps in one transaction; arguments and errors as in `run`."""
-        return await self._perform(async_in_transaction, make, deadline, retry)
+    async def transact(self, make: Make[T], deadline: Deadline, *, retry: bool = False, lock: int | None = None) -> T:
+        """Run the steps in one transaction; arguments and errors as in `run`.
+
+        Args:
+            make: Makes the steps.
+            deadline: When to give up.
+            retry: Running the steps twice does no harm.
+            lock: An advisory lock to be had from the beginning to the end of the transaction.
+        """
+        manner: AsyncManner[T] = partial(async_in_transaction, lock=lock) if lock is not None else async_in_transaction
+        return await self._perform(manner, make, deadline, retry)
 
     async def bare(self, make: Make[T], deadline: Deadline, *, transaction: bool = False) -> T:
         """Run the steps on a connection of their own, which knows no types of extensions.
@@ -245,9 +254,17 @@ class Pg:
         """
         return self._perform(one_by_one, make, deadline, retry)
 
-    def transact(self, make: Make[T], deadline: Deadline, *, retry: bool = False) -> T:
-        """Run the steps in one transaction; arguments and errors as in `run`."""
-        return self._perform(in_transaction, make, deadline, retry)
+    def transact(self, make: Make[T], deadline: Deadline, *, retry: bool = False, lock: int | None = None) -> T:
+        """Run the steps in one transaction; arguments and errors as in `run`.
+
+        Args:
+            make: Makes the steps.
+            deadline: When to give up.
+            retry: Running the steps twice does no harm.
+            lock: An advisory lock to be had from the beginning to the end of the transaction.
+        """
+        manner: Manner[T] = partial(in_transaction, lock=lock) if lock is not None else in_transaction
+        return self._perform(manner, make, deadline, retry)
 
     def bare(self, make: Make[T], deadline: Deadline, *, transaction: bool = False) -> T:
         """Run the steps on a connection of their own, which knows no types of extensions.

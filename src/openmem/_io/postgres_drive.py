@@ -17,6 +17,11 @@ AsyncManner: TypeAlias = Callable[["AsyncSession", Steps[T]], Awaitable[T]]
 Manner: TypeAlias = Callable[["Session", Steps[T]], T]
 
 
+def _opening(lock: int | None) -> str:
+    # One message, and so no round trip more. The statements after it see what was committed before the lock was had.
+    return "begin" if lock is None else f"begin; select pg_advisory_xact_lock({lock:d})"
+
+
 async def async_one_by_one(session: AsyncSession, steps: Steps[T]) -> T:
     connection = session.connection
     rows: list[Row] = []
@@ -38,10 +43,10 @@ async def async_one_by_one(session: AsyncSession, steps: Steps[T]) -> T:
         steps.close()  # at once, not when an exception that refers to them is forgotten
 
 
-async def async_in_transaction(session: AsyncSession, steps: Steps[T]) -> T:
+async def async_in_transaction(session: AsyncSession, steps: Steps[T], lock: int | None = None) -> T:
     connection = session.connection
     try:
-        await connection.execute("begin")
+        await connection.execute(_opening(lock))
     except session.errors as error:
         raise session.failure(error, harmless=True) from None
     try:
@@ -75,9 +80,9 @@ def one_by_one(session: Session, steps: Steps[T]) -> T:
         steps.close()  # at once, not when an exception that refers to them is forgotten
 
 
-def in_transaction(session: Session, steps: Steps[T]) -> T:
+def in_transaction(session: Session, steps: Steps[T], lock: int | None = None) -> T:
     try:
-        session.command("begin")
+        session.command(_opening(lock))
     except session.errors as error:
         raise session.failure(error, harmless=True) from None
     try:

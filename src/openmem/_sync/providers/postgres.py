@@ -49,6 +49,7 @@ from openmem.sql.postgres import (
     write,
 )
 from openmem.sql.postgres.hnsw_trials import Trials
+from openmem.sql.postgres.links import lock_of
 from openmem.sql.postgres.names import Names
 from openmem.sql.postgres.rows import Incoming, Model, Stamp
 from openmem.sql.postgres.search import Shape
@@ -143,8 +144,12 @@ class PostgresProvider(PostgresSchema):
         model, items = self._incoming(drafts, on_progress, call)
         stamp = _stamp(call)
         only = items[0].draft
-        if len(items) == 1 and only.key is None and not only.supersedes and call.seed is None:
-            return [self._singles.run(Single(items[0], model, stamp), call.deadline)]
+        if len(items) == 1 and only.key is None and call.seed is None:
+            single = Single(items[0], model, stamp)
+            if not only.supersedes:
+                return [self._singles.run(single, call.deadline)]
+            if not self._names.distributed and (call.access is None or call.access.patterns("write") is None):
+                return [self._store_newer(single, call.deadline)]
         records: dict[int, MemoryRecord] = {}
         for number, positions in enumerate(by_user([draft.user_id for draft in drafts]).values()):
             mine = [items[position] for position in positions]
@@ -169,8 +174,9 @@ class PostgresProvider(PostgresSchema):
             change = replace(change, cut=bool(cut))
         owner = self._owner(id, user_id, _seen(call), call)
         make = partial(write.update, self._names, id, owner, change, vector, model, _stamp(call), call.access)
+        lock = self._lock(owner, "supersedes" in change.fields or self._names.distributed)
         try:
-            return self._db.transact(make, call.deadline)
+            return self._db.transact(make, call.deadline, lock=lock)
         except ProviderError as error:
             self._explain(error, model, call.deadline)
             raise
@@ -178,11 +184,13 @@ class PostgresProvider(PostgresSchema):
     def delete(self, id: str, user_id: str | None, call: Call) -> None:
         """Erase one memory."""
         owner = self._owner(id, user_id, _seen(call, "read", "delete"), call)
-        self._db.transact(partial(write.delete, self._names, id, owner, _stamp(call), call.access), call.deadline)
+        make = partial(write.delete, self._names, id, owner, _stamp(call), call.access)
+        self._db.transact(make, call.deadline, lock=self._lock(owner, self._names.distributed))
 
     def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
-        return self._db.transact(partial(erase.erase, self._names, user_id, scope, _stamp(call)), call.deadline)
+        make = partial(erase.erase, self._names, user_id, scope, _stamp(call))
+        return self._db.transact(make, call.deadline, lock=self._lock(user_id, True))
 
     def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of memories, newest first."""
@@ -327,6 +335,10 @@ class PostgresProvider(PostgresSchema):
             raise InvalidRequestError("id: several users have a memory of this id; give user_id")
         return found[0]
 
+    def _lock(self, user_id: str, needed: bool) -> int | None:
+        """Return the lock to be had for a transaction that may change the links of a user."""
+        return lock_of(self._names, user_id) if needed else None
+
     def _has_index(self, model: Model, call: Call) -> bool:
         known = self._db.server.indexes
         if self._hnsw.wants(model) and not known.get((self._names, model)):
@@ -393,6 +405,14 @@ class PostgresProvider(PostgresSchema):
             self._explain(error, single.model, deadline)
             raise
 
+    def _store_newer(self, single: Single, deadline: Deadline) -> MemoryRecord:
+        make = partial(write.add_newer, self._names, single)
+        try:
+            return self._db.transact(make, deadline, lock=self._lock(single.item.draft.user_id, True))
+        except ProviderError as error:
+            self._explain(error, single.model, deadline)
+            raise
+
     def _store_each(self, singles: Sequence[Single], deadline: Deadline) -> Sequence[MemoryRecord]:
         make = partial(write.add_each, self._names, singles)
         if self._names.distributed or len({single.dim for single in singles}) > 1:
@@ -403,10 +423,13 @@ class PostgresProvider(PostgresSchema):
         repeatable = call.seed is not None
         make = partial(write.add, self._names, items, model, stamp, call.access, repeatable=repeatable)
         repeats = 1 if repeatable else 0
-        nameless = _NAMELESS if any(item.draft.key is not None for item in items) else repeats
+        keyed = any(item.draft.key is not None for item in items)
+        nameless = _NAMELESS if keyed else repeats
+        linking = any(item.draft.supersedes for item in items) or (keyed and self._names.distributed)
+        lock = self._lock(items[0].draft.user_id, linking)
         while True:
             try:
-                return self._db.transact(make, call.deadline)
+                return self._db.transact(make, call.deadline, lock=lock)
             except ProviderError as error:
                 self._explain(error, model, call.deadline)
                 # Somebody else added the same key at the same moment: now it is there to be updated.
@@ -425,11 +448,17 @@ class PostgresProvider(PostgresSchema):
         model, items = self._incoming(drafts, None, call)
         spare = new_memory_ids([draft.user_id for draft in drafts], call.now, entropy())
         make = partial(portable.take_in, self._names, items, spare, conflict, model, stamp)
-        try:
-            return self._db.transact(make, call.deadline)
-        except ProviderError as error:
-            self._explain(error, model, call.deadline)
-            raise
+        lock, attempts = self._lock(drafts[0].user_id, True), _NAMELESS
+        while True:
+            try:
+                return self._db.transact(make, call.deadline, lock=lock)
+            except ProviderError as error:
+                self._explain(error, model, call.deadline)
+                attempts -= 1
+                # Somebody stored the same id or key at the same moment: now it is there to be found.
+                if (error.details or {}).get("sqlstate") != _NOT_UNIQUE or not attempts:
+                    raise
+                call.deadline.check()
 
     def _reembed_user(
         self,

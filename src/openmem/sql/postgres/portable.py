@@ -134,6 +134,10 @@ def _settle(
             (item.id, item.draft.key),
             "for update",
         )
+        if not found:  # somebody erased it a moment ago
+            yield from insert(db, [item], model, stamp)
+            report.imported += 1
+            return
         yield Query(
             f"update {db.memories} set key = null where bucket = $1 and user_id = $2 and key = $3::text and id <> $4",
             (routing_bucket(user_id), user_id, item.draft.key, found[0].id),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from openmem.access import Access
 from openmem.native import answer_again, made_at
 from openmem.sql.postgres import versions
+from openmem.sql.postgres.links import locking
 from openmem.sql.postgres.names import Names
 from openmem.sql.postgres.rows import Incoming, Model, Stamp, record_of_draft, select_where
 from openmem.sql.steps import Steps
@@ -37,7 +38,10 @@ def stored_before(
             name = model.name if model is not None and item.vector is not None else None
             answers[position] = answer_again(access, record, record_of_draft(item.draft, item.id, stamp.now, name))
         elif item.draft.key is not None:
-            holders = yield from select_where(db, user_id, "m.key = $3", (item.draft.key,), "for update")
+            linked, locks = locking(db, user_id, 4)
+            holders = yield from select_where(
+                db, user_id, f"m.key = $3{linked}", (item.draft.key, *locks), "for update"
+            )
             for holder in holders:
                 states = yield from versions.made_at(db, holder, stamp.now)
                 state = made_at(states, item.draft, stamp.now)
