@@ -60,6 +60,7 @@ class TcpProxy:
     Attributes:
         port: Where it listens, also in mode REFUSE.
         accepted: How many connections it has taken so far.
+        replied: How many bytes of replies have gone through so far.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -69,6 +70,7 @@ class TcpProxy:
         self._claim.bind(("127.0.0.1", 0))
         self.port = int(self._claim.getsockname()[1])
         self.accepted = 0
+        self.replied = 0
         self._target = (host, port)
         self._mode = PASS
         self._loop = asyncio.new_event_loop()
@@ -144,9 +146,12 @@ class TcpProxy:
     async def _all_gone(self) -> None:
         await asyncio.gather(*(link.gone.wait() for link in self._links))
 
+    def _count(self, size: int) -> None:
+        self.replied += size
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        link = _Link(reader, writer, self._mode)
+        link = _Link(reader, writer, self._mode, self._count)
         self._links.add(link)
         try:
             await link.run(*self._target)
@@ -158,7 +163,10 @@ class TcpProxy:
 class _Link:
     """One client, and the connection to the server that belongs to it."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, mode: Mode) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, mode: Mode, count: Callable[[int], None]
+    ) -> None:
+        self._count = count
         self.gone = asyncio.Event()
         self._client = (reader, writer)
         self._writers = [writer]
@@ -242,6 +250,8 @@ class _Link:
                 return writer.write_eof()
             if reply and self._left is not None:
                 data, self._left = data[: self._left], max(0, self._left - len(data))
+            if reply:
+                self._count(len(data))
             writer.write(data)
             if reply and self._left == 0:
                 return self._over.set()

@@ -33,6 +33,7 @@ def sent(postgres: PostgresServer) -> Iterator[tuple[str, Record]]:
         with recorded() as record, Memory(url=url, embedder="none") as other:
             other.wait_for_ingest(ids, "ann")
             newer = other.add(content="newer", user_id="ann", supersedes=ids)
+            other.update(newer.id, user_id="ann", supersedes=ids[:2])
             other.history(newer.id, user_id="ann")
             page = other.export("ann", limit=PAGE)
             other.export("ann", limit=PAGE, cursor=page.next_cursor)

@@ -94,6 +94,7 @@ def write(memory: Memory) -> None:
     limited = memory.acting(access=Access("ann", (parse_grant("read:work/*"), parse_grant("write:work/*"))))
     limited.add(content="tea is warm", user_id="ann", scope="work/tea", supersedes=[first.id])
     gone = memory.add_many([{"content": f"note {number}", "user_id": "bob"} for number in range(80)])[0]
+    memory.add(content="tea " * 20_000, user_id="ann", scope="work/tea", tags=["drink"])  # is read by itself
     memory.delete(gone.id)
     memory.delete(memory.add(content="short", user_id="ann").id, user_id="ann")
 

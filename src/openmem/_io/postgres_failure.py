@@ -60,6 +60,6 @@ def failure_of_report(
         None if quotes_values(report.state) else error,
         lost=lost,
         passing=lost or report.concerns_a_node or is_collision(report.state),
-        harmless=harmless or (report.stale and untouched),
+        harmless=harmless or ((report.stale or is_collision(report.state)) and untouched),
         unprepared=report.unprepared,
     )

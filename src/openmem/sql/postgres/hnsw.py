@@ -19,12 +19,13 @@ from openmem.options.postgres import DEFAULT_FROM_ROWS, check_approximation
 from openmem.requests import SearchQuery, View
 from openmem.sql.postgres import cluster, journal, search
 from openmem.sql.postgres.hnsw_trials import share_found
+from openmem.sql.postgres.large import lean
 from openmem.sql.postgres.models import fits
 from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.read import visible
-from openmem.sql.postgres.rows import RECORD_NAMES, Model, Stamp, columns
+from openmem.sql.postgres.rows import Model, Stamp, columns
 from openmem.sql.postgres.schema import LOCK_KEY, vector_column
 from openmem.sql.postgres.search import Floats
+from openmem.sql.postgres.view import visible
 from openmem.sql.postgres.write import as_vector
 from openmem.sql.steps import Query, Steps
 from openmem.types import SearchResult
@@ -173,7 +174,7 @@ def _by_index(
         return None
     if noted:
         yield from search.entered(db, query, stamp)
-    return search.answer_of(query, model, [row[:-1] for row in rows])
+    return (yield from search.answer_of(db, query, model, [row[:-1] for row in rows], stamp))
 
 
 def _nearest(
@@ -200,7 +201,7 @@ def _nearest(
         ),
         {entry} size as materialized (select count(*) as n from near)
         select exists(select 1 from {source} and (m.model is null or m.model < {name} or m.model > {name})),
-          {", ".join(f"found.{name}" for name in RECORD_NAMES)}, 1 - found.distance, size.n
+          {lean("found")}, 1 - found.distance, size.n
         from size left join lateral (
           select * from near order by distance, created_at desc, id desc limit {given.add(query.limit)}
         ) as found on true

@@ -4,38 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from openmem.access import Patterns
 from openmem.cursors import decode_cursor, encode_cursor
 from openmem.errors import InvalidRequestError, NotFoundError
 from openmem.ids import routing_bucket
-from openmem.requests import ListQuery, View
+from openmem.paging import PAGE_BYTES
+from openmem.requests import ListQuery
 from openmem.sql.postgres import journal
+from openmem.sql.postgres.large import cut, lean, whole
 from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.pages import page_of, page_text
-from openmem.sql.postgres.rows import Stamp, by_id, columns, record_of_row
+from openmem.sql.postgres.rows import RECORD_NAMES, Stamp, aware, by_id, columns, record_of_row
 from openmem.sql.postgres.scoped import allowed
+from openmem.sql.postgres.view import Parameters, visible
 from openmem.sql.steps import Query, Steps
 from openmem.types import MemoryPage, MemoryRecord
-
-
-class Parameters:
-    """Numbers the parameters of a statement as its text is put together."""
-
-    def __init__(self, *values: Any) -> None:
-        self.values: list[Any] = list(values)
-
-    def add(self, value: Any) -> str:
-        """Take a value and return the placeholder that stands for it."""
-        self.values.append(value)
-        return f"${len(self.values)}"
-
-    def allow(self, patterns: Patterns | None) -> str:
-        """Take the scopes that may be seen and return the condition for it, with ` and ` before it."""
-        condition, values = allowed(patterns, len(self.values) + 1)
-        self.values += values
-        return condition
 
 
 def get(db: Names, id_: str, user_id: str, stamp: Stamp, seen: Patterns | None = None) -> Steps[MemoryRecord]:
@@ -77,19 +60,23 @@ def page(db: Names, query: ListQuery, stamp: Stamp) -> Steps[MemoryPage]:
             conditions.append(f"m.created_at {operator} {given.add(moment)}")
     allowed_rows = "".join(f" and {condition}" for condition in conditions)
     source = f"{db.memories} m where m.bucket = $1 and m.user_id = $2{allowed_rows}"
+    limit, order = given.add(query.limit + 1), "m.created_at desc, m.id desc"
     rows = yield Query(
         f"""
         {journal.entry_first(db, 3)}
-        {page_text(source, "m.created_at desc, m.id desc", given.add(query.limit + 1))}
+        select {lean("m", most=f"{PAGE_BYTES} / {limit}")} from (
+          select {columns("m")} from {source} order by {order} limit {limit}
+        ) as m order by {order}
         """,
         given.values,
     )
     yield from journal.enter(db, view.user_id, "list", None, scope, stamp)
-    found, more = page_of(rows, query.limit)
-    records = [record_of_row(row) for row in found]
+    shown = rows[: cut(rows, RECORD_NAMES, query.limit)]
+    records = [record_of_row(row) for row in (yield from whole(db, view, stamp, shown)) if row is not None]
     cursor = None
-    if more:
-        cursor = encode_cursor("list", [records[-1].created_at.isoformat(), records[-1].id], query.binding)
+    if len(shown) < len(rows):
+        last = (aware(shown[-1][RECORD_NAMES.index("created_at")]).isoformat(), shown[-1][RECORD_NAMES.index("id")])
+        cursor = encode_cursor("list", last, query.binding)
     return MemoryPage.model_construct(items=records, next_cursor=cursor)
 
 
@@ -104,32 +91,6 @@ def check_all(db: Names, ids: Sequence[str], user_id: str, seen: Patterns | None
     for id_ in ids:
         if id_ not in known:
             raise NotFoundError(f"no memory has the id {id_!r}", provider="postgres")
-
-
-def visible(view: View, now: datetime, given: Parameters) -> list[str]:
-    """Return the conditions on `m` under which a view allows a memory; their values go to the parameters."""
-    conditions: list[str] = []
-    at = f"{given.add(now if view.as_of is None else view.as_of)}::timestamptz"
-    if view.as_of is not None:
-        conditions.append(f"coalesce(m.valid_from, m.created_at) <= {at}")
-    if not view.include_expired:
-        conditions.append(f"(m.valid_from is null or m.valid_from <= {at})")
-        conditions.append(f"(m.valid_to is null or m.valid_to > {at})")
-    if not view.include_superseded:
-        # What was replaced at once is hidden at once, however wrong the clocks are.
-        present = " and m.superseded_now is not true" if view.as_of is None else ""
-        conditions.append(f"(m.superseded_at is null or (m.superseded_at > {at}{present}))")
-    if not conditions:
-        conditions.append(f"{at} is not null")
-    if view.scope is not None and not view.scope.matches(None):
-        path = given.add(view.scope.path)
-        below = f" or starts_with(m.scope, {path}::text || '/')" if view.scope.subtree else ""
-        conditions.append(f"(m.scope = {path}{below})")
-    if view.visible is not None:
-        conditions.append(given.allow(view.visible).removeprefix(" and "))
-    if view.tags:
-        conditions.append(f"m.tags @> {given.add(list(view.tags))}::text[]")
-    return conditions
 
 
 def _time(text: str) -> datetime:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import repeat
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +19,15 @@ from openmem.candidates import Candidate
 from openmem.dates import NamedDate, date_match, dates_named
 from openmem.errors import InvalidRequestError
 from openmem.ids import routing_bucket
+from openmem.paging import Truncated
 from openmem.ranking import K1, B, Parts, Weights, top
 from openmem.requests import SearchQuery
 from openmem.sql.postgres import journal
+from openmem.sql.postgres.large import cut, lean, whole
 from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.read import Parameters, visible
 from openmem.sql.postgres.rows import RECORD_NAMES, Model, Stamp, aware, columns, record_of_row
 from openmem.sql.postgres.schema import vector_column
+from openmem.sql.postgres.view import Parameters, visible
 from openmem.sql.postgres.write import as_vector
 from openmem.sql.steps import Query, Row, Steps
 from openmem.types import SearchResult, search_result
@@ -33,6 +35,8 @@ from openmem.types import SearchResult, search_result
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 T = TypeVar("T")
+_Chosen: TypeAlias = tuple[Row, float, dict[str, Any] | None]
+"""A row of `lean` columns, its score and the parts of that."""
 
 MOST_CANDIDATES: Final = 100
 MAX_TERMS: Final = 16
@@ -43,10 +47,17 @@ _FIRST: Final = 4
 
 
 class Shape(NamedTuple, Generic[T]):
-    """What is read of each memory that is found, and what is made of it, its score and the parts of that."""
+    """What is read of each memory that is found, and what is made of it, its score and the parts of that.
+
+    Attributes:
+        names: The columns.
+        make: Makes it of these.
+        ends: What is found ends with the first that is too much for a page. Without it, only that one is left out.
+    """
 
     names: tuple[str, ...]
     make: Callable[[Row, float, dict[str, Any] | None], T]
+    ends: bool
 
     def times(self, rows: Sequence[Row]) -> Ints:
         """Return since when each of them holds, in microseconds since 1970."""
@@ -56,15 +67,15 @@ class Shape(NamedTuple, Generic[T]):
 
 
 def _result(row: Row, score: float, why: dict[str, Any] | None) -> SearchResult:
-    return search_result(record_of_row(row[_FIRST:]), score, why)
+    return search_result(record_of_row(row), score, why)
 
 
 def _candidate(row: Row, score: float, why: dict[str, Any] | None) -> Candidate:
-    return Candidate(row[_FIRST], score, row[_FIRST + 1], aware(row[_FIRST + 2]), aware(row[_FIRST + 3]))
+    return Candidate(row[0], score, row[1], aware(row[2]), aware(row[3]))
 
 
-RESULTS: Final = Shape(RECORD_NAMES, _result)
-CANDIDATES: Final = Shape(("id", "content", "valid_from", "created_at"), _candidate)
+RESULTS: Final = Shape(RECORD_NAMES, _result, ends=True)
+CANDIDATES: Final = Shape(("id", "content", "valid_from", "created_at"), _candidate, ends=False)
 
 
 def by_vector(db: Names, query: SearchQuery, vector: Floats, model: Model, stamp: Stamp) -> Steps[list[SearchResult]]:
@@ -79,7 +90,7 @@ def by_vector(db: Names, query: SearchQuery, vector: Floats, model: Model, stamp
     text = _vector_text(db, conditions, model.dim, name, wanted, given.add(query.limit))
     rows = yield Query(text, given.values)
     yield from entered(db, query, stamp)
-    return answer_of(query, model, rows)
+    return (yield from answer_of(db, query, model, rows, stamp))
 
 
 @lru_cache(maxsize=256)
@@ -94,7 +105,7 @@ def _vector_text(db: Names, conditions: str, dim: int, name: str, vector: str, l
     return f"""
         {journal.entry_first(db, 3)}
         select exists(select 1 from {source} and m.model is null) or exists(select 1 from {source} and m.model < {name})
-          or exists(select 1 from {source} and m.model > {name}), {columns("found")}, 1 - found.distance
+          or exists(select 1 from {source} and m.model > {name}), {lean("found")}, 1 - found.distance
         from (select 1) as always left join lateral (
           select {columns("m")}, {distance} as distance from {source} and m.model = {name}
           order by distance nulls first, m.created_at desc, m.id desc limit {limit}
@@ -102,15 +113,17 @@ def _vector_text(db: Names, conditions: str, dim: int, name: str, vector: str, l
     """
 
 
-def answer_of(query: SearchQuery, model: Model, rows: Sequence[Row]) -> list[SearchResult]:
-    """Return the results in rows that hold: memories of other models exist, the columns of a record, its cosine.
+def answer_of(
+    db: Names, query: SearchQuery, model: Model, rows: Sequence[Row], stamp: Stamp
+) -> Steps[list[SearchResult]]:
+    """Return the results in rows that hold: memories of other models exist, `lean` columns of a record, its cosine.
 
     Raises:
         InvalidRequestError: Memories of other models exist, or vectors of another length.
     """
     if rows[0][0] or (rows[0][1] is not None and rows[0][-1] is None):
         raise InvalidRequestError(_not_indexed(model))
-    results = []
+    chosen: list[_Chosen] = []
     for row in rows:
         if row[1] is None:
             break
@@ -118,8 +131,18 @@ def answer_of(query: SearchQuery, model: Model, rows: Sequence[Row]) -> list[Sea
         if query.min_score is not None and score < query.min_score:
             break
         why = _why("vector", {"vector": {"value": score, "weight": 1.0}}) if query.explain else None
-        results.append(search_result(record_of_row(row[1:-1]), score, why))
-    return results
+        chosen.append((row[1:-1], score, why))
+    return (yield from _made(db, query, stamp, chosen, RESULTS))
+
+
+def _made(db: Names, query: SearchQuery, stamp: Stamp, chosen: Sequence[_Chosen], shape: Shape[T]) -> Steps[list[T]]:
+    """Make what was asked for of chosen rows of `lean` columns, up to the bytes of a page."""
+    rows = [row for row, _, _ in chosen]
+    count = cut(rows, shape.names, len(rows)) if shape.ends else len(rows)
+    read = yield from whole(db, query.view, stamp, rows[:count], shape.names)
+    pairs = zip(read, chosen, strict=False)
+    made = [shape.make(row, score, why) for row, (_, score, why) in pairs if row is not None]
+    return made if count == len(rows) else Truncated(made)
 
 
 def by_parts(
@@ -152,7 +175,8 @@ def by_parts(
     found = [row for row in rows if row[_FIRST] is not None]
     times = shape.times(found)
     parts = _parts(found, times, dates, fused=fused)
-    return _chosen(query, found, times, parts, "hybrid" if fused else "keyword", shape)
+    chosen = _chosen(query, found, times, parts, "hybrid" if fused else "keyword")
+    return (yield from _made(db, query, stamp, chosen, shape))
 
 
 def _parts(rows: Sequence[Row], times: Ints, dates: list[NamedDate], *, fused: bool) -> Parts:
@@ -248,7 +272,7 @@ def _fused_text(
         )
         select best.cosine, best.keyword,
           exists(select 1 from unnest(m.tags) as tag where lower(tag) = any({tags}::text[])), rare.unknown_model,
-          {columns("m", names)}
+          {lean("m", names)}
         from rare left join best on true left join {db.memories} m on m.bucket = $1 and m.id = best.id
     """
 
@@ -285,14 +309,14 @@ def _tag_names(text: str) -> list[str]:
     return list(dict.fromkeys(" ".join(words[i : i + n]) for n in spans for i in range(len(words) - n + 1)))[:200]
 
 
-def _chosen(query: SearchQuery, rows: Sequence[Row], times: Ints, parts: Parts, mode: str, shape: Shape[T]) -> list[T]:
+def _chosen(query: SearchQuery, rows: Sequence[Row], times: Ints, parts: Parts, mode: str) -> list[_Chosen]:
     if not rows:
         return []
     totals = parts.total()
     chosen = top(totals, np.ones(len(rows), dtype=np.bool_), times, query.limit, query.min_score).tolist()
     scores = np.minimum(totals, np.float32(1.0)).tolist()
     whys = [_why(mode, parts.explain(place)) for place in chosen] if query.explain else repeat(None)
-    return [shape.make(rows[place], scores[place], why) for place, why in zip(chosen, whys, strict=False)]
+    return [(rows[place][_FIRST:], scores[place], why) for place, why in zip(chosen, whys, strict=False)]
 
 
 def _why(mode: str, parts: dict[str, Any]) -> dict[str, Any]:
