@@ -57,11 +57,19 @@ def recorded() -> Iterator[Record]:
     record = Record()
 
     class Recording(Pg):
-        def run(self, make: Make[T], deadline: Deadline, *, retry: bool = False) -> T:
-            return super().run(lambda: record.follow(make()), deadline, retry=retry)
+        def run(self, make: Make[T], deadline: Deadline, *, retry: bool = False, heavy: bool = False) -> T:
+            return super().run(lambda: record.follow(make()), deadline, retry=retry, heavy=heavy)
 
-        def transact(self, make: Make[T], deadline: Deadline, *, retry: bool = False, lock: int | None = None) -> T:
-            return super().transact(lambda: record.follow(make()), deadline, retry=retry, lock=lock)
+        def transact(
+            self,
+            make: Make[T],
+            deadline: Deadline,
+            *,
+            retry: bool = False,
+            lock: int | None = None,
+            heavy: bool = False,
+        ) -> T:
+            return super().transact(lambda: record.follow(make()), deadline, retry=retry, lock=lock, heavy=heavy)
 
         def bare(self, make: Make[T], deadline: Deadline, *, transaction: bool = False) -> T:
             return super().bare(lambda: record.follow(make()), deadline, transaction=transaction)

@@ -36,6 +36,7 @@ SECRET_HEADER: Final = re.compile(r"auth|(?<!idempotency-)key|token|cookie", re.
 _LONGEST_DATE: Final = 64
 _LONGEST_DETAILS: Final = 16_384
 _LONGEST_MESSAGE: Final = 100_000
+_LONGEST_ERROR: Final = 1_048_576
 _WORD: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _ENVELOPE_TYPES: Final = frozenset({"auth", "not_found", "invalid", "rate_limited", "provider_error"})
 _RETRYABLE: Final = frozenset({408, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529})
@@ -225,6 +226,8 @@ def _explain(endpoint: Endpoint, status: int, body: bytes) -> str:
 
 
 def _inner_error(body: bytes) -> Any:
+    if len(body) > _LONGEST_ERROR:  # nobody describes a failure at such length, and to read it would take long
+        return None
     try:
         payload = parse_json(body)
     except ValueError:

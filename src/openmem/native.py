@@ -8,12 +8,16 @@ from typing import Any, Final
 
 from openmem.access import Access
 from openmem.checks import MAX_CONTENT
+from openmem.drafting import is_large
 from openmem.embedding_batches import mark_cut
 from openmem.requests import Change, Draft
 from openmem.types import Capabilities, MemoryRecord
 from openmem.validation import MAX_SEARCH
 
 OMP_VERSION: Final = "0.1"
+MANY_DRAFTS: Final = 100
+LONG_TEXT: Final = 4_000
+"""Characters of a text whose words are found beside the event loop: in some scripts it takes ten milliseconds."""
 VERBS: Final = (
     "add",
     "add_many",
@@ -106,6 +110,27 @@ def answer_again(access: Access | None, stored: MemoryRecord, first: MemoryRecor
     """Return the answer to an `add` that was done before: what is stored, or if the caller may not see that, what
     was answered first."""
     return stored if access is None or access.may("read", stored.scope) else first
+
+
+def take_long(drafts: Sequence[Draft], *, singly: bool = False) -> bool:
+    """Return whether storing drafts takes more than a few milliseconds of computing, besides the waiting.
+
+    Args:
+        drafts: The drafts.
+        singly: They may be stored one by one, with little to compute for each.
+    """
+    return (len(drafts) > MANY_DRAFTS and not singly) or any(map(is_large_draft, drafts))
+
+
+def is_large_draft(draft: Draft) -> bool:
+    """Return whether finding the words of a draft, or writing its extensions as JSON, takes milliseconds."""
+    return len(draft.content) > LONG_TEXT or (bool(draft.extensions) and is_large(draft.extensions))
+
+
+def is_large_change(change: Change) -> bool:
+    """Return whether the new values of a change take long in the same way."""
+    content = change.fields.get("content") or ""
+    return len(content) > LONG_TEXT or is_large(change.fields.get("extensions"))
 
 
 def by_user(user_ids: Sequence[str]) -> dict[str, list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -27,8 +28,12 @@ from openmem.types import (
     ReembedReport,
     SearchResult,
 )
+from openmem.wire_slices import Sliced, read_in_slices
 
 T = TypeVar("T")
+
+READ_AT_ONCE: Final = 32 * 1024
+"""Bytes of a reply that an event loop can read itself, in a millisecond or so."""
 
 
 class _Line(TypedDict):
@@ -69,6 +74,15 @@ _MEMBERS: Final[Mapping[tuple[int, str], TypeAdapter[Any]]] = {
 }
 
 
+_SLICED: Final[Mapping[int, Sliced]] = {
+    id(PAGE): Sliced(RECORDS, "items"),
+    id(FOUND): Sliced(RESULTS, "results"),
+    id(RECORDS): Sliced(RECORDS),
+    id(RESULTS): Sliced(RESULTS),
+    id(ENTRIES): Sliced(ENTRIES),
+}
+
+
 def read(endpoint: Endpoint, reply: HttpReply, kind: TypeAdapter[T], member: str | None = None) -> T:
     """Return what a reply says. Types are those of the protocol: a number is no text, and a flag is no number.
 
@@ -86,9 +100,7 @@ def read(endpoint: Endpoint, reply: HttpReply, kind: TypeAdapter[T], member: str
         raise _wrong(endpoint, "with an empty response")
     inside = _MEMBERS[id(kind), member] if member is not None and body[:1] == b"{" else None
     try:
-        value: T = (
-            kind.validate_json(body, strict=True) if inside is None else inside.validate_json(body, strict=True)[member]
-        )
+        value: T = _read(body, kind) if inside is None else _read(body, inside, Sliced(kind, member))[member]
     except ValidationError as error:
         # The library's own text quotes what was received.
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
@@ -102,6 +114,16 @@ def read(endpoint: Endpoint, reply: HttpReply, kind: TypeAdapter[T], member: str
     place = ".".join(str(part) for part in first["loc"][:6])[:80]
     named = "".join(c if c.isprintable() else " " for c in place) or "the reply"
     raise _wrong(endpoint, f"something unexpected: {named}: {first['msg'][:120]}")
+
+
+def _read(body: bytes, kind: TypeAdapter[T], how: Sliced | None = None) -> T:
+    how = how or _SLICED.get(id(kind))
+    if how is not None and len(body) > READ_AT_ONCE:
+        with suppress(ValidationError):  # the whole, read once more, says where in it something is wrong
+            value = read_in_slices(body, kind, how)
+            if value is not None:
+                return value
+    return kind.validate_json(body, strict=True)
 
 
 def read_found(endpoint: Endpoint, reply: HttpReply) -> SearchResults:

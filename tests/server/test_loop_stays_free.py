@@ -8,27 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
-from contextlib import asynccontextmanager, contextmanager
-from operator import attrgetter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from openmem import AsyncMemory, AsyncServerStore, MemoryItem
 from openmem.server import create_app
 from openmem.server.asgi import ASGIApp
-from openmem.server.bodies import parse_object
 from openmem.server.gate import Drain
 from openmem.server.health import operation_routes
-from tests.doubling import set_garbage_aside
+from tests.loop_time import MOST_BETWEEN_TICKS, ask, longest_callback, longest_wait, parsing_time
+from tests.served import host
 
 MANY = 1_000_000  # characters of extensions
-TICK = 0.01
-callback_of: Callable[[asyncio.Handle], object] = attrgetter("_callback")
-MOST_BETWEEN_TICKS = 0.05  # seconds of the loop's processor time: how long somebody else waits at most for a turn
 
 
 def record(number: int, user_id: str = "imp", **more: object) -> str:
@@ -101,6 +95,13 @@ LARGEST: list[tuple[str, str, str, Callable[[], str], int]] = [
         ),
         201,
     ),
+    (
+        "batch of long texts",
+        "POST",
+        "/memories/batch",
+        lambda: json.dumps({"user_id": "eve", "items": [{"content": "茶" * 99_000}] * 3}, ensure_ascii=False),
+        201,
+    ),
     ("update of lists", "PATCH", "/memories/i1", lambda: change(", ".join(["[]"] * (MANY // 8))), 200),
     ("update of objects", "PATCH", "/memories/i1", lambda: change(", ".join(['{"": 1}'] * (MANY // 20))), 200),
     ("update of too much", "PATCH", "/memories/i1", lambda: change(",".join(["{}"] * 330_000)), 400),
@@ -121,9 +122,15 @@ LARGEST: list[tuple[str, str, str, Callable[[], str], int]] = [
 ]
 
 
+# What a store beyond the process adds: parameters, rows and replies, small and many, or few and large.
+OVER_POSTGRES = ["batch of everything", "batch of long texts", "add of objects", "update of lists", "import"]
+OVER_POSTGRES += ["history", "search of large ones", "list of large ones", "list", "export of large ones", "search"]
+OVER_A_SERVER = ["batch of everything", "add of objects", "import", "history", "search of large ones", "list", "export"]
+
+
 @asynccontextmanager
-async def served(folder: Path, *, fat: bool = False) -> AsyncIterator[ASGIApp]:
-    memory = AsyncMemory(url=f"sqlite:///{folder / 'm.db'}", embedder="none")
+async def served(folder: Path, *, fat: int = 0, url: str | None = None) -> AsyncIterator[ASGIApp]:
+    memory = AsyncMemory(url=url or f"sqlite:///{folder / 'm.db'}", embedder="none")
     app = create_app(memory, store=AsyncServerStore(f"sqlite:///{folder / 's.db'}"))
     app.include_router(operation_routes(memory, Drain(), None))
     async with app.router.lifespan_context(app):
@@ -131,88 +138,10 @@ async def served(folder: Path, *, fat: bool = False) -> AsyncIterator[ASGIApp]:
         await memory.add_many(many, user_id="bob")
         if fat:
             own: dict[str, object] = {"x-a": [{}] * 120_000}
-            await memory.import_([record(number, "fat", **own) for number in range(12)])
+            await memory.import_([record(number, "fat", **own) for number in range(fat)])
             for number in range(3):
                 await memory.update("i1", user_id="fat", content=f"w {number}")
         yield app
-
-
-async def ask(app: ASGIApp, method: str, address: str, body: bytes = b"") -> int:
-    path, _, query = address.partition("?")
-    kind = b"application/x-ndjson" if path == "/import" else b"application/json"
-    headers = [(b"host", b"localhost"), (b"content-type", kind), (b"content-length", b"%d" % len(body))]
-    scope: dict[str, Any] = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": method,
-        "root_path": "",
-        "headers": headers,
-    }
-    scope |= {"path": path, "raw_path": path.encode(), "query_string": query.encode()}
-    parts = [body[start : start + 16_384] for start in range(0, len(body), 16_384)] or [b""]
-    status = 0
-
-    async def receive() -> MutableMapping[str, Any]:
-        await asyncio.sleep(0)
-        if not parts:
-            await asyncio.Event().wait()
-        return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
-
-    async def send(message: MutableMapping[str, Any]) -> None:
-        nonlocal status
-        status = message.get("status", status)
-
-    await app(scope, receive, send)
-    return status
-
-
-async def longest_wait(app: ASGIApp, request: asyncio.Future[int]) -> float:
-    """Ask for `/health/live` again and again while a request runs; return the most processor time between two ticks.
-
-    The timer is due every `TICK` and gets its turn as soon as the callback that runs then is done, as any other
-    request would.
-    """
-    longest, began = 0.0, time.thread_time()
-    while not request.done():
-        assert await ask(app, "GET", "/health/live") == 200
-        await asyncio.sleep(TICK)
-        now = time.thread_time()
-        longest, began = max(longest, now - began), now
-    return longest
-
-
-@contextmanager
-def longest_callback(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[float, str]]]:
-    """Give a list of the processor times of callbacks of the event loop, with what they ran.
-
-    What earlier tests left in memory is set aside: a collection of garbage would walk over it within some callback.
-    """
-    times: list[tuple[float, str]] = []
-    run = asyncio.Handle._run
-
-    def timed(handle: asyncio.Handle) -> object:
-        began = time.thread_time()
-        try:
-            return run(handle)
-        finally:
-            # Not the text of the handle, which shows results: to make it can take longer than the callback did.
-            times.append((time.thread_time() - began, getattr(callback_of(handle), "__qualname__", "a task")))
-
-    set_garbage_aside()
-    with monkeypatch.context() as patch:
-        patch.setattr(asyncio.Handle, "_run", timed)
-        yield times
-
-
-def parsing_time() -> float:
-    """Return the processor time that parsing 1 MiB of JSON takes here."""
-    body = add(",".join(["{}"] * 330_000)).encode()
-    times = []
-    for _ in range(3):
-        began = time.thread_time()
-        parse_object(body)
-        times.append(time.thread_time() - began)
-    return min(times)
 
 
 @pytest.mark.parametrize(("name", "method", "path", "body", "status"), LARGEST, ids=[case[0] for case in LARGEST])
@@ -228,7 +157,7 @@ async def test_nobody_waits_for_a_large_request(
     text = body().encode()
     assert len(text) <= 1_048_576
     limit = parsing_time()
-    async with served(tmp_path, fat="fat" in path + text[:20].decode()) as app:
+    async with served(tmp_path, fat=12 if "fat" in path + text[:20].decode() else 0) as app:
         with longest_callback(monkeypatch) as times:
             request = asyncio.ensure_future(ask(app, method, path, text))
             waited = await longest_wait(app, request)
@@ -236,3 +165,34 @@ async def test_nobody_waits_for_a_large_request(
         print(name, round(waited * 1000), sorted(times)[-3:])
         assert max(times)[0] < limit, max(times)
         assert waited < MOST_BETWEEN_TICKS, max(times)
+
+
+async def hold(app: ASGIApp, monkeypatch: pytest.MonkeyPatch, name: str) -> str | None:
+    """Ask for a line of the table and return what is wrong, if the loop was held for long."""
+    _, method, path, body, status = next(case for case in LARGEST if case[0] == name)
+    text = body().encode()
+    with longest_callback(monkeypatch) as times:
+        request = asyncio.ensure_future(ask(app, method, path, text))
+        waited = await longest_wait(app, request)
+        assert await request == status, name
+    print(name, round(waited * 1000), [round(one * 1000) for one, _ in sorted(times)[-3:]])
+    held = max(times)[0] >= parsing_time() / 2 or waited >= MOST_BETWEEN_TICKS
+    return f"{name}: {sorted(times)[-3:]}, {waited}" if held else None
+
+
+async def test_nobody_waits_for_a_large_request_over_postgres(
+    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with served(tmp_path, fat=3, url=postgres_url) as app:
+        assert [held for name in OVER_POSTGRES if (held := await hold(app, monkeypatch, name))] == []
+
+
+async def test_nobody_waits_for_a_large_request_over_another_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = host().serve("sqlite", f"sqlite:///{tmp_path / 'b.db'}", store=tmp_path / "b-server.db")
+    try:
+        async with served(tmp_path, fat=3, url=behind.url) as app:
+            assert [held for name in OVER_A_SERVER if (held := await hold(app, monkeypatch, name))] == []
+    finally:
+        await asyncio.to_thread(behind.close)

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 from openmem._async.listing import AsyncListing
 from openmem._async.portability import AsyncPortable
-from openmem._async.provider import AsyncProvider
+from openmem._async.provider import AsyncProvider, compute_over
 from openmem._async.verbs import verb
 from openmem._io.call import Call, Stopwatch
 from openmem._io.concurrency import AsyncBatches, async_compute
@@ -295,8 +295,7 @@ class AsyncMemory(AsyncListing, AsyncPortable):
             action=purpose,
         )
         found = await self._use(call, lambda provider: provider.search(request, call))
-        many = is_large(*[extra for result in found if (extra := result.memory.model_extra)])
-        return await async_compute(results_of, found) if many else results_of(found)
+        return await compute_over([result.memory for result in found], results_of, found)
 
     @verb
     async def context(

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from openmem._async.guard import AsyncGuard
-from openmem._async.provider import AsyncProvider
+from openmem._async.provider import AsyncProvider, compute_over
 from openmem._io.call import Call
 from openmem._io.concurrency import async_gather
 from openmem.access import Access, Patterns, matches_any
@@ -83,7 +83,7 @@ class AsyncOuterGuard(AsyncGuard):
         views = _views(self.view(query.view))
         lists = await async_gather(*(partial(self.inner.search, replace(query, view=one), call) for one in views))
         results = [result for some in lists for result in some]
-        truncated = any(results_of(some).truncated for some in lists)
+        truncated = await compute_over([result.memory for result in results], _any_truncated, lists)
         self._check_seen(result.memory for result in results)
         if len(views) > 1:
             results.sort(key=lambda result: (result.score, *_place(result.memory)), reverse=True)
@@ -104,7 +104,8 @@ class AsyncOuterGuard(AsyncGuard):
 
     async def history_page(self, query: HistoryQuery, call: Call) -> HistoryPage:
         """Return a page of those: what may be reached is known of the whole only."""
-        return page_of_history(await self.history(query.id, query.user_id, call), query)
+        states = await self.history(query.id, query.user_id, call)
+        return await compute_over(states, page_of_history, states, query)
 
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Wait for memories that may be read."""
@@ -169,6 +170,10 @@ class AsyncOuterGuard(AsyncGuard):
 def guarded(provider: AsyncProvider, access: Access) -> AsyncGuard:
     """Return a provider that does for a caller what the caller may do."""
     return (AsyncGuard if provider.enforces else AsyncOuterGuard)(provider, access)
+
+
+def _any_truncated(lists: Sequence[Sequence[SearchResult]]) -> bool:
+    return any(results_of(some).truncated for some in lists)
 
 
 def _views(view: View) -> Sequence[View]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from openmem._async.embedders import AsyncEmbedder
 from openmem._io.call import Call
 from openmem._io.concurrency import async_compute, async_import_module, async_to_thread
 from openmem.candidates import Candidate, candidate_of
 from openmem.cursors import CursorTrail
+from openmem.drafting import is_large
 from openmem.errors import UnsupportedCapabilityError
 from openmem.extras import install_extra
 from openmem.ids import new_memory_ids
@@ -38,6 +39,8 @@ from openmem.types import (
 )
 from openmem.urls import redacted_url
 from openmem.validation import MAX_HISTORY
+
+T = TypeVar("T")
 
 _log = logging.getLogger("openmem")
 _CONTEXT: Final = "openmem.context"
@@ -171,7 +174,8 @@ class AsyncProvider:
 
     async def history_page(self, query: HistoryQuery, call: Call) -> HistoryPage:
         """Return a page of the same; whoever does not do it better takes it from the whole."""
-        return page_of_history(await self.history(query.id, query.user_id, call), query)
+        states = await self.history(query.id, query.user_id, call)
+        return await compute_over(states, page_of_history, states, query)
 
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest entries of the journal."""
@@ -225,6 +229,13 @@ class AsyncProvider:
         """Return the error for something that takes vectors, when there is nothing to make them."""
         message = f"{what} needs an embedder: give embedder=, or {install_extra('local')}"
         return UnsupportedCapabilityError(message, provider=self.name)
+
+
+async def compute_over(records: Iterable[MemoryRecord], function: Callable[..., T], *args: Any) -> T:
+    """Return what a function of records returns, which would keep others waiting if they have large extensions."""
+    if is_large(*[extra for record in records if (extra := record.model_extra)]):
+        return await async_compute(function, *args)
+    return function(*args)
 
 
 async def whole_history(provider: AsyncProvider, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:

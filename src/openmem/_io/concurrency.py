@@ -16,7 +16,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel
 
@@ -341,6 +341,37 @@ async def async_compute(function: Callable[..., T], *args: Any) -> T:
 
 
 def compute(function: Callable[..., T], *args: Any) -> T:
+    """Call the function."""
+    return function(*args)
+
+
+async def async_compute_to_end(function: Callable[..., T], *args: Any) -> T:
+    """Do the same with something that the caller goes on to use: one who is cancelled leaves when it is at rest.
+
+    What has not begun by then never does.
+    """
+    import asyncio
+
+    first = threading.Lock()  # whoever takes it decides: the worker that it begins, or the caller that it never does
+
+    def begin() -> T | None:
+        return function(*args) if first.acquire(blocking=False) else None
+
+    work = asyncio.ensure_future(async_compute(begin))
+    try:
+        return cast(T, await asyncio.shield(work))
+    except asyncio.CancelledError:
+        if first.acquire(blocking=False):
+            work.cancel()
+        while not work.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()  # looked at, so that nobody is told that it was never retrieved
+        raise
+
+
+def compute_to_end(function: Callable[..., T], *args: Any) -> T:
     """Call the function."""
     return function(*args)
 

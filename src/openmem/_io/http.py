@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from openmem._io.call import Deadline
-from openmem._io.concurrency import async_sleep, async_to_thread, sleep
+from openmem._io.concurrency import async_compute, async_sleep, async_to_thread, sleep
 from openmem._io.http_exchange import (
     Quiet,
     Received,
@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # it takes long to load, so that waits for the first request
 _BASE_HEADERS = {"Accept": "application/json", "User-Agent": "openmem-python"}
 _JSON = {"Content-Type": "application/json"}
 _CHUNKS_AT_ONCE = 128
+_DECODED_AT_ONCE = 64 * 1024
+"""Bytes of JSON that the event loop decodes itself, in a millisecond at most."""
 
 
 class AsyncHttp:
@@ -98,7 +100,10 @@ class AsyncHttp:
             DeadlineExceededError: The deadline came first.
         """
         request = _json_request(method, path, json, params, retry_safe)
-        return decode_json(self._endpoint, (await self.send(request, deadline=deadline, retries=retries)).body)
+        body = (await self.send(request, deadline=deadline, retries=retries)).body
+        if len(body) > _DECODED_AT_ONCE:
+            return await async_compute(decode_json, self._endpoint, body)
+        return decode_json(self._endpoint, body)
 
     async def send(self, request: HttpRequest, *, deadline: Deadline, retries: int = 2) -> HttpReply:
         """Send a request and return the reply, which is a success.

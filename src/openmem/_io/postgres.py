@@ -95,21 +95,30 @@ class AsyncPg:
         """
         await self._get_pool()
 
-    async def run(self, make: Make[T], deadline: Deadline, *, retry: bool = False) -> T:
+    async def run(self, make: Make[T], deadline: Deadline, *, retry: bool = False, heavy: bool = False) -> T:
         """Run steps whose every statement commits by itself: one round trip for each.
 
         Args:
             make: Makes the steps; called again for another attempt.
             deadline: When to give up.
             retry: Running the steps twice does no harm.
+            heavy: The steps compute for more than a few milliseconds, which is then done beside the event loop.
 
         Raises:
             OMPError: What a step raised, or what the server's error means; `details` may hold `sqlstate` and
                 `constraint`.
         """
-        return await self._perform(async_one_by_one, make, deadline, retry)
+        return await self._perform(async_one_by_one, make, deadline, retry, heavy)
 
-    async def transact(self, make: Make[T], deadline: Deadline, *, retry: bool = False, lock: int | None = None) -> T:
+    async def transact(
+        self,
+        make: Make[T],
+        deadline: Deadline,
+        *,
+        retry: bool = False,
+        lock: int | None = None,
+        heavy: bool = False,
+    ) -> T:
         """Run the steps in one transaction; arguments and errors as in `run`.
 
         Args:
@@ -117,9 +126,10 @@ class AsyncPg:
             deadline: When to give up.
             retry: Running the steps twice does no harm.
             lock: An advisory lock to be had from the beginning to the end of the transaction.
+            heavy: As in `run`.
         """
         manner: AsyncManner[T] = partial(async_in_transaction, lock=lock) if lock is not None else async_in_transaction
-        return await self._perform(manner, make, deadline, retry)
+        return await self._perform(manner, make, deadline, retry, heavy)
 
     async def bare(self, make: Make[T], deadline: Deadline, *, transaction: bool = False) -> T:
         """Run the steps on a connection of their own, which knows no types of extensions.
@@ -133,7 +143,7 @@ class AsyncPg:
         pool = await self._get_pool()
         session = await pool.open_bare(deadline, self._running)
         try:
-            return await self._work(pool, session, manner, make, deadline)
+            return await self._work(pool, session, manner, make, deadline, heavy=False)
         except Failure as caught:
             failure = caught
         # Not while it is handled: its own context may quote what was to be stored.
@@ -169,13 +179,15 @@ class AsyncPg:
             self._finalizer = weakref.finalize(self, self._lease.abandon)
         return self._lease.pool
 
-    async def _perform(self, manner: AsyncManner[T], make: Make[T], deadline: Deadline, retry: bool) -> T:
+    async def _perform(
+        self, manner: AsyncManner[T], make: Make[T], deadline: Deadline, retry: bool, heavy: bool = False
+    ) -> T:
         pool = await self._get_pool()
         again = True
         while True:
             session = await pool.take(deadline, self._running)
             try:
-                return await self._work(pool, session, manner, make, deadline)
+                return await self._work(pool, session, manner, make, deadline, heavy)
             except Failure as caught:
                 failure = caught
             if not again or not failure.may_repeat(retry):
@@ -183,13 +195,19 @@ class AsyncPg:
             again = False
 
     async def _work(
-        self, pool: AsyncPool, session: AsyncSession, manner: AsyncManner[T], make: Make[T], deadline: Deadline
+        self,
+        pool: AsyncPool,
+        session: AsyncSession,
+        manner: AsyncManner[T],
+        make: Make[T],
+        deadline: Deadline,
+        heavy: bool,
     ) -> T:
         limit = asyncio.timeout(_seconds(deadline))
         self._running.add(limit)
         try:
             async with limit:
-                result = await manner(session, make())
+                result = await manner(session, make(), heavy)
         except BaseException as error:
             late = limit.expired() and isinstance(error, TimeoutError)
             failure = session.failure(error) if isinstance(error, session.errors) else None
@@ -240,13 +258,14 @@ class Pg:
         """
         self._get_pool()
 
-    def run(self, make: Make[T], deadline: Deadline, *, retry: bool = False) -> T:
+    def run(self, make: Make[T], deadline: Deadline, *, retry: bool = False, heavy: bool = False) -> T:
         """Run steps whose every statement commits by itself: one round trip for each.
 
         Args:
             make: Makes the steps; called again for another attempt.
             deadline: When to give up.
             retry: Running the steps twice does no harm.
+            heavy: Changes nothing: whoever calls waits.
 
         Raises:
             OMPError: What a step raised, or what the server's error means; `details` may hold `sqlstate` and
@@ -254,7 +273,15 @@ class Pg:
         """
         return self._perform(one_by_one, make, deadline, retry)
 
-    def transact(self, make: Make[T], deadline: Deadline, *, retry: bool = False, lock: int | None = None) -> T:
+    def transact(
+        self,
+        make: Make[T],
+        deadline: Deadline,
+        *,
+        retry: bool = False,
+        lock: int | None = None,
+        heavy: bool = False,
+    ) -> T:
         """Run the steps in one transaction; arguments and errors as in `run`.
 
         Args:
@@ -262,6 +289,7 @@ class Pg:
             deadline: When to give up.
             retry: Running the steps twice does no harm.
             lock: An advisory lock to be had from the beginning to the end of the transaction.
+            heavy: As in `run`.
         """
         manner: Manner[T] = partial(in_transaction, lock=lock) if lock is not None else in_transaction
         return self._perform(manner, make, deadline, retry)

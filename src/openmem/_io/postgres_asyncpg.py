@@ -34,6 +34,8 @@ from openmem.sql.postgres import values
 SETTLE_SECONDS: Final = 5.0
 CANCEL_SECONDS: Final = 0.3
 _MOMENT: Final = 0.02
+_READ_AT_ONCE: Final = 32 * 1024
+"""Bytes of JSON that are read on the event loop, in a millisecond or so."""
 
 _FIND_TYPES: Final = """
     select t.typname::text, t.oid, n.nspname::text
@@ -44,17 +46,37 @@ _FIND_TYPES: Final = """
 """
 _Codec = tuple[Callable[[Any], bytes], Callable[[bytes], Any]]
 _CODECS: Final[dict[str, _Codec]] = {
-    "jsonb": (values.encode_json, values.decode_json),
     "vector": (values.encode_vector, values.decode_vector),
     "halfvec": (values.encode_half_vector, values.decode_half_vector),
 }
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
+class LateReader:
+    """Reads JSON where it arrives, on the event loop, unless that takes long.
+
+    Attributes:
+        put_off: Some was left to be read later since this was last set.
+    """
+
+    __slots__ = ("put_off",)
+
+    def __init__(self) -> None:
+        self.put_off = False
+
+    def decode(self, data: bytes) -> Any:
+        """Return the value that the binary form of `jsonb` holds, or what reads it later."""
+        if len(data) <= _READ_AT_ONCE:
+            return values.decode_json(data)
+        self.put_off = True
+        return values.LateJson(bytes(data))
+
+
 class _Connection(asyncpg.Connection):  # type: ignore[misc]
     """Looks types up in what another connection has found: a query less for each codec."""
 
     found: Mapping[str, tuple[int, str]] = {}
+    late: LateReader | None = None
 
     async def _introspect_type(self, typename: str, schema: str) -> Any:
         known = self.found.get(typename)
@@ -135,7 +157,9 @@ class AsyncDriver:
             rows = await connection.fetch(_FIND_TYPES)
             self._types = {row[0]: (row[1], row[2]) for row in rows}
         connection.found = self._types
-        for name, (encode, decode) in _CODECS.items():
+        connection.late = late = LateReader()
+        codecs: dict[str, _Codec] = {"jsonb": (values.encode_json, late.decode), **_CODECS}
+        for name, (encode, decode) in codecs.items():
             schema = "pg_catalog" if name == "jsonb" else self._types.get(name, (0, ""))[1]
             if schema:
                 await connection.set_type_codec(name, schema=schema, encoder=encode, decoder=decode, format="binary")
@@ -179,6 +203,15 @@ class AsyncSession:
     def fresh(self) -> bool:
         """Return whether a connection at rest can be used."""
         return not self.lost and not (self._fileno >= 0 and has_news(self._fileno))
+
+    async def fetch(self, sql: str, params: Sequence[Any]) -> tuple[list[Any], bool]:
+        """Run one statement and return its rows, and whether some JSON in them is left to be read later."""
+        late = self.connection.late
+        if late is None:  # a bare connection, which reads no JSON
+            return await self.connection.fetch(sql, *params), False
+        late.put_off = False
+        rows = await self.connection.fetch(sql, *params)
+        return rows, late.put_off
 
     async def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for many rows of parameters."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
+from openmem._io.concurrency import async_compute, async_compute_to_end
+from openmem.sql.postgres.values import has_large_json, with_json_encoded, with_json_read
 from openmem.sql.steps import Many, Row, Statement, Steps
 
 if TYPE_CHECKING:
@@ -13,8 +16,19 @@ if TYPE_CHECKING:
     from openmem._io.postgres_psycopg import Session
 
 T = TypeVar("T")
-AsyncManner: TypeAlias = Callable[["AsyncSession", Steps[T]], Awaitable[T]]
+AsyncManner: TypeAlias = Callable[["AsyncSession", Steps[T], bool], Awaitable[T]]
 Manner: TypeAlias = Callable[["Session", Steps[T]], T]
+
+MANY_ROWS: Final = 200
+MANY_VALUES: Final = 4_000
+"""More rows and values than that are looked at beside the event loop: to make records of them takes milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result(Generic[T]):
+    """What steps returned at their end."""
+
+    value: T
 
 
 def _opening(lock: int | None) -> str:
@@ -22,20 +36,62 @@ def _opening(lock: int | None) -> str:
     return "begin" if lock is None else f"begin; select pg_advisory_xact_lock({lock:d})"
 
 
-async def async_one_by_one(session: AsyncSession, steps: Steps[T]) -> T:
-    connection = session.connection
-    rows: list[Row] = []
-    session.begun = False
+def begin(steps: Steps[T]) -> Statement | Result[T]:
+    """Return the first statement, or the result where there is none."""
     try:
-        statement: Statement = next(steps)
-        while True:
+        return next(steps)
+    except StopIteration as stop:
+        return Result(stop.value)
+
+
+def resume(steps: Steps[T], rows: list[Row], late: bool) -> Statement | Result[T]:
+    """Return the next statement, or the result.
+
+    Args:
+        steps: The steps.
+        rows: What came of the last statement.
+        late: Some JSON in them is still to be read.
+    """
+    try:
+        return steps.send([with_json_read(row) for row in rows] if late else rows)
+    except StopIteration as stop:
+        return Result(stop.value)
+
+
+def encoded(rows: Iterable[Sequence[Any]]) -> list[Sequence[Any]]:
+    """Return rows of parameters, all of them made and with their JSON encoded."""
+    return [with_json_encoded(row) for row in rows]
+
+
+async def async_one_by_one(session: AsyncSession, steps: Steps[T], heavy: bool = False) -> T:
+    """Run steps; what takes long to compute is done in a worker thread, so that the event loop is free meanwhile.
+
+    Args:
+        session: The connection.
+        steps: The steps.
+        heavy: The steps compute for long whatever the rows are that they are sent.
+    """
+    rows: list[Row] = []
+    session.begun = late = False
+    try:
+        statement: Statement | Result[T] = await async_compute_to_end(begin, steps) if heavy else next(steps)
+        while not isinstance(statement, Result):
             if isinstance(statement, Many):
-                await session.execute_many(statement.sql, statement.rows)
-                rows = []
+                given = await async_compute(encoded, statement.rows) if statement.large else statement.rows
+                await session.execute_many(statement.sql, given)
+                rows, late = [], False
             else:
-                rows = await connection.fetch(statement.sql, *statement.params)
+                params: Sequence[Any] = statement.params
+                if has_large_json(params):
+                    params = await async_compute(with_json_encoded, params)
+                rows, late = await session.fetch(statement.sql, params)
             session.begun = True
-            statement = steps.send(rows)
+            heavy = heavy or late  # what was read is used in what follows, too
+            if heavy or (len(rows) > MANY_ROWS and len(rows) * len(rows[0]) > MANY_VALUES):
+                statement = await async_compute_to_end(resume, steps, rows, late)
+            else:
+                statement = steps.send(rows)
+        return statement.value
     except StopIteration as stop:
         result: T = stop.value
         return result
@@ -43,14 +99,17 @@ async def async_one_by_one(session: AsyncSession, steps: Steps[T]) -> T:
         steps.close()  # at once, not when an exception that refers to them is forgotten
 
 
-async def async_in_transaction(session: AsyncSession, steps: Steps[T], lock: int | None = None) -> T:
+async def async_in_transaction(
+    session: AsyncSession, steps: Steps[T], heavy: bool = False, lock: int | None = None
+) -> T:
+    """Run steps as one transaction, which has an advisory lock if one is named; the arguments are as above."""
     connection = session.connection
     try:
         await connection.execute(_opening(lock))
     except session.errors as error:
         raise session.failure(error, harmless=True) from None
     try:
-        result = await async_one_by_one(session, steps)
+        result = await async_one_by_one(session, steps, heavy)
     except Exception:
         session.begun = False
         with contextlib.suppress(*session.errors):
@@ -61,6 +120,7 @@ async def async_in_transaction(session: AsyncSession, steps: Steps[T], lock: int
 
 
 def one_by_one(session: Session, steps: Steps[T]) -> T:
+    """Run steps."""
     rows: list[Row] = []
     session.begun = False
     try:
@@ -81,6 +141,7 @@ def one_by_one(session: Session, steps: Steps[T]) -> T:
 
 
 def in_transaction(session: Session, steps: Steps[T], lock: int | None = None) -> T:
+    """Run steps as one transaction, which has an advisory lock if one is named."""
     try:
         session.command(_opening(lock))
     except session.errors as error:

@@ -10,7 +10,7 @@ from openmem._io.call import Call, Stopwatch
 from openmem._io.concurrency import Batches, compute
 from openmem._sync.listing import Listing
 from openmem._sync.portability import Portable
-from openmem._sync.provider import Provider
+from openmem._sync.provider import Provider, compute_over
 from openmem._sync.verbs import verb
 from openmem.arguments import MemoryItem, NoExtensions, Source, Texts, Time
 from openmem.checks import check_callable, check_extra, check_flag, check_owner
@@ -294,8 +294,7 @@ class Memory(Listing, Portable):
             action=purpose,
         )
         found = self._use(call, lambda provider: provider.search(request, call))
-        many = is_large(*[extra for result in found if (extra := result.memory.model_extra)])
-        return compute(results_of, found) if many else results_of(found)
+        return compute_over([result.memory for result in found], results_of, found)
 
     @verb
     def context(

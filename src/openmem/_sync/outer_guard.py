@@ -12,7 +12,7 @@ from typing import Final
 from openmem._io.call import Call
 from openmem._io.concurrency import gather
 from openmem._sync.guard import Guard
-from openmem._sync.provider import Provider
+from openmem._sync.provider import Provider, compute_over
 from openmem.access import Access, Patterns, matches_any
 from openmem.candidates import Candidate, candidate_of
 from openmem.cursors import CursorTrail, decode_cursor, encode_cursor
@@ -84,7 +84,7 @@ class OuterGuard(Guard):
         views = _views(self.view(query.view))
         lists = gather(*(partial(self.inner.search, replace(query, view=one), call) for one in views))
         results = [result for some in lists for result in some]
-        truncated = any(results_of(some).truncated for some in lists)
+        truncated = compute_over([result.memory for result in results], _any_truncated, lists)
         self._check_seen(result.memory for result in results)
         if len(views) > 1:
             results.sort(key=lambda result: (result.score, *_place(result.memory)), reverse=True)
@@ -105,7 +105,8 @@ class OuterGuard(Guard):
 
     def history_page(self, query: HistoryQuery, call: Call) -> HistoryPage:
         """Return a page of those: what may be reached is known of the whole only."""
-        return page_of_history(self.history(query.id, query.user_id, call), query)
+        states = self.history(query.id, query.user_id, call)
+        return compute_over(states, page_of_history, states, query)
 
     def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Wait for memories that may be read."""
@@ -170,6 +171,10 @@ class OuterGuard(Guard):
 def guarded(provider: Provider, access: Access) -> Guard:
     """Return a provider that does for a caller what the caller may do."""
     return (Guard if provider.enforces else OuterGuard)(provider, access)
+
+
+def _any_truncated(lists: Sequence[Sequence[SearchResult]]) -> bool:
+    return any(results_of(some).truncated for some in lists)
 
 
 def _views(view: View) -> Sequence[View]:

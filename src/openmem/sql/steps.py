@@ -27,10 +27,14 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Many:
-    """One statement run for many rows of parameters; nothing is sent back."""
+    """One statement run for many rows of parameters; nothing is sent back.
+
+    With `large`, a single row may take long to make.
+    """
 
     sql: str
     rows: Iterable[Sequence[Any]]
+    large: bool = False
 
 
 Statement: TypeAlias = Query | Many

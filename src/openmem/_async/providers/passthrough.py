@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import repeat
-from typing import ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from pydantic import TypeAdapter
 
 from openmem import wire, wire_limits
 from openmem._async.embedders import AsyncEmbedder, resolve_embedder
-from openmem._async.provider import AsyncProvider
+from openmem._async.provider import AsyncProvider, compute_over
 from openmem._io.call import Call
-from openmem._io.concurrency import async_sleep, async_to_thread
+from openmem._io.concurrency import async_compute, async_sleep, async_to_thread
 from openmem._io.http import AsyncHttp
 from openmem.errors import (
     DeadlineExceededError,
@@ -26,6 +26,7 @@ from openmem.errors import (
     UnsupportedCapabilityError,
 )
 from openmem.http_messages import Header, HttpReply, HttpRequest
+from openmem.native import is_large_change, take_long
 from openmem.options.passthrough import check, given_capabilities, headers_of
 from openmem.paging import page_of_history
 from openmem.registry import built_in_options, load_async_provider
@@ -52,6 +53,7 @@ from openmem.wire_replies import (
     BLOCK,
     ENTRIES,
     PAGE,
+    READ_AT_ONCE,
     RECEIPT,
     RECORD,
     RECORDS,
@@ -134,14 +136,15 @@ class AsyncPassthroughProvider(AsyncProvider):
         self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
     ) -> list[MemoryRecord]:
         """Store drafts in one request; sent again, it stores nothing twice if the server sees to that."""
-        self._need("add" if len(drafts) == 1 else "add_many", wire_limits.lacks_of_drafts(self._known, drafts))
+        lacking = await self._about(drafts, wire_limits.lacks_of_drafts, self._known, drafts)
+        self._need("add" if len(drafts) == 1 else "add_many", lacking)
         if len(drafts) > wire.MAX_BATCH:
             raise InvalidRequestError(f"items must have at most {wire.MAX_BATCH} entries, not {len(drafts)}")
         once = None
         if wire_limits.keeps_names(self._known):
             once = wire.once_name(call.nonce or call.request_id, call.seed)
-        reply = await self._send(wire.add(drafts, once), call)
-        records = [self._read(reply, RECORD)] if len(drafts) == 1 else self._read(reply, RECORDS, "items")
+        reply = await self._send(await self._about(drafts, wire.add, drafts, once), call)
+        records = [await self._read(reply, RECORD)] if len(drafts) == 1 else await self._read(reply, RECORDS, "items")
         if len(records) != len(drafts):
             message = f"{self._http.endpoint.server} answered {len(records)} memories to {len(drafts)}"
             raise ProviderError(message, provider=self._shown)
@@ -153,13 +156,16 @@ class AsyncPassthroughProvider(AsyncProvider):
     async def get(self, id: str, user_id: str | None, call: Call) -> MemoryRecord:
         """Return one memory."""
         self._need("get")
-        return self._check.one(self._read(await self._send(wire.get(id, user_id), call), RECORD), id, user_id)
+        reply = await self._send(wire.get(id, user_id), call)
+        return self._check.one(await self._read(reply, RECORD), id, user_id)
 
     async def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
         """Change one memory."""
         self._need("update", wire_limits.lacks_of_change(self._known, change))
-        reply = await self._send(wire.update(id, user_id, change), call)
-        return self._check.one(self._read(reply, RECORD), id, user_id)
+        given = (id, user_id, change)
+        request = await async_compute(wire.update, *given) if is_large_change(change) else wire.update(*given)
+        reply = await self._send(request, call)
+        return self._check.one(await self._read(reply, RECORD), id, user_id)
 
     async def delete(self, id: str, user_id: str | None, call: Call) -> None:
         """Erase one memory."""
@@ -170,12 +176,12 @@ class AsyncPassthroughProvider(AsyncProvider):
         """Erase all memories of a user, or those of a part of the scopes."""
         self._need("delete_all")
         reply = await self._send(wire.delete_all(user_id, scope), call)
-        return self._check.receipt(self._read(reply, RECEIPT), user_id, scope)
+        return self._check.receipt(await self._read(reply, RECEIPT), user_id, scope)
 
     async def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of memories, newest first."""
         self._need("list", wire_limits.lacks_of_view(self._known, query.view))
-        page = self._read(await self._send(wire.list_(query), call), PAGE)
+        page = await self._read(await self._send(wire.list_(query), call), PAGE)
         self._check.seen(page.items, query.view, query.limit)
         self._check.cursor(page.next_cursor, query.cursor)
         return page
@@ -183,7 +189,7 @@ class AsyncPassthroughProvider(AsyncProvider):
     async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
         self._need("search", wire_limits.lacks_of_search(self._known, query))
-        found = read_found(self._http.endpoint, await self._send(wire.search(query), call))
+        found = await self._take(read_found, await self._send(wire.search(query), call))
         self._check.seen([result.memory for result in found], query.view, query.limit)
         return found
 
@@ -194,21 +200,21 @@ class AsyncPassthroughProvider(AsyncProvider):
         self._need("context", wire_limits.lacks_of_search(self._known, query))
         if token_counter is not None:
             return await super().context(query, token_budget, token_counter, call)
-        return self._read(await self._send(wire.context(query, token_budget), call), BLOCK)
+        return await self._read(await self._send(wire.context(query, token_budget), call), BLOCK)
 
     async def history_page(self, query: HistoryQuery, call: Call) -> HistoryPage:
         """Return a page of earlier versions and of what the memory supersedes, newest first."""
         self._need("history")
-        page = read_history(self._http.endpoint, await self._send(wire.history(query), call))
+        page = await self._take(read_history, await self._send(wire.history(query), call))
         self._check.owners(repeat(query.user_id), page)
         if page.next_cursor is None and len(page) > query.limit:
-            return page_of_history(page, query)  # an older server gives everything
+            return await compute_over(page, page_of_history, page, query)  # an older server gives everything
         return page
 
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest entries of the journal."""
         self._need("audit")
-        entries = self._read(await self._send(wire.audit(query), call), ENTRIES, "entries")
+        entries = await self._read(await self._send(wire.audit(query), call), ENTRIES, "entries")
         return self._check.entries(entries, query)
 
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
@@ -225,20 +231,21 @@ class AsyncPassthroughProvider(AsyncProvider):
         """Return the next records."""
         self._need("export")
         reply = await self._send(wire.export(user_id, cursor, limit), call)
-        records, following = read_export(self._http.endpoint, reply)
+        records, following = await self._take(read_export, reply)
         self._check.count(records, limit)
         self._check.owners(repeat(user_id), records)
         return records, self._check.cursor(following, cursor)
 
     async def import_(self, drafts: Sequence[Draft], conflict: ImportConflict, call: Call) -> ImportReport:
         """Store records of another store in one request."""
-        self._need("import", wire_limits.lacks_of_drafts(self._known, drafts))
-        return self._read(await self._send(wire.import_(drafts, conflict), call), REPORT)
+        self._need("import", await self._about(drafts, wire_limits.lacks_of_drafts, self._known, drafts))
+        request = await self._about(drafts, wire.import_, drafts, conflict)
+        return await self._read(await self._send(request, call), REPORT)
 
     async def reembed(self, on_progress: Callable[[int, int], object] | None, call: Call) -> ReembedReport:
         """Have the server move every memory to its own model."""
         self._need("reembed")
-        report = self._read(await self._send(wire.reembed(), call), REEMBEDDED)
+        report = await self._read(await self._send(wire.reembed(), call), REEMBEDDED)
         if on_progress is not None:
             on_progress(report.done, report.total)
         return report
@@ -288,7 +295,7 @@ class AsyncPassthroughProvider(AsyncProvider):
     async def _own(self, id: str, user_id: str, call: Call) -> MemoryRecord:
         """Return a memory of a user; a server that knows no owners answers with anybody's."""
         self._need("get")
-        record = self._read(await self._send(wire.get(id, user_id), call), RECORD)
+        record = await self._read(await self._send(wire.get(id, user_id), call), RECORD)
         if record.user_id != user_id:
             raise NotFoundError(f"no memory has the id {id!r}", provider=self._shown)
         return record
@@ -299,8 +306,19 @@ class AsyncPassthroughProvider(AsyncProvider):
             headers["X-OMP-App"] = wire.text_header(call.app)
         return await self._http.send(replace(request, headers=headers), deadline=call.deadline)
 
-    def _read(self, reply: HttpReply, kind: TypeAdapter[T], member: str | None = None) -> T:
-        return read(self._http.endpoint, reply, kind, member)
+    async def _about(self, drafts: Sequence[Draft], function: Callable[..., T], *args: Any) -> T:
+        """Return what a function of drafts returns that would keep others waiting if they are many or large."""
+        return await async_compute(function, *args) if take_long(drafts) else function(*args)
+
+    async def _take(self, function: Callable[..., T], reply: HttpReply, *args: Any) -> T:
+        """Return what a function makes of a reply, which would keep others waiting if it is large."""
+        if len(reply.body) > READ_AT_ONCE:
+            return await async_compute(function, self._http.endpoint, reply, *args)
+        return function(self._http.endpoint, reply, *args)
+
+    async def _read(self, reply: HttpReply, kind: TypeAdapter[T], member: str | None = None) -> T:
+        value: T = await self._take(read, reply, kind, member)
+        return value
 
     def _need(self, verb: str, lacking: str | None = None) -> None:
         if verb not in self._known.all_verbs:

@@ -6,16 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import repeat
-from typing import ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from pydantic import TypeAdapter
 
 from openmem import wire, wire_limits
 from openmem._io.call import Call
-from openmem._io.concurrency import sleep, to_thread
+from openmem._io.concurrency import compute, sleep, to_thread
 from openmem._io.http import Http
 from openmem._sync.embedders import Embedder, resolve_embedder
-from openmem._sync.provider import Provider
+from openmem._sync.provider import Provider, compute_over
 from openmem.errors import (
     DeadlineExceededError,
     IngestionTimeoutError,
@@ -27,6 +27,7 @@ from openmem.errors import (
     UnsupportedCapabilityError,
 )
 from openmem.http_messages import Header, HttpReply, HttpRequest
+from openmem.native import is_large_change, take_long
 from openmem.options.passthrough import check, given_capabilities, headers_of
 from openmem.paging import page_of_history
 from openmem.registry import built_in_options, load_provider
@@ -53,6 +54,7 @@ from openmem.wire_replies import (
     BLOCK,
     ENTRIES,
     PAGE,
+    READ_AT_ONCE,
     RECEIPT,
     RECORD,
     RECORDS,
@@ -135,13 +137,14 @@ class PassthroughProvider(Provider):
         self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
     ) -> list[MemoryRecord]:
         """Store drafts in one request; sent again, it stores nothing twice if the server sees to that."""
-        self._need("add" if len(drafts) == 1 else "add_many", wire_limits.lacks_of_drafts(self._known, drafts))
+        lacking = self._about(drafts, wire_limits.lacks_of_drafts, self._known, drafts)
+        self._need("add" if len(drafts) == 1 else "add_many", lacking)
         if len(drafts) > wire.MAX_BATCH:
             raise InvalidRequestError(f"items must have at most {wire.MAX_BATCH} entries, not {len(drafts)}")
         once = None
         if wire_limits.keeps_names(self._known):
             once = wire.once_name(call.nonce or call.request_id, call.seed)
-        reply = self._send(wire.add(drafts, once), call)
+        reply = self._send(self._about(drafts, wire.add, drafts, once), call)
         records = [self._read(reply, RECORD)] if len(drafts) == 1 else self._read(reply, RECORDS, "items")
         if len(records) != len(drafts):
             message = f"{self._http.endpoint.server} answered {len(records)} memories to {len(drafts)}"
@@ -154,12 +157,15 @@ class PassthroughProvider(Provider):
     def get(self, id: str, user_id: str | None, call: Call) -> MemoryRecord:
         """Return one memory."""
         self._need("get")
-        return self._check.one(self._read(self._send(wire.get(id, user_id), call), RECORD), id, user_id)
+        reply = self._send(wire.get(id, user_id), call)
+        return self._check.one(self._read(reply, RECORD), id, user_id)
 
     def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
         """Change one memory."""
         self._need("update", wire_limits.lacks_of_change(self._known, change))
-        reply = self._send(wire.update(id, user_id, change), call)
+        given = (id, user_id, change)
+        request = compute(wire.update, *given) if is_large_change(change) else wire.update(*given)
+        reply = self._send(request, call)
         return self._check.one(self._read(reply, RECORD), id, user_id)
 
     def delete(self, id: str, user_id: str | None, call: Call) -> None:
@@ -184,7 +190,7 @@ class PassthroughProvider(Provider):
     def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
         self._need("search", wire_limits.lacks_of_search(self._known, query))
-        found = read_found(self._http.endpoint, self._send(wire.search(query), call))
+        found = self._take(read_found, self._send(wire.search(query), call))
         self._check.seen([result.memory for result in found], query.view, query.limit)
         return found
 
@@ -200,10 +206,10 @@ class PassthroughProvider(Provider):
     def history_page(self, query: HistoryQuery, call: Call) -> HistoryPage:
         """Return a page of earlier versions and of what the memory supersedes, newest first."""
         self._need("history")
-        page = read_history(self._http.endpoint, self._send(wire.history(query), call))
+        page = self._take(read_history, self._send(wire.history(query), call))
         self._check.owners(repeat(query.user_id), page)
         if page.next_cursor is None and len(page) > query.limit:
-            return page_of_history(page, query)  # an older server gives everything
+            return compute_over(page, page_of_history, page, query)  # an older server gives everything
         return page
 
     def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
@@ -226,15 +232,16 @@ class PassthroughProvider(Provider):
         """Return the next records."""
         self._need("export")
         reply = self._send(wire.export(user_id, cursor, limit), call)
-        records, following = read_export(self._http.endpoint, reply)
+        records, following = self._take(read_export, reply)
         self._check.count(records, limit)
         self._check.owners(repeat(user_id), records)
         return records, self._check.cursor(following, cursor)
 
     def import_(self, drafts: Sequence[Draft], conflict: ImportConflict, call: Call) -> ImportReport:
         """Store records of another store in one request."""
-        self._need("import", wire_limits.lacks_of_drafts(self._known, drafts))
-        return self._read(self._send(wire.import_(drafts, conflict), call), REPORT)
+        self._need("import", self._about(drafts, wire_limits.lacks_of_drafts, self._known, drafts))
+        request = self._about(drafts, wire.import_, drafts, conflict)
+        return self._read(self._send(request, call), REPORT)
 
     def reembed(self, on_progress: Callable[[int, int], object] | None, call: Call) -> ReembedReport:
         """Have the server move every memory to its own model."""
@@ -300,8 +307,19 @@ class PassthroughProvider(Provider):
             headers["X-OMP-App"] = wire.text_header(call.app)
         return self._http.send(replace(request, headers=headers), deadline=call.deadline)
 
+    def _about(self, drafts: Sequence[Draft], function: Callable[..., T], *args: Any) -> T:
+        """Return what a function of drafts returns that would keep others waiting if they are many or large."""
+        return compute(function, *args) if take_long(drafts) else function(*args)
+
+    def _take(self, function: Callable[..., T], reply: HttpReply, *args: Any) -> T:
+        """Return what a function makes of a reply, which would keep others waiting if it is large."""
+        if len(reply.body) > READ_AT_ONCE:
+            return compute(function, self._http.endpoint, reply, *args)
+        return function(self._http.endpoint, reply, *args)
+
     def _read(self, reply: HttpReply, kind: TypeAdapter[T], member: str | None = None) -> T:
-        return read(self._http.endpoint, reply, kind, member)
+        value: T = self._take(read, reply, kind, member)
+        return value
 
     def _need(self, verb: str, lacking: str | None = None) -> None:
         if verb not in self._known.all_verbs:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from openmem._io.background import Background, Rest, no_rest
 from openmem._io.call import Call, Deadline, entropy
+from openmem._io.concurrency import compute
 from openmem._io.groups import Groups
 from openmem._io.postgres import Make, Pg
 from openmem._sync.embedders import Embedder
@@ -26,7 +27,7 @@ from openmem.checks import check_flag
 from openmem.embedding_batches import mark_cut, other_length
 from openmem.errors import InvalidRequestError, NotFoundError, ProviderError
 from openmem.ids import bucket_of, new_memory_ids
-from openmem.native import by_user, native_capabilities
+from openmem.native import LONG_TEXT, by_user, is_large_change, is_large_draft, native_capabilities, take_long
 from openmem.options.postgres import DEFAULT_CONFIG, DEFAULT_SCHEMA, check
 from openmem.ranking import clean_query
 from openmem.registry import built_in_options
@@ -144,7 +145,7 @@ class PostgresProvider(PostgresSchema):
         model, items = self._incoming(drafts, on_progress, call)
         stamp = _stamp(call)
         only = items[0].draft
-        if len(items) == 1 and only.key is None and call.seed is None:
+        if len(items) == 1 and only.key is None and call.seed is None and not is_large_draft(only):
             single = Single(items[0], model, stamp)
             if not only.supersedes:
                 return [self._singles.run(single, call.deadline)]
@@ -176,7 +177,7 @@ class PostgresProvider(PostgresSchema):
         make = partial(write.update, self._names, id, owner, change, vector, model, _stamp(call), call.access)
         lock = self._lock(owner, "supersedes" in change.fields or self._names.distributed)
         try:
-            return self._db.transact(make, call.deadline, lock=lock)
+            return self._db.transact(make, call.deadline, lock=lock, heavy=is_large_change(change))
         except ProviderError as error:
             self._explain(error, model, call.deadline)
             raise
@@ -210,13 +211,15 @@ class PostgresProvider(PostgresSchema):
 
     def _fused(self, query: SearchQuery, shape: Shape[T], call: Call) -> Sequence[T]:
         vector, model = None, None
+        long = len(query.text) > LONG_TEXT
         fused = query.mode != "keyword" and self.embedder is not None
         if fused and self.embedder is not None and self._has_vectors(call.deadline):
-            text = clean_query(query.text, frozenset(), frozenset())
+            given = (query.text, frozenset[str](), frozenset[str]())
+            text = compute(clean_query, *given) if long else clean_query(*given)
             vector = self.embedder.embed_query(text, call.deadline)
             model = Model(self.embedder.model, len(vector))
         make = partial(search.by_parts, self._names, query, vector, model, _stamp(call), shape, fused=fused)
-        return self._read(make, call)
+        return self._read(make, call, heavy=long)
 
     def _search_by_vector(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         if self.embedder is None:
@@ -318,11 +321,11 @@ class PostgresProvider(PostgresSchema):
         detail = self._db.run(partial(health.check, self._names), call.deadline, retry=True)
         return Health(ok=True, provider=self.name, detail={**detail, "pool": self._db.stats()})
 
-    def _read(self, make: Make[T], call: Call) -> T:
+    def _read(self, make: Make[T], call: Call, *, heavy: bool = False) -> T:
         """Run a read, its journal entry included: one statement, or two in one transaction where tables are spread."""
         if self._names.distributed:
-            return self._db.transact(make, call.deadline, retry=True)
-        return self._db.run(make, call.deadline, retry=True)
+            return self._db.transact(make, call.deadline, retry=True, heavy=heavy)
+        return self._db.run(make, call.deadline, retry=True, heavy=heavy)
 
     def _owner(self, id: str, user_id: str | None, seen: Patterns | None, call: Call) -> str:
         if user_id is not None:
@@ -420,7 +423,7 @@ class PostgresProvider(PostgresSchema):
         return self._db.run(make, deadline)  # one statement: all or none without a transaction around it
 
     def _add(self, items: Sequence[Incoming], model: Model | None, stamp: Stamp, call: Call) -> Sequence[MemoryRecord]:
-        repeatable = call.seed is not None
+        repeatable, heavy = call.seed is not None, take_long([item.draft for item in items])
         make = partial(write.add, self._names, items, model, stamp, call.access, repeatable=repeatable)
         repeats = 1 if repeatable else 0
         keyed = any(item.draft.key is not None for item in items)
@@ -429,7 +432,7 @@ class PostgresProvider(PostgresSchema):
         lock = self._lock(items[0].draft.user_id, linking)
         while True:
             try:
-                return self._db.transact(make, call.deadline, lock=lock)
+                return self._db.transact(make, call.deadline, lock=lock, heavy=heavy)
             except ProviderError as error:
                 self._explain(error, model, call.deadline)
                 # Somebody else added the same key at the same moment: now it is there to be updated.
@@ -448,10 +451,11 @@ class PostgresProvider(PostgresSchema):
         model, items = self._incoming(drafts, None, call)
         spare = new_memory_ids([draft.user_id for draft in drafts], call.now, entropy())
         make = partial(portable.take_in, self._names, items, spare, conflict, model, stamp)
+        heavy = take_long(drafts, singly=conflict != "skip")
         lock, attempts = self._lock(drafts[0].user_id, True), _NAMELESS
         while True:
             try:
-                return self._db.transact(make, call.deadline, lock=lock)
+                return self._db.transact(make, call.deadline, lock=lock, heavy=heavy)
             except ProviderError as error:
                 self._explain(error, model, call.deadline)
                 attempts -= 1
@@ -489,6 +493,5 @@ def _seen(call: Call, *verbs: str) -> Patterns | None:
 
 def _stamp(call: Call, number: int = 0, seed: Seed | None = None) -> Stamp:
     # Users of one call may share a bucket, in which the ids of entries must differ.
-    chance = call.nonce or call.request_id
-    entry_id = f"{int(call.now.timestamp() * 1_000_000):014x}{chance[:10]}{number:06d}"
+    entry_id = f"{int(call.now.timestamp() * 1_000_000):014x}{(call.nonce or call.request_id)[:10]}{number:06d}"
     return Stamp(seed.at if seed is not None else call.now, call.app, call.request_id, entry_id)

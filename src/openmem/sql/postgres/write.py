@@ -13,7 +13,7 @@ from openmem.analysis import words_of
 from openmem.checks import check_window
 from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictError
 from openmem.ids import routing_bucket
-from openmem.native import updated_draft
+from openmem.native import is_large_draft, updated_draft
 from openmem.requests import Change
 from openmem.sql.postgres import journal, versions
 from openmem.sql.postgres.links import Supersession, link, locking, relink, unlink
@@ -236,8 +236,9 @@ def insert(db: Names, items: Sequence[Incoming], model: Model | None, stamp: Sta
     for dim in (model.dim if model else None, None):
         chosen = [item for item in items if (item.vector is not None) == (dim is not None)]
         if chosen:
-            # Made while the server stores those before them.
-            yield Many(insert_text(db, dim), (_values(item, model, stamp) for item in chosen))
+            # Made while the server stores those before them, unless one takes long.
+            rows = (_values(item, model, stamp) for item in chosen)
+            yield Many(insert_text(db, dim), rows, large=any(is_large_draft(item.draft) for item in chosen))
         if dim is None:
             break
     links = [one for item in items for one in _links(item, item.draft.created_at or stamp.now)]
