@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+from functools import partial
+from pathlib import Path
+
 import psycopg
 import pytest
 from pglast import split
@@ -11,9 +15,11 @@ from openmem import InvalidRequestError, Memory, ProviderError, migration_script
 from openmem.sql.postgres.names import Names
 from openmem.sql.postgres.schema import ledger, migrations
 from openmem.testing import HashEmbedder
+from openmem.testing.postgres import PostgresServer
+from openmem.testing.postgres_install import find_install
 from tests.citus_standin import become_worker, install, spread_tables
 from tests.postgres_catalog import catalog
-from tests.shell import out
+from tests.shell import omp, out
 
 SPREAD = {
     "memories": ("bucket", None),
@@ -49,6 +55,46 @@ def test_tables_are_not_spread_unless_that_is_asked_for(cluster_url: str) -> Non
         assert memory.search("tea", "ann")
     execute(cluster_url, migration_script())
     assert spread_tables(cluster_url) == {}
+
+
+def test_script_for_a_cluster_makes_nothing_elsewhere(empty_postgres_url: str) -> None:
+    with pytest.raises(psycopg.errors.RaiseException, match="no extension citus: run CREATE EXTENSION citus"):
+        execute(empty_postgres_url, migration_script(distribute=True))
+    with psycopg.connect(empty_postgres_url) as connection:
+        assert connection.execute("select to_regnamespace('openmem')").fetchone() == (None,)
+
+
+def test_command_for_a_cluster_says_elsewhere_what_is_missing_and_leaves_the_store_usable(postgres_url: str) -> None:
+    done = omp("migrate", "--distribute", "--url", postgres_url, code=1)
+    assert "the database has no extension citus: run CREATE EXTENSION citus" in done.stderr
+    with Memory(url=postgres_url, embedder="none") as memory:
+        memory.add(content="tea", user_id="ann")
+        assert memory.search("tea", "ann")
+
+
+def test_dump_of_a_cluster_is_spread_again_where_it_is_restored(
+    cluster_url: str, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    with Memory(url=cluster_url, embedder=HashEmbedder(), distribute=True) as memory:
+        old = memory.add(content="green tea", user_id="ann")
+        memory.add(content="black tea", user_id="ann", supersedes=[old.id])
+    binaries, dump = find_install().binaries, tmp_path / "openmem.dump"
+    other = postgres.new_database()
+    try:
+        install(other)
+        execute(other, "create extension vector")
+        run = partial(subprocess.run, check=True)
+        run([binaries / "pg_dump", cluster_url, "--schema=openmem", "--format=custom", f"--file={dump}"])
+        run([binaries / "pg_restore", f"--dbname={other}", dump])
+        assert spread_tables(other) == {}
+        out("migrate", "--distribute", "--url", other)
+        assert spread_tables(other) == SPREAD
+        with Memory(url=other, embedder=HashEmbedder()) as restored:
+            assert [record.content for record in restored.list("ann").items] == ["black tea"]
+            assert restored.search("tea", "ann")
+            assert [entry.action for entry in restored.audit("ann")][-2:] == ["add", "add"]
+    finally:
+        postgres.drop_database(other)
 
 
 def test_script_spreads_the_tables_and_can_be_run_again(cluster_url: str) -> None:

@@ -159,8 +159,12 @@ async def test_hundreds_of_cancelled_writes_leave_no_half_of_one(postgres_url: s
         assert cancelled > CANCELS / 10
         assert done > CANCELS / 10
         await asyncio.gather(*(memory.audit("bob") for _ in range(10)))
+        # A connection whose last statement was cancelled is being put in order yet: it counts, and is not at rest.
+        # One that was lost never would be, and the test would not end.
         pool = (await memory.health()).detail["pool"]
-        assert pool["size"] == pool["idle"] <= 3
+        while pool["size"] != pool["idle"]:
+            pool = (await memory.health()).detail["pool"]
+        assert 1 <= pool["size"] <= 3
     assert_whole(Observer(postgres_url))
 
 

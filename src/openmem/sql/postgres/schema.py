@@ -28,6 +28,13 @@ _ONE_CONNECTION: Final = "set local citus.multi_shard_modify_mode = 'sequential'
 
 NEEDS_EXTENSION: Final = "create extension if not exists vector"
 
+# Before anything is made: what follows would stop in its last lines only, where the tables are spread.
+_NEEDS_CITUS: Final = """do $$ begin
+  if not exists(select 1 from pg_catalog.pg_extension where extname = 'citus') then
+    raise exception 'the database has no extension citus: run CREATE EXTENSION citus; on every server';
+  end if;
+end $$;"""
+
 # The script does not know yet where the extension is, so its schema joins the search path for this transaction.
 _FIND_VECTOR: Final = (
     "select set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), "
@@ -66,7 +73,15 @@ def migration_script(
         raise InvalidRequestError("distribute and partitions exclude each other")
     db = Names(schema, text_search)
     lock = f"select pg_advisory_xact_lock({LOCK_KEY});"
-    parts = [f"{NEEDS_EXTENSION};", "begin;", _FIND_VECTOR, _ONE_CONNECTION, lock, *map(_trimmed, ledger(db))]
+    parts = [
+        *([_NEEDS_CITUS] if distribute else []),
+        f"{NEEDS_EXTENSION};",
+        "begin;",
+        _FIND_VECTOR,
+        _ONE_CONNECTION,
+        lock,
+        *map(_trimmed, ledger(db)),
+    ]
     for number, statements in enumerate(migrations(db), 1):
         parts += [f"{_trimmed(statement)};" for statement in statements]
         parts.append(f"insert into {db.table('migrations')}(version) values({number}) on conflict do nothing;")
