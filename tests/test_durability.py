@@ -116,7 +116,7 @@ def test_several_processes_write_at_once_without_an_error_and_lose_nothing(store
             assert writer.stdin
             writer.stdin.write("go\n")
             writer.stdin.flush()
-        results = [writer.communicate(timeout=18) for writer in writers]
+        results = [writer.communicate(timeout=50) for writer in writers]
     finally:
         for writer in writers:
             writer.kill()

@@ -28,7 +28,7 @@ CLOSED = r"^Memory is closed$"
 def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     # From 3.12 on Python warns of a fork among threads, which is what is tried here.
     command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", str(PROGRAMS / program), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=18)
+    return subprocess.run(command, capture_output=True, text=True, timeout=50)
 
 
 def at_once(work: Callable[[int], Any]) -> list[Any]:

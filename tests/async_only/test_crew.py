@@ -95,5 +95,5 @@ def test_threads_of_a_dropped_crew_end_and_hold_nothing_meanwhile() -> None:
 
 
 def test_process_ends_after_the_calls_that_run_and_not_for_idle_threads() -> None:
-    done = subprocess.run([sys.executable, PROGRAM], capture_output=True, text=True, timeout=15)
+    done = subprocess.run([sys.executable, PROGRAM], capture_output=True, text=True, timeout=50)
     assert (done.stdout, done.stderr, done.returncode) == ("main is done\nthe call is done\n", "", 0)

@@ -186,7 +186,7 @@ def test_instance_dropped_without_close_warns_and_loses_nothing(
 
 def test_program_that_ends_without_close_ends_at_once_and_loses_nothing(store_url: str, store_path: Path) -> None:
     command = [sys.executable, "-W", "error", str(PROGRAMS / "never_closes.py"), "async", store_url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=15)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stdout) == (0, "1\n")
     assert "ResourceWarning: unclosed <AsyncMemory" in done.stderr
     assert journal(store_path) == ["add", "search"]
@@ -198,7 +198,7 @@ def test_program_that_ends_while_a_call_waits_for_a_lock_does_not_wait_with_it(
     with closing(sqlite3.connect(store_path, isolation_level=None)) as connection:
         connection.execute("begin exclusive")
         command = [sys.executable, str(PROGRAMS / "leaves_a_call.py"), store_url]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=15)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stdout) == (0, "left\n")
 
 

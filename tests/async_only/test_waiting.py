@@ -212,7 +212,7 @@ def test_program_cancelled_while_a_write_waits_ends_at_once(store_url: str, stor
         runner.run(memory.close())
     with locked(store_path):
         command = [sys.executable, str(PROGRAMS / "cancelled.py"), store_url]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=15)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=50)
     assert (done.stdout, done.returncode) == ("cancelled\n", 0)
 
 

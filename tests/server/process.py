@@ -44,7 +44,7 @@ def without_httptools(folder: Path) -> str:
 def run(*flags: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run it to its end; it must not come as far as serving."""
     return subprocess.run(
-        command(*flags), env=environment(**variables), capture_output=True, text=True, timeout=18, check=False
+        command(*flags), env=environment(**variables), capture_output=True, text=True, timeout=50, check=False
     )
 
 
