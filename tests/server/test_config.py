@@ -126,7 +126,9 @@ def test_what_a_provider_needs_must_be_there(provider: str, needed: str) -> None
         (["--port", "x"], "omp-server: bad config: argument --port"),
         (["--port", "70000"], "omp-server: bad config: port must be"),
         (["--provider", "nothing"], "omp-server: bad config: there is no provider 'nothing'"),
-        (["--frobnicate"], "omp-server: bad config: unrecognized"),
+        (["--frobnicate"], "omp-server: bad config: unrecognized arguments: --frobnicate\n"),
+        (["--prot=1"], "omp-server: bad config: unrecognized arguments: --prot=1: did you mean '--port'?\n"),
+        (["x"], "omp-server: bad config: unrecognized arguments: x\n"),
         (["--url", "ftp://x/y"], "omp-server: bad config: url: the scheme 'ftp'"),
     ],
 )

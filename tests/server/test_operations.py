@@ -107,7 +107,7 @@ def test_store_that_cannot_be_opened_fails_the_start(tmp_path: Path) -> None:
     (tmp_path / "m.db").write_text("this is no database, and it is longer than a header" * 10)
     done = run("--url", str(tmp_path / "m.db"), "--port", "0")
     assert done.returncode == 1
-    assert done.stderr.startswith("omp-server: the memories cannot be opened")
+    assert done.stderr.startswith(f"omp-server: the memories cannot be opened at {tmp_path / 'm.db'}: ")
     assert "Traceback" not in done.stderr
 
 
@@ -118,7 +118,7 @@ def test_postgres_that_does_not_answer_fails_the_start_in_time() -> None:
         done = run("--url", url, "--port", "0", "--boot-timeout", "1")
     assert time.monotonic() - before < 8
     assert done.returncode == 1
-    assert done.stderr.startswith("omp-server: the memories cannot be opened")
+    assert done.stderr.startswith("omp-server: the memories cannot be opened at postgresql://127.0.0.1:")
     assert "hidden" not in done.stderr
 
 

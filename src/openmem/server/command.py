@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 
 import openmem
 from openmem import OMPError
+from openmem.misspellings import closest, did_you_mean
 from openmem.server.config import LOG_LEVELS, MissingConfigError, entries_of, read_settings
 from openmem.server.output import say
 
@@ -26,6 +27,10 @@ EPILOG: Final = (
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        begin = "unrecognized arguments: "
+        if message.startswith(begin):
+            typed = message.removeprefix(begin).split()[0].partition("=")[0]
+            message += did_you_mean(closest(typed, self._option_string_actions) if typed.startswith("--") else None)
         self.exit(MISUSED, f"omp-server: bad config: {message}\n")
 
 

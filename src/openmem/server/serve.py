@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import uvicorn
 
-from openmem import OMPError
+from openmem import OMPError, redacted_url
 from openmem.server.addresses import http_url, is_loopback
 from openmem.server.config import ServerSettings
 from openmem.server.connections import ACCEPTED_AT_ONCE, RESERVED_DESCRIPTORS, ConnectionTable, connection_limit
@@ -60,10 +60,16 @@ def serve(settings: ServerSettings) -> int:
 
 async def _check(settings: ServerSettings) -> str:
     """Open and ask everything once; return the name of the provider."""
-    provider = await _within_boot(settings, "the memories cannot be opened", _health(settings))
-    if not await _within_boot(settings, "the server's store (--store) cannot be opened", _has_keys(settings)):
+    memories = f"the memories cannot be opened{_at(settings.url or settings.base_url)}"
+    provider = await _within_boot(settings, memories, _health(settings))
+    keys = f"the server's store (--store) cannot be opened{_at(settings.store)}"
+    if not await _within_boot(settings, keys, _has_keys(settings)):
         _tell_about_keys(settings)
     return provider
+
+
+def _at(address: str | None) -> str:
+    return "" if address is None else f" at {redacted_url(address)}"
 
 
 async def _within_boot(settings: ServerSettings, trouble: str, work: Coroutine[Any, Any, T]) -> T:
