@@ -20,9 +20,37 @@ from openmem import (
 from tests.model_run.oracle import Asked, Kept, UserOracle, state_of
 
 WORDS = ("tea", "piano", "river", "garden", "violin", "coffee", "lemon", "copper")
-SCOPES = (None, "home", "home/a", "home/a/b", "home2", "h%", "h_me", "työ/ä")
-PATTERNS = (None, None, None, "home", "home/a", "home/*", "home/a/*", "h%", "h_me/*", "*", "työ/*")
-TAGS = ((), (), ("green",), ("green", "blue"), ("tea",))
+FILLING: tuple[str, ...] = (
+    "größe",
+    "ｆｕｌｌ",
+    "日本語",
+    "한국어",
+    "👩\u200d👩\u200d👧",
+    "\u202eabc",
+    "don't",
+    "x" * 200,
+    "'; drop table--",
+    "NEAR(",
+)
+FILLING += ('"q"', "*", "^col:", "ﬁ", "İ", "ſ", "e\u0301", "a\\b", "%s", "$1")
+LENGTHS = (0, 0, 0, 0, 0, 0, 0, 3, 10, 30)
+SCOPES: tuple[str | None, ...] = (None, "home", "home/a", "home/a/b", "home2", "h%", "h_me", "työ/ä")
+SCOPES += ("HOME", "日本/語", "é/x", "e\u0301/x", "_/_", "a b/c", "a\\b", "a'b", "x" * 100)
+PATTERNS: tuple[str | None, ...] = (
+    None,
+    None,
+    None,
+    "home",
+    "home/a",
+    "home/*",
+    "home/a/*",
+    "h%",
+    "h_me/*",
+    "*",
+    "työ/*",
+)
+PATTERNS += ("HOME/*", "日本/*", "é/*", "e\u0301/*", "_/*", "a\\b", "a'b")
+TAGS = ((), (), ("green",), ("green", "blue"), ("tea",), ("green", "Ünï"), ("tea", "a'b"), ("日本",), ("x" * 64,))
 WINDOWS = ((-20, -10), (-20, 10), (None, -5), (None, 20), (10, 20), (-20, None), (10, None))
 DAYS = (None, None, -30, -15, -7, 5, 15, 30)
 MOST_KEPT = 40
@@ -77,7 +105,8 @@ class Session:
     def fresh(self) -> str:
         """Return a text that this user never stored."""
         self.number += 1
-        return " ".join([*self.chance.sample(WORDS, self.chance.randint(1, 3)), f"n{self.number}"])
+        filling = self.chance.choices(FILLING, k=self.chance.choice(LENGTHS))
+        return " ".join([*self.chance.sample(WORDS, self.chance.randint(1, 3)), f"n{self.number}", *filling])
 
     def fields(self) -> dict[str, Any]:
         """Return some arguments of `add`."""
