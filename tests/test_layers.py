@@ -18,7 +18,7 @@ THINKING = (
     "embedding_batches embedding_vectors http_content http_errors http_messages ids invisible moving "
     "native normalization paths portable postgres_errors postgres_url quoting ranking "
     "options settings skeleton sql stemming supersession tokens translated validation wire wire_limits "
-    "wire_replies wire_slices finite wire_owners "
+    "wire_replies wire_slices json_size finite wire_owners "
 )
 
 # From the ground up. A room may import itself and those named after it.

@@ -23,6 +23,7 @@ from openmem.errors import (
     UnauthorizedError,
     VersionConflictError,
 )
+from openmem.json_size import MOST_OF_A_REPLY, is_larger_than
 from openmem.urls import parse_url
 
 BACKOFF_BASE: Final = 0.25
@@ -35,6 +36,7 @@ SECRET_HEADER: Final = re.compile(r"auth|(?<!idempotency-)key|token|cookie", re.
 
 _LONGEST_DATE: Final = 64
 _LONGEST_DETAILS: Final = 16_384
+TOO_MUCH: Final = "more values than a reply may hold"
 _LONGEST_MESSAGE: Final = 100_000
 _LONGEST_ERROR: Final = 1_048_576
 _WORD: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}")
@@ -159,6 +161,8 @@ def decode_json(endpoint: Endpoint, body: bytes) -> Any:
     """
     if not body.strip():
         return None
+    if is_larger_than(body, MOST_OF_A_REPLY):
+        raise ProviderError(f"{endpoint.server} answered {TOO_MUCH}", provider=endpoint.provider)
     try:
         return parse_json(body)
     except ValueError:
@@ -170,9 +174,11 @@ def parse_json(body: bytes) -> Any:
     """Return what JSON in UTF-8 says. Numbers must be finite as far as they are words; of equal names the last counts.
 
     Raises:
-        ValueError: It is no JSON, is nested more than 200 deep, or holds a lone surrogate or a number of more than
-            4,300 digits.
+        ValueError: It is no JSON, is nested more than 200 deep, holds a lone surrogate or a number of more than
+            4,300 digits, or would take much memory.
     """
+    if is_larger_than(body, MOST_OF_A_REPLY):
+        raise ValueError(TOO_MUCH)
     # Several times as fast as the json module on long lists of numbers, which hold up everything else.
     from pydantic_core import from_json
 

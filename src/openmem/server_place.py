@@ -11,6 +11,7 @@ from openmem.errors import InvalidRequestError
 from openmem.paths import user_data_dir
 from openmem.registry import provider_of_scheme
 from openmem.settings import provider_of_url, resolve_settings, sqlite_path
+from openmem.urls import check_file_name, is_url
 
 VARIABLE: Final = "OMP_SERVER_STORE"
 SUFFIX: Final = "-server.db"
@@ -66,7 +67,7 @@ def check_store_url(url: object) -> str:
         raise InvalidRequestError("the server's store must be a non-blank string")
     if provider_of_url(url) not in ("postgres", "sqlite"):
         raise InvalidRequestError("the server's store must be postgresql://, sqlite:///FILE or a path")
-    return url
+    return url if is_url(url) else check_file_name(url, "the server's store")
 
 
 def _inside(folder: str, name: str, platform: str) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from openmem.errors import InvalidRequestError
 from openmem.misspellings import closest, did_you_mean, shown
 from openmem.retention import options_from
-from openmem.urls import check_path, is_url, parse_url
+from openmem.urls import check_file_name, check_path, is_bare_name, is_url, parse_url
 
 _SCHEMES: Final = {
     "postgresql": "postgres",
@@ -90,7 +90,7 @@ def resolve_settings(
         InvalidRequestError: An argument is no string, is blank, or a URL has an unknown scheme; or a place is given
             both as `url` and as `base_url`.
     """
-    url = os.fspath(url) if isinstance(url, os.PathLike) else url
+    url = _path_of(url) if isinstance(url, os.PathLike) else url
     for name, value in (("provider", provider), ("url", url), ("base_url", base_url), ("api_key", api_key)):
         _check_text(name, value)
     if url is not None and base_url is not None:
@@ -103,6 +103,8 @@ def resolve_settings(
     chosen = chosen or ("passthrough" if base_url is not None else "sqlite")
     if url is None and base_url is None and provider is not None:
         url, base_url = _place_of(chosen, environ)
+    if chosen == "sqlite" and url is not None and not is_url(url):
+        check_file_name(url)
     if chosen == "passthrough" and url is not None:
         base_url, url = _web_address(url), None
     options = dict(options)
@@ -162,7 +164,7 @@ def sqlite_path(url: str) -> str:
             raise InvalidRequestError("url: the embedded store takes sqlite:///FILE, with three slashes, or a path")
         path = unquote(parts.path[1:])
     else:
-        check_path(path)  # errors name the file, so it must be none that holds a password
+        check_file_name(path)  # errors name the file, so it must be none that holds a password
     if not path or "\0" in path or path == ":memory:":
         raise InvalidRequestError("url: the embedded store needs the name of a file, such as sqlite:///notes.db")
     return path
@@ -216,6 +218,12 @@ def _place_of(name: str, environ: Mapping[str, str]) -> tuple[str | None, str | 
     if own is not None:
         return environ.get(own) or None, None
     return None, environ.get("OMP_BASE_URL") or environ.get(_ADDRESS_OF.get(name, "")) or None
+
+
+def _path_of(given: os.PathLike[str]) -> str:
+    path = os.fspath(given)
+    # An object for a path cannot be anything else, be it a single word. One of bytes is refused later.
+    return f"./{path}" if type(path) is str and path and is_bare_name(path) else path
 
 
 def _web_address(url: str) -> str:

@@ -30,6 +30,7 @@ _BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _MAX_HOST: Final = 253
+_MAX_SHOWN: Final = 60
 # What people write for a place, and what is no path: a connection string in words, a URL with a slip, or without
 # its scheme. A file that is really called so can be named with ./ before it.
 _KEYWORDS: Final = re.compile(
@@ -131,6 +132,26 @@ def check_path(text: str, name: str = "url") -> str:
     if _SLIP.match(text) or _CREDENTIALS.match(text):
         raise _refused(name, "it looks like a URL; a URL begins with postgresql://, sqlite:///, http:// or https://")
     return text
+
+
+def is_bare_name(text: str) -> bool:
+    """Return whether a text is a single word: neither a URL, nor a path that has a folder or a suffix."""
+    return not any(sign in text for sign in "/\\.:")
+
+
+def check_file_name(text: str, name: str = "url") -> str:
+    """Return a path that was written as text, unless it is a single word, which may be anything that was mistyped.
+
+    Raises:
+        InvalidRequestError: It is one; the message says how to name a file that is really called so.
+    """
+    if is_bare_name(text):
+        word = text if text.isprintable() and len(text) <= _MAX_SHOWN else "FILE"
+        raise InvalidRequestError(
+            f"{name}: a single word is no address; for a file write ./{word} or {word}.db, "
+            "for a server postgresql://… or https://…"
+        )
+    return check_path(text, name)
 
 
 def redacted_url(url: str) -> str:

@@ -12,8 +12,9 @@ from typing_extensions import TypedDict
 from openmem.checks import MAX_VERSION
 from openmem.errors import ProviderError
 from openmem.finite import is_finite
-from openmem.http_errors import Endpoint, decode_json
+from openmem.http_errors import TOO_MUCH, Endpoint, decode_json
 from openmem.http_messages import HttpReply
+from openmem.json_size import MOST_OF_A_PAGE, MOST_OF_A_REPLY, is_larger_than
 from openmem.results import HistoryPage, SearchResults
 from openmem.types import (
     AuditEntry,
@@ -98,6 +99,9 @@ def read(endpoint: Endpoint, reply: HttpReply, kind: TypeAdapter[T], member: str
     body = reply.body.strip()
     if not body:
         raise _wrong(endpoint, "with an empty response")
+    pages = id(kind) in _SLICED
+    if is_larger_than(body, MOST_OF_A_PAGE if pages else MOST_OF_A_REPLY):
+        raise _wrong(endpoint, TOO_MUCH)
     inside = _MEMBERS[id(kind), member] if member is not None and body[:1] == b"{" else None
     try:
         value: T = _read(body, kind) if inside is None else _read(body, inside, Sliced(kind, member))[member]
@@ -169,6 +173,8 @@ def read_export(endpoint: Endpoint, reply: HttpReply) -> tuple[list[MemoryRecord
     Raises:
         ProviderError: A line is not what it must be.
     """
+    if is_larger_than(reply.body, MOST_OF_A_PAGE):
+        raise _wrong(endpoint, TOO_MUCH)
     records = []
     for line in reply.body.split(b"\n"):
         parsed = decode_json(endpoint, line)

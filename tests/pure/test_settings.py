@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 
 from openmem.errors import InvalidRequestError
+from openmem.server_place import server_store_url
 from openmem.settings import Settings, check_options, resolve_settings, sqlite_path
 
 
@@ -136,3 +138,29 @@ def test_ingestion_is_set_by_the_environment() -> None:
 def test_wrong_ingest_timeout_is_ignored_with_a_warning(text: str) -> None:
     with pytest.warns(UserWarning, match="OMP_INGEST_TIMEOUT must be a whole number of seconds from 1 to 600"):
         assert _resolve({"OMP_INGEST_TIMEOUT": text}).ingest_timeout is None
+
+
+@pytest.mark.parametrize("word", ["typo", "memories", "postgres", "a b", "é" * 300])
+@pytest.mark.parametrize("variable", ["url", "OMP_URL", "OMP_DB_PATH"])
+def test_a_single_word_is_no_address(word: str, variable: str) -> None:
+    """It may be anything that was mistyped, and a store would be made under that name."""
+    environ, given = ({}, {"url": word}) if variable == "url" else ({variable: word}, {})
+    with pytest.raises(InvalidRequestError, match=r"\./.* or .*\.db"):
+        _resolve(environ, **given)
+
+
+@pytest.mark.parametrize("path", ["m.db", "./typo", "folder/typo", "/typo", "../typo", "C:\\typo", ".typo"])
+def test_a_path_with_a_folder_or_a_suffix_is_a_file(path: str) -> None:
+    settings = _resolve(url=path)
+    assert (settings.provider, settings.url) == ("sqlite", path)
+
+
+def test_an_object_for_a_path_may_be_a_single_word() -> None:
+    settings = _resolve(url=PurePosixPath("typo"))
+    assert settings.url == "./typo"
+
+
+def test_the_servers_own_store_is_no_single_word_either() -> None:
+    for given in ({"store": "typo"}, {"url": "typo"}):
+        with pytest.raises(InvalidRequestError, match=r"\./typo"):
+            server_store_url(**given, environ={}, platform="linux", home="/home/ann")
