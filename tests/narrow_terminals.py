@@ -17,6 +17,7 @@ from typing import Final
 
 import openmem
 from openmem import Memory
+from tests.terminal import all_of
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 LONG: Final = (
@@ -52,15 +53,9 @@ def on_terminal(width: int, *args: str, path: Path) -> str:
     command = [sys.executable, "-m", "openmem.cli", *args]
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
-    shown = b""
-    try:
-        while part := os.read(ours, 65_536):
-            shown += part
-    except OSError:  # the way in which Linux says that the other end was closed
-        pass
-    os.close(ours)
+    shown = all_of(ours)
     assert process.wait() == 0, shown
-    return "".join(f"{line.rstrip()}\n" for line in _STYLE.sub("", shown.decode()).splitlines())
+    return "".join(f"{line.rstrip()}\n" for line in _STYLE.sub("", shown).splitlines())
 
 
 def steady(shown: str) -> str:

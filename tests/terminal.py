@@ -116,7 +116,7 @@ class Terminal:
             stderr=theirs,
         )
         os.close(theirs)
-        shown = _all_of(ours)
+        shown = all_of(ours)
         assert process.wait() == 0, f"{command}: {shown}"
         return _STYLE.sub("", shown)
 
@@ -135,7 +135,8 @@ def exchanges(shown: str) -> Iterator[tuple[str, str]]:
         yield command, expected
 
 
-def _all_of(end: int) -> str:
+def all_of(end: int) -> str:
+    """Return what is written to a pseudo-terminal until its other end is closed, and close this one."""
     shown = b""
     try:
         while part := os.read(end, 65_536):

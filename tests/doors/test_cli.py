@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from openmem.cli import output
 from tests.shell import ESCAPES, JSON_LINE, ROOT, contents, omp, out, parsed, remember, run, start
+from tests.terminal import all_of
 
 pytestmark = pytest.mark.usefixtures("shell")
 
@@ -344,15 +345,9 @@ def on_terminal(*args: str) -> str:
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "160", "PYTHONIOENCODING": "utf-8"}
     process = subprocess.Popen([*start(), *args], stdout=theirs, stderr=subprocess.DEVNULL, env=environment)
     os.close(theirs)
-    shown = b""
-    try:
-        while part := os.read(ours, 65_536):
-            shown += part
-    except OSError:  # the way in which Linux says that the other end was closed
-        pass
-    os.close(ours)
+    shown = all_of(ours)
     assert process.wait() == 0
-    return shown.decode()
+    return shown
 
 
 @given(st.text(st.characters() | st.sampled_from(ESCAPES)))

@@ -14,6 +14,7 @@ from openmem.cli.commands import ALIASES, behind_the_command
 from openmem.embedding import parse_embedder
 from openmem.settings import resolve_settings
 from tests.shell import JSON_LINE, contents, omp, out, parsed, remember, run, start
+from tests.terminal import all_of
 
 pytestmark = pytest.mark.usefixtures("shell")
 
@@ -192,16 +193,10 @@ def test_first_and_last_moment_can_be_shown_in_every_zone(
         environment = {**os.environ, "TZ": zone, "COLUMNS": "100", "TERM": "xterm"}
         process = subprocess.Popen([*start(), *args], stdout=theirs, stderr=subprocess.PIPE, env=environment)
         os.close(theirs)
-        shown = b""
-        try:
-            while part := os.read(ours, 65_536):
-                shown += part
-        except OSError:
-            pass
-        os.close(ours)
+        shown = all_of(ours)
         _, complaint = process.communicate()
         assert process.returncode == 0, complaint
-        assert args[0] not in ("list", "recall") or year.lstrip("0").encode() in shown
+        assert args[0] not in ("list", "recall") or year.lstrip("0") in shown
 
 
 # Settings
