@@ -30,7 +30,7 @@ REFUSALS = {
     "time outside the calendar once it is in UTC": r".* must lie between the years 1 and 9999 in UTC",
     "cursor that no server made": r"malformed cursor",
     "line of an import, whose schema is that of a text": r"line \d+: .*",
-    "value of x-… that holds NUL": r"(source: )?['\"]x-.* must not contain NUL or lone surrogates",
+    "value of an own member that holds NUL": r"(source: )?['\"].* must not contain NUL or lone surrogates",
 }
 _REFUSALS = {name: re.compile(rf"(items\[\d+\]: )?({pattern})", re.DOTALL) for name, pattern in REFUSALS.items()}
 
