@@ -10,7 +10,7 @@ import pytest
 
 from openmem import ErasureReceipt, Memory
 from openmem.sql.sqlite import purge
-from openmem.sql.sqlite.word_index import first_number
+from openmem.sql.sqlite.word_index import empty, first_number
 
 COUNTS = {"ann": 1_500, "bob": 3, "cat": 70}
 
@@ -101,3 +101,15 @@ def test_index_whose_filling_was_cut_off_is_filled_by_the_next_erasure(
         assert file.execute(waiting).fetchone() == (0,)
         assert file.execute("select begun >= 0, taken = merged from upkeep").fetchone() == (1, 1)
     assert b"fleeting" not in store_path.read_bytes()
+
+
+def test_search_beside_an_index_that_is_filled_again_finds_what_is_cached(store_path: Path) -> None:
+    """What was cached said which memories wait for the index, and nothing told it that all of them do again."""
+    with Memory(url=str(store_path), embedder="none") as memory:
+        memory.add_many([{"content": f"green tea {number}"} for number in range(70)], user_id="ann")
+        assert len(memory.search("tea", "ann", limit=100)) == 70
+        with closing(sqlite3.connect(store_path)) as connection:
+            for statement in empty():
+                connection.execute(statement.sql, statement.params)  # type: ignore[union-attr]
+            connection.commit()
+        assert len(memory.search("tea", "ann", limit=100)) == 70

@@ -22,7 +22,7 @@ _COLUMNS: Final = f"""
 
 class UserState(NamedTuple):
     """A user's row: its number, its counters, the time of its newest change, and two times a `rid`: the newest one,
-    and the last one that the index of words has seen, which changes only together with the others."""
+    and the last one that the index of words has seen, which also changes alone: when the index is filled again."""
 
     user_no: int
     epoch: int
@@ -69,7 +69,7 @@ def load_columns(state: UserState, cache: UserCache) -> Steps[Columns]:
     entry = cache.entry(state.user_no)
     with entry.lock:
         known = entry.columns
-        if known is not None and known.version == state.version:
+        if known is not None and known.version == state.version and known.indexed == state.indexed:
             return known
         if known is not None and known.version > state.version:
             return (yield from _read_columns(state, None))
