@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from benchmarks.corpus import Batch, Floats
 
-from openmem.analysis import terms_of
+from openmem._retrieval.analysis import terms_of
 
 _CANDIDATES = 50
 _LIMIT = 10

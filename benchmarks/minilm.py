@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scripts.minilm import MODEL, available, build_minilm
 
 from openmem import FastEmbed
-from openmem._io.call import Deadline
+from openmem._io.concurrency.call import Deadline
 from openmem._io.local_model import load_local_model
 
 HOW_TO_INSTALL = (

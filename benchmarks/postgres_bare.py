@@ -16,14 +16,14 @@ from benchmarks.corpus import DIM, Batch, Floats
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-from openmem.drafting import make_draft
-from openmem.ids import new_memory_ids, routing_bucket
-from openmem.sql.postgres import search, write
-from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.rows import Incoming, Model, Stamp
-from openmem.sql.postgres.values import Vector, encode_vector
-from openmem.sql.steps import Many, Query
-from openmem.validation import make_search_query
+from openmem._model.ids import new_memory_ids, routing_bucket
+from openmem._rules.drafting import make_draft
+from openmem._rules.validation import make_search_query
+from openmem._sql.postgres import search, write
+from openmem._sql.postgres.names import Names
+from openmem._sql.postgres.rows import Incoming, Model, Stamp
+from openmem._sql.postgres.values import Vector, encode_vector
+from openmem._sql.steps import Many, Query
 
 MODEL = Model("given", DIM)
 OWN = Names("bare")

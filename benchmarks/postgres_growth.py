@@ -17,7 +17,7 @@ from benchmarks.postgres_bare import BareSync
 from benchmarks.postgres_stores import LONG, items
 
 from openmem import AsyncMemory
-from openmem.ids import routing_bucket
+from openmem._model.ids import routing_bucket
 from openmem.testing.postgres import PostgresServer
 
 ROWS_PER_USER = 1_000

@@ -23,8 +23,8 @@ from benchmarks.postgres_stores import LONG
 from numpy.typing import NDArray
 
 from openmem import AsyncMemory, MemoryItem
-from openmem.sql.postgres.hnsw import Approximation, index_name, index_statement
-from openmem.sql.postgres.names import Names
+from openmem._sql.postgres.hnsw import Approximation, index_name, index_statement
+from openmem._sql.postgres.names import Names
 from openmem.testing.postgres import PostgresServer
 
 SIZES = (10, 100, 1_000, 10_000, 50_000)

@@ -19,13 +19,13 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from openmem.drafting import make_draft
-from openmem.ids import new_memory_ids, routing_bucket
-from openmem.sql.postgres import search, write
-from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.rows import RECORD_NAMES, Incoming, Stamp
-from openmem.sql.steps import Query
-from openmem.validation import make_search_query
+from openmem._model.ids import new_memory_ids, routing_bucket
+from openmem._rules.drafting import make_draft
+from openmem._rules.validation import make_search_query
+from openmem._sql.postgres import search, write
+from openmem._sql.postgres.names import Names
+from openmem._sql.postgres.rows import RECORD_NAMES, Incoming, Stamp
+from openmem._sql.steps import Query
 
 SEED = 11
 QUERIES = 64

@@ -1,4 +1,4 @@
-"""Write src/openmem/confusables.py: which characters look like one of ASCII, for the fence of a context.
+"""Write src/openmem/_text/confusables.py: which characters look like one of ASCII, for the fence of a context.
 
     python -P scripts/look_alikes.py confusables.json
 
@@ -16,7 +16,7 @@ import sys
 import unicodedata
 from pathlib import Path
 
-OUTPUT = Path(__file__).resolve().parent.parent / "src/openmem/confusables.py"
+OUTPUT = Path(__file__).resolve().parent.parent / "src/openmem/_text/confusables.py"
 
 # Drawn like a sign of the frame, or close enough to be read as one. These win over the table.
 SIGNS = {

@@ -17,9 +17,9 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from openmem import Capabilities
-from openmem._io.call import Call
-from openmem.registry import load_async_provider
-from openmem.settings import resolve_settings
+from openmem._config.registry import load_async_provider
+from openmem._config.settings import resolve_settings
+from openmem._io.concurrency.call import Call
 from openmem.testing import HashEmbedder
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "providers.md"

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from openmem.server.asgi import ASGIApp
-from openmem.server.bodies import parse_object
+from openmem.server.middleware.asgi import ASGIApp
+from openmem.server.routes.bodies import parse_object
 from tests.doubling import set_garbage_aside
 
 TICK = 0.01

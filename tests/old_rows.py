@@ -7,7 +7,7 @@ from contextlib import closing
 
 import psycopg
 
-from openmem.settings import sqlite_path
+from openmem._config.settings import sqlite_path
 
 _DAY = 86_400_000_000
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from openmem.testing.postgres_cluster import free_port
-from openmem.testing.postgres_install import find_install
+from openmem.testing._postgres.cluster import free_port
+from openmem.testing._postgres.install import find_install
 from tests.postgres_observer import until
 
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"  # where Debian puts it, not on everybody's path

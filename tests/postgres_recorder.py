@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from openmem._io.call import Deadline
-from openmem._io.postgres import Pg
-from openmem.sql.steps import Many, Query, Steps
+from openmem._io.concurrency.call import Deadline
+from openmem._io.postgres.database import Pg
+from openmem._sql.steps import Many, Query, Steps
 
 T = TypeVar("T")
 Make = Callable[[], Steps[T]]

@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from openmem import AsyncMemory, AsyncServerStore, ProviderName
-from openmem.server.app import create_app
+from openmem.server.runtime.app import create_app
 
 T = TypeVar("T")
 

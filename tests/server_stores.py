@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from openmem.settings import sqlite_path
+from openmem._config.settings import sqlite_path
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

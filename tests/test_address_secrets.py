@@ -27,8 +27,8 @@ from openmem import (
     server_store_url,
 )
 from openmem.cli.app import app
-from openmem.server.config import read_settings
-from openmem.server.stores import make_memory, make_store
+from openmem.server.runtime.settings import read_settings
+from openmem.server.services.stores import make_memory, make_store
 from tests.address_forms import FORMS, PARTS, UNREACHABLE, UNREADABLE
 from tests.server.process import run as run_server
 

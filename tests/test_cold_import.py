@@ -63,7 +63,7 @@ def test_a_face_loads_no_provider_and_no_model(name: str) -> None:
 
 ACME = {
     "acme_openmem.py": """
-from openmem.registry import ProviderSpec
+from openmem._config.registry import ProviderSpec
 SPEC = ProviderSpec(
     "acme", "acme_provider:AsyncAcme", "acme_provider:Acme", options=frozenset({"colour"}), check="acme_openmem:check"
 )
@@ -131,5 +131,5 @@ def test_a_search_among_memories_without_vectors_loads_no_model(face: str, tmp_p
         f"import asyncio, openmem; m = openmem.{face}(url={str(tmp_path / 'm.db')!r}, embedder='fastembed')\n"
         f"assert [found.memory.content for found in {search}] == ['Ann likes green tea']"
     )
-    assert "openmem.sql.sqlite.search" in modules
+    assert "openmem._sql.sqlite.search" in modules
     assert not among(modules, ("fastembed", "onnxruntime", "tokenizers"))

@@ -29,10 +29,11 @@ import pytest
 from scripts import providers_table
 
 import openmem
-from openmem import AsyncMemory, FastEmbed, OMPError, OpenAIEmbedder, registry, settings
-from openmem.server.config import VARIABLES, ServerSettings
+from openmem import AsyncMemory, FastEmbed, OMPError, OpenAIEmbedder
+from openmem._config import registry, settings
+from openmem.server.runtime.settings import VARIABLES, ServerSettings
+from openmem.testing._postgres.install import find_install
 from openmem.testing.postgres import PostgresServer
-from openmem.testing.postgres_install import find_install
 from tests.terminal import Terminal
 
 ROOT = Path(__file__).resolve().parent.parent

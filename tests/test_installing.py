@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import openmem
-from openmem import registry
-from openmem.extras import DISTRIBUTION, install_extra, pip_install, requirement
+from openmem._config import registry
+from openmem._config.extras import DISTRIBUTION, install_extra, pip_install, requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

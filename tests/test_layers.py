@@ -59,15 +59,15 @@ WAITING = {"asyncio", "anyio", "threading", "httpx", "asyncpg", "psycopg", "sqli
 MAY_WAIT = {
     ("openmem.testing.runner", "asyncio"),
     ("openmem.testing.postgres", "psycopg"),
-    ("openmem.testing.postgres_cluster", "psycopg"),
-    ("openmem.testing.postgres_cluster", "time"),
-    ("openmem.testing.postgres_process", "time"),
-    ("openmem.testing.postgres_sharing", "time"),
-    ("openmem.server.body_budget", "asyncio"),
-    ("openmem.server.disconnects", "asyncio"),
-    ("openmem.server.upkeep", "asyncio"),
-    ("openmem.server.waiting", "asyncio"),
-    ("openmem.server.waiting", "time"),
+    ("openmem.testing._postgres.cluster", "psycopg"),
+    ("openmem.testing._postgres.cluster", "time"),
+    ("openmem.testing._postgres.process", "time"),
+    ("openmem.testing._postgres.sharing", "time"),
+    ("openmem.server.middleware.body_budget", "asyncio"),
+    ("openmem.server.routes.disconnects", "asyncio"),
+    ("openmem.server.services.maintenance", "asyncio"),
+    ("openmem.server.services.timing", "asyncio"),
+    ("openmem.server.services.timing", "time"),
 }
 
 
@@ -163,11 +163,11 @@ def test_mirrored_modules_have_nothing_without_a_sync_meaning() -> None:
 @pytest.mark.parametrize(
     ("module", "source", "reason"),
     [
-        ("openmem.ids", "from openmem._io.call import Call", "thinking may not import"),
-        ("openmem.ids", "from openmem import Memory", "thinking may not import"),
-        ("openmem.ids", "def f():\n    import openmem._async.memory", "thinking may not import"),
+        ("openmem._model.ids", "from openmem._io.concurrency.call import Call", "thinking may not import"),
+        ("openmem._model.ids", "from openmem import Memory", "thinking may not import"),
+        ("openmem._model.ids", "def f():\n    import openmem._async.memory", "thinking may not import"),
         ("openmem.errors", "from .ids import new_id", "words may not import"),
-        ("openmem._io.sqlite", "from .. import registry", "pipes may not import"),
+        ("openmem._io.sqlite.database", "from .. import registry", "pipes may not import"),
         ("openmem._async.memory", "from openmem._sync.memory import Memory", "one form imports the other"),
         ("openmem.testing._sync.a", "from openmem.testing._async import a", "one form imports the other"),
         ("openmem._async.providers.mem0", "from openmem._async.providers import sqlite", "imports another"),
@@ -176,7 +176,7 @@ def test_mirrored_modules_have_nothing_without_a_sync_meaning() -> None:
         ("openmem._async.memory", "import asyncio", "only openmem._io imports asyncio"),
         ("openmem._sync.providers.sqlite", "import sqlite3", "only openmem._io imports sqlite3"),
         ("openmem.testing.a", "import anyio.to_thread", "only openmem._io imports anyio"),
-        ("openmem.ids", "from openmem.nowhere import x", "thinking may not import"),
+        ("openmem._model.ids", "from openmem.nowhere import x", "thinking may not import"),
     ],
 )
 def test_import_that_breaks_the_map_is_found(module: str, source: str, reason: str) -> None:
@@ -186,10 +186,10 @@ def test_import_that_breaks_the_map_is_found(module: str, source: str, reason: s
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("openmem._async.memory", "from openmem._io.call import Call\nfrom openmem import errors"),
+        ("openmem._async.memory", "from openmem._io.concurrency.call import Call\nfrom openmem import errors"),
         ("openmem._async.providers.sqlite", "from openmem._async.provider import AsyncProvider"),
         ("openmem.testing._async.crud", "import pytest\nfrom openmem import AsyncMemory"),
-        ("openmem._io.http", "import httpx, asyncio, time"),
+        ("openmem._io.http.client", "import httpx, asyncio, time"),
     ],
 )
 def test_import_that_keeps_to_the_map_passes(module: str, source: str) -> None:

@@ -16,9 +16,9 @@ import httpx
 import pytest
 
 from openmem import Memory
-from openmem.server.build import build_server
-from openmem.server.config import ServerSettings
-from openmem.server.route_table import ROUTES
+from openmem.server.routes.route_table import ROUTES
+from openmem.server.runtime.build import build_server
+from openmem.server.runtime.settings import ServerSettings
 from tests.doubling import Work, assert_linear, of_length
 
 Input = Callable[[Memory, int], Work]

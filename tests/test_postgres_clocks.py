@@ -8,12 +8,12 @@ from functools import partial
 import pytest
 
 from openmem import Memory
-from openmem._io.call import Deadline
-from openmem._io.postgres import Pg
-from openmem.drafting import make_draft
-from openmem.sql.postgres import write
-from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.rows import Incoming, Stamp
+from openmem._io.concurrency.call import Deadline
+from openmem._io.postgres.database import Pg
+from openmem._rules.drafting import make_draft
+from openmem._sql.postgres import write
+from openmem._sql.postgres.names import Names
+from openmem._sql.postgres.rows import Incoming, Stamp
 
 AHEAD = timedelta(seconds=3)
 

@@ -12,11 +12,11 @@ from pglast import split
 from psycopg import sql
 
 from openmem import InvalidRequestError, Memory, ProviderError, migration_script
-from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.schema import ledger, migrations
+from openmem._sql.postgres.names import Names
+from openmem._sql.postgres.schema import ledger, migrations
 from openmem.testing import HashEmbedder
+from openmem.testing._postgres.install import find_install
 from openmem.testing.postgres import PostgresServer
-from openmem.testing.postgres_install import find_install
 from tests.citus_standin import become_worker, install, spread_tables
 from tests.postgres_catalog import catalog
 from tests.shell import omp, out

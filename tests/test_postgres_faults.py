@@ -20,8 +20,8 @@ import pytest
 import openmem
 from openmem import AsyncMemory, Memory, ProviderUnavailableError
 from openmem.testing import HashEmbedder
+from openmem.testing._postgres.install import find_install
 from openmem.testing.postgres import PostgresServer, postgres_server
-from openmem.testing.postgres_install import find_install
 from tests.postgres_observer import Observer, until
 from tests.promised_errors import fails
 

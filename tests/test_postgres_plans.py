@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from openmem import Memory
-from openmem._io.call import Deadline
-from openmem._io.postgres import Pg
-from openmem.sql.steps import Query, Steps
+from openmem._io.concurrency.call import Deadline
+from openmem._io.postgres.database import Pg
+from openmem._sql.steps import Query, Steps
 from openmem.testing.postgres import PostgresServer
 from tests.postgres_recorder import Record, Sent, recorded
 

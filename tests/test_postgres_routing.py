@@ -17,19 +17,19 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-import openmem.sql.postgres
+import openmem._sql.postgres
 from openmem import Memory, NotFoundError, OpenAIEmbedder
-from openmem._io.postgres import Pg
-from openmem._sync import postgres_retention
-from openmem.access import Access, Seed
-from openmem.drafting import make_draft
-from openmem.ids import routing_bucket
-from openmem.scopes import parse_grant
-from openmem.sql.postgres import write as write_steps
-from openmem.sql.postgres.hnsw_trials import TRIALS
-from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.rows import Incoming, Stamp
-from openmem.sql.steps import Many, Query
+from openmem._io.postgres.database import Pg
+from openmem._model.access import Access, Seed
+from openmem._model.ids import routing_bucket
+from openmem._model.scopes import parse_grant
+from openmem._rules.drafting import make_draft
+from openmem._sql.postgres import write as write_steps
+from openmem._sql.postgres.hnsw_trials import TRIALS
+from openmem._sql.postgres.names import Names
+from openmem._sql.postgres.rows import Incoming, Stamp
+from openmem._sql.steps import Many, Query
+from openmem._sync.retention import postgres as postgres_retention
 from openmem.testing import HashEmbedder
 from openmem.testing.postgres import PostgresServer
 from tests.openai_stub import OpenAIStub
@@ -217,7 +217,7 @@ def test_plan_of_every_statement_touches_one_partition_of_each_table(record: Rec
 
 
 def test_statements_are_recorded_from_all_steps(record: Record) -> None:
-    package = openmem.sql.postgres
+    package = openmem._sql.postgres
     modules = [
         importlib.import_module(f"{package.__name__}.{found.name}") for found in pkgutil.iter_modules(package.__path__)
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from openmem import InvalidRequestError, Memory, ProviderName, UnsupportedProviderError
-from openmem.registry import BUILT_IN, ProviderSpec, find_spec, load_async_provider, load_provider
+from openmem._config.registry import BUILT_IN, ProviderSpec, find_spec, load_async_provider, load_provider
 
 _PACKAGE = """
 from openmem import Provider, ProviderSpec

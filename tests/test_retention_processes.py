@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from openmem import AuditEntry, InvalidRequestError, Memory, ServerStore
-from openmem.server.config import ServerSettings
-from openmem.server.stores import make_memory
-from openmem.sql.server import journal as server_journal
+from openmem._sql.server import journal as server_journal
+from openmem.server.runtime.settings import ServerSettings
+from openmem.server.services.stores import make_memory
 from tests.old_rows import age
 
 PROGRAM = Path(__file__).parent / "programs" / "killed_maintainer.py"

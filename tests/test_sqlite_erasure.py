@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 import pytest
 
 from openmem import Memory
-from openmem.scopes import parse_pattern
-from openmem.sql.sqlite.erase import erase
-from openmem.sql.sqlite.purge import Purge
-from openmem.sql.sqlite.rows import Stamp
-from openmem.sql.steps import Many, Steps
+from openmem._model.scopes import parse_pattern
+from openmem._sql.sqlite.erase import erase
+from openmem._sql.sqlite.purge import Purge
+from openmem._sql.sqlite.rows import Stamp
+from openmem._sql.steps import Many, Steps
 from openmem.testing import HashEmbedder
 
 T = TypeVar("T")

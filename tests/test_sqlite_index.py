@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import pytest
 
 from openmem import Memory
-from openmem.columns import UserCache
-from openmem.sql.sqlite.indexing import LONG, WAIT_AT_MOST
-from openmem.sql.sqlite.schema import APPLICATION_ID, MIGRATIONS
-from openmem.sql.sqlite.snapshot import load_columns, user_state
-from openmem.sql.steps import Query, Steps
+from openmem._retrieval.user_index import UserCache
+from openmem._sql.sqlite.indexing import LONG, WAIT_AT_MOST
+from openmem._sql.sqlite.schema import APPLICATION_ID, MIGRATIONS
+from openmem._sql.sqlite.snapshot import load_columns, user_state
+from openmem._sql.steps import Query, Steps
 
 T = TypeVar("T")
 

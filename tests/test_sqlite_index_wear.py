@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from openmem import ErasureReceipt, Memory
-from openmem.sql.sqlite import purge
-from openmem.sql.sqlite.word_index import empty, first_number
+from openmem._sql.sqlite import purge
+from openmem._sql.sqlite.word_index import empty, first_number
 
 COUNTS = {"ann": 1_500, "bob": 3, "cat": 70}
 

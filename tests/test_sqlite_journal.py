@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from openmem import AuditEntry, DeadlineExceededError, Memory, ProviderUnavailableError
-from openmem.sql.sqlite import journal
-from openmem.sql.sqlite.rows import Stamp
+from openmem._sql.sqlite import journal
+from openmem._sql.sqlite.rows import Stamp
 
 LINE = '{"memory": {"id": "m1", "content": "tea", "user_id": "ann", "created_at": "2026-01-01T00:00:00Z"}}'
 

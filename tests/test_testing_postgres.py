@@ -18,9 +18,17 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from openmem.testing._postgres.cluster import free_port
+from openmem.testing._postgres.install import (
+    LIBRARIES,
+    PACKAGE,
+    TREE,
+    Account,
+    check_owner,
+    find_install,
+    readable_copy,
+)
 from openmem.testing.postgres import PostgresServer, PostgresUnavailable, postgres_server
-from openmem.testing.postgres_cluster import free_port
-from openmem.testing.postgres_install import LIBRARIES, PACKAGE, TREE, Account, check_owner, find_install, readable_copy
 
 # A process that uses a server with a setting of its own (so: not the server of this test run) until it is told to end.
 USER = """
@@ -358,7 +366,7 @@ def watchdog_of(home: Path) -> int:
             command = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"openmem.testing.postgres_watchdog" in command and str(home).encode() in command:
+        if b"openmem.testing._postgres.watchdog" in command and str(home).encode() in command:
             return int(process.name)
     raise AssertionError("nobody watches")
 

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 
 from openmem import Memory
-from openmem.ids import routing_bucket
-from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.schema import ledger, migrations
-from openmem.sql.sqlite.schema import APPLICATION_ID, MIGRATIONS
+from openmem._model.ids import routing_bucket
+from openmem._sql.postgres.names import Names
+from openmem._sql.postgres.schema import ledger, migrations
+from openmem._sql.sqlite.schema import APPLICATION_ID, MIGRATIONS
 
 LARGE: dict[str, Any] = {"x-a": "z" * 900_000}
 CHANGES = 300

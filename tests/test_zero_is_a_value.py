@@ -22,16 +22,16 @@ ALLOWED: dict[tuple[str, str], str] = {
     ("_async/embedders.py", "self.dim"): "a vector has at least one number",
     ("embedding.py", "self.dim"): "the same",
     ("embedding_vectors.py", "dim"): "the same",
-    ("sql/postgres/write.py", "dim"): "the same",
-    ("_io/groups.py", "self.left"): "how many still wait: never missing here",
+    ("_sql/postgres/write.py", "dim"): "the same",
+    ("_io/concurrency/batching.py", "self.left"): "how many still wait: never missing here",
     ("_io/local_model.py", "choice.threads"): "FastEmbed refuses less than one",
     ("dates.py", "day"): "the text of a group of a pattern, not a number",
     ("dates.py", "year"): "the same",
     ("http_messages.py", "parts.port"): "no server listens on port 0",
     ("testing/_async/crud.py", "(await memory.capabilities()).features.max_content_length"): "0 would allow no memory",
-    ("testing/postgres_cluster.py", "self.port"): "0 is a port that was not chosen yet",
-    ("testing/postgres_cluster.py", "port"): "the same",
-    ("translated/reading.py", "query.min_score"): "0 lets everything through, as nothing does",
+    ("testing/_postgres/cluster.py", "self.port"): "0 is a port that was not chosen yet",
+    ("testing/_postgres/cluster.py", "port"): "the same",
+    ("_emulation/reading.py", "query.min_score"): "0 lets everything through, as nothing does",
 }
 
 

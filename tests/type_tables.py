@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import AwareDatetime
 from pydantic.fields import FieldInfo
 
-import openmem.retention
+import openmem._model.retention
 import openmem.types
 from openmem.types import OMPModel
 
@@ -25,7 +25,7 @@ _WORDS: dict[Any, str] = {
 
 def models() -> dict[str, type[OMPModel]]:
     """Return every public model by its name, in the order in which they are written."""
-    found = [*vars(openmem.types).values(), openmem.retention.MaintenanceReport]
+    found = [*vars(openmem.types).values(), openmem._model.retention.MaintenanceReport]
     kinds = [each for each in found if isinstance(each, type) and issubclass(each, OMPModel) and each is not OMPModel]
     return {kind.__name__: kind for kind in kinds if not kind.__name__.startswith("_")}
 

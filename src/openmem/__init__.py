@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from openmem._async.memory import AsyncMemory
     from openmem._async.provider import AsyncProvider
-    from openmem._async.server_store import AsyncServerStore
+    from openmem._async.server_store.store import AsyncServerStore
+    from openmem._config.registry import ProviderSpec
+    from openmem._config.server_store_url import server_store_url
+    from openmem._embedding.choices import Embedder, FastEmbed, OpenAIEmbedder
+    from openmem._model.access import Access, Seed
+    from openmem._model.arguments import MemoryItem, ProviderName
+    from openmem._model.keys import KeyInfo, NewKey, Remembered, StoredReply
+    from openmem._model.results import HistoryPage, SearchResults
+    from openmem._model.retention import MaintenanceReport, Retention
+    from openmem._model.scopes import Grant, parse_grant
+    from openmem._model.urls import redacted_url
+    from openmem._sql.postgres.schema import migration_script
     from openmem._sync.memory import Memory
     from openmem._sync.provider import Provider
-    from openmem._sync.server_store import ServerStore
-    from openmem.access import Access, Seed
-    from openmem.arguments import MemoryItem, ProviderName
-    from openmem.embedding import Embedder, FastEmbed, OpenAIEmbedder
+    from openmem._sync.server_store.store import ServerStore
     from openmem.errors import (
         DeadlineExceededError,
         IdempotencyConflictError,
@@ -35,13 +43,6 @@ if TYPE_CHECKING:
         UnsupportedProviderError,
         VersionConflictError,
     )
-    from openmem.keys import KeyInfo, NewKey, Remembered, StoredReply
-    from openmem.registry import ProviderSpec
-    from openmem.results import HistoryPage, SearchResults
-    from openmem.retention import MaintenanceReport, Retention
-    from openmem.scopes import Grant, parse_grant
-    from openmem.server_place import server_store_url
-    from openmem.sql.postgres.schema import migration_script
     from openmem.types import (
         UNSET,
         AuditEntry,
@@ -65,7 +66,6 @@ if TYPE_CHECKING:
         TransferProgress,
         TransferReport,
     )
-    from openmem.urls import redacted_url
 
 __version__ = "0.1.0"
 
@@ -80,29 +80,29 @@ _TYPES = (
     "ReembedReport SearchResult TransferLoss TransferProgress TransferReport"
 )
 _HOME_OF: dict[str, str] = {
-    "Access": "openmem.access",
-    "HistoryPage": "openmem.results",
-    "MaintenanceReport": "openmem.retention",
-    "Retention": "openmem.retention",
-    "SearchResults": "openmem.results",
+    "Access": "openmem._model.access",
+    "HistoryPage": "openmem._model.results",
+    "MaintenanceReport": "openmem._model.retention",
+    "Retention": "openmem._model.retention",
+    "SearchResults": "openmem._model.results",
     "AsyncMemory": "openmem._async.memory",
     "AsyncProvider": "openmem._async.provider",
-    "AsyncServerStore": "openmem._async.server_store",
+    "AsyncServerStore": "openmem._async.server_store.store",
     "Memory": "openmem._sync.memory",
     "Provider": "openmem._sync.provider",
-    "ProviderSpec": "openmem.registry",
-    "ServerStore": "openmem._sync.server_store",
-    "server_store_url": "openmem.server_place",
-    **dict.fromkeys(("KeyInfo", "NewKey", "Remembered", "StoredReply"), "openmem.keys"),
-    "migration_script": "openmem.sql.postgres.schema",
-    "Grant": "openmem.scopes",
-    "Seed": "openmem.access",
-    "parse_grant": "openmem.scopes",
-    "redacted_url": "openmem.urls",
-    "Embedder": "openmem.embedding",
-    "FastEmbed": "openmem.embedding",
-    "OpenAIEmbedder": "openmem.embedding",
-    **dict.fromkeys(("MemoryItem", "ProviderName"), "openmem.arguments"),
+    "ProviderSpec": "openmem._config.registry",
+    "ServerStore": "openmem._sync.server_store.store",
+    "server_store_url": "openmem._config.server_store_url",
+    **dict.fromkeys(("KeyInfo", "NewKey", "Remembered", "StoredReply"), "openmem._model.keys"),
+    "migration_script": "openmem._sql.postgres.schema",
+    "Grant": "openmem._model.scopes",
+    "Seed": "openmem._model.access",
+    "parse_grant": "openmem._model.scopes",
+    "redacted_url": "openmem._model.urls",
+    "Embedder": "openmem._embedding.choices",
+    "FastEmbed": "openmem._embedding.choices",
+    "OpenAIEmbedder": "openmem._embedding.choices",
+    **dict.fromkeys(("MemoryItem", "ProviderName"), "openmem._model.arguments"),
     **dict.fromkeys(_ERRORS.split(), "openmem.errors"),
     **dict.fromkeys(_TYPES.split(), "openmem.types"),
 }

@@ -12,9 +12,9 @@ import pytest
 
 from openmem import AsyncMemory
 from openmem._async.embedders import resolve_embedder
-from openmem._io.call import Deadline
-from openmem._io.shim import AsyncSdk
-from openmem.embedding import OpenAIEmbedder
+from openmem._embedding.choices import OpenAIEmbedder
+from openmem._io.concurrency.call import Deadline
+from openmem._io.vendors.blocking_sdk import AsyncSdk
 
 KEY = "sk-secret-4711"
 VERBS = (
@@ -73,21 +73,21 @@ async def _of_vendor(make: Any, close: Any, settings: Any, timeout: float | None
 
 
 async def _of_supermemory(url: str, timeout: float | None) -> Any:
-    from openmem._io import supermemory as vendor
+    from openmem._io.vendors.supermemory import client as vendor
 
     settings = vendor.SupermemorySettings(api_key=KEY, base_url=url)
     return await _of_vendor(vendor.make, vendor.close, settings, timeout)
 
 
 async def _of_letta(url: str, timeout: float | None) -> Any:
-    from openmem._io import letta as vendor
+    from openmem._io.vendors.letta import client as vendor
 
     settings = vendor.LettaSettings("openai/text-embedding-3-small", api_key=KEY, base_url=url)
     return await _of_vendor(vendor.make, vendor.close, settings, timeout)
 
 
 async def _of_mem0(url: str, timeout: float | None) -> Any:
-    from openmem._io import mem0 as vendor
+    from openmem._io.vendors.mem0 import client as vendor
 
     settings = vendor.Mem0Settings("hosted", api_key=KEY, host=url)
     return await _of_vendor(vendor.make, vendor.close, settings, timeout)

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from openmem._async.translation import AsyncTranslatedProvider
-from openmem._io.shim import time_left
+from openmem._async.providers.emulated import AsyncTranslatedProvider
+from openmem._config.registry import ProviderSpec
+from openmem._emulation.backend import Backend, Entry, Hit
+from openmem._io.vendors.blocking_sdk import time_left
 from openmem.errors import NotFoundError, ProviderUnavailableError
-from openmem.registry import ProviderSpec
-from openmem.translated.backend import Backend, Entry, Hit
 from openmem.types import MemoryRecord, SearchMode
 
 SPEC = ProviderSpec("late", "tests._async.late_provider:AsyncLateProvider", "tests._sync.late_provider:LateProvider")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from openmem._async.providers.sqlite import AsyncSqliteProvider
-from openmem._io.call import Call
+from openmem._config.registry import ProviderSpec
+from openmem._io.concurrency.call import Call
 from openmem.errors import InvalidRequestError
-from openmem.registry import ProviderSpec
 from openmem.types import Capabilities
 
 SPEC = ProviderSpec(

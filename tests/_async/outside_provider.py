@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import ClassVar
 
 from openmem._async.providers.sqlite import AsyncSqliteProvider
-from openmem._io.call import Call
-from openmem.candidates import Candidate
-from openmem.registry import ProviderSpec
-from openmem.requests import Change, Draft, ListQuery, SearchQuery
+from openmem._config.registry import ProviderSpec
+from openmem._io.concurrency.call import Call
+from openmem._model.candidates import Candidate
+from openmem._model.requests import Change, Draft, ListQuery, SearchQuery
 from openmem.types import MemoryPage, MemoryRecord, SearchResult
 
 SPEC = ProviderSpec(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openmem import Access, AsyncMemory, InvalidRequestError, MemoryRecord, OMPError, ScopeDeniedError, parse_grant
-from openmem.registry import BUILT_IN
+from openmem._config.registry import BUILT_IN
 from openmem.testing import HashEmbedder
 from tests._async.outside_provider import SPEC
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from openmem._async.embedders import AsyncEmbedder, AsyncLocalEmbedder, resolve_embedder
-from openmem._io.call import Deadline
-from openmem.embedding import OpenAIEmbedder
+from openmem._embedding.choices import OpenAIEmbedder
+from openmem._io.concurrency.call import Deadline
 from openmem.errors import (
     DeadlineExceededError,
     InvalidRequestError,

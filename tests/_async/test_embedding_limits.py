@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from openmem import AsyncMemory, InvalidRequestError
-from openmem.embedding import OpenAIEmbedder
+from openmem._embedding.choices import OpenAIEmbedder
 
 DIM = 8
 TEXTS = {

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from openmem._io.call import Deadline
-from openmem._io.http import AsyncHttp
+from openmem._io.concurrency.call import Deadline
+from openmem._io.http.client import AsyncHttp
 from openmem.errors import (
     DeadlineExceededError,
     InvalidRequestError,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openmem import AsyncMemory, MemoryItem, ProviderError
-from openmem._io.letta_archives import name_of
+from openmem._io.vendors.letta.archives import name_of
 from tests.vendor.letta import KEY, NEEDED, LettaService
 
 pytest.importorskip("letta_client", reason=NEEDED)

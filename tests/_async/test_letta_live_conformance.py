@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from openmem import AsyncMemory
-from openmem._io.letta_archives import PREFIX
+from openmem._io.vendors.letta.archives import PREFIX
 from openmem.testing import AsyncProviderSuite
 from openmem.testing._async.rules import OpenMemory
 from openmem.types import ScopeSupport

@@ -11,9 +11,9 @@ from scripts.minilm import MODEL, WINDOW, available, build_minilm
 
 from openmem import AsyncMemory, MemoryRecord
 from openmem._async.embedders import AsyncEmbedder, resolve_embedder
+from openmem._embedding.choices import FastEmbed
 from openmem._io import local_model
-from openmem._io.call import Deadline
-from openmem.embedding import FastEmbed
+from openmem._io.concurrency.call import Deadline
 from openmem.errors import DeadlineExceededError, InvalidRequestError, ProviderError
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("fastembed") is None, reason="fastembed is not installed")

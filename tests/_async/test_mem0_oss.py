@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from openmem import AsyncMemory, InvalidRequestError, NotFoundError, ProviderError, UnsupportedCapabilityError
-from openmem._io.concurrency import async_gather
+from openmem._io.concurrency.primitives import async_gather
 from tests.vendor.mem0_oss import DIM, NEEDED, close_memory, empty, make_memory, qdrant_config
 
 pytest.importorskip("mem0", reason=NEEDED)

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from openmem import AsyncMemory, AsyncServerStore, DeadlineExceededError
-from openmem._io.concurrency import async_gather, async_to_thread
+from openmem._io.concurrency.primitives import async_gather, async_to_thread
 from openmem.testing import HashEmbedder
 from openmem.testing.postgres import PostgresServer
 from tests.pgbouncer import BINARY, pgbouncer

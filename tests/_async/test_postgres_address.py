@@ -17,9 +17,9 @@ from openmem import (
     ProviderUnavailableError,
     UnauthorizedError,
 )
-from openmem._io.call import Deadline
-from openmem._io.postgres import AsyncPg
-from openmem.sql.steps import Query, Steps
+from openmem._io.concurrency.call import Deadline
+from openmem._io.postgres.database import AsyncPg
+from openmem._sql.steps import Query, Steps
 from openmem.testing.postgres import PostgresServer
 from tests.postgres_observer import Observer
 

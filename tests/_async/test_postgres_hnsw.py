@@ -11,13 +11,13 @@ import pytest
 
 from openmem import AsyncMemory, InvalidRequestError, ProviderError, migration_script
 from openmem._async.providers.postgres import AsyncPostgresProvider
-from openmem._io.call import Deadline
-from openmem._io.concurrency import async_gather
-from openmem.sql.postgres.hnsw import index_name, index_statement
-from openmem.sql.postgres.hnsw_trials import AGAIN, TRIALS
-from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.rows import Model
-from openmem.sql.steps import Query, Steps
+from openmem._io.concurrency.call import Deadline
+from openmem._io.concurrency.primitives import async_gather
+from openmem._sql.postgres.hnsw import index_name, index_statement
+from openmem._sql.postgres.hnsw_trials import AGAIN, TRIALS
+from openmem._sql.postgres.names import Names
+from openmem._sql.postgres.rows import Model
+from openmem._sql.steps import Query, Steps
 from openmem.testing.postgres import PostgresServer
 from tests.postgres_catalog import execute
 from tests.postgres_observer import Observer, until
@@ -129,7 +129,7 @@ async def test_user_with_few_memories_is_searched_exactly(filled_url: str) -> No
 async def test_index_that_finds_too_few_is_followed_by_the_exact_search(
     filled_url: str, monkeypatch: pytest.MonkeyPatch, max_scan: int
 ) -> None:
-    monkeypatch.setattr("openmem.sql.postgres.hnsw.MAX_SCAN", max_scan)
+    monkeypatch.setattr("openmem._sql.postgres.hnsw.MAX_SCAN", max_scan)
     few = [f"few {number}" for number in range(15)]
     async with opened(filled_url, hnsw_from=1) as memory:
         await memory.add_many([{"content": text, "user_id": "few"} for text in few])
@@ -150,7 +150,7 @@ async def test_index_that_has_proved_itself_answers_alone(filled_url: str) -> No
 async def test_index_that_misses_much_is_found_out_and_not_used(
     filled_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("openmem.sql.postgres.hnsw._MAX_EF", 1)
+    monkeypatch.setattr("openmem._sql.postgres.hnsw._MAX_EF", 1)
     texts = contents(0, ROWS)
     for _ in range(3):  # what one instance has found out another knows, as long as the connections live
         async with opened(filled_url, pool_max_size=1) as memory:
@@ -267,7 +267,7 @@ async def test_without_leave_to_migrate_a_missing_index_is_an_error_with_the_sta
 async def test_table_too_large_to_be_indexed_in_a_call_is_an_error_with_the_statement(
     filled_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("openmem.sql.postgres.hnsw.MAX_BUILD_BYTES", 1 << 20)
+    monkeypatch.setattr("openmem._sql.postgres.hnsw.MAX_BUILD_BYTES", 1 << 20)
     execute(filled_url, f"drop index openmem.{INDEX}")
     async with opened(filled_url) as memory:
         with pytest.raises(ProviderError, match=rf"too large.*\ncreate index concurrently if not exists {INDEX}"):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from openmem import AsyncMemory, MemoryItem
-from openmem.paging import PAGE_BYTES
+from openmem._rules.paging import PAGE_BYTES
 from openmem.testing import HashEmbedder
 from tests.tcp_proxy import TcpProxy
 

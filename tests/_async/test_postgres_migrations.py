@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from openmem import AsyncMemory, InvalidRequestError, ProviderError, migration_script
-from openmem._io.concurrency import async_gather
-from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.schema import migrations
+from openmem._io.concurrency.primitives import async_gather
+from openmem._sql.postgres.names import Names
+from openmem._sql.postgres.schema import migrations
 from openmem.testing import HashEmbedder
 from openmem.testing.postgres import PostgresServer
 from tests.postgres_catalog import catalog, execute, plain_role

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from openmem import AsyncMemory, OMPError
-from openmem.settings import resolve_settings
+from openmem._config.settings import resolve_settings
 from tests.promised_errors import SECRET, shown
 
 

@@ -10,12 +10,12 @@ import psycopg
 import pytest
 
 from openmem import AsyncMemory, InvalidRequestError, MemoryRecord, Seed
-from openmem._async import postgres_retention
-from openmem._io.concurrency import async_gather
-from openmem.ids import routing_bucket
-from openmem.sql.postgres import retention as on_postgres
-from openmem.sql.postgres.history import Place, States
-from openmem.sql.sqlite import retention as on_sqlite
+from openmem._async.retention import postgres as postgres_retention
+from openmem._io.concurrency.primitives import async_gather
+from openmem._model.ids import routing_bucket
+from openmem._sql.postgres import retention as on_postgres
+from openmem._sql.postgres.history import Place, States
+from openmem._sql.sqlite import retention as on_sqlite
 from tests.old_rows import age, content_of
 
 CHANGES = 7

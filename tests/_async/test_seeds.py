@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from openmem import Access, AsyncMemory, InvalidRequestError, MemoryItem, ProviderError, Seed, parse_grant
-from openmem._io.concurrency import async_gather
+from openmem._io.concurrency.primitives import async_gather
 from openmem.testing import HashEmbedder
 
 AT = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from openmem import AsyncServerStore, AuditEntry, InvalidRequestError
-from openmem._io.concurrency import async_gather
+from openmem._io.concurrency.primitives import async_gather
 from openmem.types import Action
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from openmem import AsyncMemory, AsyncServerStore, InvalidRequestError, NewKey, NotFoundError, OMPError, ProviderError
-from openmem._io.concurrency import async_gather
-from openmem.scopes import parse_grant
+from openmem._io.concurrency.primitives import async_gather
+from openmem._model.scopes import parse_grant
 from tests.postgres_catalog import execute, plain_role
 from tests.server_stores import written
 

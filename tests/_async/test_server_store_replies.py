@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from openmem import AsyncServerStore, IdempotencyConflictError, InvalidRequestError, Remembered, StoredReply
-from openmem._io.concurrency import async_gather
-from openmem.ids import new_memory_ids
-from openmem.keys import MAX_REPLY
-from openmem.sql.server import replies
+from openmem._io.concurrency.primitives import async_gather
+from openmem._model.ids import new_memory_ids
+from openmem._model.keys import MAX_REPLY
+from openmem._sql.server import replies
 from openmem.types import AuditEntry
 from tests.server_stores import written
 

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from openmem._io.shim import time_left
-from openmem._sync.translation import TranslatedProvider
+from openmem._config.registry import ProviderSpec
+from openmem._emulation.backend import Backend, Entry, Hit
+from openmem._io.vendors.blocking_sdk import time_left
+from openmem._sync.providers.emulated import TranslatedProvider
 from openmem.errors import NotFoundError, ProviderUnavailableError
-from openmem.registry import ProviderSpec
-from openmem.translated.backend import Backend, Entry, Hit
 from openmem.types import MemoryRecord, SearchMode
 
 SPEC = ProviderSpec("late", "tests._sync.late_provider:LateProvider", "tests._sync.late_provider:LateProvider")

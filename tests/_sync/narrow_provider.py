@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from openmem._io.call import Call
+from openmem._config.registry import ProviderSpec
+from openmem._io.concurrency.call import Call
 from openmem._sync.providers.sqlite import SqliteProvider
 from openmem.errors import InvalidRequestError
-from openmem.registry import ProviderSpec
 from openmem.types import Capabilities
 
 SPEC = ProviderSpec(

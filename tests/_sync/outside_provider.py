@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from openmem._io.call import Call
+from openmem._config.registry import ProviderSpec
+from openmem._io.concurrency.call import Call
+from openmem._model.candidates import Candidate
+from openmem._model.requests import Change, Draft, ListQuery, SearchQuery
 from openmem._sync.providers.sqlite import SqliteProvider
-from openmem.candidates import Candidate
-from openmem.registry import ProviderSpec
-from openmem.requests import Change, Draft, ListQuery, SearchQuery
 from openmem.types import MemoryPage, MemoryRecord, SearchResult
 
 SPEC = ProviderSpec(

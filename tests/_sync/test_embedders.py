@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openmem._io.call import Deadline
+from openmem._embedding.choices import OpenAIEmbedder
+from openmem._io.concurrency.call import Deadline
 from openmem._sync.embedders import Embedder, LocalEmbedder, resolve_embedder
-from openmem.embedding import OpenAIEmbedder
 from openmem.errors import (
     DeadlineExceededError,
     InvalidRequestError,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from openmem import InvalidRequestError, Memory
-from openmem.embedding import OpenAIEmbedder
+from openmem._embedding.choices import OpenAIEmbedder
 
 DIM = 8
 TEXTS = {

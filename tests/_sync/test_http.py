@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from openmem._io.call import Deadline
-from openmem._io.http import Http
+from openmem._io.concurrency.call import Deadline
+from openmem._io.http.client import Http
 from openmem.errors import (
     DeadlineExceededError,
     InvalidRequestError,

@@ -25,9 +25,9 @@ from openmem import (
     UnauthorizedError,
     UnsupportedCapabilityError,
 )
-from openmem._io.concurrency import gather
-from openmem._io.letta_archives import name_of
-from openmem._io.letta_store import LettaStore
+from openmem._io.concurrency.primitives import gather
+from openmem._io.vendors.letta.archives import name_of
+from openmem._io.vendors.letta.store import LettaStore
 from tests.vendor.letta import KEY, NEEDED, LettaService
 
 pytest.importorskip("letta_client", reason=NEEDED)

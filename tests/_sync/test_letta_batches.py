@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from openmem import Memory, MemoryItem, ProviderError
-from openmem._io.letta_archives import name_of
+from openmem._io.vendors.letta.archives import name_of
 from tests.vendor.letta import KEY, NEEDED, LettaService
 
 pytest.importorskip("letta_client", reason=NEEDED)

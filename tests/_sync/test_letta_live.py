@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from openmem import Memory, MemoryItem, NotFoundError
-from openmem._io.letta_archives import name_of
+from openmem._io.vendors.letta.archives import name_of
 from tests.vendor.letta import NEEDED
 
 URL = os.environ.get("LETTA_TEST_BASE_URL")

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from openmem import Memory
-from openmem._io.letta_archives import PREFIX
+from openmem._io.vendors.letta.archives import PREFIX
 from openmem.testing import ProviderSuite
 from openmem.testing._sync.rules import OpenMemory
 from openmem.types import ScopeSupport

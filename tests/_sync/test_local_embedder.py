@@ -11,10 +11,10 @@ import pytest
 from scripts.minilm import MODEL, WINDOW, available, build_minilm
 
 from openmem import Memory, MemoryRecord
+from openmem._embedding.choices import FastEmbed
 from openmem._io import local_model
-from openmem._io.call import Deadline
+from openmem._io.concurrency.call import Deadline
 from openmem._sync.embedders import Embedder, resolve_embedder
-from openmem.embedding import FastEmbed
 from openmem.errors import DeadlineExceededError, InvalidRequestError, ProviderError
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("fastembed") is None, reason="fastembed is not installed")

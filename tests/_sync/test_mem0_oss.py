@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from openmem import InvalidRequestError, Memory, NotFoundError, ProviderError, UnsupportedCapabilityError
-from openmem._io.concurrency import gather
+from openmem._io.concurrency.primitives import gather
 from tests.vendor.mem0_oss import DIM, NEEDED, close_memory, empty, make_memory, qdrant_config
 
 pytest.importorskip("mem0", reason=NEEDED)

@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from openmem._io.call import Deadline
-from openmem._io.postgres import Pg
+from openmem._io.concurrency.call import Deadline
+from openmem._io.postgres.database import Pg
+from openmem._sql.postgres.values import HalfVector, Json, Vector
+from openmem._sql.steps import Many, Query, Steps
 from openmem.errors import (
     DeadlineExceededError,
     InvalidRequestError,
@@ -23,8 +25,6 @@ from openmem.errors import (
     ProviderUnavailableError,
     UnauthorizedError,
 )
-from openmem.sql.postgres.values import HalfVector, Json, Vector
-from openmem.sql.steps import Many, Query, Steps
 
 SOON = Deadline.after(3600)
 SECRET = "correct-horse-battery"

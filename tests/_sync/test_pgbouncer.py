@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from openmem import DeadlineExceededError, Memory, ServerStore
-from openmem._io.concurrency import gather, to_thread
+from openmem._io.concurrency.primitives import gather, to_thread
 from openmem.testing import HashEmbedder
 from openmem.testing.postgres import PostgresServer
 from tests.pgbouncer import BINARY, pgbouncer

@@ -18,9 +18,9 @@ from openmem import (
     ProviderUnavailableError,
     UnauthorizedError,
 )
-from openmem._io.call import Deadline
-from openmem._io.postgres import Pg
-from openmem.sql.steps import Query, Steps
+from openmem._io.concurrency.call import Deadline
+from openmem._io.postgres.database import Pg
+from openmem._sql.steps import Query, Steps
 from openmem.testing.postgres import PostgresServer
 from tests.postgres_observer import Observer
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from openmem import Memory, ProviderUnavailableError
-from openmem._io.call import Deadline
-from openmem._io.concurrency import gather
-from openmem._io.postgres import Pg
-from openmem.sql.steps import Query, Steps
+from openmem._io.concurrency.call import Deadline
+from openmem._io.concurrency.primitives import gather
+from openmem._io.postgres.database import Pg
+from openmem._sql.steps import Query, Steps
 from openmem.testing.embedder import HashEmbedder
 from tests.postgres_observer import Observer
 

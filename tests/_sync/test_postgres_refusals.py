@@ -11,12 +11,12 @@ import psycopg
 import pytest
 
 from openmem import DeadlineExceededError, InvalidRequestError, Memory, ProviderUnavailableError
-from openmem._io.concurrency import to_thread
-from openmem.cursors import encode_cursor
+from openmem._io.concurrency.primitives import to_thread
+from openmem._model.cursors import encode_cursor
+from openmem._rules.validation import make_list_query
 from openmem.testing import HashEmbedder
+from openmem.testing._postgres.install import find_install
 from openmem.testing.postgres import PostgresServer, postgres_server
-from openmem.testing.postgres_install import find_install
-from openmem.validation import make_list_query
 from tests.postgres_observer import Observer, until
 from tests.promised_errors import fails, with_secret
 

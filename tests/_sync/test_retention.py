@@ -11,12 +11,12 @@ import psycopg
 import pytest
 
 from openmem import InvalidRequestError, Memory, MemoryRecord, Seed
-from openmem._io.concurrency import gather
-from openmem._sync import postgres_retention
-from openmem.ids import routing_bucket
-from openmem.sql.postgres import retention as on_postgres
-from openmem.sql.postgres.history import Place, States
-from openmem.sql.sqlite import retention as on_sqlite
+from openmem._io.concurrency.primitives import gather
+from openmem._model.ids import routing_bucket
+from openmem._sql.postgres import retention as on_postgres
+from openmem._sql.postgres.history import Place, States
+from openmem._sql.sqlite import retention as on_sqlite
+from openmem._sync.retention import postgres as postgres_retention
 from tests.old_rows import age, content_of
 
 CHANGES = 7

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from openmem import Access, InvalidRequestError, Memory, MemoryItem, ProviderError, Seed, parse_grant
-from openmem._io.concurrency import gather
+from openmem._io.concurrency.primitives import gather
 from openmem.testing import HashEmbedder
 
 AT = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openmem import AuditEntry, InvalidRequestError, ServerStore
-from openmem._io.concurrency import gather
+from openmem._io.concurrency.primitives import gather
 from openmem.types import Action
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)

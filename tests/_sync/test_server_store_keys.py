@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from openmem import InvalidRequestError, Memory, NewKey, NotFoundError, OMPError, ProviderError, ServerStore
-from openmem._io.concurrency import gather
-from openmem.scopes import parse_grant
+from openmem._io.concurrency.primitives import gather
+from openmem._model.scopes import parse_grant
 from tests.postgres_catalog import execute, plain_role
 from tests.server_stores import written
 

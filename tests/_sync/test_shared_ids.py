@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from openmem import InvalidRequestError, Memory, NotFoundError
-from openmem.ids import routing_bucket, substitute_id
+from openmem._model.ids import routing_bucket, substitute_id
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 MATE = next(name for number in range(100_000) if routing_bucket(name := f"user-{number}") == routing_bucket("ann"))

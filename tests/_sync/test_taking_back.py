@@ -17,7 +17,7 @@ from openmem import (
     ProviderName,
     ProviderUnavailableError,
 )
-from openmem.registry import BUILT_IN
+from openmem._config.registry import BUILT_IN
 from tests._sync.late_provider import ERASED, GONE, LATE, SILENT, SPEC, UNTOLD
 from tests.vendor.houses import House, house
 

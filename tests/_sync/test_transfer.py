@@ -18,7 +18,7 @@ from openmem import (
     TransferProgress,
     UnsupportedCapabilityError,
 )
-from openmem.registry import BUILT_IN
+from openmem._config.registry import BUILT_IN
 from tests._sync.narrow_provider import SPEC
 
 FROM, TO = datetime(2020, 1, 1, tzinfo=UTC), datetime(2120, 1, 1, tzinfo=UTC)

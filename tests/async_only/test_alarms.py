@@ -8,8 +8,8 @@ import time
 import pytest
 
 from openmem import DeadlineExceededError
-from openmem._io.alarms import Alarms, limit
-from openmem._io.call import Deadline
+from openmem._io.concurrency.call import Deadline
+from openmem._io.concurrency.deadlines import Alarms, limit
 
 SOON = 5.0
 

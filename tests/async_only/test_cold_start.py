@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from openmem import AsyncMemory, DeadlineExceededError, InvalidRequestError, Memory, ProviderName
-from openmem.registry import BUILT_IN, find_async_provider, find_provider
+from openmem._config.registry import BUILT_IN, find_async_provider, find_provider
 
 PROGRAM = Path(__file__).resolve().parent.parent / "programs" / "first_verbs.py"
 SMALL = ("thread.", "queue.", "_queue.", "sqlite_threads.", "alarms.", "crew.")

@@ -8,7 +8,7 @@ from collections.abc import Generator
 
 import pytest
 
-from openmem._io.concurrency import async_compute_to_end
+from openmem._io.concurrency.primitives import async_compute_to_end
 
 
 async def test_a_cancelled_caller_leaves_when_the_function_is_done() -> None:

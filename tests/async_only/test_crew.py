@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from openmem._io.crew import Crew
+from openmem._io.concurrency.executor import Crew
 
 PROGRAM = Path(__file__).resolve().parent.parent / "programs" / "exit_with_a_crew.py"
 SOON = 5.0

@@ -11,10 +11,10 @@ from blockbuster import blockbuster_ctx
 from scripts.minilm import MODEL, available, build_minilm
 
 from openmem._async.embedders import AsyncEmbedder, resolve_embedder
-from openmem._io.call import Deadline
-from openmem._io.http import AsyncHttp
+from openmem._embedding.choices import FastEmbed, OpenAIEmbedder
+from openmem._io.concurrency.call import Deadline
+from openmem._io.http.client import AsyncHttp
 from openmem._sync import embedders as sync_embedders
-from openmem.embedding import FastEmbed, OpenAIEmbedder
 from openmem.errors import DeadlineExceededError, InvalidRequestError
 from tests.openai_stub import HANG, OpenAIStub
 

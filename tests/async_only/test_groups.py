@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from openmem import DeadlineExceededError, InvalidRequestError, OMPError, ProviderError, ProviderUnavailableError
-from openmem._io.call import Deadline
-from openmem._io.groups import MOST, AsyncGroups
+from openmem._io.concurrency.batching import MOST, AsyncGroups
+from openmem._io.concurrency.call import Deadline
 from tests.promised_errors import fails
 
 NEVER = Deadline()

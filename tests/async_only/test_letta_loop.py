@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from openmem import AsyncMemory
-from openmem._io.letta_archives import name_of
+from openmem._io.vendors.letta.archives import name_of
 from tests.vendor.letta import KEY, NEEDED, LettaService
 
 pytest.importorskip("letta_client", reason=NEEDED)

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from openmem import AsyncMemory
-from openmem._io.concurrency import async_to_thread
+from openmem._io.concurrency.primitives import async_to_thread
 
 
 class PatchedLoop(asyncio.SelectorEventLoop):

@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from openmem._io import postgres_asyncpg
-from openmem._io.call import Deadline
-from openmem._io.postgres import AsyncPg
-from openmem._io.postgres_async_pool import AsyncPool
-from openmem._io.postgres_options import PoolOptions
-from openmem._io.postgres_running import Running
+from openmem._io.concurrency.call import Deadline
+from openmem._io.postgres import asyncpg_driver as postgres_asyncpg
+from openmem._io.postgres.async_pool import AsyncPool
+from openmem._io.postgres.database import AsyncPg
+from openmem._io.postgres.options import PoolOptions
+from openmem._io.postgres.running import Running
+from openmem._sql.steps import Many, Query, Steps
 from openmem.errors import DeadlineExceededError, ProviderUnavailableError
-from openmem.sql.steps import Many, Query, Steps
 
 SOON = Deadline.after(3600)
 AT_ONCE = 0.05

@@ -15,8 +15,8 @@ import pytest
 from psycopg import sql
 
 from openmem import AsyncMemory, NotFoundError, ProviderUnavailableError
-from openmem.requests import View
-from openmem.translated.views import shows, superseded_since
+from openmem._emulation.views import shows, superseded_since
+from openmem._model.requests import View
 from openmem.types import ImportConflict, MemoryRecord
 
 ROUNDS = 12

@@ -18,9 +18,9 @@ import psycopg
 import pytest
 
 from openmem import AsyncMemory
-from openmem.access import Access
-from openmem.ids import new_memory_ids
-from openmem.scopes import parse_grant
+from openmem._model.access import Access
+from openmem._model.ids import new_memory_ids
+from openmem._model.scopes import parse_grant
 from openmem.types import MemoryRecord
 from tests.postgres_observer import Observer, until
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from openmem._io.call import Deadline
-from openmem._io.shim import ORPHAN, AsyncSdk, Sdk, WriterLocks, time_left
+from openmem._io.concurrency.call import Deadline
+from openmem._io.vendors.blocking_sdk import ORPHAN, AsyncSdk, Sdk, WriterLocks, time_left
 from openmem.errors import DeadlineExceededError
 
 SOON = 5.0

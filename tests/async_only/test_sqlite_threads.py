@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from openmem import AsyncMemory, DeadlineExceededError
-from openmem._io.call import Deadline
-from openmem._io.sqlite_errors import Job
-from openmem._io.sqlite_threads import LoopThreads
+from openmem._io.concurrency.call import Deadline
+from openmem._io.sqlite.errors import Job
+from openmem._io.sqlite.loop_executor import LoopThreads
 
 SOON = 5.0
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from openmem import Memory
-from openmem.cli.copying import Ends, fingerprint
+from openmem.cli.transfer import Ends, fingerprint
 from tests.household import TOTAL, USERS, Household, assert_searches, fill
 from tests.removal import copy_killed_twice, done_of, wait_for
 from tests.shell import omp, start
@@ -225,7 +225,7 @@ def test_notes_that_the_source_no_longer_knows_start_over(few: Path, target: Pat
     notes = tmp_path / "notes"
     args = ["copy", "--from", str(few), "--to", str(target), "--state", str(notes), "--batch", "1"]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("openmem.cli.notes.Notes.forget", lambda self: None)
+        patched.setattr("openmem.cli.transfer_checkpoint.Notes.forget", lambda self: None)
         omp(*args)
     written = json.loads(notes.read_text())
     written["progress"]["cursor"] = "of another version"
@@ -249,7 +249,7 @@ def test_file_that_holds_no_notes_is_left_alone(few: Path, target: Path, tmp_pat
 def test_notes_of_another_copy_are_refused(few: Path, target: Path, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("openmem.cli.notes.Notes.forget", lambda self: None)
+        patched.setattr("openmem.cli.transfer_checkpoint.Notes.forget", lambda self: None)
         copy(few, target, "--state", str(notes), "--batch", "1")
     assert "another copy" in copy(few, tmp_path / "third.db", "--state", str(notes), code=2).stderr
     assert "another copy" in copy(few, target, "--state", str(notes), "--user", "ann", code=2).stderr
@@ -312,7 +312,7 @@ def test_password_is_in_no_output_and_in_no_notes(few: Path, target: Path, postg
     assert "hunter2" in url
     notes = tmp_path / "notes"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("openmem.cli.notes.Notes.forget", lambda self: None)
+        patched.setattr("openmem.cli.transfer_checkpoint.Notes.forget", lambda self: None)
         done = copy(few, url, "--state", str(notes), "--batch", "1", "--conflict", "skip")
     again = copy(url.replace("hunter2", "hunter3"), target, "--json")
     lost = copy(few, "postgresql://u:hunter2@127.0.0.1:1/d?password=hunter2", code=1)

@@ -20,9 +20,9 @@ try: main()
 finally: print(json.dumps(sorted(sys.modules)), file=sys.stderr)
 """
 _NEVER = {"asyncio", "anyio", "httpx", "fastembed", "onnxruntime", "psycopg", "asyncpg", "fastapi", "uvicorn", "ssl"}
-_COMPUTING = {"numpy", "openmem.columns", "openmem.ranking"}
-_STEMS = {"openmem.analysis"}
-_OTHER_COMMANDS = {"openmem.cli.copying", "openmem.cli.doctor", "openmem.cli.keys", "openmem.cli.serving"}
+_COMPUTING = {"numpy", "openmem._retrieval.user_index", "openmem._retrieval.ranking"}
+_STEMS = {"openmem._retrieval.analysis"}
+_OTHER_COMMANDS = {"openmem.cli.transfer", "openmem.cli.doctor", "openmem.cli.keys", "openmem.cli.serve"}
 
 
 def loaded_by(*args: str) -> set[str]:
@@ -35,8 +35,8 @@ def loaded_by(*args: str) -> set[str]:
 @pytest.mark.parametrize(
     ("args", "unneeded"),
     [
-        ("remember Ann likes tea", _COMPUTING | {"openmem.context"}),
-        ("recall tea", {"openmem.context"}),
+        ("remember Ann likes tea", _COMPUTING | {"openmem._context.packing"}),
+        ("recall tea", {"openmem._context.packing"}),
         ("context tea", set()),
         ("list", _COMPUTING | _STEMS),
         ("get {id}", _COMPUTING | _STEMS),

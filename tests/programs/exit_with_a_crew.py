@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from openmem._io.crew import Crew
+from openmem._io.concurrency.executor import Crew
 
 
 def call() -> None:

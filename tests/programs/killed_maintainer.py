@@ -5,8 +5,8 @@ import signal
 import sys
 
 from openmem import Memory
-from openmem._io.sqlite_store import SqliteStore
-from openmem.sql.sqlite import retention
+from openmem._io.sqlite.connections import SqliteStore
+from openmem._sql.sqlite import retention
 
 url, slices = sys.argv[1], int(sys.argv[2])
 retention.AT_ONCE = 3  # type: ignore[misc]

@@ -7,7 +7,7 @@ import sys
 import traceback
 
 from openmem import AsyncMemory
-from openmem._io.sqlite_open import when_free
+from openmem._io.sqlite.opening import when_free
 
 
 def waits_for_the_lock() -> bool:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmem import Access, InvalidRequestError, ScopeDeniedError, Seed, parse_grant
-from openmem.access import matches_any
-from openmem.requests import ListQuery, View
-from openmem.scopes import parse_pattern
+from openmem._model.access import matches_any
+from openmem._model.requests import ListQuery, View
+from openmem._model.scopes import parse_pattern
 
 SCOPES = [None, "a", "a/b", "a/b/c", "ab", "b", "b/c", "a/bc"]
 GRANTS = [

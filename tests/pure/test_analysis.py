@@ -7,8 +7,8 @@ import snowballstemmer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem import analysis
-from openmem.analysis import MAX_TERM_LENGTH, STOP_WORDS, stem, terms_of, words_of
+from openmem._retrieval import analysis
+from openmem._retrieval.analysis import MAX_TERM_LENGTH, STOP_WORDS, stem, terms_of, words_of
 
 
 def test_words_of_text_are_lower_cased_stemmed_and_without_stop_words() -> None:

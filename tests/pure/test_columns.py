@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem import columns
-from openmem.columns import (
+from openmem._model.scopes import parse_pattern
+from openmem._retrieval import user_index as columns
+from openmem._retrieval.user_index import (
     ALWAYS,
     ENTRY_BYTES,
     NEVER,
@@ -23,7 +24,6 @@ from openmem.columns import (
     table_of,
     words_of_tag,
 )
-from openmem.scopes import parse_pattern
 
 
 def _columns(

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem import context
-from openmem.candidates import Candidate
-from openmem.context import MIN_COMPARED, MIN_WORDS, build_context
-from openmem.copies import Folding, fold_copies
+from openmem._context import packing as context
+from openmem._context.near_duplicates import Folding, fold_copies
+from openmem._context.packing import MIN_COMPARED, MIN_WORDS, build_context
+from openmem._context.quoting import FENCE_CLOSE, FENCE_OPEN, HEADER, quote
+from openmem._context.tokens import estimate, estimate_tokens, least_tokens
+from openmem._model.candidates import Candidate
 from openmem.errors import InvalidRequestError
-from openmem.quoting import FENCE_CLOSE, FENCE_OPEN, HEADER, quote
-from openmem.tokens import estimate, estimate_tokens, least_tokens
 from openmem.types import UTC, ContextBlock
 
 DAY = datetime(2023, 5, 8, 12, tzinfo=UTC)

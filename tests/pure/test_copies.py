@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem import copies
-from openmem.candidates import Candidate
-from openmem.context import build_context
-from openmem.copies import Folding, fold_copies
+from openmem._context import near_duplicates as copies
+from openmem._context.near_duplicates import Folding, fold_copies
+from openmem._context.packing import build_context
+from openmem._model.candidates import Candidate
 from openmem.types import UTC
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem.cursors import MAX_CURSOR, decode_cursor, encode_cursor
+from openmem._model.cursors import MAX_CURSOR, decode_cursor, encode_cursor
 from openmem.errors import InvalidRequestError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=40)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem.drafting import check_extensions, is_large, make_change, make_draft, make_drafts
+from openmem._rules.drafting import check_extensions, is_large, make_change, make_draft, make_drafts
 from openmem.errors import InvalidRequestError
 from openmem.types import UNSET, UTC, Memory, MemoryInput, MemorySource
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from openmem.embedding import (
+from openmem._embedding.choices import (
     DEFAULT_LOCAL_MODEL,
     FastEmbed,
     OpenAIEmbedder,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem.embedding_batches import batches, shortest_first, vectors_of_reply
+from openmem._embedding.batches import batches, shortest_first, vectors_of_reply
 from openmem.errors import ProviderError
 
 

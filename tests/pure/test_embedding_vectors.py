@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openmem.embedding_vectors import join_rows, unit_rows
+from openmem._embedding.vectors import join_rows, unit_rows
 from openmem.errors import ProviderError
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from openmem.sql.postgres.hnsw_trials import AGAIN, ENOUGH, MOST_USERS, PAUSE, TRIALS, Trials, share_found
+from openmem._sql.postgres.hnsw_trials import AGAIN, ENOUGH, MOST_USERS, PAUSE, TRIALS, Trials, share_found
 from openmem.types import MemoryRecord, SearchResult
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem.http_content import PIECE, BodyDecoder, EncodingError
+from openmem._protocol.http_content import PIECE, BodyDecoder, EncodingError
 
 
 def raw_deflate(data: bytes) -> bytes:

@@ -7,6 +7,17 @@ from typing import Any
 
 import pytest
 
+from openmem._protocol.http_errors import (
+    BACKOFF_BASE,
+    BACKOFF_CAP,
+    LONGEST_PAUSE,
+    Endpoint,
+    Failure,
+    backoff,
+    decode_json,
+    failure_of_reply,
+    parse_retry_after,
+)
 from openmem.errors import (
     InvalidRequestError,
     NotFoundError,
@@ -17,17 +28,6 @@ from openmem.errors import (
     ScopeDeniedError,
     UnauthorizedError,
     VersionConflictError,
-)
-from openmem.http_errors import (
-    BACKOFF_BASE,
-    BACKOFF_CAP,
-    LONGEST_PAUSE,
-    Endpoint,
-    Failure,
-    backoff,
-    decode_json,
-    failure_of_reply,
-    parse_retry_after,
 )
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem.ids import (
+from openmem._model.ids import (
     BUCKETS,
     bucket_of,
     is_made_from,

@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from openmem.json_size import is_larger_than
+from openmem._protocol.json_size import is_larger_than
 
 MANY = 100_000
 SHAPES = {

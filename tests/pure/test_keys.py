@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem.keys import hash_of, id_of_secret, is_key_id, is_secret_of, new_key_id, new_secret
+from openmem._model.keys import hash_of, id_of_secret, is_key_id, is_secret_of, new_key_id, new_secret
 
 
 @given(st.integers(0, 2**62 - 1), st.binary(min_size=32, max_size=32))

@@ -7,23 +7,23 @@ from datetime import UTC, datetime
 
 import pytest
 
-from openmem import copies
-from openmem.analysis import terms_of
-from openmem.candidates import Candidate
-from openmem.checks import check_text, check_time
+from openmem._context import near_duplicates as copies
+from openmem._context.packing import build_context
+from openmem._context.quoting import quote
+from openmem._context.tokens import estimate
+from openmem._model.candidates import Candidate
+from openmem._model.checks import check_text, check_time
+from openmem._model.cursors import decode_cursor
+from openmem._model.ids import routing_bucket
+from openmem._model.scopes import parse_grant, parse_pattern
+from openmem._retrieval.analysis import terms_of
+from openmem._retrieval.dates import dates_named
+from openmem._retrieval.ranking import clean_query
+from openmem._rules.drafting import check_extensions
+from openmem._text.invisible import without_invisible
+from openmem._text.normalization import normalized
+from openmem._text.skeleton import places, skeleton
 from openmem.cli.output import one_line, safe_json
-from openmem.context import build_context
-from openmem.cursors import decode_cursor
-from openmem.dates import dates_named
-from openmem.drafting import check_extensions
-from openmem.ids import routing_bucket
-from openmem.invisible import without_invisible
-from openmem.normalization import normalized
-from openmem.quoting import quote
-from openmem.ranking import clean_query
-from openmem.scopes import parse_grant, parse_pattern
-from openmem.skeleton import places, skeleton
-from openmem.tokens import estimate
 from tests.doubling import UNITS, assert_linear, of_length
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

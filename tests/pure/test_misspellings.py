@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openmem.misspellings import closest, near_miss, shown
+from openmem._text.misspellings import closest, near_miss, shown
 from openmem.types import MemoryInput, MemorySource
 
 FIELDS = tuple(MemoryInput.model_fields)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from openmem._protocol.transfer_plan import Fitting, Ledger, check_ends, describe, is_pending
 from openmem.errors import UnsupportedCapabilityError
-from openmem.moving import Fitting, Ledger, check_ends, describe, is_pending
 from openmem.types import Capabilities
 
 

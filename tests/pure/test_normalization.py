@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem import normalization
-from openmem.normalization import MAX_MARKS, Form, bounded_marks, is_mark, normalized
+from openmem._text import normalization
+from openmem._text.normalization import MAX_MARKS, Form, bounded_marks, is_mark, normalized
 
 FORMS: list[Form] = ["NFC", "NFD", "NFKC", "NFKD"]
 

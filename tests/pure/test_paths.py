@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from openmem.paths import user_cache_dir, user_data_dir
+from openmem._config.paths import user_cache_dir, user_data_dir
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openmem._model.requests import Draft
+from openmem._protocol.export_format import MAX_LINE, check_header, header_line, parse_line, record_line
 from openmem.errors import InvalidRequestError
-from openmem.portable import MAX_LINE, check_header, header_line, parse_line, record_line
-from openmem.requests import Draft
 from openmem.types import UTC, Memory
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openmem.errors import OMPError, ProviderError, ProviderUnavailableError, UnauthorizedError
-from openmem.postgres_errors import (
+from openmem._sql.postgres.errors import (
     Report,
     error_of_state,
     exhausted,
@@ -14,6 +13,7 @@ from openmem.postgres_errors import (
     quotes_values,
     state_in_words,
 )
+from openmem.errors import OMPError, ProviderError, ProviderUnavailableError, UnauthorizedError
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from openmem._sql.postgres.url import parse_database_url, password_in, service_parameters
 from openmem.errors import InvalidRequestError
-from openmem.postgres_url import parse_database_url, password_in, service_parameters
 
 
 @pytest.mark.parametrize(

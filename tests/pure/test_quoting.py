@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmem.invisible import BLANK, DEFAULT_IGNORABLE, INVISIBLE, without_invisible
-from openmem.quoting import FENCE_CLOSE, FENCE_OPEN, HEADER, quote
-from openmem.skeleton import places, skeleton
+from openmem._context.quoting import FENCE_CLOSE, FENCE_OPEN, HEADER, quote
+from openmem._text.invisible import BLANK, DEFAULT_IGNORABLE, INVISIBLE, without_invisible
+from openmem._text.skeleton import places, skeleton
 
 NOTHING = ["", "\u200b", "\u00ad", "\u2060", "\ufe0f", "\ufe00", "\u3164", "\uffa0", "\u2800", "\u115f", "\U0001d173"]
 NOTHING += [

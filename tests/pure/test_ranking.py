@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem.ranking import (
+from openmem._retrieval.ranking import (
     FREQUENT_FROM,
     K1,
     B,

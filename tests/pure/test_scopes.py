@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openmem._model.scopes import EVERYTHING, Grant, ScopePattern, parse_grant, parse_pattern, parse_scope
 from openmem.errors import InvalidRequestError
-from openmem.scopes import EVERYTHING, Grant, ScopePattern, parse_grant, parse_pattern, parse_scope
 
 SEGMENT = st.text(st.sampled_from("ab%_.é- "), min_size=1, max_size=4).filter(lambda text: not text.isspace())
 SCOPE = st.lists(SEGMENT, min_size=1, max_size=4).map("/".join)

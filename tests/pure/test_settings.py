@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from openmem._config.server_store_url import server_store_url
+from openmem._config.settings import Settings, check_options, resolve_settings, sqlite_path
 from openmem.errors import InvalidRequestError
-from openmem.server_place import server_store_url
-from openmem.settings import Settings, check_options, resolve_settings, sqlite_path
 
 
 def _resolve(environ: Mapping[str, str] | None = None, **given: Any) -> Settings:

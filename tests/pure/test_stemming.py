@@ -7,7 +7,7 @@ import sys
 
 import snowballstemmer
 
-from openmem.stemming import english_stemmer
+from openmem._text.stemming import english_stemmer
 
 WORDS = ("running runs ran ponies caresses generously skis dying communication ies s sky news proceed teas").split()  # noqa: SIM905
 
@@ -20,7 +20,7 @@ def test_stems_are_those_of_the_package() -> None:
 def test_one_stemmer_is_loaded_and_the_package_stays_whole_for_others() -> None:
     code = f"""
 import sys
-from openmem.stemming import english_stemmer
+from openmem._text.stemming import english_stemmer
 mine = [english_stemmer().stemWord(word) for word in {WORDS!r}]
 assert "snowballstemmer" not in sys.modules and english_stemmer() is not english_stemmer()
 import snowballstemmer

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem.strict_json import JsonError, is_nested_within, load_json
+from openmem._model.strict_json import JsonError, is_nested_within, load_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem.supersession import Link, circles, void_links
+from openmem._rules.supersession import Link, circles, void_links
 from tests.doubling import set_garbage_aside
 
 NAMES = "abcdefgh"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem import tokens
-from openmem.tokens import estimate, estimate_tokens
+from openmem._context import tokens
+from openmem._context.tokens import estimate, estimate_tokens
 
 TEXTS = st.one_of(st.text(), st.text(st.characters(max_codepoint=127)), st.text("aB7 -.\n", max_size=60))
 

@@ -10,6 +10,11 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from openmem._emulation import metadata as envelope
+from openmem._emulation.failures import error_of_status
+from openmem._emulation.views import equal_of, shows, superseded_since, with_last_word
+from openmem._model.requests import View
+from openmem._model.scopes import parse_pattern
 from openmem.errors import (
     InvalidRequestError,
     NotFoundError,
@@ -18,11 +23,6 @@ from openmem.errors import (
     RateLimitedError,
     UnauthorizedError,
 )
-from openmem.requests import View
-from openmem.scopes import parse_pattern
-from openmem.translated import envelope
-from openmem.translated.failures import error_of_status
-from openmem.translated.views import equal_of, shows, superseded_since, with_last_word
 from openmem.types import UTC, MemoryRecord, MemorySource
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openmem._model.urls import UNREADABLE, check_path, parse_url, redacted_url
 from openmem.errors import InvalidRequestError
-from openmem.urls import UNREADABLE, check_path, parse_url, redacted_url
 
 
 def test_a_url_is_taken_apart() -> None:

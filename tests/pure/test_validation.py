@@ -13,10 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem.errors import InvalidRequestError
-from openmem.scopes import ScopePattern
-from openmem.types import UTC
-from openmem.validation import (
+from openmem._model.scopes import ScopePattern
+from openmem._rules.validation import (
     check_app,
     check_conflict,
     check_content,
@@ -36,6 +34,8 @@ from openmem.validation import (
     make_search_query,
     make_view,
 )
+from openmem.errors import InvalidRequestError
+from openmem.types import UTC
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NO_TEXT: list[object] = ["", "  ", "\t\n", 3, b"text", ["text"], 1.5, True, "a\x00b", "a\ud800b"]

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmem import MemoryRecord
-from openmem.requests import Draft
+from openmem._model.requests import Draft
+from openmem._rules.versions import size_of, step_back, step_to
 from openmem.types import UTC, MemorySource, stored_record
-from openmem.versions import size_of, step_back, step_to
 
 MOMENT = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from openmem.wire_replies import PAGE, RECORDS
-from openmem.wire_slices import MOST_ITEMS, SLICE_ITEMS, Sliced, read_in_slices
+from openmem._protocol.responses import PAGE, RECORDS
+from openmem._protocol.slices import MOST_ITEMS, SLICE_ITEMS, Sliced, read_in_slices
 
 HOW = Sliced(RECORDS, "items")
 

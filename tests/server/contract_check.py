@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 from jsonschema import Draft202012Validator, FormatChecker
 
-from openmem.server.contract import contract
+from openmem.server.routes.openapi import contract
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 

@@ -12,8 +12,8 @@ import uvicorn
 
 from openmem import AsyncMemory, AsyncServerStore, ServerStore
 from openmem.server import create_app
-from openmem.server.asgi import ASGIApp
-from openmem.server.config import ServerSettings
+from openmem.server.middleware.asgi import ASGIApp
+from openmem.server.runtime.settings import ServerSettings
 from tests.server.contract_check import check_reply
 
 KEEP_ALIVE_SECONDS = ServerSettings().keep_alive_timeout

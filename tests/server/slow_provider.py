@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from openmem import MemoryRecord, ProviderSpec
-from openmem._async.translation import AsyncTranslatedProvider
-from openmem.translated.backend import Backend, Entry
+from openmem._async.providers.emulated import AsyncTranslatedProvider
+from openmem._emulation.backend import Backend, Entry
 from tests._async.late_provider import LateBackend
 
 SPEC = ProviderSpec("slow", "tests.server.slow_provider:AsyncSlowProvider", None)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from openmem.server.bodies import read_body
-from openmem.server.body_budget import TURN_SECONDS, BodyBudget, ParsedBudget, size_when_parsed
-from openmem.server.refusals import OverloadedError
+from openmem.server.middleware.body_budget import TURN_SECONDS, BodyBudget, ParsedBudget, size_when_parsed
+from openmem.server.middleware.errors import OverloadedError
+from openmem.server.routes.bodies import read_body
 
 Part = MutableMapping[str, Any]
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from openmem import AsyncServerStore, OMPError, UnauthorizedError
-from openmem.server.callers import Callers
-from openmem.server.waiting import Together
+from openmem.server.services.authentication import Callers
+from openmem.server.services.timing import Together
 
 AT_ONCE = 64
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from openmem.server.config import VARIABLES, MissingConfigError, ServerSettings, read_settings
+from openmem.server.runtime.settings import VARIABLES, MissingConfigError, ServerSettings, read_settings
 from tests.server.process import run
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from openmem import ServerStore
-from openmem.server.connections import RESERVED_DESCRIPTORS, ConnectionTable, connection_limit
-from openmem.server.logs import MAX_LINES
+from openmem.server.middleware.logs import MAX_LINES
+from openmem.server.runtime.connections import RESERVED_DESCRIPTORS, ConnectionTable, connection_limit
 from tests.server.process import SRC, Process, request, started, until, without_httptools
 
 ROOM = 20

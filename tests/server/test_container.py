@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from openmem.paths import user_data_dir
-from openmem.server.config import VARIABLES, ServerSettings, read_settings
+from openmem._config.paths import user_data_dir
+from openmem.server.runtime.settings import VARIABLES, ServerSettings, read_settings
 from tests.server.process import environment, started
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -76,7 +76,7 @@ def is_let_in(path: str) -> bool:
 def test_build_is_given_what_it_copies_and_nothing_else() -> None:
     assert [path for path in copied() if not (ROOT / path).exists()] == []
     assert {path.name for path in ROOT.iterdir() if is_let_in(path.name)} == set(copied())
-    assert is_let_in("src/openmem/server/app.py")
+    assert is_let_in("src/openmem/server/runtime/app.py")
     for path in ("src/openmem/__pycache__/types.cpython-313.pyc", "secrets/omp_url.txt", ".git/config"):
         assert not is_let_in(path)
 

@@ -15,12 +15,15 @@ from scripts.contract import SHIPPED, SOURCE, shipped_text
 from starlette.routing import Route
 
 from openmem import AsyncMemory, OMPError
-from openmem.server import create_app, routes_memories, routes_reading, routes_transfer
-from openmem.server.contract import contract, contract_text
-from openmem.server.exchange import Exchange
-from openmem.server.parameters import NAMES
-from openmem.server.route_table import ROUTES, template_of
-from openmem.server.routing import HANDLERS
+from openmem.server import create_app
+from openmem.server.routes import memories as routes_memories
+from openmem.server.routes import search as routes_reading
+from openmem.server.routes import transfer as routes_transfer
+from openmem.server.routes.openapi import contract, contract_text
+from openmem.server.routes.query import NAMES
+from openmem.server.routes.request import Exchange
+from openmem.server.routes.route_table import ROUTES, template_of
+from openmem.server.routes.routing import HANDLERS
 from tests.server.contract_check import the_contract
 
 OPERATION_PATHS = {"/healthz", "/health/live", "/health/ready", "/version", "/metrics"}

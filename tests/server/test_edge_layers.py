@@ -18,13 +18,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 from openmem import AsyncServerStore, ProviderUnavailableError
-from openmem.server.asgi import ASGIApp
-from openmem.server.edge import Edge
-from openmem.server.gate import Drain, Gate
-from openmem.server.metrics import FOLDER_VARIABLE, Metrics
-from openmem.server.rate import RateLimit, RateLimiter
-from openmem.server.refusals import OverloadedError
-from openmem.server.tracing import traced
+from openmem.server.middleware.access_log import Edge
+from openmem.server.middleware.admission import Drain, Gate
+from openmem.server.middleware.asgi import ASGIApp
+from openmem.server.middleware.errors import OverloadedError
+from openmem.server.middleware.metrics import FOLDER_VARIABLE, Metrics
+from openmem.server.middleware.rate_limit import RateLimit, RateLimiter
+from openmem.server.middleware.tracing import traced
 
 SECRET = "swordfish"
 
@@ -286,5 +286,5 @@ def test_nothing_of_opentelemetry_is_loaded_before_it_is_needed() -> None:
     import subprocess
     import sys
 
-    code = "import openmem.server.tracing, sys; print([n for n in sys.modules if n.startswith('opentelemetry')])"
+    code = "import openmem.server.middleware.tracing, sys; print([n for n in sys.modules if n.startswith('opentelemetry')])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import pytest
 
-from openmem.server import reference
+from openmem.server.routes import reference
 from tests.server.running import RouteOptions, running_with_store
 
 _LINK = re.compile(r"""(?:src|href)="([^"]*)\"""")

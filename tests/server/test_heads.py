@@ -14,13 +14,13 @@ import pytest
 
 from openmem import AsyncMemory, InvalidRequestError
 from openmem.server import create_app
-from openmem.server.addresses import host_in, network_of
-from openmem.server.edge import Edge
-from openmem.server.envelope import DEFAULT_HEADERS
-from openmem.server.heads import MAX_HEADERS, SINGLE, fields_of
-from openmem.server.limits import Limits, RequestLimits
-from openmem.server.pages import PageGuard
-from openmem.server.tracing import carrier_of, traced
+from openmem.server.middleware.access_log import Edge
+from openmem.server.middleware.heads import MAX_HEADERS, SINGLE, fields_of
+from openmem.server.middleware.limits import Limits, RequestLimits
+from openmem.server.middleware.origins import PageGuard
+from openmem.server.middleware.tracing import carrier_of, traced
+from openmem.server.routes.error_responses import DEFAULT_HEADERS
+from openmem.server.runtime.addresses import host_in, network_of
 from tests.doubling import set_garbage_aside
 from tests.server.process import Process, request, started
 

@@ -16,9 +16,9 @@ import pytest
 
 from openmem import AsyncMemory, AsyncServerStore, MemoryItem
 from openmem.server import create_app
-from openmem.server.asgi import ASGIApp
-from openmem.server.gate import Drain
-from openmem.server.health import operation_routes
+from openmem.server.middleware.admission import Drain
+from openmem.server.middleware.asgi import ASGIApp
+from openmem.server.routes.health import operation_routes
 from tests.loop_time import MOST_BETWEEN_TICKS, ask, longest_callback, longest_wait, parsing_time
 from tests.served import host
 

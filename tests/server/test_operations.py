@@ -17,8 +17,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from openmem import ServerStore
-from openmem.server.config import ServerSettings
-from openmem.server.serve import listen
+from openmem.server.runtime.server import listen
+from openmem.server.runtime.settings import ServerSettings
 from openmem.testing.postgres import PostgresServer
 from tests.server.process import Process, command, environment, request, run, started, until
 
@@ -158,8 +158,8 @@ def test_server_that_is_told_to_stop_while_it_starts_ends_at_once(number: int) -
 def test_server_that_is_told_to_stop_before_its_routes_are_loaded_stops_well(file: Path) -> None:
     code = """
 import signal, socket, sys
-from openmem.server.config import read_settings
-from openmem.server.serve import EdgeConfig, EdgeServer
+from openmem.server.runtime.settings import read_settings
+from openmem.server.runtime.server import EdgeConfig, EdgeServer
 server = EdgeServer(EdgeConfig(read_settings({"url": sys.argv[1]}, {})))
 server.handle_exit(signal.SIGTERM, None)
 server.run([socket.create_server(("127.0.0.1", 0))])

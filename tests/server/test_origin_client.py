@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from openmem import AsyncMemory, AsyncServerStore, AuditEntry, ProviderName, ProviderSpec
-from openmem.native import VERBS as NATIVE
-from openmem.registry import BUILT_IN
+from openmem._config.registry import BUILT_IN
+from openmem._rules.capabilities import VERBS as NATIVE
 from openmem.server import create_app
 from openmem.testing import HashEmbedder
 from tests import origin_types as origin

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from openmem import AsyncServerStore
-from openmem.server.rate import STORE_SECONDS, RateLimiter
+from openmem.server.middleware.rate_limit import STORE_SECONDS, RateLimiter
 from openmem.testing.postgres import PostgresServer
 from tests.postgres_observer import Observer, until
 from tests.promised_errors import SECRET, with_secret

@@ -17,10 +17,10 @@ import psycopg
 import pytest
 
 from openmem import AsyncMemory, AsyncServerStore, ProviderName, ServerStore
-from openmem.registry import BUILT_IN
+from openmem._config.registry import BUILT_IN
 from openmem.server import create_app
-from openmem.server.disconnects import GRACE
-from openmem.server.edge import Edge
+from openmem.server.middleware.access_log import Edge
+from openmem.server.routes.disconnects import GRACE
 from tests.server.process import request, until
 from tests.server.running import Place, RouteOptions, client_of, running_with_store, serving
 from tests.server.slow_provider import SPEC, Barrier

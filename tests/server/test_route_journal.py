@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from openmem import AsyncMemory, AsyncServerStore, AuditEntry, ProviderName, ServerStore
-from openmem.registry import BUILT_IN
+from openmem._config.registry import BUILT_IN
 from openmem.server import create_app
 from tests.server.plain_provider import SPEC
 from tests.server.process import until

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from openmem import NewKey, ServerStore
-from openmem.server.callers import REMEMBERED
+from openmem.server.services.authentication import REMEMBERED
 from tests.server.running import Place, RouteOptions, running_with_store
 
 

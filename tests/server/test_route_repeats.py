@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from openmem import Memory
-from openmem.settings import sqlite_path
+from openmem._config.settings import sqlite_path
 from openmem.testing.postgres import PostgresServer
 from tests.postgres_catalog import execute
 from tests.server.running import Place, running_with_store

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from openmem import Memory
-from openmem._async.lines import BATCH_CHARACTERS
+from openmem._async.ndjson import BATCH_CHARACTERS
 from tests.server.running import running, running_with_store
 
 COUNT = 4_000

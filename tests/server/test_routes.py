@@ -13,7 +13,7 @@ import pytest
 
 from openmem import AsyncMemory, Memory, NotFoundError
 from openmem.server import create_app
-from openmem.server.route_table import ROUTES
+from openmem.server.routes.route_table import ROUTES
 from openmem.testing import HashEmbedder
 from tests.server.running import client_of, serving
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from openmem import AsyncMemory, ProviderName
-from openmem.registry import BUILT_IN
+from openmem._config.registry import BUILT_IN
 from openmem.server import create_app
-from openmem.server.build import wrap
-from openmem.server.config import ServerSettings
-from openmem.server.gate import Drain
-from openmem.server.health import operation_routes
-from openmem.server.stores import make_store
+from openmem.server.middleware.admission import Drain
+from openmem.server.routes.health import operation_routes
+from openmem.server.runtime.build import wrap
+from openmem.server.runtime.settings import ServerSettings
+from openmem.server.services.stores import make_store
 from tests.server.plain_provider import COLD
 from tests.server.running import client_of, serving
 

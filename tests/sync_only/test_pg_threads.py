@@ -16,10 +16,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from openmem._io.call import Deadline
-from openmem._io.postgres import Pg
+from openmem._io.concurrency.call import Deadline
+from openmem._io.postgres.database import Pg
+from openmem._sql.steps import Many, Query, Steps
 from openmem.errors import DeadlineExceededError, ProviderUnavailableError
-from openmem.sql.steps import Many, Query, Steps
 from openmem.testing.postgres import PostgresServer
 
 SRC = Path(__file__).resolve().parents[2] / "src"
@@ -70,9 +70,9 @@ def program(url: str, code: str) -> subprocess.Popen[str]:
     start = f"""
 import os, sys, time
 sys.path.insert(0, {str(SRC)!r})
-from openmem._io.call import Deadline
-from openmem._io.postgres import Pg
-from openmem.sql.steps import Query
+from openmem._io.concurrency.call import Deadline
+from openmem._io.postgres.database import Pg
+from openmem._sql.steps import Query
 SOON = Deadline.after(60)
 def ask(sql):
     def steps():

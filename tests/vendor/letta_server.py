@@ -25,8 +25,8 @@ from typing import Any
 import psycopg
 
 from openmem.testing import HashEmbedder
+from openmem.testing._postgres.cluster import free_port
 from openmem.testing.postgres import postgres_server
-from openmem.testing.postgres_cluster import free_port
 from tests.vendor.loopback import Loopback, Reply
 
 DIMENSIONS = 1_536

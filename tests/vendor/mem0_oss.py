@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from openmem.extras import install_extra
+from openmem._config.extras import install_extra
 from openmem.testing import HashEmbedder
 
 # mem0 reads these when it is imported.

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-from openmem.extras import install_extra
+from openmem._config.extras import install_extra
 from openmem.testing import HashEmbedder
 from tests.vendor.loopback import Loopback, Reply
 from tests.vendor.openapi import Contract

@@ -8,24 +8,24 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from openmem import embedding
-from openmem._io.call import Deadline
-from openmem._io.concurrency import async_gather, async_import_module, async_to_thread
+from openmem._embedding import choices as embedding
+from openmem._embedding.batches import batches, cut_text, is_too_much, vectors_of_reply
+from openmem._io.concurrency.call import Deadline
+from openmem._io.concurrency.primitives import async_gather, async_import_module, async_to_thread
+from openmem._io.concurrency.user_code import AsyncWorker
 from openmem._io.local_model import NOT_INSTALLED, is_loaded, load_local_model
-from openmem._io.worker import AsyncWorker
-from openmem.embedding_batches import batches, cut_text, is_too_much, vectors_of_reply
 from openmem.errors import DeadlineExceededError, InvalidRequestError, OMPError, ProviderError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from openmem._io.http import AsyncHttp
+    from openmem._io.http.client import AsyncHttp
 
 _OWN_BATCH = 256
 _SMALL = 8
 _SHORT = 256
-_VECTORS = "openmem.embedding_vectors"
+_VECTORS = "openmem._embedding.vectors"
 
 
 def resolve_embedder(
@@ -61,7 +61,7 @@ def resolve_embedder(
 
 
 def _joined(parts: Sequence[NDArray[np.float32]], embedder: AsyncEmbedder) -> NDArray[np.float32]:
-    from openmem.embedding_vectors import join_rows
+    from openmem._embedding.vectors import join_rows
 
     return join_rows(parts, dim=embedder.dim, model=embedder.model)
 
@@ -183,7 +183,7 @@ class AsyncRemoteEmbedder(AsyncEmbedder):
         self._choice = choice
         self._most = choice.batch_size
         self._url, self._headers = url, {"Authorization": f"Bearer {key}"} if key else {}
-        from openmem.http_errors import Endpoint  # here: most programs never need an HTTP client
+        from openmem._protocol.http_errors import Endpoint  # here: most programs never need an HTTP client
 
         Endpoint.of(url, self._headers, "openai")
         self._http: AsyncHttp | None = None
@@ -263,7 +263,7 @@ class AsyncRemoteEmbedder(AsyncEmbedder):
         return await self._checked(vectors_of_reply(reply, len(texts), "openai"), len(texts))
 
     async def _connected(self, deadline: Deadline) -> AsyncHttp:
-        clients = await async_import_module("openmem._io.http", deadline)
+        clients = await async_import_module("openmem._io.http.client", deadline)
         made: AsyncHttp = clients.AsyncHttp(self._url, headers=self._headers, provider="openai")
         if self._closed:
             await made.aclose()  # it says so itself, to who asks

@@ -8,10 +8,10 @@ from dataclasses import replace
 from openmem._async.client import AsyncClient
 from openmem._async.verbs import plain_verb, verb
 from openmem._io.pager import AsyncPager
-from openmem.arguments import Time
-from openmem.checks import check_timeout
+from openmem._model.arguments import Time
+from openmem._model.checks import check_timeout
+from openmem._rules.validation import make_list_query
 from openmem.types import MemoryPage, MemoryRecord
-from openmem.validation import make_list_query
 
 
 class AsyncListing(AsyncClient):

@@ -9,15 +9,24 @@ from openmem._async.listing import AsyncListing
 from openmem._async.portability import AsyncPortable
 from openmem._async.provider import AsyncProvider, compute_over
 from openmem._async.verbs import verb
-from openmem._io.call import Call, Stopwatch
-from openmem._io.concurrency import AsyncBatches, async_compute
-from openmem.arguments import MemoryItem, NoExtensions, Source, Texts, Time
-from openmem.checks import check_callable, check_extra, check_flag, check_owner
-from openmem.drafting import is_large, make_change, make_draft, make_drafts
-from openmem.paging import results_of
-from openmem.results import HistoryPage, SearchResults
-from openmem.retention import MaintenanceReport, Retention
-from openmem.scopes import parse_pattern
+from openmem._io.concurrency.call import Call, Stopwatch
+from openmem._io.concurrency.primitives import AsyncBatches, async_compute
+from openmem._model.arguments import MemoryItem, NoExtensions, Source, Texts, Time
+from openmem._model.checks import check_callable, check_extra, check_flag, check_owner
+from openmem._model.results import HistoryPage, SearchResults
+from openmem._model.retention import MaintenanceReport, Retention
+from openmem._model.scopes import parse_pattern
+from openmem._rules.drafting import is_large, make_change, make_draft, make_drafts
+from openmem._rules.paging import results_of
+from openmem._rules.validation import (
+    check_id,
+    check_ids,
+    check_token_budget,
+    check_user_id,
+    make_audit_query,
+    make_history_query,
+    make_search_query,
+)
 from openmem.types import (
     UNSET,
     AuditEntry,
@@ -32,15 +41,6 @@ from openmem.types import (
     SearchPurpose,
     TokenCounter,
     Unset,
-)
-from openmem.validation import (
-    check_id,
-    check_ids,
-    check_token_budget,
-    check_user_id,
-    make_audit_query,
-    make_history_query,
-    make_search_query,
 )
 
 Progress = Callable[[int, int], object]

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from openmem._async import lines as pages
+from openmem._async import ndjson as pages
 from openmem._async.client import AsyncClient
 from openmem._async.provider import AsyncProvider
 from openmem._async.transfer import AsyncTransfer
 from openmem._async.verbs import verb
-from openmem._io.concurrency import AsyncBatches
-from openmem.checks import check_callable, check_choice, check_flag, check_instance, check_owner
+from openmem._io.concurrency.primitives import AsyncBatches
+from openmem._model.checks import check_callable, check_choice, check_flag, check_instance, check_owner
+from openmem._protocol.export_format import memory_of
+from openmem._rules.validation import MAX_LIST, check_conflict, check_limit
 from openmem.errors import InvalidRequestError
-from openmem.portable import memory_of
 from openmem.types import (
     ExportPage,
     ImportConflict,
@@ -23,7 +24,6 @@ from openmem.types import (
     TransferProgress,
     TransferReport,
 )
-from openmem.validation import MAX_LIST, check_conflict, check_limit
 
 if TYPE_CHECKING:
     from openmem._async.memory import AsyncMemory

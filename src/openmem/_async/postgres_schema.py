@@ -7,11 +7,11 @@ from functools import partial
 from typing import Final
 
 from openmem._async.provider import AsyncProvider
-from openmem._io.call import Call
-from openmem._io.postgres import AsyncPg
+from openmem._io.concurrency.call import Call
+from openmem._io.postgres.database import AsyncPg
+from openmem._sql.postgres import cluster, migrate
+from openmem._sql.postgres.names import Names
 from openmem.errors import ProviderError, no_store
-from openmem.sql.postgres import cluster, migrate
-from openmem.sql.postgres.names import Names
 
 _NO_RIGHTS: Final = "42501"
 _NO_EXTENSION: Final = {

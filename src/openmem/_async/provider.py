@@ -9,20 +9,22 @@ from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
 from openmem._async.embedders import AsyncEmbedder
-from openmem._io.call import Call
-from openmem._io.concurrency import async_compute, async_import_module, async_to_thread
-from openmem.candidates import Candidate, candidate_of
-from openmem.cursors import CursorTrail
-from openmem.drafting import is_large
+from openmem._config.extras import install_extra
+from openmem._config.settings import Settings
+from openmem._io.concurrency.call import Call
+from openmem._io.concurrency.primitives import async_compute, async_import_module, async_to_thread
+from openmem._model.candidates import Candidate, candidate_of
+from openmem._model.cursors import CursorTrail
+from openmem._model.ids import new_memory_ids
+from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
+from openmem._model.results import HistoryPage
+from openmem._model.retention import MaintenanceReport, Retention
+from openmem._model.scopes import ScopePattern
+from openmem._model.urls import redacted_url
+from openmem._rules.drafting import is_large
+from openmem._rules.paging import page_of_history
+from openmem._rules.validation import MAX_HISTORY
 from openmem.errors import UnsupportedCapabilityError
-from openmem.extras import install_extra
-from openmem.ids import new_memory_ids
-from openmem.paging import page_of_history
-from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
-from openmem.results import HistoryPage
-from openmem.retention import MaintenanceReport, Retention
-from openmem.scopes import ScopePattern
-from openmem.settings import Settings
 from openmem.types import (
     AuditEntry,
     Capabilities,
@@ -37,13 +39,11 @@ from openmem.types import (
     SearchResult,
     TokenCounter,
 )
-from openmem.urls import redacted_url
-from openmem.validation import MAX_HISTORY
 
 T = TypeVar("T")
 
 _log = logging.getLogger("openmem")
-_CONTEXT: Final = "openmem.context"
+_CONTEXT: Final = "openmem._context.packing"
 _MANY_IDS: Final = 256  # which take more than a millisecond to make
 
 

@@ -6,8 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+from openmem._text.misspellings import explain_call, innermost
 from openmem.errors import OMPError
-from openmem.misspellings import explain_call, innermost
 
 F = TypeVar("F", bound=Callable[..., Any])
 

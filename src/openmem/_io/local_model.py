@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openmem._io.call import Deadline
-from openmem._io.concurrency import ThreadLock
-from openmem.embedding import FastEmbed, prefixes
-from openmem.embedding_batches import shortest_first
+from openmem._config.extras import install_extra
+from openmem._config.paths import user_cache_dir
+from openmem._embedding.batches import shortest_first
+from openmem._embedding.choices import FastEmbed, prefixes
+from openmem._io.concurrency.call import Deadline
+from openmem._io.concurrency.primitives import ThreadLock
 from openmem.errors import InvalidRequestError, ProviderError
-from openmem.extras import install_extra
-from openmem.paths import user_cache_dir
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from openmem._io.concurrency import AsyncLock, Lock
+from openmem._io.concurrency.primitives import AsyncLock, Lock
 from openmem.errors import ProviderError
 
 T = TypeVar("T")

@@ -9,19 +9,19 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, NoReturn, Self, SupportsIndex, TypeVar, Unpack, overload
 
-from openmem._io.call import Call, Deadline, labelled
-from openmem._io.concurrency import Binding, Lock, Work
+from openmem._config.registry import provider_of_scheme
+from openmem._config.settings import resolve_settings
+from openmem._io.concurrency.call import Call, Deadline, labelled
+from openmem._io.concurrency.primitives import Binding, Lock, Work
+from openmem._model.access import Access, Seed
+from openmem._model.arguments import BuiltInProvider, ProviderName, ProviderOptions
+from openmem._model.checks import check_app, check_flag, check_instance, check_request_id, check_timeout
+from openmem._sync.authorization.checked_reads import guarded
 from openmem._sync.deferred import begin
 from openmem._sync.embedders import Embedder
-from openmem._sync.outer_guard import guarded
 from openmem._sync.provider import Provider
 from openmem._sync.verbs import plain_verb
-from openmem.access import Access, Seed
-from openmem.arguments import BuiltInProvider, ProviderName, ProviderOptions
-from openmem.checks import check_app, check_flag, check_instance, check_request_id, check_timeout
 from openmem.errors import InvalidRequestError
-from openmem.registry import provider_of_scheme
-from openmem.settings import resolve_settings
 
 T = TypeVar("T")
 

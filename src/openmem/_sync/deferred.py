@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from openmem._io.call import Call
-from openmem._io.concurrency import load
+from openmem._config.registry import ProviderClass, find_provider
+from openmem._config.settings import Settings, check_options
+from openmem._io.concurrency.call import Call
+from openmem._io.concurrency.primitives import load
 from openmem._sync.embedders import Embedder, resolve_embedder
 from openmem._sync.provider import Provider
-from openmem.registry import ProviderClass, find_provider
-from openmem.settings import Settings, check_options
 
 
 def begin(settings: Settings) -> Provider:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from openmem._io.pager import Pager
+from openmem._model.arguments import Time
+from openmem._model.checks import check_timeout
+from openmem._rules.validation import make_list_query
 from openmem._sync.client import Client
 from openmem._sync.verbs import plain_verb, verb
-from openmem.arguments import Time
-from openmem.checks import check_timeout
 from openmem.types import MemoryPage, MemoryRecord
-from openmem.validation import make_list_query
 
 
 class Listing(Client):

@@ -6,15 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from openmem._io.concurrency import Batches
-from openmem._sync import lines as pages
+from openmem._io.concurrency.primitives import Batches
+from openmem._model.checks import check_callable, check_choice, check_flag, check_instance, check_owner
+from openmem._protocol.export_format import memory_of
+from openmem._rules.validation import MAX_LIST, check_conflict, check_limit
+from openmem._sync import ndjson as pages
 from openmem._sync.client import Client
 from openmem._sync.provider import Provider
 from openmem._sync.transfer import Transfer
 from openmem._sync.verbs import verb
-from openmem.checks import check_callable, check_choice, check_flag, check_instance, check_owner
 from openmem.errors import InvalidRequestError
-from openmem.portable import memory_of
 from openmem.types import (
     ExportPage,
     ImportConflict,
@@ -24,7 +25,6 @@ from openmem.types import (
     TransferProgress,
     TransferReport,
 )
-from openmem.validation import MAX_LIST, check_conflict, check_limit
 
 if TYPE_CHECKING:
     from openmem._sync.memory import Memory

@@ -7,12 +7,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from openmem._io.call import Call
-from openmem._io.postgres import Pg
+from openmem._io.concurrency.call import Call
+from openmem._io.postgres.database import Pg
+from openmem._sql.postgres import cluster, migrate
+from openmem._sql.postgres.names import Names
 from openmem._sync.provider import Provider
 from openmem.errors import ProviderError, no_store
-from openmem.sql.postgres import cluster, migrate
-from openmem.sql.postgres.names import Names
 
 _NO_RIGHTS: Final = "42501"
 _NO_EXTENSION: Final = {

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from openmem.cursors import CursorTrail
+from openmem._model.cursors import CursorTrail
+from openmem._protocol.export_format import memory_line, read_memory
+from openmem._protocol.transfer_plan import MAX_EXAMPLES, Fitting, Ledger, check_ends, describe, is_pending
 from openmem.errors import DeadlineExceededError, IngestionTimeoutError, OMPError, UnsupportedCapabilityError
-from openmem.moving import MAX_EXAMPLES, Fitting, Ledger, check_ends, describe, is_pending
-from openmem.portable import memory_line, read_memory
 from openmem.types import (
     TransferConflict,
     TransferProgress,

@@ -9,7 +9,7 @@ import sys
 from importlib.util import find_spec
 from typing import Final
 
-from openmem.extras import install_extra
+from openmem._config.extras import install_extra
 
 COLLECT_AFTER: Final = 200_000  # new objects; starting makes fewer than half of that
 _BLAS: Final = "OPENBLAS_NUM_THREADS"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 import openmem
+from openmem._config.extras import install_extra
 from openmem.cli import output
 from openmem.cli.session import FAILED, Session
-from openmem.extras import install_extra
 
 if TYPE_CHECKING:
     from openmem import Capabilities, Health, Memory, OMPError

@@ -7,16 +7,16 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from openmem.extras import install_extra
+from openmem._config.extras import install_extra
 
 if TYPE_CHECKING:
-    from openmem.server.app import create_app
+    from openmem.server.runtime.app import create_app
 
 __all__ = ["create_app", "main"]
 
 _NEEDED: Final = ("fastapi", "uvicorn", "prometheus_client")
 
-_HOME_OF: Final = {"create_app": "openmem.server.app"}
+_HOME_OF: Final = {"create_app": "openmem.server.runtime.app"}
 
 
 def __getattr__(name: str) -> Any:
@@ -36,6 +36,6 @@ def main() -> None:
     if any(find_spec(name) is None for name in _NEEDED):
         sys.stderr.write(f"omp-server: it needs FastAPI and uvicorn: {install_extra('server')}\n")
         raise SystemExit(1)
-    from openmem.server.command import main as run
+    from openmem.server.runtime.cli import main as run
 
     raise SystemExit(run())

@@ -21,7 +21,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from openmem.extras import install_extra
+from openmem._config.extras import install_extra
 
 if TYPE_CHECKING:
     from openmem.testing._async.suite import AsyncProviderSuite

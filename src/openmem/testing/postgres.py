@@ -23,9 +23,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from openmem.testing import postgres_sharing
-from openmem.testing.postgres_cluster import Cluster, url_of
-from openmem.testing.postgres_install import Install, PostgresUnavailable, find_install
+from openmem.testing._postgres import sharing as postgres_sharing
+from openmem.testing._postgres.cluster import Cluster, url_of
+from openmem.testing._postgres.install import Install, PostgresUnavailable, find_install
 
 __all__ = ["PostgresServer", "PostgresUnavailable", "postgres_server"]
 

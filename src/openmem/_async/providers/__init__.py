@@ -1,1 +1,1 @@
-"""The built-in providers, one file each. They never import one another; `openmem.registry` names them."""
+"""The built-in providers, one file each. They never import one another; `openmem._config.registry` names them."""

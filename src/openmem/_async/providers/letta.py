@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import ClassVar, cast
 
 from openmem._async.embedders import AsyncEmbedder
-from openmem._async.translation import AsyncTranslatedProvider
-from openmem._io import letta as clients
-from openmem._io.letta_store import LettaStore
-from openmem.registry import built_in_options
-from openmem.settings import Settings
-from openmem.translated.backend import Backend
+from openmem._async.providers.emulated import AsyncTranslatedProvider
+from openmem._config.registry import built_in_options
+from openmem._config.settings import Settings
+from openmem._emulation.backend import Backend
+from openmem._io.vendors.letta import client as clients
+from openmem._io.vendors.letta.store import LettaStore
 
 
 class AsyncLettaProvider(AsyncTranslatedProvider):

@@ -9,47 +9,22 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from pydantic import TypeAdapter
 
-from openmem import wire, wire_limits
 from openmem._async.embedders import AsyncEmbedder, resolve_embedder
 from openmem._async.provider import AsyncProvider, compute_over
-from openmem._io.call import Call
-from openmem._io.concurrency import async_compute, async_sleep, async_to_thread
-from openmem._io.http import AsyncHttp
-from openmem.errors import (
-    DeadlineExceededError,
-    IngestionTimeoutError,
-    InvalidRequestError,
-    NotFoundError,
-    ProviderError,
-    ScopeDeniedError,
-    UnauthorizedError,
-    UnsupportedCapabilityError,
-)
-from openmem.http_messages import Header, HttpReply, HttpRequest
-from openmem.native import is_large_change, take_long
-from openmem.options.passthrough import check, given_capabilities, headers_of
-from openmem.paging import page_of_history
-from openmem.registry import built_in_options, load_async_provider
-from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
-from openmem.results import HistoryPage
-from openmem.scopes import ScopePattern
-from openmem.settings import Settings, check_options
-from openmem.types import (
-    AuditEntry,
-    Capabilities,
-    ContextBlock,
-    ErasureReceipt,
-    Health,
-    ImportConflict,
-    ImportReport,
-    MemoryPage,
-    MemoryRecord,
-    ReembedReport,
-    SearchResult,
-    TokenCounter,
-)
-from openmem.wire_owners import ReplyCheck
-from openmem.wire_replies import (
+from openmem._config.options.passthrough import check, given_capabilities, headers_of
+from openmem._config.registry import built_in_options, load_async_provider
+from openmem._config.settings import Settings, check_options
+from openmem._io.concurrency.call import Call
+from openmem._io.concurrency.primitives import async_compute, async_sleep, async_to_thread
+from openmem._io.http.client import AsyncHttp
+from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
+from openmem._model.results import HistoryPage
+from openmem._model.scopes import ScopePattern
+from openmem._protocol import capability_checks as wire_limits
+from openmem._protocol import requests as wire
+from openmem._protocol.http_messages import Header, HttpReply, HttpRequest
+from openmem._protocol.owners import ReplyCheck
+from openmem._protocol.responses import (
     BLOCK,
     ENTRIES,
     PAGE,
@@ -64,6 +39,32 @@ from openmem.wire_replies import (
     read_export,
     read_found,
     read_history,
+)
+from openmem._rules.capabilities import is_large_change, take_long
+from openmem._rules.paging import page_of_history
+from openmem.errors import (
+    DeadlineExceededError,
+    IngestionTimeoutError,
+    InvalidRequestError,
+    NotFoundError,
+    ProviderError,
+    ScopeDeniedError,
+    UnauthorizedError,
+    UnsupportedCapabilityError,
+)
+from openmem.types import (
+    AuditEntry,
+    Capabilities,
+    ContextBlock,
+    ErasureReceipt,
+    Health,
+    ImportConflict,
+    ImportReport,
+    MemoryPage,
+    MemoryRecord,
+    ReembedReport,
+    SearchResult,
+    TokenCounter,
 )
 
 T = TypeVar("T")

@@ -1,6 +1,6 @@
 """The Postgres provider: memories in a database of the user's own, with vectors kept by the extension pgvector.
 
-The verbs are short: the statements stand in `openmem.sql.postgres`, and most verbs are one of them, one round trip,
+The verbs are short: the statements stand in `openmem._sql.postgres`, and most verbs are one of them, one round trip,
 their journal entry included.
 """
 
@@ -13,47 +13,42 @@ from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
 from openmem._async.embedders import AsyncEmbedder
-from openmem._async.postgres_retention import count, remove
 from openmem._async.postgres_schema import AsyncPostgresSchema
-from openmem._io.background import AsyncBackground, AsyncRest, async_no_rest
-from openmem._io.call import Call, Deadline, entropy
-from openmem._io.concurrency import async_compute
-from openmem._io.groups import AsyncGroups
-from openmem._io.postgres import AsyncPg, Make
-from openmem.access import Patterns, Seed
-from openmem.candidates import Candidate
-from openmem.checks import check_flag
-from openmem.embedding_batches import mark_cut, other_length
-from openmem.errors import InvalidRequestError, NotFoundError, ProviderError
-from openmem.ids import bucket_of, new_memory_ids
-from openmem.native import LONG_TEXT, by_user, is_large_change, is_large_draft, native_capabilities, take_long
-from openmem.options.postgres import DEFAULT_CONFIG, DEFAULT_SCHEMA, check
-from openmem.ranking import clean_query
-from openmem.registry import built_in_options
-from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
-from openmem.results import HistoryPage
-from openmem.retention import OPTIONS, MaintenanceReport, Retention
-from openmem.scopes import ScopePattern
-from openmem.settings import Settings
-from openmem.sql.postgres import (
-    erase,
-    health,
-    history,
-    hnsw,
-    journal,
-    models,
-    portable,
-    read,
-    reembed,
-    search,
-    write,
+from openmem._async.retention.postgres import count, remove
+from openmem._config.options.postgres import DEFAULT_CONFIG, DEFAULT_SCHEMA, check
+from openmem._config.registry import built_in_options
+from openmem._config.settings import Settings
+from openmem._embedding.batches import mark_cut, other_length
+from openmem._io.concurrency.background import AsyncBackground, AsyncRest, async_no_rest
+from openmem._io.concurrency.batching import AsyncGroups
+from openmem._io.concurrency.call import Call, Deadline, entropy
+from openmem._io.concurrency.primitives import async_compute
+from openmem._io.postgres.database import AsyncPg, Make
+from openmem._model.access import Patterns, Seed
+from openmem._model.candidates import Candidate
+from openmem._model.checks import check_flag
+from openmem._model.ids import bucket_of, new_memory_ids
+from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
+from openmem._model.results import HistoryPage
+from openmem._model.retention import OPTIONS, MaintenanceReport, Retention
+from openmem._model.scopes import ScopePattern
+from openmem._retrieval.ranking import clean_query
+from openmem._rules.capabilities import (
+    LONG_TEXT,
+    by_user,
+    is_large_change,
+    is_large_draft,
+    native_capabilities,
+    take_long,
 )
-from openmem.sql.postgres.hnsw_trials import Trials
-from openmem.sql.postgres.links import lock_of
-from openmem.sql.postgres.names import Names
-from openmem.sql.postgres.rows import Incoming, Model, Stamp
-from openmem.sql.postgres.search import Shape
-from openmem.sql.postgres.write import Single
+from openmem._sql.postgres import erase, health, history, hnsw, journal, models, portable, read, reembed, search, write
+from openmem._sql.postgres.hnsw_trials import Trials
+from openmem._sql.postgres.links import lock_of
+from openmem._sql.postgres.names import Names
+from openmem._sql.postgres.rows import Incoming, Model, Stamp
+from openmem._sql.postgres.search import Shape
+from openmem._sql.postgres.write import Single
+from openmem.errors import InvalidRequestError, NotFoundError, ProviderError
 from openmem.types import (
     AuditEntry,
     Capabilities,

@@ -1,6 +1,6 @@
 """The embedded provider: one SQLite file, keyword and vector search, several processes at once.
 
-The verbs are short: what happens inside a transaction stands in `openmem.sql.sqlite`, and each transaction is
+The verbs are short: what happens inside a transaction stands in `openmem._sql.sqlite`, and each transaction is
 one trip to the database.
 """
 
@@ -14,30 +14,30 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from openmem._async.embedders import AsyncEmbedder
 from openmem._async.provider import AsyncProvider
-from openmem._async.sqlite_retention import AsyncSqliteRetention
-from openmem._io.background import AsyncBackground, AsyncRest, async_no_rest
-from openmem._io.call import Call, Deadline, entropy
-from openmem._io.concurrency import ThreadLock, async_import_module
-from openmem._io.sqlite import AsyncSqlite
-from openmem._io.sqlite_errors import DiskFullError
-from openmem.access import Patterns
-from openmem.candidates import Candidate
-from openmem.embedding_batches import mark_cut
+from openmem._async.retention.sqlite import AsyncSqliteRetention
+from openmem._config.options.sqlite import check
+from openmem._config.registry import built_in_options
+from openmem._config.settings import Settings
+from openmem._embedding.batches import mark_cut
+from openmem._io.concurrency.background import AsyncBackground, AsyncRest, async_no_rest
+from openmem._io.concurrency.call import Call, Deadline, entropy
+from openmem._io.concurrency.primitives import ThreadLock, async_import_module
+from openmem._io.sqlite.database import AsyncSqlite
+from openmem._io.sqlite.errors import DiskFullError
+from openmem._model.access import Patterns
+from openmem._model.candidates import Candidate
+from openmem._model.ids import new_memory_ids
+from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
+from openmem._model.results import HistoryPage
+from openmem._model.retention import MaintenanceReport, Retention
+from openmem._model.scopes import ScopePattern
+from openmem._rules.capabilities import native_capabilities
+from openmem._sql.sqlite import erase, health, history, journal, portable, read, reembed, write
+from openmem._sql.sqlite.purge import Purge
+from openmem._sql.sqlite.rows import Model, Stamp, micros
+from openmem._sql.sqlite.writer import Blob, Incoming
+from openmem._sql.steps import Steps
 from openmem.errors import DeadlineExceededError, ProviderUnavailableError
-from openmem.ids import new_memory_ids
-from openmem.native import native_capabilities
-from openmem.options.sqlite import check
-from openmem.registry import built_in_options
-from openmem.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
-from openmem.results import HistoryPage
-from openmem.retention import MaintenanceReport, Retention
-from openmem.scopes import ScopePattern
-from openmem.settings import Settings
-from openmem.sql.sqlite import erase, health, history, journal, portable, read, reembed, write
-from openmem.sql.sqlite.purge import Purge
-from openmem.sql.sqlite.rows import Model, Stamp, micros
-from openmem.sql.sqlite.writer import Blob, Incoming
-from openmem.sql.steps import Steps
 from openmem.types import (
     Action,
     AuditEntry,
@@ -53,14 +53,14 @@ from openmem.types import (
 )
 
 if TYPE_CHECKING:
-    from openmem.columns import UserCache
-    from openmem.sql.sqlite.search import Shape
+    from openmem._retrieval.user_index import UserCache
+    from openmem._sql.sqlite.search import Shape
 
 T = TypeVar("T")
 
 _EMBED_AT_ONCE: Final = 256
 _SETTLE_SECONDS: Final = 1.0
-_SEARCH: Final = "openmem.sql.sqlite.search"  # loaded by who searches: only that computes
+_SEARCH: Final = "openmem._sql.sqlite.search"  # loaded by who searches: only that computes
 
 
 class AsyncSqliteProvider(AsyncProvider):
@@ -168,7 +168,7 @@ class AsyncSqliteProvider(AsyncProvider):
             erasing = erase.erase(user_id, scope, stamp)
             if self._users is None:
                 return erasing
-            from openmem.sql.sqlite.snapshot import forgetting
+            from openmem._sql.sqlite.snapshot import forgetting
 
             return forgetting(user_id, self._users, erasing)
 
@@ -188,7 +188,7 @@ class AsyncSqliteProvider(AsyncProvider):
         if query.mode == "vector":
             results = await self._search_by_vector(query, call)
         else:
-            from openmem.sql.sqlite.search import RESULTS
+            from openmem._sql.sqlite.search import RESULTS
 
             results = await self._fused(query, RESULTS, call)
             self.tell_of_words_only(query, results)
@@ -200,7 +200,7 @@ class AsyncSqliteProvider(AsyncProvider):
         if query.mode == "vector":
             return await super().candidates(query, call)
         await async_import_module(_SEARCH, call.deadline)
-        from openmem.sql.sqlite.search import CANDIDATES
+        from openmem._sql.sqlite.search import CANDIDATES
 
         found = await self._fused(query, CANDIDATES, call)
         self._note(query.view.user_id, query.action, None, _scope(query), call)
@@ -307,7 +307,7 @@ class AsyncSqliteProvider(AsyncProvider):
     def _cache(self) -> UserCache:
         with self._making:
             if self._users is None:
-                from openmem.columns import UserCache
+                from openmem._retrieval.user_index import UserCache
 
                 self._users = UserCache(self._cache_bytes, ThreadLock)
             return self._users
@@ -315,14 +315,14 @@ class AsyncSqliteProvider(AsyncProvider):
     async def _search_by_vector(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         if self.embedder is None:
             raise self.needs_embedder('mode="vector"')
-        from openmem.sql.sqlite import search
+        from openmem._sql.sqlite import search
 
         vector = await self.embedder.embed_query(query.text, call.deadline)
         steps = search.by_vector(query, _now(call), self._cache(), vector, Model(self.embedder.model, len(vector)))
         return await self._db.read(steps, call.deadline)
 
     async def _fused(self, query: SearchQuery, shape: Shape[T], call: Call) -> Sequence[T]:
-        from openmem.sql.sqlite import search
+        from openmem._sql.sqlite import search
 
         now = _now(call)
         if query.mode == "keyword" or self.embedder is None:

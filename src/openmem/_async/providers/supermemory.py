@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import ClassVar, Final, cast
 
 from openmem._async.embedders import AsyncEmbedder
-from openmem._async.translation import AsyncTranslatedProvider
-from openmem._io import supermemory as clients
-from openmem._io.call import Call
-from openmem._io.supermemory_store import PAGE, SupermemoryStore
-from openmem.registry import built_in_options
-from openmem.settings import Settings
-from openmem.translated.backend import Backend
+from openmem._async.providers.emulated import AsyncTranslatedProvider
+from openmem._config.registry import built_in_options
+from openmem._config.settings import Settings
+from openmem._emulation.backend import Backend
+from openmem._io.concurrency.call import Call
+from openmem._io.vendors.supermemory import client as clients
+from openmem._io.vendors.supermemory.store import PAGE, SupermemoryStore
 from openmem.types import Status
 
 FEW: Final = 8

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from typing import ClassVar, cast
 
-from openmem._io import letta as clients
-from openmem._io.letta_store import LettaStore
+from openmem._config.registry import built_in_options
+from openmem._config.settings import Settings
+from openmem._emulation.backend import Backend
+from openmem._io.vendors.letta import client as clients
+from openmem._io.vendors.letta.store import LettaStore
 from openmem._sync.embedders import Embedder
-from openmem._sync.translation import TranslatedProvider
-from openmem.registry import built_in_options
-from openmem.settings import Settings
-from openmem.translated.backend import Backend
+from openmem._sync.providers.emulated import TranslatedProvider
 
 
 class LettaProvider(TranslatedProvider):

@@ -6,18 +6,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final, cast
 
-from openmem._io import mem0 as clients
-from openmem._io.call import Call
-from openmem._io.mem0_errors import NAME
-from openmem._io.mem0_hosted import EVENT
+from openmem._config.registry import built_in_options
+from openmem._config.settings import Settings
+from openmem._emulation import writing
+from openmem._emulation.backend import Backend, Task
+from openmem._io.concurrency.call import Call
+from openmem._io.vendors.mem0 import client as clients
+from openmem._io.vendors.mem0.errors import NAME
+from openmem._io.vendors.mem0.hosted import EVENT
+from openmem._model.requests import Draft
 from openmem._sync.embedders import Embedder
-from openmem._sync.translation import TranslatedProvider
+from openmem._sync.providers.emulated import TranslatedProvider
 from openmem.errors import InvalidRequestError, NotFoundError
-from openmem.registry import built_in_options
-from openmem.requests import Draft
-from openmem.settings import Settings
-from openmem.translated import writing
-from openmem.translated.backend import Backend, Task
 from openmem.types import MemoryRecord, SearchMode
 
 _EXACT_COSINE: Final = ("qdrant", "pgvector")

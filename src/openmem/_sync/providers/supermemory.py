@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Final, cast
 
-from openmem._io import supermemory as clients
-from openmem._io.call import Call
-from openmem._io.supermemory_store import PAGE, SupermemoryStore
+from openmem._config.registry import built_in_options
+from openmem._config.settings import Settings
+from openmem._emulation.backend import Backend
+from openmem._io.concurrency.call import Call
+from openmem._io.vendors.supermemory import client as clients
+from openmem._io.vendors.supermemory.store import PAGE, SupermemoryStore
 from openmem._sync.embedders import Embedder
-from openmem._sync.translation import TranslatedProvider
-from openmem.registry import built_in_options
-from openmem.settings import Settings
-from openmem.translated.backend import Backend
+from openmem._sync.providers.emulated import TranslatedProvider
 from openmem.types import Status
 
 FEW: Final = 8

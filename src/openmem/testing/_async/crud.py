@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openmem import AsyncMemory
-from openmem._io.concurrency import async_gather
+from openmem._io.concurrency.primitives import async_gather
 from openmem.errors import InvalidRequestError, NotFoundError
 from openmem.testing._async.rules import Rules, ids_of, needs
 from openmem.testing.moments import days

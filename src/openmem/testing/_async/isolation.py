@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openmem import AsyncMemory
-from openmem._io.concurrency import async_gather
+from openmem._io.concurrency.primitives import async_gather
 from openmem.errors import NotFoundError, OMPError
 from openmem.testing._async.rules import Rules, ids_of, needs
 from openmem.types import MemoryInput

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from openmem import AsyncMemory
-from openmem._io.concurrency import async_gather
+from openmem._io.concurrency.primitives import async_gather
 from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictError
 from openmem.testing._async.rules import Rules, needs
 from openmem.testing.moments import days

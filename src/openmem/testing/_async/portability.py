@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from openmem import AsyncMemory
+from openmem._model.ids import is_own_id
 from openmem.errors import InvalidRequestError, NotFoundError
-from openmem.ids import is_own_id
 from openmem.testing._async.rules import Rules, ids_of, needs
 from openmem.testing.moments import days
 from openmem.types import MemoryRecord

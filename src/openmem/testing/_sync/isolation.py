@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from openmem import Memory
-from openmem._io.concurrency import gather
+from openmem._io.concurrency.primitives import gather
 from openmem.errors import NotFoundError, OMPError
 from openmem.testing._sync.rules import Rules, ids_of, needs
 from openmem.types import MemoryInput

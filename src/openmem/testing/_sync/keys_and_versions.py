@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from openmem import Memory
-from openmem._io.concurrency import gather
+from openmem._io.concurrency.primitives import gather
 from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictError
 from openmem.testing._sync.rules import Rules, needs
 from openmem.testing.moments import days

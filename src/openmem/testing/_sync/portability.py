@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from openmem import Memory
+from openmem._model.ids import is_own_id
 from openmem.errors import InvalidRequestError, NotFoundError
-from openmem.ids import is_own_id
 from openmem.testing._sync.rules import Rules, ids_of, needs
 from openmem.testing.moments import days
 from openmem.types import MemoryRecord

@@ -1,0 +1,1 @@
+"""How long audit entries and versions are kept."""

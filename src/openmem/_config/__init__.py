@@ -1,0 +1,1 @@
+"""Settings, addresses, paths and the registry of providers."""

@@ -1,0 +1,43 @@
+"""What the embedded provider is built from."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Final, NamedTuple
+
+from openmem._config.paths import user_data_dir
+from openmem._config.settings import Settings, sqlite_path
+from openmem._model.retention import Retention
+from openmem.errors import InvalidRequestError
+
+_SYNCHRONOUS: Final = ("normal", "full")
+
+
+class SqliteOptions(NamedTuple):
+    """The options, checked; `place` is the path of the file."""
+
+    synchronous: str
+    cache_mb: int
+    place: str
+
+
+def check(settings: Settings) -> SqliteOptions:
+    """Return the options.
+
+    Raises:
+        InvalidRequestError: One of them is wrong, or `url` names no file.
+    """
+    synchronous = settings.options.get("synchronous", "normal")
+    if synchronous not in _SYNCHRONOUS:
+        raise InvalidRequestError('synchronous must be "normal" or "full"', provider="sqlite")
+    cache_mb = settings.options.get("cache_mb", 256)
+    if not isinstance(cache_mb, int) or isinstance(cache_mb, bool) or cache_mb < 1:
+        raise InvalidRequestError("cache_mb must be a whole number from 1", provider="sqlite")
+    Retention.of(settings.options)
+    return SqliteOptions(synchronous, cache_mb, sqlite_path(settings.url) if settings.url else _default_path())
+
+
+def _default_path() -> str:
+    folder = user_data_dir(os.environ, sys.platform, os.path.expanduser("~"))
+    return os.path.join(folder, "memories.db")

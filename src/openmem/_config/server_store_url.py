@@ -1,0 +1,74 @@
+"""Where the server's own store is: given, or next to the memories. Pure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Final
+
+from openmem._config.paths import user_data_dir
+from openmem._config.registry import provider_of_scheme
+from openmem._config.settings import provider_of_url, resolve_settings, sqlite_path
+from openmem._model.urls import check_file_name, is_url
+from openmem.errors import InvalidRequestError
+
+VARIABLE: Final = "OMP_SERVER_STORE"
+SUFFIX: Final = "-server.db"
+
+
+def server_store_url(
+    url: str | os.PathLike[str] | None = None,
+    *,
+    store: str | None = None,
+    provider: str | None = None,
+    base_url: str | None = None,
+    environ: Mapping[str, str],
+    platform: str,
+    home: str,
+) -> str:
+    """Return where a server over these memories keeps its keys, as `ServerStore` takes it.
+
+    `store`, else `OMP_SERVER_STORE`, else by where the memories are: the same Postgres database, a file next to
+    the SQLite file, or for any other provider a file in the user's data folder.
+
+    Args:
+        url: Where the memories are; `None` is what the environment says.
+        store: Where the server's store is, if that was said.
+        provider: The name of the provider, if that was said.
+        base_url: The address of the provider, if that was said.
+        environ: The environment variables.
+        platform: The value of `sys.platform`.
+        home: The user's home folder.
+
+    Raises:
+        InvalidRequestError: One of them cannot be a place.
+    """
+    given = store if store is not None else environ.get(VARIABLE) or None
+    if given is not None:
+        return check_store_url(given)
+    folder = user_data_dir(environ, platform, home)
+    settings = resolve_settings(provider, url, base_url, None, None, {}, environ, provider_of_scheme)
+    if settings.provider == "postgres" and settings.url is not None:
+        return settings.url
+    if settings.provider != "sqlite":
+        return _inside(folder, "server.db", platform)
+    path = sqlite_path(settings.url) if settings.url else _inside(folder, "memories.db", platform)
+    return path + SUFFIX
+
+
+def check_store_url(url: object) -> str:
+    """Return the address of a store.
+
+    Raises:
+        InvalidRequestError: It names neither a Postgres database nor a file.
+    """
+    if not isinstance(url, str) or not url.strip():
+        raise InvalidRequestError("the server's store must be a non-blank string")
+    if provider_of_url(url) not in ("postgres", "sqlite"):
+        raise InvalidRequestError("the server's store must be postgresql://, sqlite:///FILE or a path")
+    return url if is_url(url) else check_file_name(url, "the server's store")
+
+
+def _inside(folder: str, name: str, platform: str) -> str:
+    return str((PureWindowsPath if platform == "win32" else PurePosixPath)(folder) / name)

@@ -1,0 +1,1 @@
+"""Packing memories into a block of text for a prompt."""

@@ -1,0 +1,1 @@
+"""Embedders, their batches and their vectors."""

@@ -1,0 +1,159 @@
+"""What reads do over a backend: by id, in pages, by relevance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from openmem._emulation import metadata as envelope
+from openmem._emulation.backend import Backend, Entry, Hit, Place, Task, place_of
+from openmem._emulation.views import Hiding, equal_of, shows, superseded_since
+from openmem._model.cursors import decode_cursor, encode_cursor
+from openmem._model.ids import may_be_of
+from openmem._model.requests import ListQuery, SearchQuery, View
+from openmem.errors import InvalidRequestError, NotFoundError
+from openmem.types import MemoryPage, MemoryRecord, SearchResult
+
+GROWTH: Final = 4
+
+
+def find(backend: Backend, id_: str, user_id: str | None) -> Entry:
+    """Return one memory.
+
+    Raises:
+        NotFoundError: There is none, or it belongs to another user.
+        InvalidRequestError: No user was named and several have a memory of that id.
+    """
+    found = [entry for entry in backend.fetch(id_, user_id) if _is_meant(entry.record.user_id, id_, user_id)]
+    if not found:
+        raise NotFoundError(f"no memory has the id {id_!r}", provider=backend.name)
+    if len({entry.record.user_id for entry in found}) > 1:
+        raise InvalidRequestError("id: several users have a memory of this id; give user_id")
+    return oldest(found)
+
+
+def _is_meant(owner: str, id_: str, user_id: str | None) -> bool:
+    return may_be_of(id_, owner) if user_id is None else owner == user_id
+
+
+def oldest(entries: Sequence[Entry]) -> Entry:
+    """Return the entry that was there first: of several that claim one id or key it is the one that counts."""
+    return min(entries, key=lambda entry: (entry.record.created_at, entry.handle))
+
+
+def check_all(backend: Backend, ids: Sequence[str], user_id: str, task: Task) -> None:
+    """Raise `NotFoundError` unless the user has a memory of each id."""
+    for id_ in ids:
+        task.check()
+        find(backend, id_, user_id)
+
+
+def page(backend: Backend, query: ListQuery, task: Task) -> MemoryPage:
+    """Return a page of what a view shows, newest first. The backend lists all of the user's memories for it."""
+    after = None
+    if query.cursor is not None:
+        after = decode_cursor(query.cursor, "list", (int, str), query.binding)
+    entries = backend.entries(query.view.user_id, equal_of(query.view.scope))
+    task.check()
+    superseded = _superseded(backend, query.view, entries)
+    shown = [entry.record for entry in entries if shows(query.view, entry.record, task.now, superseded)]
+    shown = [record for record in shown if _in_range(record, query) and (after is None or place_of(record) < after)]
+    shown.sort(key=place_of, reverse=True)
+    cursor = None
+    if len(shown) > query.limit:
+        shown = shown[: query.limit]
+        cursor = encode_cursor("list", place_of(shown[-1]), query.binding)
+    return MemoryPage.model_construct(items=shown, next_cursor=cursor)
+
+
+def search(backend: Backend, query: SearchQuery, task: Task) -> list[SearchResult]:
+    """Return the best matches that a view shows, asking the backend for more until there are enough."""
+    view, equal, most = query.view, equal_of(query.view.scope), backend.most_hits
+    count = query.limit * (GROWTH if view.tags or (view.scope is not None and view.scope.subtree) else 1)
+    while True:
+        count = count if most is None else min(count, most)
+        hits = backend.nearest(query.text, view.user_id, equal, count, query.mode)
+        task.check()
+        superseded = _superseded(backend, view, [hit.entry for hit in hits])
+        shown = [hit for hit in hits if shows(view, hit.entry.record, task.now, superseded)]
+        exhausted, capped = len(hits) < count, count == most
+        if len(shown) >= query.limit or exhausted or capped or _below(hits, query.min_score):
+            break
+        count *= GROWTH
+    hidden = (capped and not exhausted) or (query.mode == "vector" and not backend.lists_all_scored)
+    if hidden and len(shown) < query.limit and not query.min_score:
+        shown += _rest(backend, query, shown, task)
+    return _results(query, shown)
+
+
+def export_page(
+    backend: Backend, user_id: str | None, cursor: str | None, limit: int, task: Task
+) -> tuple[list[MemoryRecord], str | None]:
+    """Return the next records, hidden ones too: user by user, in the order of the backend."""
+    first, after = "", None
+    if cursor is not None:
+        first, number, text = decode_cursor(cursor, "export", (str, int, str), (user_id,))
+        after = (number, text)
+    taken: list[tuple[Place, MemoryRecord]] = []
+    for owner in [user_id] if user_id is not None else sorted(backend.users()):
+        if owner < first:
+            continue
+        for place, entry in _all_after(backend, owner, after if owner == first else None, limit - len(taken) + 1, task):
+            if len(taken) == limit:
+                (number, text), last = taken[-1]
+                following = encode_cursor("export", (last.user_id, number, text), (user_id,))
+                return [record for _, record in taken], following
+            taken.append((place, entry.record))
+    return [record for _, record in taken], None
+
+
+def _all_after(
+    backend: Backend, user_id: str, after: Place | None, count: int, task: Task
+) -> Iterator[tuple[Place, Entry]]:
+    while True:
+        task.check()
+        found, after = backend.following(user_id, after, count)
+        yield from found
+        if after is None:
+            return
+
+
+def _superseded(backend: Backend, view: View, entries: Iterable[Entry]) -> dict[str, Hiding]:
+    if view.include_superseded or (backend.marks_outdated and not any(entry.outdated for entry in entries)):
+        return {}
+    linking = backend.entries(view.user_id, {envelope.LINKS: True})
+    return superseded_since(entry.record for entry in linking)
+
+
+def _rest(backend: Backend, query: SearchQuery, shown: Sequence[Hit], task: Task) -> list[Hit]:
+    known = {hit.entry.record.id for hit in shown}
+    entries = backend.entries(query.view.user_id, equal_of(query.view.scope))
+    task.check()
+    superseded = _superseded(backend, query.view, entries)
+    rest = [entry for entry in entries if shows(query.view, entry.record, task.now, superseded)]
+    rest.sort(key=lambda entry: place_of(entry.record), reverse=True)
+    return [Hit(entry, 0.0) for entry in rest if entry.record.id not in known]
+
+
+def _results(query: SearchQuery, hits: list[Hit]) -> list[SearchResult]:
+    wanted = [hit for hit in hits if query.min_score is None or hit.score >= query.min_score]
+    wanted.sort(key=lambda hit: (-hit.score, hit.entry.record.id))
+    return [
+        SearchResult.model_construct(
+            memory=hit.entry.record, score=hit.score, explain=_explain(query, hit) if query.explain else None
+        )
+        for hit in wanted[: query.limit]
+    ]
+
+
+def _explain(query: SearchQuery, hit: Hit) -> dict[str, Any]:
+    return {"mode": query.mode, "parts": dict(hit.parts) or {"service": {"value": hit.score, "weight": 1.0}}}
+
+
+def _below(hits: Sequence[Hit], min_score: float | None) -> bool:
+    return bool(hits) and min_score is not None and hits[-1].score < min_score
+
+
+def _in_range(record: MemoryRecord, query: ListQuery) -> bool:
+    made = record.created_at
+    return (query.since is None or made >= query.since) and (query.until is None or made < query.until)

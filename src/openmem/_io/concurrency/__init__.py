@@ -1,0 +1,1 @@
+"""Threads, locks, timers and deadlines."""

@@ -1,0 +1,1 @@
+"""HTTP: the client and the network below it."""

@@ -1,0 +1,316 @@
+"""One connection through asyncpg: opening it, its codecs, and what its errors mean.
+
+The only module that knows this driver. It has no type information, so its objects are `Any` here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+import asyncpg
+
+from openmem._io.postgres.failure import Failure, failure_of_report
+from openmem._io.postgres.options import PoolOptions, Target
+from openmem._io.postgres.socket_wait import has_news
+from openmem._io.postgres.tls import Access, find_access
+from openmem._sql.postgres import values
+from openmem._sql.postgres.errors import (
+    TLS_FAILED,
+    Report,
+    error_while_connecting,
+    misused,
+    quotes_values,
+    unreachable,
+    unusable,
+    wrong_encoding,
+)
+from openmem.errors import OMPError
+
+SETTLE_SECONDS: Final = 5.0
+CANCEL_SECONDS: Final = 0.3
+_MOMENT: Final = 0.02
+_READ_AT_ONCE: Final = 32 * 1024
+"""Bytes of JSON that are read on the event loop, in a millisecond or so."""
+
+_FIND_TYPES: Final = """
+    select t.typname::text, t.oid, n.nspname::text
+    from pg_catalog.pg_extension e
+    join pg_catalog.pg_type t on t.typnamespace = e.extnamespace and t.typname in ('vector', 'halfvec')
+    join pg_catalog.pg_namespace n on n.oid = t.typnamespace
+    where e.extname = 'vector'
+"""
+_Codec = tuple[Callable[[Any], bytes], Callable[[bytes], Any]]
+_CODECS: Final[dict[str, _Codec]] = {
+    "vector": (values.encode_vector, values.decode_vector),
+    "halfvec": (values.encode_half_vector, values.decode_half_vector),
+}
+_KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
+
+class LateReader:
+    """Reads JSON where it arrives, on the event loop, unless that takes long.
+
+    Attributes:
+        put_off: Some was left to be read later since this was last set.
+    """
+
+    __slots__ = ("put_off",)
+
+    def __init__(self) -> None:
+        self.put_off = False
+
+    def decode(self, data: bytes) -> Any:
+        """Return the value that the binary form of `jsonb` holds, or what reads it later."""
+        if len(data) <= _READ_AT_ONCE:
+            return values.decode_json(data)
+        self.put_off = True
+        return values.LateJson(bytes(data))
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[misc]
+    """Looks types up in what another connection has found: a query less for each codec."""
+
+    found: Mapping[str, tuple[int, str]] = {}
+    late: LateReader | None = None
+
+    async def _introspect_type(self, typename: str, schema: str) -> Any:
+        known = self.found.get(typename)
+        if known is None:
+            return await super()._introspect_type(typename, schema)
+        return {"oid": known[0], "elemtype": None, "kind": b"b"}
+
+
+_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+
+class AsyncDriver:
+    """Opens connections with the same options and shares among them what one of them has found out."""
+
+    def __init__(self, options: PoolOptions) -> None:
+        self._options = options
+        self._types: dict[str, tuple[int, str]] = {}
+        self._access: Access | None = None
+        self._prepares = options.statement_cache
+
+    def stop_preparing(self) -> None:
+        """Keep no statements prepared from now on."""
+        self._prepares = False
+
+    def forget(self) -> None:
+        """Look everything up again: the server may have been restored or replaced."""
+        self._types = {}
+        self._access = None
+
+    async def find_access(self) -> Access:
+        """Return how to get in, which is found out once.
+
+        Raises:
+            OMPError: The address, a service or a certificate cannot be used.
+        """
+        if self._access is None:
+            self._access = await asyncio.to_thread(find_access, self._options)
+        return self._access
+
+    async def open(self, *, bare: bool = False) -> AsyncSession:
+        """Return a new connection.
+
+        Args:
+            bare: Without codecs, settings and cached statements.
+
+        Raises:
+            OMPError: It cannot be had.
+        """
+        access, connection = await self.find_access(), None
+        try:
+            connection = await self._connect(access, bare)
+            complete = not bare and await self._prepare(connection)
+            return AsyncSession(connection, complete)
+        except (*_ERRORS, ValueError) as error:
+            failed = error
+        except BaseException:
+            _abort(connection)
+            raise
+        _abort(connection)
+        # Not while it is handled: it may quote the address, and would stay behind as the context.
+        translated, quotes = connect_error(failed, access.target)
+        raise translated from (None if quotes else failed)
+
+    async def _connect(self, access: Access, bare: bool) -> Any:
+        more = {"statement_cache_size": 0} if bare or not self._prepares else {}
+        connection = await access.connect(connection_class=_Connection, timeout=None, **more)
+        if connection.get_settings().server_encoding not in ("UTF8", None):
+            _abort(connection)
+            raise wrong_encoding()
+        return connection
+
+    async def _prepare(self, connection: Any) -> bool:
+        if self._options.setup:
+            await connection.execute(";".join(self._options.setup))
+        if not self._options.extension:
+            return True
+        if not self._types:
+            rows = await connection.fetch(_FIND_TYPES)
+            self._types = {row[0]: (row[1], row[2]) for row in rows}
+        connection.found = self._types
+        connection.late = late = LateReader()
+        codecs: dict[str, _Codec] = {"jsonb": (values.encode_json, late.decode), **_CODECS}
+        for name, (encode, decode) in codecs.items():
+            schema = "pg_catalog" if name == "jsonb" else self._types.get(name, (0, ""))[1]
+            if schema:
+                await connection.set_type_codec(name, schema=schema, encoder=encode, decoder=decode, format="binary")
+        return bool(self._types)
+
+
+class AsyncSession:
+    """One connection.
+
+    Attributes:
+        errors: What it raises.
+        complete: It knows the types of the extension; one that does not is used once.
+        era: When it was opened, in terms of its pool.
+        rested: When it was put back, on the loop's clock.
+        begun: Some statement of the work in hand had an effect that is not undone.
+    """
+
+    errors: ClassVar = _ERRORS
+
+    __slots__ = ("_batch", "_fileno", "begun", "complete", "connection", "era", "rested")
+
+    def __init__(self, connection: Any, complete: bool) -> None:
+        self.connection = connection
+        self.complete = complete
+        self.begun = False
+        self.era = 0
+        self.rested = 0.0
+        self._batch: asyncio.Future[None] | None = None
+        self._fileno = _tune_socket(connection)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is closed."""
+        return bool(self.connection.is_closed())
+
+    @property
+    def busy(self) -> bool:
+        """Whether a transaction is open."""
+        return bool(self.connection.is_in_transaction())
+
+    def fresh(self) -> bool:
+        """Return whether a connection at rest can be used."""
+        return not self.lost and not (self._fileno >= 0 and has_news(self._fileno))
+
+    async def fetch(self, sql: str, params: Sequence[Any]) -> tuple[list[Any], bool]:
+        """Run one statement and return its rows, and whether some JSON in them is left to be read later."""
+        late = self.connection.late
+        if late is None:  # a bare connection, which reads no JSON
+            return await self.connection.fetch(sql, *params), False
+        late.put_off = False
+        rows = await self.connection.fetch(sql, *params)
+        return rows, late.put_off
+
+    async def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for many rows of parameters."""
+        # In a task of its own: cancelled while the server is slow to read, it would make its caller wait.
+        self._batch = asyncio.ensure_future(self.connection.executemany(sql, rows))
+        await asyncio.shield(self._batch)
+        self._batch = None
+
+    async def settle(self) -> bool:
+        """Wait until a cancelled statement is over, and leave its transaction.
+
+        Returns:
+            Whether the connection is in order; if not it must be closed, though the server may be well.
+        """
+        orderly = await self._end_batch()
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS if orderly else CANCEL_SECONDS):
+                # The request to cancel may hit this one instead, and a failed transaction takes only its end.
+                with contextlib.suppress(asyncpg.QueryCanceledError, asyncpg.InFailedSQLTransactionError):
+                    await self.connection.execute("select 1")
+                if self.busy:
+                    await self.connection.execute("rollback")
+        except TimeoutError:
+            if orderly:
+                raise
+        return orderly
+
+    async def _end_batch(self) -> bool:
+        batch, self._batch = self._batch, None
+        if batch is None or batch.done():
+            return True
+        batch.cancel()
+        await asyncio.wait([batch], timeout=_MOMENT)
+        if batch.done():
+            return True
+        batch.cancel()  # the first one was swallowed, in the middle of a message that is now never finished
+        await asyncio.wait([batch], timeout=_MOMENT)
+        return False
+
+    def failure(self, error: Exception, *, harmless: bool = False) -> Failure:
+        """Return what one of its errors means."""
+        if isinstance(error, asyncpg.InterfaceError) and not self.lost:
+            return Failure(misused(), None, lost=False, passing=False, harmless=harmless)
+        return failure_of_report(
+            _report_of(error), error, closed=self.lost, harmless=harmless, untouched=not self.begun
+        )
+
+    def abort(self) -> None:
+        """Say good-bye and close, without waiting for an answer."""
+        _abort(self.connection)
+
+
+def connect_error(error: Exception, target: Target) -> tuple[OMPError, bool]:
+    """Return what a failed attempt to connect means, and whether the error may quote the address."""
+    state = _state_of(error)
+    if state is not None:
+        return error_while_connecting(state, target.for_server), quotes_values(state)
+    if isinstance(error, ssl.SSLError) or "SSL" in str(error):
+        return unreachable(TLS_FAILED), False
+    if isinstance(error, ValueError) and not isinstance(error, OSError):
+        return unusable(), True
+    return unreachable(), False
+
+
+def _report_of(error: BaseException) -> Report:
+    # The type of a column is another than the driver has looked up: nothing came from the server then.
+    if isinstance(error, asyncpg.OutdatedSchemaCacheError):
+        return Report("0A000", "ERROR", routine="RevalidateCachedQuery")
+    # A connection that ends in the middle of a statement keeps the server's last words as the cause.
+    last_words = error.__cause__
+    if isinstance(error, asyncpg.PostgresConnectionError) and isinstance(last_words, asyncpg.PostgresError):
+        return _report_of(last_words)
+    names = ("severity_en", "server_source_filename", "server_source_function", "constraint_name")
+    return Report(_state_of(error), *(getattr(error, name, None) for name in names))
+
+
+def _state_of(error: BaseException) -> str | None:
+    # A connection that ends in the middle of a statement keeps the server's last words as the cause.
+    last_words = error.__cause__
+    if isinstance(error, asyncpg.PostgresConnectionError) and isinstance(last_words, asyncpg.PostgresError):
+        return _state_of(last_words)
+    state = getattr(error, "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
+def _tune_socket(connection: Any) -> int:
+    transport = getattr(connection, "_transport", None)
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    if sock is None:
+        return -1
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return int(sock.fileno())
+
+
+def _abort(connection: Any) -> None:
+    if connection is not None:
+        with contextlib.suppress(Exception):
+            connection.terminate()

@@ -1,0 +1,65 @@
+"""A failure of the driver on its way from a connection to whoever decides about trying again."""
+
+from __future__ import annotations
+
+from openmem._sql.postgres.errors import Report, is_collision, quotes_values
+from openmem.errors import OMPError
+
+
+class Failure(Exception):
+    """A statement or a connection failed. It never leaves the pipes.
+
+    Attributes:
+        error: What to raise if there is no further attempt.
+        cause: The driver's own error, to be shown as the cause; `None` if it may quote what was stored.
+        lost: The connection is of no further use.
+        passing: Another attempt may well succeed.
+        harmless: Nothing was done yet, so another attempt is always allowed.
+        unprepared: The server does not know a prepared statement that was made before: something stands between.
+    """
+
+    def __init__(
+        self,
+        error: OMPError,
+        cause: BaseException | None,
+        *,
+        lost: bool,
+        passing: bool,
+        harmless: bool,
+        unprepared: bool = False,
+    ) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.cause = cause
+        self.lost = lost
+        self.passing = passing
+        self.harmless = harmless
+        self.unprepared = unprepared
+
+    def may_repeat(self, retry: bool) -> bool:
+        """Return whether the work may be done once more, if that is harmless or `retry` says it is."""
+        return self.passing and (retry or self.harmless)
+
+
+def failure_of_report(
+    report: Report, error: BaseException, *, closed: bool, harmless: bool, untouched: bool
+) -> Failure:
+    """Return the failure that a report of the server stands for.
+
+    Args:
+        report: The report.
+        error: The driver's error.
+        closed: The connection is closed.
+        harmless: Nothing was done yet.
+        untouched: No statement before this one had an effect, or what it did is undone.
+    """
+    # A connection whose statements are out of date is closed with all others: a new one prepares them anew.
+    lost = closed or report.lost or report.stale
+    return Failure(
+        report.error(),
+        None if quotes_values(report.state) else error,
+        lost=lost,
+        passing=lost or report.concerns_a_node or is_collision(report.state),
+        harmless=harmless or ((report.stale or is_collision(report.state)) and untouched),
+        unprepared=report.unprepared,
+    )

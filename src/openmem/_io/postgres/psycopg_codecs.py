@@ -1,0 +1,92 @@
+"""How psycopg writes and reads the types that the two drivers would otherwise treat differently."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Dumper, Loader
+from psycopg.pq import Format
+
+from openmem._sql.postgres import values
+
+_JSONB: Final = 3802
+_TIMESTAMPTZ: Final = 1184
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_FOREVER: Final = {2**63 - 1: datetime.max.replace(tzinfo=UTC), -(2**63): datetime.min.replace(tzinfo=UTC)}
+
+
+class _JsonDumper(Dumper):
+    format = Format.BINARY
+    oid = _JSONB
+
+    def dump(self, obj: values.Json) -> Buffer:
+        return values.encode_json(obj)
+
+
+class _JsonLoader(Loader):
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> Any:
+        return values.decode_json(bytes(data))
+
+
+class _VectorDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: values.Vector) -> Buffer:
+        return values.encode_vector(obj)
+
+
+class _HalfVectorDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: values.HalfVector) -> Buffer:
+        return values.encode_half_vector(obj)
+
+
+class _VectorLoader(Loader):
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> Any:
+        return values.decode_vector(bytes(data))
+
+
+class _HalfVectorLoader(Loader):
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> Any:
+        return values.decode_half_vector(bytes(data))
+
+
+class _InstantLoader(Loader):
+    """Gives UTC, whatever the time zone of the session is."""
+
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> datetime:
+        micros = int.from_bytes(data, "big", signed=True)
+        return _FOREVER.get(micros) or _EPOCH + timedelta(microseconds=micros)
+
+
+def register(connection: psycopg.Connection[Any], types: Mapping[str, int]) -> None:
+    """Teach a connection the types.
+
+    Args:
+        connection: The connection.
+        types: The numbers of the types `vector` and `halfvec`, as far as there are any.
+    """
+    adapters = connection.adapters
+    adapters.register_dumper(values.Json, _JsonDumper)
+    adapters.register_loader(_JSONB, _JsonLoader)
+    adapters.register_loader(_TIMESTAMPTZ, _InstantLoader)
+    for name, kind, dumper, loader in (
+        ("vector", values.Vector, _VectorDumper, _VectorLoader),
+        ("halfvec", values.HalfVector, _HalfVectorDumper, _HalfVectorLoader),
+    ):
+        if name in types:
+            adapters.register_dumper(kind, type(dumper.__name__, (dumper,), {"oid": types[name]}))
+            adapters.register_loader(types[name], loader)

@@ -1,0 +1,101 @@
+"""What asyncpg would read from files for each connection, read once and beside the event loop: keys, certificates,
+the password file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from typing import Any, Final
+
+import asyncpg
+
+from openmem._io.postgres.options import PoolOptions, Target, asyncpg_arguments, asyncpg_tls
+from openmem._io.postgres.target import find_target
+from openmem._sql.postgres.errors import TLS_FAILED, unreachable, unusable
+from openmem.errors import OMPError
+
+_UNSET: Final = (*("passfile", "ssl", "service", "servicefile", "direct_tls", "target_session_attrs"), "krbsrvname")
+
+
+class Access:
+    """How to get in.
+
+    Args:
+        target: Where to.
+        arguments: Arguments for the driver.
+        ways: For `ssl`, in the order in which they are tried: a context, `False` for none.
+    """
+
+    def __init__(self, target: Target, arguments: dict[str, Any], ways: tuple[Any, ...] = ()) -> None:
+        self.target = target
+        self._arguments = arguments
+        self._ways = ways
+
+    async def connect(self, **arguments: Any) -> Any:
+        """Return a new connection of the driver; the arguments go before those that were found."""
+        arguments = {**self._arguments, **arguments}
+        if not self._ways:
+            return await asyncpg.connect(**arguments)
+        for way in self._ways[:-1]:
+            with contextlib.suppress(_OtherWay):
+                return await self._try(way, arguments)
+        return await asyncpg.connect(ssl=self._ways[-1], **arguments)
+
+    async def _try(self, way: Any, arguments: dict[str, Any]) -> Any:
+        try:
+            connection = await asyncpg.connect(ssl=way, **arguments)
+        except ssl.SSLError:
+            raise _OtherWay from None
+        except (ConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as error:
+            # Without TLS at all, or with it, as the server's rules want it.
+            if type(error) is ConnectionError or getattr(error, "sqlstate", None) == "28000":
+                raise _OtherWay from None
+            raise
+        self._ways = (way,)
+        return connection
+
+
+class _OtherWay(Exception):
+    """The server wants TLS, or does not."""
+
+
+def find_access(options: PoolOptions) -> Access:
+    """Read what the driver would read. It blocks: not for the event loop.
+
+    Raises:
+        InvalidRequestError: A parameter cannot be used.
+        ProviderUnavailableError: A key or a certificate cannot be read.
+    """
+    target = find_target(options)
+    arguments = asyncpg_arguments(target, options)
+    dsn, direct = asyncpg_tls(target)
+    if direct:
+        arguments["direct_tls"] = True
+    if target.trusts_system_roots:
+        return Access(target, arguments, (ssl.create_default_context(),))
+    found = _tls(dsn, direct, arguments)
+    if isinstance(found, OMPError):
+        raise found
+    if found is None:  # another version of the driver: it reads for itself
+        return Access(target, {**arguments, "dsn": dsn})
+    context, mode = found
+    ways = {"prefer": (context, False), "allow": (False, context)}
+    return Access(target, arguments, ways.get(mode, (context,)))
+
+
+def _tls(dsn: str, direct: bool, arguments: dict[str, Any]) -> tuple[Any, str] | OMPError | None:
+    """Return the driver's context for TLS and its mode; or an error, so that it has no context of its own."""
+    given: dict[str, Any] = dict.fromkeys((*_UNSET, "gsslib", "server_settings"))
+    given |= {name: arguments[name] for name in ("host", "port", "user", "password", "database")}
+    given |= {"dsn": dsn, "direct_tls": direct or None}
+    try:
+        _, found = asyncpg.connect_utils._parse_connect_dsn_and_args(**given)
+        return found.ssl or False, found.sslmode.name
+    except OSError:
+        return unreachable(TLS_FAILED)
+    except ValueError as error:
+        missing = "certificate" in str(error)
+        return unreachable(TLS_FAILED) if missing else unusable()
+    except (AttributeError, TypeError):
+        return None

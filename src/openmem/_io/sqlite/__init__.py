@@ -1,0 +1,1 @@
+"""SQLite: connections, threads, files."""

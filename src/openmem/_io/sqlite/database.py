@@ -1,0 +1,169 @@
+"""The embedded database in both forms.
+
+The plain form runs in the caller's thread. The other hands each transaction as a whole to a worker thread: one
+hop per verb, and the event loop never waits for the disk.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from openmem._io.concurrency.call import Deadline
+from openmem._io.concurrency.primitives import thread_of_loop
+from openmem._io.sqlite.connections import MAX_READERS, SqliteStore
+from openmem._io.sqlite.errors import Job
+from openmem._sql.sqlite.files import MEMORIES, FileKind
+from openmem._sql.steps import Query, Steps
+
+if TYPE_CHECKING:
+    from openmem._io.sqlite.loop_executor import LoopThreads
+
+T = TypeVar("T")
+
+
+class AsyncSqlite:
+    """One SQLite file. Nothing is opened before the first use."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        synchronous: str = "normal",
+        make_folder: bool = False,
+        kind: FileKind = MEMORIES,
+        create: bool = True,
+    ) -> None:
+        self._store = SqliteStore(path, synchronous=synchronous, make_folder=make_folder, kind=kind, create=create)
+        from openmem._io.sqlite.loop_executor import LoopThreads  # here: the other form has no event loop
+
+        self._readers, self._writers = LoopThreads(MAX_READERS), LoopThreads(1)
+        self._finalizer = weakref.finalize(self, _end, self._store, self._readers, self._writers)
+
+    @property
+    def made(self) -> bool:
+        """Whether the file was made here, as there was none."""
+        return self._store.made
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the last read or write found that nothing may be written."""
+        return self._store.read_only
+
+    async def read(self, steps: Steps[T], deadline: Deadline) -> T:
+        """Run the steps on one snapshot."""
+        job = Job(deadline)
+        return await self._readers.run(partial(self._store.read, steps, job), job)
+
+    async def write(self, steps: Steps[T], deadline: Deadline) -> T:
+        """Run the steps in one transaction."""
+        job = Job(deadline)
+        return await self._writers.run(partial(self._store.write, steps, job), job)
+
+    async def erase(self, make: Callable[[], Steps[T]], deadline: Deadline) -> tuple[T, bool]:
+        """Run steps that delete in one transaction, also on a full disk; return whether it was full.
+
+        `make` may be called twice. If the disk was full, what the deleted rows held may still stand in the file.
+        """
+        job = Job(deadline)
+        return await self._writers.run(partial(self._store.erase, make, job), job)
+
+    def defer(self, statement: Query) -> None:
+        """Keep a write for the next transaction, which comes in a moment or at `close`."""
+        self._store.defer(statement)
+
+    async def flush(self, deadline: Deadline) -> None:
+        """Write what was deferred."""
+        if self._store.pending:
+            job = Job(deadline)
+            await self._writers.run(partial(self._store.flush, job), job)
+
+    async def foresee(self, steps: Steps[T], deadline: Deadline) -> T:
+        """Run steps that read as if what was deferred had been written, where that is not possible now."""
+        job = Job(deadline)
+        return await self._writers.run(partial(self._store.foresee, steps, job), job)
+
+    async def settle(self, deadline: Deadline, *, rebuilds: bool = True) -> bool:
+        """Empty the write-ahead log into the file; return whether readers of old snapshots allowed that."""
+        job = Job(deadline)
+        return await self._writers.run(partial(self._store.settle, job, rebuilds=rebuilds), job)
+
+    async def aclose(self) -> None:
+        """Write what was deferred and close the file."""
+        self._readers.stop()
+        self._writers.stop()
+        await thread_of_loop(self._close, abandon=False)
+
+    def _close(self) -> None:
+        self._finalizer()
+        self._readers.join()
+        self._writers.join()
+
+
+class Sqlite:
+    """One SQLite file. Nothing is opened before the first use."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        synchronous: str = "normal",
+        make_folder: bool = False,
+        kind: FileKind = MEMORIES,
+        create: bool = True,
+    ) -> None:
+        self._store = SqliteStore(path, synchronous=synchronous, make_folder=make_folder, kind=kind, create=create)
+        self._finalizer = weakref.finalize(self, SqliteStore.close, self._store)
+
+    @property
+    def made(self) -> bool:
+        """Whether the file was made here, as there was none."""
+        return self._store.made
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the last read or write found that nothing may be written."""
+        return self._store.read_only
+
+    def read(self, steps: Steps[T], deadline: Deadline) -> T:
+        """Run the steps on one snapshot."""
+        return self._store.read(steps, Job(deadline))
+
+    def write(self, steps: Steps[T], deadline: Deadline) -> T:
+        """Run the steps in one transaction."""
+        return self._store.write(steps, Job(deadline))
+
+    def erase(self, make: Callable[[], Steps[T]], deadline: Deadline) -> tuple[T, bool]:
+        """Run steps that delete in one transaction, also on a full disk; return whether it was full.
+
+        `make` may be called twice. If the disk was full, what the deleted rows held may still stand in the file.
+        """
+        return self._store.erase(make, Job(deadline))
+
+    def defer(self, statement: Query) -> None:
+        """Keep a write for the next transaction, which comes in a moment or at `close`."""
+        self._store.defer(statement)
+
+    def flush(self, deadline: Deadline) -> None:
+        """Write what was deferred."""
+        self._store.flush(Job(deadline))
+
+    def foresee(self, steps: Steps[T], deadline: Deadline) -> T:
+        """Run steps that read as if what was deferred had been written, where that is not possible now."""
+        return self._store.foresee(steps, Job(deadline))
+
+    def settle(self, deadline: Deadline, *, rebuilds: bool = True) -> bool:
+        """Empty the write-ahead log into the file; return whether readers of old snapshots allowed that."""
+        return self._store.settle(Job(deadline), rebuilds=rebuilds)
+
+    def close(self) -> None:
+        """Write what was deferred and close the file."""
+        self._finalizer()
+
+
+def _end(store: SqliteStore, *threads: LoopThreads) -> None:
+    for some in threads:
+        some.stop()
+    store.close()

@@ -1,0 +1,149 @@
+"""Opening a SQLite file: recognise it, set it up, bring its schema up to date, refuse what is not ours."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from openmem._io.sqlite.errors import Job
+from openmem._sql.sqlite.files import FileKind
+from openmem.errors import ProviderError, ProviderUnavailableError
+
+BUSY_MILLISECONDS: Final = 50
+
+
+def open_connection(path: str, synchronous: str, job: Job, kind: FileKind) -> sqlite3.Connection:
+    """Return a connection to an openmem database of this kind, made or migrated if need be.
+
+    Raises:
+        ProviderError: The file is another application's or of another kind, or a newer version of openmem made it.
+    """
+    _make_private(path)  # the files beside it get the rights that it has
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    try:
+        # SQLite does not look at a job while it waits for a lock, so it waits for a short time only, again and again.
+        connection.execute(f"pragma busy_timeout={BUSY_MILLISECONDS}")
+        when_free(lambda: recognise(connection, kind), job)
+        when_free(lambda: _configure(connection, synchronous, kind), job)
+        if version_of(connection) < kind.version:
+            _migrate(connection, job, kind)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def make_folder(path: str) -> None:
+    """Make the folder of a file if it is missing, for its owner only.
+
+    Raises:
+        ProviderUnavailableError: It cannot be made.
+    """
+    try:
+        Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ProviderUnavailableError(
+            f"the folder of the database cannot be made: {reason}", provider="sqlite"
+        ) from error
+
+
+def _make_private(path: str) -> None:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except OSError:
+        return  # it is there, or SQLite will say why it cannot be
+
+
+def recognise(connection: sqlite3.Connection, kind: FileKind) -> None:
+    """Refuse a database that is not of this kind, or newer than this code."""
+    connection.execute("begin")  # one snapshot: another process may be making the file right now
+    try:
+        application = connection.execute("pragma application_id").fetchone()[0]
+        tables = connection.execute("select count(*) from sqlite_master").fetchone()[0]
+        version = version_of(connection)
+    finally:
+        if connection.in_transaction:  # not if the disk failed or is full, which must be said
+            connection.execute("rollback")
+    if application == kind.application_id:
+        _refuse_newer(version, kind)
+    elif application or tables:
+        raise ProviderError("the file is a database of another application", provider="sqlite")
+
+
+def _configure(connection: sqlite3.Connection, synchronous: str, kind: FileKind) -> None:
+    if version_of(connection) == 0:  # what an older version made is rebuilt later; either would wait for its writer
+        connection.execute(f"pragma page_size={kind.page_size}")
+        connection.execute("pragma auto_vacuum=incremental")
+    connection.execute("pragma journal_mode=wal")
+    connection.execute(f"pragma synchronous={synchronous}")
+    connection.execute(f"pragma secure_delete={kind.secure_delete}")
+    connection.execute("pragma temp_store=memory")
+    connection.execute("pragma cache_size=-32768")
+
+
+def begin_immediate(connection: sqlite3.Connection, job: Job) -> None:
+    """Begin a write transaction, waiting for other processes until the job is stopped."""
+    when_free(lambda: connection.execute("begin immediate"), job)
+
+
+def rebuild(connection: sqlite3.Connection, job: Job) -> None:
+    """Write a file anew that an older version made, which cannot shrink and may hold erased bytes in free pages.
+
+    It does nothing to another, and takes as much room on the disk as the file does while it runs.
+    """
+    if connection.execute("pragma auto_vacuum").fetchone()[0]:
+        return
+    connection.execute("pragma auto_vacuum=incremental")
+    connection.execute("pragma temp_store=file")
+    try:
+        when_free(lambda: connection.execute("vacuum"), job)
+    finally:
+        connection.execute("pragma temp_store=memory")
+
+
+def _migrate(connection: sqlite3.Connection, job: Job, kind: FileKind) -> None:
+    begin_immediate(connection, job)
+    try:
+        version = version_of(connection)  # another process may have been quicker
+        _refuse_newer(version, kind)
+        for statements in kind.migrations[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"pragma application_id={kind.application_id}")
+        connection.execute(f"pragma user_version={max(version, kind.version)}")
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise
+
+
+def _refuse_newer(version: int, kind: FileKind) -> None:
+    if version > kind.version:
+        raise ProviderError(
+            f"the database was made by a newer version of openmem (schema {version}, this one knows "
+            f"{kind.version}): upgrade openmem",
+            provider="sqlite",
+        )
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return the version of the schema, 0 where there is none."""
+    version: int = connection.execute("pragma user_version").fetchone()[0]
+    return version
+
+
+def when_free(action: Callable[[], object], job: Job) -> None:
+    """Do something again and again while another process has the file locked, until the job is stopped."""
+    while True:
+        try:
+            action()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            job.check()

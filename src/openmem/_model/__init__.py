@@ -1,0 +1,1 @@
+"""The words that every layer shares: requests, scopes, ids, cursors, checks of arguments."""

@@ -1,0 +1,119 @@
+"""Validated requests: what the facade hands to a provider after every rule of the protocol was checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from openmem._model.access import Patterns
+from openmem._model.scopes import ScopePattern
+from openmem.types import Action, SearchMode
+
+DEFAULT_HISTORY: Final = 100
+
+
+@dataclass(slots=True)  # never changed, but a frozen one takes eight times as long to make, and many are made
+class Draft:
+    """A memory to be stored. `id`, `created_at`, `updated_at` and `version` are set by imports only."""
+
+    content: str
+    user_id: str
+    scope: str | None = None
+    tags: tuple[str, ...] | None = None
+    source: Mapping[str, Any] | None = None
+    confidence: float | None = None
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    supersedes: tuple[str, ...] | None = None
+    key: str | None = None
+    extensions: Mapping[str, Any] = field(default_factory=dict)
+    id: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An update: only the fields in `fields` change, and a `None` there clears the field.
+
+    What it holds under `extensions` are new values of single extension fields, `None` again to clear one. `cut` says
+    whether the vector of a new content stands for its beginning only.
+    """
+
+    fields: Mapping[str, Any]
+    if_version: int | None = None
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which of one user's memories a read may see. It is part of the query, never applied after it.
+
+    `visible` are the scopes that the caller may read, beside those that it asks for; `None` is all of them.
+    """
+
+    user_id: str
+    scope: ScopePattern | None = None
+    tags: tuple[str, ...] = ()
+    as_of: datetime | None = None
+    include_superseded: bool = False
+    include_expired: bool = False
+    visible: Patterns | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """A page of the memories that `view` allows, newest first."""
+
+    view: View
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int = 50
+    cursor: str | None = None
+
+    @property
+    def binding(self) -> tuple[object, ...]:
+        """What a cursor of this query is bound to: everything but the size of the page."""
+        view = self.view
+        hidden = (view.as_of, view.include_superseded, view.include_expired)
+        plain = (view.user_id, str(view.scope), *view.tags, self.since, self.until, *hidden)
+        return plain if view.visible is None else (*plain, [str(pattern) for pattern in view.visible])
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """A page of the earlier states of a memory and of what it supersedes, newest first."""
+
+    id: str
+    user_id: str | None = None
+    limit: int = DEFAULT_HISTORY
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """The best matches for `text` among the memories that `view` allows.
+
+    `action` is the verb to put into the journal: a context is a search with another name.
+    """
+
+    text: str
+    view: View
+    limit: int = 10
+    min_score: float | None = None
+    mode: SearchMode = "hybrid"
+    explain: bool = False
+    action: Action = "search"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """The newest entries of a user's journal."""
+
+    user_id: str
+    app: str | None = None
+    since: datetime | None = None
+    limit: int = 100

@@ -1,0 +1,1 @@
+"""The protocol as it is written over HTTP and in export files."""

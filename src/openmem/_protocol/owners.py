@@ -1,0 +1,111 @@
+"""Whether what an OMP server answers is what was asked for: of that user, in that scope, and not more of it. Pure.
+
+A server is trusted with its memories, and yet a mix-up there must not show one user's memories to another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from typing import Final
+
+from openmem._model.cursors import MAX_CURSOR
+from openmem._model.requests import AuditQuery, View
+from openmem._model.scopes import ScopePattern
+from openmem._protocol.http_errors import Endpoint
+from openmem.errors import ProviderError
+from openmem.types import AuditEntry, ErasureReceipt, MemoryRecord
+
+QUEUED: Final = "event-"
+"""Begins the id of a text that is still taken in; what comes of it has an id of its own."""
+
+
+class ReplyCheck:
+    """Refuses replies of one server that are not what was asked for.
+
+    Args:
+        endpoint: The server.
+        provider: The name that errors carry.
+    """
+
+    def __init__(self, endpoint: Endpoint, provider: str) -> None:
+        self._endpoint, self._provider = endpoint, provider
+
+    def one(self, record: MemoryRecord, id: str, user_id: str | None) -> MemoryRecord:
+        """Return a memory that was asked for by its id.
+
+        Raises:
+            ProviderError: It is another one, or another user's.
+        """
+        self.owners([user_id], [record])
+        if record.id != id and not id.startswith(QUEUED):
+            raise self._refused("with another memory than was asked for")
+        return record
+
+    def seen(self, records: Sequence[MemoryRecord], view: View, limit: int) -> None:
+        """Check memories that a view shows.
+
+        Raises:
+            ProviderError: One is another user's or outside of the view's scope, or there are more than asked for.
+        """
+        self.count(records, limit)
+        self.owners(repeat(view.user_id), records)
+        if view.scope is not None and not all(view.scope.matches(record.scope) for record in records):
+            raise self._refused("with a memory of another scope than was asked for")
+
+    def owners(self, wanted: Iterable[str | None], records: Iterable[MemoryRecord]) -> None:
+        """Check that each memory is of the user in its place; `None` is any.
+
+        Raises:
+            ProviderError: One is another user's.
+        """
+        for user_id, record in zip(wanted, records, strict=False):
+            if user_id not in (None, record.user_id):
+                raise self._refused("with a memory of another user")
+
+    def count(self, items: Sequence[object], limit: int) -> None:
+        """Check that there are at most so many.
+
+        Raises:
+            ProviderError: There are more.
+        """
+        if len(items) > limit:
+            raise self._refused(f"{len(items)} where at most {limit} were asked for")
+
+    def receipt(self, receipt: ErasureReceipt, user_id: str, scope: ScopePattern | None) -> ErasureReceipt:
+        """Return the receipt of an erasure.
+
+        Raises:
+            ProviderError: It is for another user, or another part of the scopes.
+        """
+        if receipt.user_id != user_id or receipt.scope != (None if scope is None else str(scope)):
+            raise self._refused("with the receipt of another erasure than was asked for")
+        return receipt
+
+    def entries(self, entries: Sequence[AuditEntry], query: AuditQuery) -> Sequence[AuditEntry]:
+        """Return entries of the journal.
+
+        Raises:
+            ProviderError: One is of another app than was asked for, or there are more than asked for.
+        """
+        self.count(entries, query.limit)
+        if query.app is not None and any(entry.app != query.app for entry in entries):
+            raise self._refused("with an entry of another app than was asked for")
+        return entries
+
+    def cursor(self, following: str | None, asked: str | None) -> str | None:
+        """Return the cursor of the next page.
+
+        Raises:
+            ProviderError: It leads back to the page that was asked for, or is none.
+        """
+        if following is None:
+            return None
+        if following == asked:
+            raise self._refused("with the cursor that it was given: its pages come to no end")
+        if not 0 < len(following) <= MAX_CURSOR:
+            raise self._refused("with a cursor that cannot be sent back")
+        return following
+
+    def _refused(self, what: str) -> ProviderError:
+        return ProviderError(f"{self._endpoint.server} answered {what}", provider=self._provider)

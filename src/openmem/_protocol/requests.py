@@ -1,0 +1,226 @@
+"""The verbs as requests of the OMP protocol over HTTP. Pure; the replies are read in `wire_replies`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+from openmem._model.access import Seed
+from openmem._model.requests import (
+    DEFAULT_HISTORY,
+    AuditQuery,
+    Change,
+    Draft,
+    HistoryQuery,
+    ListQuery,
+    SearchQuery,
+    View,
+)
+from openmem._model.scopes import ScopePattern
+from openmem._protocol.http_messages import HttpRequest, Params, json_body, query_of
+from openmem.types import ImportConflict
+
+MAX_BATCH: Final = 10_000
+MAX_QUERY_BYTES: Final = 6_000
+"""Longest query string; what is longer goes into a body, because servers and proxies refuse long addresses."""
+
+_JSON: Final = {"Content-Type": "application/json"}
+_LINES: Final = {"Content-Type": "application/x-ndjson"}
+_ROUTES: Final = frozenset({"search", "batch", "wait", ".", ".."})
+_DRAFT: Final = (
+    *("content", "user_id", "scope", "tags", "source", "confidence", "valid_from", "valid_to"),
+    *("supersedes", "key", "id", "created_at", "updated_at"),
+)
+
+
+def capabilities() -> HttpRequest:
+    """Return the question what a server can do, which needs no key and gives none away."""
+    return HttpRequest("GET", "/capabilities", retry_safe=True, anonymous=True)
+
+
+def add(drafts: Sequence[Draft], once: str | None) -> HttpRequest:
+    """Return the request that stores one memory, or several at once.
+
+    Args:
+        drafts: The memories.
+        once: A name that no other request has: sent again under it, nothing is stored twice. `None` if the server
+            does not know of such names.
+    """
+    headers = _JSON if once is None else {**_JSON, "Idempotency-Key": once}
+    safe = once is not None
+    if len(drafts) == 1:
+        return HttpRequest("POST", "/memories", None, headers, json_body(_fields(drafts[0])), safe)
+    body = json_body({"items": [_fields(draft) for draft in drafts]})
+    return HttpRequest("POST", "/memories/batch", None, headers, body, safe)
+
+
+def once_name(request_id: str, seed: Seed | None) -> str:
+    """Return the name under which an `add` is done once: its request id, or a hash of its seed."""
+    if seed is None:
+        return request_id
+    return hashlib.sha256(f"{seed.at.timestamp()!r} {seed.entropy}".encode()).hexdigest()
+
+
+def get(id: str, user_id: str | None) -> HttpRequest:
+    """Return the request for one memory."""
+    return HttpRequest("GET", _place(id), headers=_owner(user_id), retry_safe=True)
+
+
+def update(id: str, user_id: str | None, change: Change) -> HttpRequest:
+    """Return the request that changes a memory; a null clears a field."""
+    headers = {**_JSON, **_owner(user_id)}
+    if change.if_version is not None:
+        headers["If-Match"] = f'"{change.if_version}"'
+    fields = {name: _plain(value) for name, value in change.fields.items() if name != "extensions"}
+    body = json_body({**fields, **change.fields.get("extensions", {})})
+    return HttpRequest("PATCH", _place(id), headers=headers, body=body)
+
+
+def delete(id: str, user_id: str | None) -> HttpRequest:
+    """Return the request that erases a memory."""
+    return HttpRequest("DELETE", _place(id), headers=_owner(user_id))
+
+
+def delete_all(user_id: str, scope: ScopePattern | None) -> HttpRequest:
+    """Return the request that erases a user's memories."""
+    return HttpRequest("DELETE", "/memories", _params(user_id=user_id, scope=scope))
+
+
+def list_(query: ListQuery) -> HttpRequest:
+    """Return the request for a page of memories."""
+    params = _params(
+        **_view(query.view),
+        tag=next(iter(query.view.tags), None),
+        since=query.since,
+        until=query.until,
+        limit=query.limit,
+        cursor=query.cursor,
+    )
+    return HttpRequest("GET", "/memories", params, retry_safe=True)
+
+
+def search(query: SearchQuery) -> HttpRequest:
+    """Return the request for the best matches; a long one is posted."""
+    fields = dict(
+        _view(query.view),
+        q=query.text,
+        limit=query.limit,
+        min_score=query.min_score,
+        tags=query.view.tags or None,
+        mode=None if query.mode == "hybrid" else query.mode,
+        explain=query.explain or None,
+        purpose=None if query.action == "search" else query.action,
+    )
+    params = _params(**fields)
+    if len(query_of(params)) <= MAX_QUERY_BYTES:
+        return HttpRequest("GET", "/memories/search", params, retry_safe=True)
+    body = json_body({name: _plain(value) for name, value in fields.items() if value is not None})
+    return HttpRequest("POST", "/memories/search", None, _JSON, body, retry_safe=True)
+
+
+def context(query: SearchQuery, token_budget: int) -> HttpRequest:
+    """Return the request for a block of text."""
+    view = query.view
+    fields = {
+        "query": query.text,
+        "user_id": view.user_id,
+        "scope": view.scope,
+        "token_budget": token_budget,
+        "tags": view.tags or None,
+        "as_of": view.as_of,
+    }
+    body = json_body({name: _plain(value) for name, value in fields.items() if value is not None})
+    return HttpRequest("POST", "/context", headers=_JSON, body=body, retry_safe=True)
+
+
+def history(query: HistoryQuery) -> HttpRequest:
+    """Return the request for a memory's earlier versions."""
+    limit = None if query.limit == DEFAULT_HISTORY else query.limit
+    place, params = f"{_place(query.id)}/history", _params(limit=limit, cursor=query.cursor)
+    return HttpRequest("GET", place, params or None, headers=_owner(query.user_id), retry_safe=True)
+
+
+def audit(query: AuditQuery) -> HttpRequest:
+    """Return the request for entries of the journal."""
+    params = _params(user_id=query.user_id, app=query.app, since=query.since, limit=query.limit)
+    return HttpRequest("GET", "/audit", params, retry_safe=True)
+
+
+def wait(ids: Sequence[str], user_id: str) -> HttpRequest:
+    """Return the request that is answered once memories can be found."""
+    body = json_body({"ids": [*ids], "user_id": user_id})
+    return HttpRequest("POST", "/memories/wait", None, _JSON, body, retry_safe=True)
+
+
+def export(user_id: str | None, cursor: str | None, limit: int) -> HttpRequest:
+    """Return the request for a page of an export."""
+    params = _params(user_id=user_id, cursor=cursor, limit=limit)
+    return HttpRequest("GET", "/export", params, {"Accept": "application/x-ndjson"}, retry_safe=True)
+
+
+def import_(drafts: Sequence[Draft], conflict: ImportConflict) -> HttpRequest:
+    """Return the request that stores records of another store, a line each."""
+    lines = (json_body({"memory": {**_fields(draft), "version": draft.version}}) for draft in drafts)
+    return HttpRequest("POST", "/import", {"conflict": conflict}, _LINES, b"\n".join(lines) + b"\n")
+
+
+def reembed() -> HttpRequest:
+    """Return the request that moves every memory to the server's model."""
+    return HttpRequest("POST", "/reembed", headers=_JSON, body=b"{}")
+
+
+def health() -> HttpRequest:
+    """Return the question whether the server's backend answers; it is asked once."""
+    return HttpRequest("GET", "/healthz")
+
+
+def text_header(value: str) -> bytes:
+    """Return a text as the value of a header: in UTF-8."""
+    return value.encode()
+
+
+def _fields(draft: Draft) -> dict[str, Any]:
+    given = {name: getattr(draft, name) for name in _DRAFT}
+    return {name: _plain(value) for name, value in given.items() if value is not None} | {**draft.extensions}
+
+
+def _view(view: View) -> dict[str, Any]:
+    return {
+        "user_id": view.user_id,
+        "scope": view.scope,
+        "as_of": view.as_of,
+        "include_superseded": view.include_superseded or None,
+        "include_expired": view.include_expired or None,
+    }
+
+
+def _params(**fields: Any) -> Params:
+    return {name: _text(value) for name, value in fields.items() if value is not None}
+
+
+def _text(value: Any) -> str | list[str]:
+    if isinstance(value, tuple):
+        return [*value]
+    plain = _plain(value)
+    return "true" if plain is True else str(plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, ScopePattern):
+        return str(value)
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _place(id: str) -> str:
+    name = quote(id, safe="")
+    # An id may have the name of a route, or of a step in a path.
+    return f"/memories/%{ord(id[0]):02X}{name[1:]}" if id in _ROUTES else f"/memories/{name}"
+
+
+def _owner(user_id: str | None) -> dict[str, str | bytes]:
+    return {} if user_id is None else {"X-User-Id": text_header(user_id)}

@@ -1,0 +1,1 @@
+"""The rules of the verbs: drafts, changes, supersession, versions, pages."""

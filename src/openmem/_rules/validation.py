@@ -1,0 +1,211 @@
+"""Turns the arguments of the verbs into requests. Every rule of the protocol is checked here, or below.
+
+The checks of single values are in `checks`, those of memories in `drafting`; both are offered here too, so
+that a caller needs this module only.
+"""
+
+from __future__ import annotations
+
+from typing import Final, cast
+
+from openmem._model.checks import (
+    MAX_CONTENT,
+    MAX_TAG,
+    check_app,
+    check_choice,
+    check_content,
+    check_flag,
+    check_id,
+    check_ids,
+    check_key,
+    check_limit,
+    check_owner,
+    check_query,
+    check_tags,
+    check_text,
+    check_time,
+    check_timeout,
+    check_token_budget,
+    check_unit,
+    check_user_id,
+    check_version,
+    check_window,
+)
+from openmem._model.cursors import MAX_CURSOR
+from openmem._model.requests import AuditQuery, HistoryQuery, ListQuery, SearchQuery, View
+from openmem._model.scopes import parse_pattern
+from openmem._rules.drafting import check_extensions, make_change, make_draft, make_drafts
+from openmem.errors import InvalidRequestError
+from openmem.types import Action, ImportConflict, SearchMode
+
+__all__ = [
+    "MAX_AUDIT",
+    "MAX_CONTENT",
+    "MAX_HISTORY",
+    "MAX_LIST",
+    "MAX_SEARCH",
+    "check_app",
+    "check_choice",
+    "check_conflict",
+    "check_content",
+    "check_extensions",
+    "check_flag",
+    "check_id",
+    "check_ids",
+    "check_key",
+    "check_limit",
+    "check_query",
+    "check_text",
+    "check_time",
+    "check_timeout",
+    "check_token_budget",
+    "check_user_id",
+    "check_version",
+    "check_window",
+    "make_audit_query",
+    "make_change",
+    "make_draft",
+    "make_drafts",
+    "make_history_query",
+    "make_list_query",
+    "make_search_query",
+    "make_view",
+]
+
+MAX_LIST: Final = 500
+MAX_SEARCH: Final = 100
+MAX_AUDIT: Final = 1000
+MAX_HISTORY: Final = 1000
+
+_MODES: Final = ("hybrid", "vector", "keyword")
+_PURPOSES: Final = ("search", "context")
+_CONFLICTS: Final = ("skip", "overwrite", "duplicate")
+
+
+def check_conflict(value: object) -> ImportConflict:
+    """Return what an import does with a memory that is there already: skip, overwrite or duplicate."""
+    return cast("ImportConflict", check_choice(value, _CONFLICTS, "conflict"))
+
+
+def make_view(
+    user_id: object,
+    scope: object = None,
+    tags: object = None,
+    as_of: object = None,
+    include_superseded: object = False,
+    include_expired: object = False,
+) -> View:
+    """Return which memories a read may see.
+
+    Args:
+        user_id: Whose memories.
+        scope: A scope, a scope followed by `/*`, or `*`; `None` for all.
+        tags: Labels that a memory must have, all of them.
+        as_of: The time at which to judge validity; `None` for now.
+        include_superseded: Whether to show memories that another one replaces.
+        include_expired: Whether to show memories outside their time of validity.
+
+    Raises:
+        InvalidRequestError: One of them breaks the contract; the message names it.
+    """
+    return View(
+        user_id=check_user_id(user_id),
+        scope=None if scope is None else parse_pattern(scope),
+        tags=check_tags(tags) or (),
+        as_of=check_time(as_of, "as_of"),
+        include_superseded=check_flag(include_superseded, "include_superseded"),
+        include_expired=check_flag(include_expired, "include_expired"),
+    )
+
+
+def make_list_query(
+    user_id: object,
+    *,
+    scope: object = None,
+    tag: object = None,
+    since: object = None,
+    until: object = None,
+    limit: object = 50,
+    cursor: object = None,
+    as_of: object = None,
+    include_superseded: object = False,
+    include_expired: object = False,
+) -> ListQuery:
+    """Return the request of `list`; `limit` is from 1 to 500, `since` is included and `until` is not.
+
+    Raises:
+        InvalidRequestError: An argument breaks the contract; the message names it.
+    """
+    tags = None if tag is None else (check_text(tag, "tag", MAX_TAG),)
+    return ListQuery(
+        view=make_view(user_id, scope, tags, as_of, include_superseded, include_expired),
+        since=check_time(since, "since"),
+        until=check_time(until, "until"),
+        limit=check_limit(limit, MAX_LIST),
+        cursor=_check_cursor(cursor),
+    )
+
+
+def make_history_query(id: object, user_id: object, *, limit: object = 100, cursor: object = None) -> HistoryQuery:
+    """Return the request of `history`; `limit` is from 1 to 1,000.
+
+    Raises:
+        InvalidRequestError: An argument breaks the contract; the message names it.
+    """
+    return HistoryQuery(
+        id=check_id(id),
+        user_id=check_owner(user_id),
+        limit=check_limit(limit, MAX_HISTORY),
+        cursor=_check_cursor(cursor),
+    )
+
+
+def make_search_query(
+    query: object,
+    user_id: object,
+    *,
+    scope: object = None,
+    limit: object = 10,
+    min_score: object = None,
+    tags: object = None,
+    mode: object = "hybrid",
+    as_of: object = None,
+    include_superseded: object = False,
+    include_expired: object = False,
+    explain: object = False,
+    action: object = "search",
+) -> SearchQuery:
+    """Return the request of `search`; `limit` is from 1 to 100, `min_score` from 0 to 1.
+
+    Raises:
+        InvalidRequestError: An argument breaks the contract; the message names it.
+    """
+    return SearchQuery(
+        text=check_query(query),
+        view=make_view(user_id, scope, tags, as_of, include_superseded, include_expired),
+        limit=check_limit(limit, MAX_SEARCH),
+        min_score=check_unit(min_score, "min_score"),
+        mode=cast("SearchMode", check_choice(mode, _MODES, "mode")),
+        explain=check_flag(explain, "explain"),
+        action=cast("Action", check_choice(action, _PURPOSES, "purpose")),
+    )
+
+
+def make_audit_query(user_id: object, *, app: object = None, since: object = None, limit: object = 100) -> AuditQuery:
+    """Return the request of `audit`; `limit` is from 1 to 1,000.
+
+    Raises:
+        InvalidRequestError: An argument breaks the contract; the message names it.
+    """
+    return AuditQuery(
+        user_id=check_user_id(user_id),
+        app=check_app(app),
+        since=check_time(since, "since"),
+        limit=check_limit(limit, MAX_AUDIT),
+    )
+
+
+def _check_cursor(cursor: object) -> str | None:
+    if cursor is not None and not (isinstance(cursor, str) and 0 < len(cursor) <= MAX_CURSOR):
+        raise InvalidRequestError("malformed cursor")
+    return cursor

@@ -1,0 +1,58 @@
+"""Steps that erase all memories of a user, or of a part of the user's scopes, on Postgres, and look for leftovers."""
+
+from __future__ import annotations
+
+from openmem._model.ids import routing_bucket
+from openmem._model.scopes import ScopePattern
+from openmem._sql.postgres import journal
+from openmem._sql.postgres.names import Names
+from openmem._sql.postgres.rows import Stamp, by_id
+from openmem._sql.postgres.write import erase_rows
+from openmem._sql.steps import Query, Steps
+from openmem.types import ErasureReceipt
+
+
+def erase(db: Names, user_id: str, scope: ScopePattern | None, stamp: Stamp) -> Steps[ErasureReceipt]:
+    """Erase memories, their vectors and earlier versions, and make the journal forget their names."""
+    bucket = routing_bucket(user_id)
+    rows = yield Query(
+        f"select id, scope from {db.memories} where bucket = $1 and user_id = $2 for update", (bucket, user_id)
+    )
+    ids = [row[0] for row in rows if scope is None or scope.matches(row[1])]
+    erased = yield from _counts(db, user_id, ids, scope)
+    yield from erase_rows(db, user_id, ids)
+    yield Query(
+        f"""
+        update {db.audit} set memory_id = null, scope = null
+        where bucket = $1 and user_id = $2 and (memory_id = any($3::text[]) or $4)
+        """,
+        (bucket, user_id, ids, scope is None),
+    )
+    remaining = yield from _counts(db, user_id, ids, scope)
+    text = None if scope is None else str(scope)
+    yield journal.write(db, user_id, "delete", [(None, text, None)], stamp)
+    return ErasureReceipt(
+        user_id=user_id,
+        scope=text,
+        erased_at=stamp.now,
+        erased=erased,
+        remaining=remaining,
+        request_id=stamp.request_id,
+    )
+
+
+def _counts(db: Names, user_id: str, ids: list[str], scope: ScopePattern | None) -> Steps[dict[str, int]]:
+    where = f"bucket = $1 and {by_id()} and id = any($3::text[])"
+    rows = yield Query(
+        f"""
+        select
+          (select count(*) from {db.memories} where {where}),
+          (select count(*) from {db.memories} where {where} and model is not null)
+            + (select count(*) from {db.vectors} where {where}),
+          (select count(*) from {db.versions} where {where}),
+          (select count(*) from {db.audit} where bucket = $1 and user_id = $2
+             and (memory_id = any($3::text[]) or ($4 and scope is not null)))
+        """,
+        (routing_bucket(user_id), user_id, ids, scope is None),
+    )
+    return dict(zip(("memories", "vectors", "history", "audit"), map(int, rows[0]), strict=True))

@@ -1,0 +1,97 @@
+"""Large texts stay behind when many memories are read, and are read once it is known which of them are wanted.
+
+A search reads up to a hundred candidates and a page is told one row more than it shows: whole, they may be a hundred
+times the largest text. What is small comes with the first statement, so that nothing else is asked as a rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from openmem._model.ids import routing_bucket
+from openmem._model.requests import View
+from openmem._rules.paging import PAGE_BYTES, fitting
+from openmem._sql.postgres.names import Names
+from openmem._sql.postgres.rows import RECORD_NAMES, Stamp, by_id, columns
+from openmem._sql.postgres.values import Json, encode_json
+from openmem._sql.postgres.view import Parameters, visible
+from openmem._sql.steps import Query, Row, Steps
+
+SMALL: Final = PAGE_BYTES // 128
+"""Bytes of a text that always comes; a hundred of them are less than a page."""
+
+_TEXTS: Final = ("content", "extensions")
+
+
+@lru_cache(maxsize=64)
+def lean(alias: str, names: tuple[str, ...] = RECORD_NAMES, most: str = str(SMALL)) -> str:
+    """Return some columns of memories, without the texts of large ones, and a last one: how many bytes those have.
+
+    Args:
+        alias: Of what the columns are.
+        names: The columns, `content` among them.
+        most: How many bytes the texts of a small one have, as SQL.
+    """
+    # Texts know their length. JSON is only written out for it where it is not sure to be small: what is kept may be
+    # compressed, to a 255th at most.
+    size = f"octet_length({alias}.content)"
+    if "extensions" in names:
+        written = f"octet_length({alias}.extensions::text)"
+        size += f" + case when pg_column_size({alias}.extensions) > 250 then {written} else 0 end"
+    shown = [
+        f"case when {size} <= {most} then {alias}.{one} end" if one in _TEXTS else f"{alias}.{one}" for one in names
+    ]
+    return ", ".join([*shown, f"case when {size} > {most} then {size} end"])
+
+
+def cut(rows: Sequence[Row], names: Sequence[str], limit: int) -> int:
+    """Return how many rows of `lean` columns go on a page."""
+    if all(row[-1] is None for row in rows):
+        return min(limit, len(rows))
+    return fitting([_size(row, names) for row in rows], limit)
+
+
+def whole(
+    db: Names, view: View, stamp: Stamp, rows: Sequence[Row], names: tuple[str, ...] = RECORD_NAMES
+) -> Steps[list[Row | None]]:
+    """Return what `lean` columns leave out of some rows, no more than a page of it.
+
+    Args:
+        db: The names.
+        view: What allows the memories: those that it does not allow any more are left out, as if read later.
+        stamp: When they were read first.
+        rows: The rows.
+        names: The columns.
+
+    Returns:
+        The rows without the last column; `None` for one that is gone, or that was too much.
+    """
+    sizes = [row[-1] or 0 for row in rows]
+    if not any(sizes):
+        return [row[:-1] for row in rows]
+    place = names.index("id")
+    sums, wanted = 0, list[str]()
+    for row, size in zip(rows, sizes, strict=True):
+        if size and (sums + size <= PAGE_BYTES or not wanted):
+            sums += size
+            wanted.append(row[place])
+    given = Parameters(routing_bucket(view.user_id), view.user_id)
+    conditions = " and ".join(visible(view, stamp.now, given))
+    found = yield Query(
+        f"""
+        select {columns("m", names)} from {db.memories} m
+        where m.bucket = $1 and {by_id("m.user_id")} and {conditions} and m.id = any({given.add(wanted)}::text[])
+        """,
+        given.values,
+    )
+    read = {row[place]: row for row in found}
+    return [read.get(row[place]) if size else row[:-1] for row, size in zip(rows, sizes, strict=True)]
+
+
+def _size(row: Row, names: Sequence[str]) -> int:
+    if row[-1] is not None:
+        return int(row[-1])
+    extensions: Any = row[names.index("extensions")] if "extensions" in names else None
+    return len(row[names.index("content")]) + (len(encode_json(Json(extensions))) if extensions else 0)

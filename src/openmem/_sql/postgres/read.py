@@ -1,0 +1,103 @@
+"""Steps that read memories on Postgres: one by id, pages, and the history of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from openmem._model.access import Patterns
+from openmem._model.cursors import decode_cursor, encode_cursor
+from openmem._model.ids import routing_bucket
+from openmem._model.requests import ListQuery
+from openmem._rules.paging import PAGE_BYTES
+from openmem._sql.postgres import journal
+from openmem._sql.postgres.large import cut, lean, whole
+from openmem._sql.postgres.names import Names
+from openmem._sql.postgres.rows import RECORD_NAMES, Stamp, aware, by_id, columns, record_of_row
+from openmem._sql.postgres.scoped import allowed
+from openmem._sql.postgres.view import Parameters, visible
+from openmem._sql.steps import Query, Steps
+from openmem.errors import InvalidRequestError, NotFoundError
+from openmem.types import MemoryPage, MemoryRecord
+
+
+def get(db: Names, id_: str, user_id: str, stamp: Stamp, seen: Patterns | None = None) -> Steps[MemoryRecord]:
+    """Read one memory, hidden or not, and enter that in the journal, in one statement."""
+    given = Parameters(routing_bucket(user_id), user_id)
+    start = len(given.values) + 1
+    given.values += journal.entry_given(db, stamp, "get", id_, None)
+    text = f"""
+          select {columns("m")} from {db.memories} m
+          where m.bucket = $1 and m.user_id = $2 and m.id = {given.add(id_)}{given.allow(seen)}
+    """
+    if not db.distributed:
+        text = f"""
+        with found as materialized ({text}),
+        {journal.read_entry(db, start, "exists(select 1 from found)", "(select scope from found)")}
+        select * from found
+        """
+    rows = yield Query(text, given.values)
+    if not rows:
+        raise NotFoundError(f"no memory has the id {id_!r}", provider="postgres")
+    record = record_of_row(rows[0])
+    yield from journal.enter(db, user_id, "get", id_, record.scope, stamp)
+    return record
+
+
+def page(db: Names, query: ListQuery, stamp: Stamp) -> Steps[MemoryPage]:
+    """Read a page of what the view allows, newest first; the cursor is the place of the last row."""
+    view = query.view
+    given = Parameters(routing_bucket(view.user_id), view.user_id)
+    scope = None if view.scope is None else str(view.scope)
+    given.values += journal.entry_given(db, stamp, "list", None, scope)
+    conditions = visible(view, stamp.now, given)
+    if query.cursor is not None:
+        created_at, id_ = decode_cursor(query.cursor, "list", (str, str), query.binding)
+        place = f"({given.add(_time(created_at))}::timestamptz, {given.add(id_)}::text)"
+        conditions.append(f"(m.created_at, m.id) < {place}")
+    for operator, moment in ((">=", query.since), ("<", query.until)):
+        if moment is not None:
+            conditions.append(f"m.created_at {operator} {given.add(moment)}")
+    allowed_rows = "".join(f" and {condition}" for condition in conditions)
+    source = f"{db.memories} m where m.bucket = $1 and m.user_id = $2{allowed_rows}"
+    limit, order = given.add(query.limit + 1), "m.created_at desc, m.id desc"
+    rows = yield Query(
+        f"""
+        {journal.entry_first(db, 3)}
+        select {lean("m", most=f"{PAGE_BYTES} / {limit}")} from (
+          select {columns("m")} from {source} order by {order} limit {limit}
+        ) as m order by {order}
+        """,
+        given.values,
+    )
+    yield from journal.enter(db, view.user_id, "list", None, scope, stamp)
+    shown = rows[: cut(rows, RECORD_NAMES, query.limit)]
+    records = [record_of_row(row) for row in (yield from whole(db, view, stamp, shown)) if row is not None]
+    cursor = None
+    if len(shown) < len(rows):
+        last = (aware(shown[-1][RECORD_NAMES.index("created_at")]).isoformat(), shown[-1][RECORD_NAMES.index("id")])
+        cursor = encode_cursor("list", last, query.binding)
+    return MemoryPage.model_construct(items=records, next_cursor=cursor)
+
+
+def check_all(db: Names, ids: Sequence[str], user_id: str, seen: Patterns | None = None) -> Steps[None]:
+    """Raise `NotFoundError` unless the user has a memory of each id that the caller may see."""
+    condition, params = allowed(seen, 4)
+    rows = yield Query(
+        f"select id from {db.memories} m where m.bucket = $1 and {by_id()} and id = any($3::text[]){condition}",
+        (routing_bucket(user_id), user_id, list(ids), *params),
+    )
+    known = {row[0] for row in rows}
+    for id_ in ids:
+        if id_ not in known:
+            raise NotFoundError(f"no memory has the id {id_!r}", provider="postgres")
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = datetime.min
+    if time.tzinfo is None:
+        raise InvalidRequestError("malformed cursor")
+    return time

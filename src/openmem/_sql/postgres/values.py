@@ -1,0 +1,124 @@
+"""Parameters whose Python type does not say which Postgres type they have: JSON and vectors. Pure.
+
+The wire forms stand here too, so that both drivers send and read the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openmem._rules.drafting import is_large
+
+_HEADER: Final = struct.Struct(">HH")  # number of dimensions, zero
+_JSONB_VERSION: Final = b"\x01"
+_REWRITTEN: Final = re.compile(r"[:,\[]-?(?:\d+(?:\.\d+)?[eE]|0\.0[,\]}])")
+"""What a number has that `jsonb` would not give back as it is. To find it in a string does no harm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Json:
+    """A value for a `jsonb` parameter."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedJson:
+    """The binary form of a `jsonb` parameter, made already."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LateJson:
+    """A value of `jsonb` that takes long to read and is not read yet."""
+
+    data: bytes
+
+    def read(self) -> Any:
+        """Return the value."""
+        return decode_json(self.data)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vector:
+    """An array of one dimension for a `vector` parameter."""
+
+    array: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HalfVector:
+    """An array of one dimension for a `halfvec` parameter; it is rounded to half precision on the way."""
+
+    array: NDArray[np.float32]
+
+
+def encode_json(value: Json | EncodedJson) -> bytes:
+    """Return the binary form of `jsonb`: the value, an object or a list, or its JSON text where that says more.
+
+    A number of `jsonb` is a decimal: `1e16` would come back as a whole number, and `-0.0` without its sign. So a value
+    with such a number is kept as text, a JSON string, which no value of ours is by itself.
+    """
+    if isinstance(value, EncodedJson):
+        return value.data
+    text = json.dumps(value.value, ensure_ascii=False, separators=(",", ":"))
+    if _REWRITTEN.search(text):
+        text = json.dumps(text, ensure_ascii=False)
+    return _JSONB_VERSION + text.encode()
+
+
+def decode_json(data: bytes) -> Any:
+    """Return the value that the binary form of `jsonb` holds."""
+    value = json.loads(bytes(data)[1:])
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def has_large_json(params: Sequence[Any]) -> bool:
+    """Return whether encoding the parameters of a statement takes more than a few milliseconds."""
+    for value in params:  # noqa: SIM110 - each statement comes here, and this takes half the time
+        if type(value) is Json and is_large(value.value):
+            return True
+    return False
+
+
+def with_json_encoded(params: Sequence[Any]) -> list[Any]:
+    """Return the parameters of a statement with their JSON in its binary form."""
+    return [EncodedJson(encode_json(value)) if type(value) is Json else value for value in params]
+
+
+def with_json_read(row: Sequence[Any]) -> tuple[Any, ...]:
+    """Return a row with everything in it that was left to be read later."""
+    return tuple([value.read() if type(value) is LateJson else value for value in row])
+
+
+def encode_vector(value: Vector) -> bytes:
+    """Return the binary form of `vector`."""
+    return _encode(value.array, ">f4")
+
+
+def decode_vector(data: bytes) -> NDArray[np.float32]:
+    """Return the array that the binary form of `vector` holds."""
+    return np.frombuffer(data, ">f4", offset=_HEADER.size).astype(np.float32)
+
+
+def encode_half_vector(value: HalfVector) -> bytes:
+    """Return the binary form of `halfvec`."""
+    return _encode(value.array, ">f2")
+
+
+def decode_half_vector(data: bytes) -> NDArray[np.float32]:
+    """Return the array that the binary form of `halfvec` holds, in single precision."""
+    return np.frombuffer(data, ">f2", offset=_HEADER.size).astype(np.float32)
+
+
+def _encode(array: NDArray[np.float32], form: str) -> bytes:
+    return _HEADER.pack(array.shape[0], 0) + array.astype(form).tobytes()

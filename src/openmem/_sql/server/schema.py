@@ -1,0 +1,134 @@
+"""The tables of a server's store, as numbered migrations. Append to `migrations`; never edit what was released."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from openmem._sql.server.dialect import POSTGRES, SCHEMA, SQLITE, Dialect
+from openmem._sql.sqlite.files import FileKind
+from openmem._sql.steps import Query, Steps
+from openmem.errors import ProviderError
+
+LOCK_KEY: Final = 0x6F6D6573  # "omes", for the advisory lock of migrations
+
+_LEDGER: Final = f"{SCHEMA}.migrations"
+
+
+def migrations(db: Dialect) -> tuple[tuple[str, ...], ...]:
+    """Return the statements of each version, from 1 on."""
+    return _first(db), _second(db), _third(db)
+
+
+def touch() -> Steps[None]:
+    """Look at a file, so that it is opened and brought up to date."""
+    yield Query("select 1")
+
+
+def current_version() -> Steps[int]:
+    """Return the version of the schema on Postgres, 0 if there is none.
+
+    Raises:
+        ProviderError: A newer version of openmem made it.
+    """
+    rows = yield Query("select to_regclass($1::text) is not null", (_LEDGER,))
+    return (yield from _version()) if rows[0][0] else 0
+
+
+def apply() -> Steps[None]:
+    """Apply the migrations that are missing on Postgres. To be run in one transaction."""
+    yield Query("select pg_advisory_xact_lock($1::bigint)", (LOCK_KEY,))
+    there = yield Query("select to_regnamespace($1::text) is not null", (SCHEMA,))
+    if not there[0][0]:  # even where it is there, making it takes a right on the database
+        yield Query(f"create schema {SCHEMA}")
+    yield Query(f"create table if not exists {_LEDGER}(version integer primary key)")
+    version = yield from _version()
+    for number, statements in enumerate(migrations(POSTGRES)[version:], version + 1):
+        for statement in statements:
+            yield Query(statement)
+        yield Query(f"insert into {_LEDGER}(version) values($1)", (number,))
+
+
+def newest() -> int:
+    """Return the version that this code brings a schema to."""
+    return len(migrations(POSTGRES))
+
+
+def _version() -> Steps[int]:
+    rows = yield Query(f"select coalesce(max(version), 0) from {_LEDGER}")
+    version = int(rows[0][0])
+    if version > newest():
+        raise ProviderError(
+            f"the schema {SCHEMA!r} was made by a newer version of openmem (schema {version}, this one knows "
+            f"{newest()}): upgrade openmem",
+            provider="postgres",
+        )
+    return version
+
+
+def _first(db: Dialect) -> tuple[str, ...]:
+    p = db.prefix
+    return (
+        f"""
+        create table {p}keys(
+          id text not null primary key,
+          hash text not null,                         -- SHA-256 of the secret
+          app text not null,
+          user_id text,                               -- null: any user
+          grants text not null,                       -- a JSON array
+          created_at bigint not null,
+          expires_at bigint,
+          last_used_at bigint,
+          revoked_at bigint
+        )
+        """,
+        f"""
+        create table {p}replies(
+          caller text not null,
+          idempotency_key text not null,
+          fingerprint text not null,
+          user_id text,                               -- null: several users, the body is not kept
+          at bigint not null,
+          entropy text not null,
+          status integer,                             -- null: not answered yet
+          headers text,                               -- a JSON object
+          body {db.blob},
+          primary key(caller, idempotency_key)
+        )
+        """,
+        f"create index replies_at on {p}replies(at)",
+        f"create index replies_user on {p}replies(user_id)",
+        f"""
+        create {db.unlogged}table {p}rates(
+          caller text not null primary key,
+          started_at bigint not null,
+          taken bigint not null
+        )
+        """,
+        f"""
+        create table {p}journal(
+          entry {db.serial},
+          user_id text not null,
+          at bigint not null,
+          app text,
+          action text,
+          memory_id text,
+          scope text,
+          request_id text
+        )
+        """,
+        f"create index journal_user on {p}journal(user_id, at desc, entry desc)",
+    )
+
+
+def _second(db: Dialect) -> tuple[str, ...]:
+    # What the ids of the memories in a reply looked like in its body; not used any more.
+    return (f"alter table {db.prefix}replies add column ids {db.blob}",)
+
+
+def _third(db: Dialect) -> tuple[str, ...]:
+    # A JSON array of the ids of the memories that a request stored; null: not answered yet, or by an earlier version.
+    return (f"alter table {db.prefix}replies add column memory_ids text",)
+
+
+# Replies hold what users store: what is deleted is overwritten at once, and nobody else may read the file.
+FILE: Final = FileKind(0x4F4D4553, migrations(SQLITE), secure_delete="on")  # "OMES"

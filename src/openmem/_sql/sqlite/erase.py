@@ -1,0 +1,104 @@
+"""Steps that erase all memories of a user, or of a part of the user's scopes, and look for leftovers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from openmem._model.scopes import ScopePattern
+from openmem._sql.sqlite import journal
+from openmem._sql.sqlite.rows import Stamp, dumps, time_of
+from openmem._sql.sqlite.schema import first_rid, last_rid
+from openmem._sql.sqlite.write import erase_rows
+from openmem._sql.sqlite.writer import Writer, close_user, model_numbers, open_user
+from openmem._sql.steps import Query, Steps
+from openmem.types import ErasureReceipt
+
+_CHOSEN: Final = "in (select value from json_each(?))"
+_NAMING: Final = f"+entry between ? and ? and memory_id {_CHOSEN}"  # by the index of names, not through all of a user's
+
+# Those up to `unnamed` lost their names before, and a user may have very many.
+_RECENT: Final = "entry between max(1 + (select unnamed from users where user_no = ?), ?) and ?"
+
+
+def erase(user_id: str, scope: ScopePattern | None, stamp: Stamp) -> Steps[ErasureReceipt]:
+    """Erase memories, their vectors, index entries and earlier versions, and make the journal forget their names."""
+    writer = yield from open_user(user_id, stamp, None)
+    rids = yield from _chosen(writer.user_no, scope)
+    ids = yield Query(f"select id from memories where rid {_CHOSEN}", (dumps(rids),))
+    known = dumps([row[0] for row in ids])
+    yield journal.keep(rids)
+    erased = yield from _counts(writer, rids, known, scope)
+    yield from erase_rows(writer, rids)
+    yield from _forget_names(writer, known, scope)
+    remaining = yield from _counts(writer, rids, known, scope)
+    yield journal.write(writer, "delete", [(None, None if scope is None else str(scope), None)])
+    yield from close_user(writer)
+    return ErasureReceipt(
+        user_id=user_id,
+        scope=None if scope is None else str(scope),
+        erased_at=time_of(stamp.now),
+        erased=erased,
+        remaining=remaining,
+        request_id=stamp.request_id,
+    )
+
+
+def _forget_names(writer: Writer, ids: str | None, scope: ScopePattern | None) -> Steps[None]:
+    user_no = writer.user_no
+    if scope is not None:
+        yield Query(f"update journal set memory_id = null, scope = null where {_NAMING}", (*_bounds(user_no), ids))
+        return
+    yield Query(f"update journal set memory_id = null, scope = null where {_RECENT}", (user_no, *_bounds(user_no)))
+    yield Query("update users set unnamed = ? where user_no = ?", (writer.next_entry - 1, user_no))
+    yield Query("delete from scopes where user_no = ?", (user_no,))
+
+
+def _bounds(user_no: int) -> tuple[int, int]:
+    return first_rid(user_no), last_rid(user_no)
+
+
+def _chosen(user_no: int, scope: ScopePattern | None) -> Steps[list[int]]:
+    rows = yield Query(
+        """
+        select m.rid, s.path from memories m left join scopes s on s.scope_no = m.scope_no
+        where m.rid between ? and ?
+        """,
+        _bounds(user_no),
+    )
+    return [rid for rid, path in rows if scope is None or scope.matches(path)]
+
+
+def _counts(writer: Writer, rids: list[int], ids: str | None, scope: ScopePattern | None) -> Steps[dict[str, int]]:
+    user_no, chosen = writer.user_no, dumps(rids)
+    queries = {
+        "memories": Query(f"select count(*) from memories where rid {_CHOSEN}", (chosen,)),
+        "index": Query(
+            f"""
+            select (select count(distinct doc) from word_postings where term >= ? and term < ? and doc {_CHOSEN})
+              + (select count(*) from memories where rid {_CHOSEN} and rid > ? and words <> '')
+            """,  # those behind `indexed` wait for the index; ASCII "r" comes right after the "q" of the prefix
+            (f"{user_no}q", f"{user_no}r", chosen, chosen, writer.indexed),
+        ),
+        "history": Query(f"select count(*) from versions where rid {_CHOSEN}", (chosen,)),
+        "audit": _count_named(user_no, ids, scope),
+    }
+    counts = {}
+    for store, query in queries.items():
+        rows = yield query
+        counts[store] = int(rows[0][0])
+    counts["vectors"] = 0
+    for model_no in (yield from model_numbers()):
+        rows = yield Query(f"select count(*) from vectors_{model_no} where rid {_CHOSEN}", (chosen,))
+        counts["vectors"] += int(rows[0][0])
+    return counts
+
+
+def _count_named(user_no: int, ids: str | None, scope: ScopePattern | None) -> Query:
+    if scope is not None:
+        return Query(f"select count(*) from journal where {_NAMING}", (*_bounds(user_no), ids))
+    return Query(
+        f"""
+        select count(*) from journal where {_RECENT} and (memory_id {_CHOSEN} or scope is not null)
+        """,
+        (user_no, *_bounds(user_no), ids),
+    )

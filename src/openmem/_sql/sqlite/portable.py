@@ -1,0 +1,167 @@
+"""Steps that read everything out, page by page, and take records of other stores in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from openmem._model.cursors import decode_cursor, encode_cursor
+from openmem._model.ids import routing_bucket, substitute_id
+from openmem._sql.sqlite.rows import Model, Stamp, dumps, micros, page_of, select_some, select_where
+from openmem._sql.sqlite.write import insert, put
+from openmem._sql.sqlite.writer import Incoming, Writer, close_user, open_user
+from openmem._sql.steps import Query, Row, Steps
+from openmem.types import ImportConflict, ImportReport, MemoryRecord
+
+_EARLIEST: Final = -(1 << 63)
+
+
+def export_page(user_id: str | None, cursor: str | None, limit: int) -> Steps[tuple[list[MemoryRecord], str | None]]:
+    """Read the next records, hidden ones too: user by user, the oldest first.
+
+    The cursor holds only what the page has shown: the user, the time and the id of its last record.
+    """
+    position = (user_id or "", _EARLIEST, "")
+    if cursor is not None:
+        position = decode_cursor(cursor, "export", (str, int, str), [user_id])
+    owner, *place = position
+    rows: list[Row] = []
+    if cursor is not None or user_id is not None:
+        rows = yield from select_some(
+            "m.user_no = (select user_no from users where user_id = ?) and (m.created_at, m.id) > (?, ?) "
+            "order by m.created_at, m.id",
+            (owner, *place),
+            limit,
+        )
+    found, more = page_of(rows, limit)
+    if user_id is None and not more:
+        rows += yield from select_some(
+            "u.user_id > ? order by u.user_id, m.created_at, m.id", (owner,), limit - len(rows)
+        )
+        found, more = page_of(rows, limit)
+    records = [stored.record for stored in found]
+    following = None
+    if more:
+        last = records[-1]
+        following = encode_cursor("export", [last.user_id, micros(last.created_at) or 0, last.id], [user_id])
+    return records, following
+
+
+def known(users: Mapping[str, Sequence[str]]) -> Steps[set[tuple[str, str]]]:
+    """Return which (user, id) are stored already."""
+    found: set[tuple[str, str]] = set()
+    for user_id, ids in users.items():
+        rows = yield Query(
+            """
+            select id from memories
+            where user_no = (select user_no from users where user_id = ?)
+              and id in (select value from json_each(?))
+            """,
+            (user_id, dumps(list(ids))),
+        )
+        found |= {(user_id, row[0]) for row in rows}
+    return found
+
+
+def take_in(
+    items: Sequence[Incoming],
+    spare_ids: Sequence[str],
+    conflict: ImportConflict,
+    model: Model | None,
+    stamp: Stamp,
+) -> Steps[ImportReport]:
+    """Store records under their own ids: all of them, or none.
+
+    A record conflicts when its user has a memory of the same id or key. `spare_ids` are used for duplicates. A record
+    whose id another user of the same bucket has gets another one, as on Postgres, where an id is unique in its bucket.
+    """
+    report = ImportReport()
+    for user_id in dict.fromkeys(item.draft.user_id for item in items):
+        writer = yield from open_user(user_id, stamp, model)
+        mine = [(item, spare) for item, spare in zip(items, spare_ids, strict=True) if item.draft.user_id == user_id]
+        fresh, conflicting = yield from _split(writer, mine)
+        yield from insert(writer, fresh, model)
+        report.imported += len(fresh)
+        for item, spare in conflicting:
+            yield from _settle(writer, item, spare, conflict, model, report)
+        yield from close_user(writer)
+    return report
+
+
+def _split(
+    writer: Writer, items: Sequence[tuple[Incoming, str]]
+) -> Steps[tuple[list[Incoming], list[tuple[Incoming, str]]]]:
+    items = yield from _with_free_ids(writer, items)
+    ids = dumps([item.id for item, _ in items])
+    keys = dumps([item.draft.key for item, _ in items if item.draft.key is not None])
+    rows = yield Query(
+        """
+        select id, key from memories where user_no = ? and
+          (id in (select value from json_each(?)) or key in (select value from json_each(?)))
+        """,
+        (writer.user_no, ids, keys),
+    )
+    seen_ids, seen_keys = {row[0] for row in rows}, {row[1] for row in rows if row[1] is not None}
+    fresh: list[Incoming] = []
+    conflicting: list[tuple[Incoming, str]] = []
+    for item, spare in items:
+        if item.id in seen_ids or item.draft.key in seen_keys:
+            conflicting.append((item, spare))
+        else:
+            fresh.append(item)
+        seen_ids.add(item.id)
+        if item.draft.key is not None:
+            seen_keys.add(item.draft.key)
+    return fresh, conflicting
+
+
+def _with_free_ids(writer: Writer, items: Sequence[tuple[Incoming, str]]) -> Steps[Sequence[tuple[Incoming, str]]]:
+    user_id = items[0][0].draft.user_id
+    rows = yield Query(
+        """
+        select m.id, u.user_id from memories m join users u on u.user_no = m.user_no
+        where m.id in (select value from json_each(?)) and m.user_no <> ?
+        """,
+        (dumps([item.id for item, _ in items]), writer.user_no),
+    )
+    taken = {row[0] for row in rows if routing_bucket(row[1]) == routing_bucket(user_id)}
+    if not taken:
+        return items
+    return [(_with_free_id(item) if item.id in taken else item, spare) for item, spare in items]
+
+
+def _with_free_id(item: Incoming) -> Incoming:
+    return replace(item, id=substitute_id(item.id, item.draft.user_id, item.draft.created_at))
+
+
+def _settle(
+    writer: Writer,
+    item: Incoming,
+    spare_id: str,
+    conflict: ImportConflict,
+    model: Model | None,
+    report: ImportReport,
+) -> Steps[None]:
+    if conflict == "skip":
+        report.skipped += 1
+    elif conflict == "duplicate":
+        copy = replace(item, id=spare_id, draft=replace(item.draft, key=None))
+        yield from insert(writer, [copy], model)
+        report.duplicated += 1
+    else:
+        rows = yield from select_where(
+            "m.user_no = ? and (m.id = ? or m.key = ?) order by m.id = ? desc limit 1",
+            (writer.user_no, item.id, item.draft.key, item.id),
+        )
+        yield from _free_key(writer, rows[0].rid, item.draft.key)
+        yield from put(writer, rows[0], item, model)
+        report.overwritten += 1
+
+
+def _free_key(writer: Writer, rid: int, key: str | None) -> Steps[None]:
+    # The record that overwrites may carry a key that a third memory holds: that one gives it up.
+    yield Query(
+        "update memories set key = null where user_no = ? and key = ? and rid <> ?",
+        (writer.user_no, key, rid),
+    )

@@ -1,0 +1,180 @@
+"""Rows to records and back, and what is known about a write besides its content."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from openmem._model.requests import Draft
+from openmem._rules.paging import PAGE_BYTES, fitting
+from openmem._sql.steps import Query, Row, Steps, characters_of
+from openmem.types import UTC, MemoryRecord, MemorySource, stored_record
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+SELECT: Final = """
+    select m.rid, m.user_no, m.id, m.content, u.user_id, m.created_at, s.path, m.tags, m.source, m.confidence,
+           m.valid_from, m.valid_to, m.supersedes, mo.name, m.updated_at, m.version, m.key, m.extensions,
+           m.behind
+    from memories m
+    join users u on u.user_no = m.user_no
+    left join scopes s on s.scope_no = m.scope_no
+    left join models mo on mo.model_no = m.model_no
+"""
+
+
+_AT_ONCE: Final = 10  # records of a search, which may have a million characters each
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who writes, when (microseconds) and under which request."""
+
+    now: int
+    app: str | None
+    request_id: str
+
+
+class Model(NamedTuple):
+    """An embedding model as the store knows it."""
+
+    name: str
+    dim: int
+
+
+class Stored(NamedTuple):
+    """A record and where it lies."""
+
+    rid: int
+    user_no: int
+    record: MemoryRecord
+    behind: int
+
+
+def micros(time: datetime | None) -> int | None:
+    """Return a time as microseconds since 1970."""
+    return None if time is None else (time - _EPOCH) // _MICROSECOND
+
+
+def time_of(value: int) -> datetime:
+    """Return microseconds since 1970 as a time in UTC."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def moment(value: int | None) -> datetime | None:
+    """Return the same for a value that may be missing."""
+    return None if value is None else time_of(value)
+
+
+def stored_of(row: Row) -> Stored:
+    """Return the record that a row of `SELECT` holds."""
+    (rid, user_no, id_, content, user_id, created_at, scope, tags, source, confidence) = row[:10]
+    (valid_from, valid_to, supersedes, model, updated_at, version, key, extensions, behind) = row[10:]
+    record = stored_record(
+        {
+            "id": id_,
+            "content": content,
+            "user_id": user_id,
+            "created_at": time_of(created_at),
+            "scope": scope,
+            "tags": _loads(tags),
+            "source": MemorySource.model_validate(_loads(source)) if source else None,
+            "confidence": confidence,
+            "valid_from": moment(valid_from),
+            "valid_to": moment(valid_to),
+            "supersedes": _loads(supersedes),
+            "embedding_model": model,
+            "updated_at": moment(updated_at),
+            "version": version,
+            "key": key,
+        },
+        _loads(extensions),
+    )
+    return Stored(rid, user_no, record, behind)
+
+
+def record_of(draft: Draft, id_: str, created_at: datetime, model: str | None) -> MemoryRecord:
+    """Return the record that storing a draft makes."""
+    source = MemorySource.model_validate(draft.source) if draft.source is not None else None
+    return stored_record(
+        {
+            "id": id_,
+            "content": draft.content,
+            "user_id": draft.user_id,
+            "created_at": created_at,
+            "scope": draft.scope,
+            "tags": list(draft.tags) if draft.tags is not None else None,
+            "source": source,
+            "confidence": draft.confidence,
+            "valid_from": draft.valid_from,
+            "valid_to": draft.valid_to,
+            "supersedes": list(draft.supersedes) if draft.supersedes is not None else None,
+            "embedding_model": model,
+            "updated_at": draft.updated_at,
+            "version": draft.version,
+            "key": draft.key,
+        },
+        draft.extensions,
+    )
+
+
+def dumps(value: Any) -> str | None:
+    """Return a JSON text, or `None` for nothing."""
+    if value is None:
+        return None
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def select_where(condition: str, params: Sequence[Any]) -> Steps[list[Stored]]:
+    """Read the records that fulfil a condition on `m`."""
+    rows = yield Query(f"{SELECT} where {condition}", params)
+    return [stored_of(row) for row in rows]
+
+
+def select_some(condition: str, params: Sequence[Any], limit: int) -> Steps[list[Row]]:
+    """Read rows that fulfil a condition on `m`: up to one more than `limit`, or as many as are too large for a page."""
+    return (yield Query(f"{SELECT} where {condition} limit ?", [*params, limit + 1], PAGE_BYTES))
+
+
+def page_of(rows: Sequence[Row], limit: int) -> tuple[list[Stored], bool]:
+    """Return those of the rows that go on a page, and whether some do not."""
+    count = fitting(map(characters_of, rows), limit)
+    return [stored_of(row) for row in rows[:count]], count < len(rows)
+
+
+def select_rids(rids: Sequence[int]) -> Steps[dict[int, MemoryRecord]]:
+    """Read records by where they lie, up to those that are too large for a page."""
+    found: dict[int, MemoryRecord] = {}
+    left = PAGE_BYTES
+    for start in range(0, len(rids), _AT_ONCE):
+        wanted = [int(rid) for rid in rids[start : start + _AT_ONCE]]
+        rows = yield Query(f"{SELECT} where m.rid in (select value from json_each(?))", (dumps(wanted),))
+        read = {row[0]: row for row in rows}
+        total = sum([len(value) for row in rows for value in row if type(value) is str])
+        if total <= left:  # nearly always, and counted at once
+            left -= total
+            found.update([(rid, stored_of(read[rid]).record) for rid in wanted])
+            continue
+        for rid in wanted:
+            left -= characters_of(read[rid])
+            if left < 0 and found:
+                return found
+            found[rid] = stored_of(read[rid]).record
+    return found
+
+
+def select_contents(rids: Iterable[int]) -> Steps[dict[int, Row]]:
+    """Read what a context shows of memories, by where they lie: id, content, start and time of storing."""
+    rows = yield Query(
+        "select rid, id, content, valid_from, created_at from memories where rid in (select value from json_each(?))",
+        (dumps([int(rid) for rid in rids]),),
+    )
+    return {row[0]: row[1:] for row in rows}
+
+
+def _loads(text: str | None) -> Any:
+    return None if text is None else json.loads(text)

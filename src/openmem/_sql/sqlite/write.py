@@ -1,0 +1,285 @@
+"""Steps that store, change and delete memories. Each runs inside one transaction, its journal entry included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from openmem._model.access import Access, Patterns, key_denied
+from openmem._model.checks import check_window
+from openmem._model.ids import may_be_of
+from openmem._model.requests import Change, Draft
+from openmem._rules.capabilities import by_user, updated_draft
+from openmem._sql.sqlite import indexing, journal, versions
+from openmem._sql.sqlite.links import has_links, link, relink, unlink
+from openmem._sql.sqlite.purge import OVERWRITE, OVERWRITE_CHEAPLY
+from openmem._sql.sqlite.repeats import stored_before
+from openmem._sql.sqlite.rows import Model, Stamp, Stored, dumps, micros, record_of, select_where, time_of
+from openmem._sql.sqlite.scoped import allowed
+from openmem._sql.sqlite.writer import Blob, Incoming, Writer, close_user, ensure_scopes, model_numbers, open_user
+from openmem._sql.steps import Many, Query, Steps
+from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictError
+from openmem.types import MemoryRecord
+
+_INSERT: Final = f"insert into memories values({','.join('?' * 23)}, 0)"
+
+
+def add(
+    items: Sequence[Incoming],
+    model: Model | None,
+    stamp: Stamp,
+    access: Access | None = None,
+    *,
+    repeatable: bool = False,
+) -> Steps[list[MemoryRecord]]:
+    """Store drafts: all or none. A draft whose key the user has already updates that memory.
+
+    With `repeatable`, the ids and the time come from a seed: what is stored already is returned as it is.
+    """
+    records: list[MemoryRecord | None] = [None] * len(items)
+    for user_id, positions in by_user([item.draft.user_id for item in items]).items():
+        writer = yield from open_user(user_id, stamp, model, items[positions[0]].draft.scope)
+        if repeatable:
+            done = yield from stored_before(writer, items, positions, model, access)
+            for position, record in done.items():
+                records[position] = record
+            positions = [position for position in positions if position not in done]
+        if access is not None:
+            named = [old_id for position in positions for old_id in items[position].draft.supersedes or ()]
+            yield from _check_supersedes(named, user_id, access)
+        fresh, known = yield from _split_by_key(writer, items, positions)
+        made = yield from insert(writer, [items[i] for i in fresh], model)
+        for position, record in zip(fresh, made, strict=True):
+            records[position] = record
+        for position in known:
+            records[position] = yield from _put_by_key(writer, items[position], model, access)
+        yield from close_user(writer)
+    return [record for record in records if record is not None]
+
+
+def update(
+    id_: str,
+    user_id: str | None,
+    change: Change,
+    blob: Blob | None,
+    model: Model | None,
+    stamp: Stamp,
+    access: Access | None = None,
+) -> Steps[MemoryRecord]:
+    """Change a memory, keeping its earlier version."""
+    stored = yield from find(id_, user_id, access.patterns("read") if access else None)
+    record = stored.record
+    if access is not None:
+        access.need("write", record.scope)
+        yield from _check_supersedes(change.fields.get("supersedes") or (), record.user_id, access)
+    if change.if_version is not None and change.if_version != record.version:
+        raise VersionConflictError(
+            f"the memory is at version {record.version}, not {change.if_version}",
+            details={"version": record.version},
+        )
+    if id_ in (change.fields.get("supersedes") or ()):
+        raise InvalidRequestError("supersedes: a memory cannot supersede itself")
+    writer = yield from open_user(record.user_id, stamp, model)
+    if change.fields:
+        draft = updated_draft(record, change)
+        check_window(draft.valid_from, draft.valid_to)
+        record = yield from put(writer, stored, Incoming(draft, id_, blob), model)
+    else:
+        yield journal.write(writer, "update", [(id_, record.scope, None)])
+    yield from close_user(writer)
+    return record
+
+
+def delete(id_: str, user_id: str | None, stamp: Stamp, access: Access | None = None) -> Steps[None]:
+    """Erase a memory, its earlier versions and its index entries."""
+    stored = yield from find(id_, user_id, access.patterns("read", "delete") if access else None)
+    if access is not None:
+        access.need("delete", stored.record.scope)
+    writer = yield from open_user(stored.record.user_id, stamp, None)
+    yield journal.keep([stored.rid])
+    yield from erase_rows(writer, [stored.rid])
+    yield journal.write(writer, "delete", [(id_, stored.record.scope, None)])
+    yield from close_user(writer)
+
+
+def find(id_: str, user_id: str | None, seen: Patterns | None = None) -> Steps[Stored]:
+    """Read one memory by id.
+
+    Raises:
+        NotFoundError: There is none, or it belongs to another user, or its scope is not among those `seen`.
+        InvalidRequestError: No user was named and several have a memory of that id.
+    """
+    condition, params = allowed(seen)
+    found = yield from select_where(
+        f"m.id = ? and (? is null or u.user_id = ?){condition}", (id_, user_id, user_id, *params)
+    )
+    if user_id is None:
+        found = [stored for stored in found if may_be_of(id_, stored.record.user_id)]
+    if not found:
+        raise NotFoundError(f"no memory has the id {id_!r}", provider="sqlite")
+    if len(found) > 1:
+        raise InvalidRequestError("id: several users have a memory of this id; give user_id")
+    return found[0]
+
+
+def insert(writer: Writer, items: Sequence[Incoming], model: Model | None) -> Steps[list[MemoryRecord]]:
+    """Store memories that are new to the user."""
+    from openmem._retrieval.analysis import terms_of  # here: reading needs no words
+
+    if not items:
+        return []
+    yield from ensure_scopes(writer, (item.draft.scope for item in items))
+    now = writer.stamp.now
+    first = writer.next_rid
+    writer.next_rid += len(items)
+    rows, records = [], []
+    for rid, item in enumerate(items, first):
+        terms = terms_of(item.draft.content, item.draft.tags or ())
+        rows.append((*_row(writer, rid, item, terms), *journal.own_entry(writer, item.draft)))
+        name = model.name if model is not None and item.blob is not None else None
+        records.append(record_of(item.draft, item.id, item.draft.created_at or time_of(now), name))
+    yield Many(_INSERT, rows)
+    yield from indexing.catch_up(writer, [item.draft for item in items])
+    if model is not None:
+        yield from _insert_vectors(writer, [(rid, item.blob) for rid, item in enumerate(items, first)])
+    yield from link(writer, [(rid, item) for rid, item in enumerate(items, first) if has_links(item.draft)])
+    imported = [(item.id, item.draft.scope, journal.app_of(item.draft)) for item in items if item.draft.created_at]
+    if imported:
+        yield journal.write(writer, "add", imported)
+    return records
+
+
+def put(
+    writer: Writer, stored: Stored, item: Incoming, model: Model | None, action: Any = "update"
+) -> Steps[MemoryRecord]:
+    """Replace a memory's fields by a draft's; the earlier version goes to the history."""
+    from openmem._retrieval.analysis import terms_of  # here: reading needs no words
+
+    old, draft, rid = stored.record, item.draft, stored.rid
+    yield OVERWRITE
+    yield journal.keep([rid])
+    yield from ensure_scopes(writer, [draft.scope])
+    terms = terms_of(draft.content, draft.tags or ())
+    same_text = draft.content == old.content and (item.blob is None or model is None)
+    if not same_text:
+        yield from _replace_vector(writer, rid, item.blob)
+    same_words = same_text and draft.tags == (tuple(old.tags) if old.tags is not None else None)
+    if not same_words:
+        yield from indexing.take_out(writer, [rid])
+    behind = yield from versions.keep(stored, draft, writer.stamp)
+    row = _row(writer, rid, item, terms)
+    yield Query(
+        """
+        update memories set key = ?, content = ?, scope_no = ?, tags = ?, source = ?, confidence = ?,
+          valid_from = ?, valid_to = ?, supersedes = ?, extensions = ?, updated_at = ?, version = version + 1,
+          terms = ?, words = ?, entry = null, behind = ?, model_no = case when ? then model_no else ? end
+        where rid = ?
+        """,
+        (*row[3:13], writer.stamp.now, *row[18:20], behind, same_text, row[13], rid),
+    )
+    if not same_words:
+        yield indexing.enter_again(writer, rid)
+        yield from indexing.catch_up(writer, [draft])
+    yield from relink(writer, rid, replace(item, id=old.id, draft=_at(draft, old)))
+    yield journal.write(writer, action, [(old.id, draft.scope, None)])
+    yield OVERWRITE_CHEAPLY
+    writer.rows_changed = True
+    again = yield from select_where("m.rid = ?", (rid,))
+    return again[0].record
+
+
+def erase_rows(writer: Writer, rids: Sequence[int]) -> Steps[None]:
+    """Erase memories and everything that hangs on them. The journal must have kept what their rows say."""
+    params = (dumps(list(rids)),)
+    where = "in (select value from json_each(?))"
+    yield OVERWRITE
+    yield from unlink(writer, rids)
+    for model_no in (yield from model_numbers()):
+        yield Query(f"delete from vectors_{model_no} where rid {where}", params)
+    yield from indexing.take_out(writer, rids)
+    yield Query(f"delete from versions where rid {where}", params)
+    yield Query(f"delete from memories where rid {where}", params)
+    yield OVERWRITE_CHEAPLY
+    writer.rows_changed = writer.vectors_changed = True
+
+
+def _split_by_key(
+    writer: Writer, items: Sequence[Incoming], positions: Sequence[int]
+) -> Steps[tuple[list[int], list[int]]]:
+    keys = [items[i].draft.key for i in positions if items[i].draft.key is not None]
+    if not keys:
+        return list(positions), []
+    rows = yield Query(
+        "select key from memories where user_no = ? and key in (select value from json_each(?))",
+        (writer.user_no, dumps(keys)),
+    )
+    seen: set[str] = {row[0] for row in rows}
+    fresh: list[int] = []
+    known: list[int] = []
+    for position in positions:
+        key = items[position].draft.key
+        (known if key in seen else fresh).append(position)
+        if key is not None:
+            seen.add(key)
+    return fresh, known
+
+
+def _check_supersedes(ids: Iterable[str], user_id: str, access: Access) -> Steps[None]:
+    writable = access.patterns("write")
+    if writable is not None:
+        for id_ in dict.fromkeys(ids):
+            yield from find(id_, user_id, writable)
+
+
+def _put_by_key(writer: Writer, item: Incoming, model: Model | None, access: Access | None) -> Steps[MemoryRecord]:
+    found = yield from select_where("m.user_no = ? and m.key = ?", (writer.user_no, item.draft.key))
+    if access is not None and not access.may("write", found[0].record.scope):
+        raise key_denied()
+    if found[0].record.id in (item.draft.supersedes or ()):
+        raise InvalidRequestError("supersedes: a memory cannot supersede itself")
+    record = yield from put(writer, found[0], item, model, action="add")
+    return record
+
+
+def _row(writer: Writer, rid: int, item: Incoming, terms: Sequence[str]) -> tuple[Any, ...]:
+    draft = item.draft
+    return (
+        rid,
+        item.id,
+        writer.user_no,
+        draft.key,
+        draft.content,
+        None if draft.scope is None else writer.scopes[draft.scope],
+        dumps(draft.tags),
+        dumps(draft.source),
+        draft.confidence,
+        micros(draft.valid_from),
+        micros(draft.valid_to),
+        dumps(draft.supersedes),
+        dumps(draft.extensions) if draft.extensions else None,
+        writer.model_no if item.blob is not None else None,
+        writer.stamp.now if draft.created_at is None else micros(draft.created_at),
+        micros(draft.updated_at),
+        draft.version,
+        None,
+        len(terms),
+        " ".join(terms),
+    )
+
+
+def _at(draft: Draft, old: MemoryRecord) -> Draft:
+    return replace(draft, created_at=old.created_at)
+
+
+def _insert_vectors(writer: Writer, blobs: Sequence[tuple[int, Blob | None]]) -> Steps[None]:
+    rows = [(rid, blob) for rid, blob in blobs if blob is not None]
+    if rows and writer.model_no is not None:
+        yield Many(f"insert into vectors_{writer.model_no}(rid, vector) values(?, ?)", rows)
+
+
+def _replace_vector(writer: Writer, rid: int, blob: Blob | None) -> Steps[None]:
+    for model_no in (yield from model_numbers()):
+        yield Query(f"delete from vectors_{model_no} where rid = ?", (rid,))
+    yield from _insert_vectors(writer, [(rid, blob)])
+    writer.vectors_changed = True

@@ -1,0 +1,135 @@
+"""What one transaction knows of the user it writes for, and the rows that only hold names: scopes and models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from openmem._embedding.batches import other_length
+from openmem._model.requests import Draft
+from openmem._sql.sqlite.rows import Model, Stamp, dumps
+from openmem._sql.sqlite.schema import LAST_ENTRY, USER_RANGE, create_vectors
+from openmem._sql.steps import Many, Query, Steps
+
+Blob: TypeAlias = bytes | memoryview
+
+_PLACE: Final = f"""
+    select user_no, max(indexed, user_no << 32),
+      coalesce((select max(rid) from memories where rid {USER_RANGE}), 0),
+      {LAST_ENTRY},
+      model_no, dim,
+      (select scope_no from scopes where scopes.user_no = users.user_no and path = ?)
+    from users left join models on name = ? and not retired where user_id = ?
+"""
+
+
+@dataclass(slots=True)
+class Writer:
+    """What one transaction knows while it writes for one user.
+
+    `indexed` is the last `rid` that the index of words has seen. None up to it is given again, or a new memory would
+    be taken for one that is in the index.
+    """
+
+    user_no: int
+    indexed: int
+    next_rid: int
+    next_entry: int
+    stamp: Stamp
+    model_no: int | None = None
+    scopes: dict[str, int] = field(default_factory=dict)
+    rows_changed: bool = False
+    vectors_changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A draft on its way in: its id and its vector, if it has one."""
+
+    draft: Draft
+    id: str
+    blob: Blob | None = None
+
+
+def open_user(user_id: str, stamp: Stamp, model: Model | None, scope: str | None = None) -> Steps[Writer]:
+    """Return the writer for a user, who is made on first use, as is the model.
+
+    `scope` is looked up on the way, if the user has it.
+
+    Raises:
+        InvalidRequestError: The store has vectors of another length of a model of that name.
+    """
+    params = (scope, model.name if model else None, user_id)
+    rows = yield Query(_PLACE, params)
+    if not rows:
+        yield Query("insert into users(user_id) values(?)", (user_id,))
+        rows = yield Query(_PLACE, params)
+    user_no, indexed, rid, entry, model_no, dim, scope_no = rows[0]
+    writer = Writer(user_no, indexed, max(rid, indexed) + 1, entry + 1, stamp)
+    if scope is not None and scope_no is not None:
+        writer.scopes[scope] = scope_no
+    if model is not None:
+        writer.model_no = model_no if model_no is not None and dim == model.dim else (yield from ensure_model(model))
+    return writer
+
+
+def close_user(writer: Writer) -> Steps[None]:
+    """Note if rows changed that were there before, so that every process sees its cached copy is out of date."""
+    if writer.rows_changed or writer.vectors_changed:
+        yield Query(
+            """
+            update users set epoch = epoch + ?, vector_epoch = vector_epoch + ?, clock = max(clock, ?)
+            where user_no = ?
+            """,
+            (writer.rows_changed, writer.vectors_changed, writer.stamp.now, writer.user_no),
+        )
+
+
+def ensure_model(model: Model, *, move: bool = False) -> Steps[int]:
+    """Return the number of a model, whose table of vectors is made on first use.
+
+    Args:
+        model: Its name and the length of its vectors.
+        move: Take it in place of one of the same name with vectors of another length, which is retired.
+
+    Raises:
+        InvalidRequestError: The store has vectors of another length of a model of that name.
+    """
+    rows = yield Query("select model_no, dim, retired from models where name = ?", (model.name,))
+    others = [dim for _, dim, retired in rows if dim != model.dim and not retired]
+    if others and not move:
+        raise other_length(model.name, model.dim, others[0])
+    known = [number for number, dim, _ in rows if dim == model.dim]
+    if not known:
+        made = yield Query("insert into models(name, dim) values(?, ?) returning model_no", model)
+        known = [made[0][0]]
+        yield Query(create_vectors(known[0]))
+    if rows and move:
+        yield Query("update models set retired = (dim <> ?) where name = ?", (model.dim, model.name))
+    return int(known[0])
+
+
+def model_numbers() -> Steps[list[int]]:
+    """Return the numbers of the models that have a table of vectors."""
+    rows = yield Query("select model_no from models order by model_no")
+    return [int(row[0]) for row in rows]
+
+
+def ensure_scopes(writer: Writer, paths: Iterable[str | None]) -> Steps[None]:
+    """Make the scopes known to the writer, and to the user on first use."""
+    wanted = sorted({path for path in paths if path is not None and path not in writer.scopes})
+    if wanted:
+        yield from _look_up(writer, wanted)
+        missing = [(writer.user_no, path) for path in wanted if path not in writer.scopes]
+        if missing:
+            yield Many("insert into scopes(user_no, path) values(?, ?)", missing)
+            yield from _look_up(writer, wanted)
+
+
+def _look_up(writer: Writer, paths: list[str]) -> Steps[None]:
+    rows = yield Query(
+        "select path, scope_no from scopes where user_no = ? and path in (select value from json_each(?))",
+        (writer.user_no, dumps(paths)),
+    )
+    writer.scopes.update(rows)

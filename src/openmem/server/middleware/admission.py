@@ -1,0 +1,69 @@
+"""How much the server takes on at once, and that it takes on nothing more once it was told to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from openmem.server.middleware.errors import OverloadedError
+
+RETRY_SECONDS: Final = 1.0
+DRAIN_RETRY_SECONDS: Final = 5.0
+
+T = TypeVar("T")
+
+
+class Drain:
+    """Whether this process is about to stop. Set from a signal handler, read by everybody."""
+
+    def __init__(self) -> None:
+        self.draining = False
+
+    def begin(self) -> None:
+        """From now on nothing new is taken on."""
+        self.draining = True
+
+
+class Gate:
+    """The places for requests that run at once. A request takes one when it is there as a whole.
+
+    Args:
+        concurrency: How many places there are; `None` for no limit.
+        drain: Whether the process is about to stop.
+    """
+
+    def __init__(self, concurrency: int | None = None, drain: Drain | None = None) -> None:
+        self._concurrency = concurrency
+        self._drain = drain or Drain()
+        self._running = 0
+
+    def check_open(self) -> None:
+        """Raise `OverloadedError` if the process is about to stop."""
+        if self._drain.draining:
+            raise OverloadedError("the server is about to stop", retry_after=DRAIN_RETRY_SECONDS)
+
+    def take(self) -> None:
+        """Take a place, until `leave`.
+
+        Raises:
+            OverloadedError: There is none.
+        """
+        if self._concurrency is not None and self._running >= self._concurrency:
+            raise OverloadedError("the server has too many requests at once", retry_after=RETRY_SECONDS)
+        self._running += 1
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._running -= 1
+
+    def without_place(self, wait: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
+        """Return a function that waits for a client without holding the place that the request took."""
+
+        async def waiting() -> T:
+            self._running -= 1
+            try:
+                return await wait()
+            finally:
+                self._running += 1
+
+        return waiting

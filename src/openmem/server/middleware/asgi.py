@@ -1,0 +1,73 @@
+"""The words of ASGI, and the few things that every middleware does with a request."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final, TypeAlias
+
+from openmem.server.routes.route_table import ROUTES, UNMATCHED, Operation, template_of
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """Return the first header of a name, which must be in lower case."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return None
+
+
+def method_of(scope: Scope) -> str:
+    """Return the method, or `OTHER` for one that no route has: its text is the client's."""
+    method: str = scope["method"]
+    return method if method in _METHODS else "OTHER"
+
+
+def route_of(scope: Scope) -> str:
+    """Return the template of the route that a request goes to: never an id, never what a client made up."""
+    path: str = scope["path"]
+    found = template_of(path, scope.get("raw_path") or path.encode())
+    if found is not None:
+        return found
+    template = getattr(scope.get("route"), "path", None)
+    return template if isinstance(template, str) and template else UNMATCHED
+
+
+def operation_of(method: str, route: str) -> Operation | None:
+    """Return what a method of a route does."""
+    return ROUTES.get(route, {}).get(method)
+
+
+def verb_of(method: str, route: str) -> str | None:
+    """Return the verb of the protocol that a route is for."""
+    operation = operation_of(method, route)
+    return None if operation is None else operation.verb
+
+
+def request_id_of(scope: Scope) -> str:
+    """Return the id of a request: that of the client if it is a proper one, else a new one.
+
+    Once asked for, it stays the same.
+    """
+    state: dict[str, Any] = scope.setdefault("state", {})
+    given = state.get("request_id")
+    if not isinstance(given, str):
+        said = header(scope, b"x-request-id")
+        given = state["request_id"] = said.decode() if said and _REQUEST_ID.fullmatch(said) else new_request_id()
+    return given
+
+
+def new_request_id() -> str:
+    """Return an id for what has none."""
+    return secrets.token_hex(16)

@@ -1,0 +1,181 @@
+"""What a request may bring: how large its head and body are, how they are encoded, and how long they take.
+
+The head is looked at before anything else. The body is watched while it is taken, by whoever reads it: that is after
+the key was looked at, and before the request takes a place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from openmem import InvalidRequestError, OMPError
+from openmem.server.middleware.asgi import ASGIApp, Message, Receive, Scope, Send, method_of, operation_of, route_of
+from openmem.server.middleware.errors import (
+    HeaderTooLargeError,
+    SlowRequestError,
+    TooLargeError,
+    UnsupportedMediaError,
+    has_body,
+    refuse,
+    take_rest,
+)
+from openmem.server.middleware.heads import MAX_HEADERS, fields_of
+from openmem.server.services.timing import clock, within
+
+# What a header takes on the wire besides its name and value.
+_HEADER_EXTRA: Final = 4
+_VERSIONS: Final = frozenset({"1.0", "1.1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The numbers.
+
+    Attributes:
+        body: Bytes of a body, or of a line of an import.
+        head: Bytes of the request line and the headers.
+        idle: Seconds without a byte of the body.
+        total: Seconds that a body may take, unless it is an import.
+    """
+
+    body: int = 1_048_576
+    head: int = 16_384
+    idle: float = 10.0
+    total: float = 60.0
+
+
+class RequestLimits:
+    """Refuses what is too large, too slow or encoded, before anybody parses it."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app = app
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        operation = operation_of(method_of(scope), route_of(scope))
+        streamed = operation is not None and operation.body == "lines"
+        try:
+            self._check_head(scope, streamed)
+        except OMPError as error:
+            await refuse(scope, receive, send, error)
+            return
+        if not has_body(scope):
+            await self._app(scope, receive, send)
+            return
+        watch = (LineWatch if streamed else BodyWatch)(receive, send, self._limits)
+        await self._app(scope, watch.receive, watch.send)
+
+    def _check_head(self, scope: Scope, streamed: bool) -> None:
+        headers = scope["headers"]
+        size = len(scope.get("raw_path") or scope["path"].encode()) + len(scope.get("query_string", b""))
+        size += sum(len(name) + len(value) + _HEADER_EXTRA for name, value in headers)
+        if size > self._limits.head:
+            raise HeaderTooLargeError(f"the head of the request is larger than {self._limits.head} bytes")
+        if len(headers) > MAX_HEADERS:
+            raise HeaderTooLargeError(f"the request has more than {MAX_HEADERS} headers")
+        fields = scope.setdefault("state", {})["fields"] = fields_of(headers)
+        if b"host" not in fields and scope.get("http_version", "1.1") == "1.1":
+            raise InvalidRequestError("the header host is missing")
+        if scope.get("http_version", "1.1") not in _VERSIONS:
+            raise InvalidRequestError("the server speaks HTTP/1.1 and 1.0")
+        if fields.get(b"transfer-encoding", b"chunked").strip().lower() != b"chunked":
+            raise InvalidRequestError("the body may be sent in chunks, and not in any other transfer coding")
+        if fields.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
+            raise UnsupportedMediaError("the body must not be compressed: send it without Content-Encoding")
+        length = fields.get(b"content-length")
+        if not streamed and length is not None and length.isdigit() and int(length[:20]) > self._limits.body:
+            raise _too_large(self._limits.body)
+
+
+class BodyWatch:
+    """A body that is taken as it comes: not too long, and not too slow.
+
+    Args:
+        receive: Where it comes from.
+        send: Where the answer goes.
+        limits: How much of both.
+    """
+
+    def __init__(self, receive: Receive, send: Send, limits: Limits) -> None:
+        self._receive = receive
+        self._send = send
+        self._limits = limits
+        self._length = 0
+        self._ended = False
+        self._end: float | None = None
+
+    async def receive(self) -> Message:
+        """Return the next message.
+
+        Raises:
+            TooLargeError: There is too much of it.
+            SlowRequestError: Nothing came for too long, or not all in time.
+        """
+        if self._ended:
+            return await self._receive()
+        try:
+            message = await within(self._receive(), self._patience())
+        except TimeoutError:
+            raise SlowRequestError("the body of the request did not arrive in time") from None
+        self._ended = message["type"] != "http.request" or not message.get("more_body")
+        self._measure(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on; a reply that comes before the end of the body is its last on this connection."""
+        if self._ended:
+            await self._send(message)
+        elif message["type"] == "http.response.start":
+            await self._send({**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]})
+        elif message.get("more_body"):
+            await self._send(message)
+        else:
+            # The reply is complete before the rest of the body is taken and dropped: a connection that is closed on
+            # unread bytes is reset, and the client would never see the reply.
+            await self._send({**message, "more_body": True})
+            await take_rest(self._receive)
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _patience(self) -> float:
+        now = clock()
+        if self._end is None:
+            self._end = now + self._limits.total
+        return min(self._limits.idle, self._end - now)
+
+    def _measure(self, chunk: bytes) -> None:
+        self._length += len(chunk)
+        if self._length > self._limits.body:
+            raise _too_large(self._limits.body)
+
+
+class LineWatch(BodyWatch):
+    """The same for lines: none may be too long, all together as long as they like, and they may not stand still."""
+
+    _line = 1
+
+    def _patience(self) -> float:
+        return self._limits.idle
+
+    def _measure(self, chunk: bytes) -> None:
+        start = 0
+        while (end := chunk.find(b"\n", start)) >= 0:
+            self._grow(end - start)
+            self._line += 1
+            self._length = 0
+            start = end + 1
+        self._grow(len(chunk) - start)
+
+    def _grow(self, count: int) -> None:
+        self._length += count
+        if self._length > self._limits.body:
+            raise TooLargeError(
+                f"line {self._line} is longer than {self._limits.body} bytes", details={"line": self._line}
+            )
+
+
+def _too_large(limit: int) -> TooLargeError:
+    return TooLargeError(f"the body is larger than {limit} bytes")

@@ -1,0 +1,1 @@
+"""The routes, their requests and their answers."""

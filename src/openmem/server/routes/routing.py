@@ -1,0 +1,205 @@
+"""The table of routes, and what happens to every request on its way to a handler and back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from starlette.routing import Match, Route
+
+from openmem import OMPError
+from openmem.server.middleware.asgi import request_id_of
+from openmem.server.middleware.errors import InternalError, has_body
+from openmem.server.routes.disconnects import ClientGoneError, Watch
+from openmem.server.routes.error_responses import MethodNotAllowedError, error_reply, log_unexpected
+from openmem.server.routes.memories import (
+    add_memories,
+    add_memory,
+    delete_memories,
+    delete_memory,
+    get_history,
+    get_memory,
+    update_memory,
+    wait_for_memories,
+)
+from openmem.server.routes.openapi import get_contract
+from openmem.server.routes.request import Exchange
+from openmem.server.routes.responses import Reply, Stream
+from openmem.server.routes.route_table import ROUTES, Operation
+from openmem.server.routes.search import (
+    get_audit,
+    get_capabilities,
+    get_context,
+    list_memories,
+    reembed,
+    search_at_length,
+    search_memories,
+)
+from openmem.server.routes.transfer import export_memories, import_memories
+from openmem.server.services.authentication import ANYBODY
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from openmem.server.services.service import Service
+
+Handler = Callable[[Exchange], Awaitable[Reply | Stream]]
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    "GET /memories/search": search_memories,
+    "POST /memories/search": search_at_length,
+    "GET /memories": list_memories,
+    "POST /memories": add_memory,
+    "DELETE /memories": delete_memories,
+    "POST /context": get_context,
+    "GET /capabilities": get_capabilities,
+    "GET /openapi.json": get_contract,
+    "POST /memories/batch": add_memories,
+    "POST /memories/wait": wait_for_memories,
+    "GET /memories/{id}": get_memory,
+    "PATCH /memories/{id}": update_memory,
+    "DELETE /memories/{id}": delete_memory,
+    "GET /memories/{id}/history": get_history,
+    "GET /audit": get_audit,
+    "GET /export": export_memories,
+    "POST /import": import_memories,
+    "POST /reembed": reembed,
+}
+"""What answers each method of each path in the table of routes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A method of a path, and what answers it."""
+
+    operation: Operation
+    handler: Handler
+
+
+def routes_of(service: Service) -> list[Route]:
+    """Return the routes of a server."""
+    return [
+        EncodedRoute(path, Resource(service, _verbs_of(path, methods)), name=path) for path, methods in ROUTES.items()
+    ]
+
+
+def _verbs_of(path: str, methods: Mapping[str, Operation]) -> dict[str, Verb]:
+    verbs = {method: Verb(operation, HANDLERS[f"{method} {path}"]) for method, operation in methods.items()}
+    return {**verbs, "HEAD": verbs["GET"]} if "GET" in verbs else verbs
+
+
+class EncodedRoute(Route):
+    """A route that looks at the path as it was sent: an id may hold a slash, or be a word that is a route too.
+
+    `/memories/a%2Fb` is the memory `a/b`, and `/memories/%73earch` the memory `search`.
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match the path before its decoding; of a fixed path, the last word must stand there as it is."""
+        raw = scope.get("raw_path")
+        if scope["type"] != "http" or raw is None:
+            return super().matches(scope)
+        if "{" not in self.path:
+            plain = raw.endswith(self.path.rpartition("/")[2].encode("ascii"))
+            return super().matches(scope) if plain else (Match.NONE, {})
+        return super().matches({**scope, "path": raw.decode("latin-1")})
+
+
+class Resource:
+    """One path: hands a request to the handler of its method, and turns every failure into an envelope.
+
+    Args:
+        service: What all requests share.
+        verbs: The methods of the path.
+    """
+
+    def __init__(self, service: Service, verbs: Mapping[str, Verb]) -> None:
+        self._service = service
+        self._verbs = verbs
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        request_id = request_id_of(scope)
+        verb = self._verbs.get(scope["method"])
+        if verb is None:
+            await _send(error_reply(MethodNotAllowedError(self._verbs), request_id), request_id, send)
+            return
+        exchange = Exchange(self._service, scope, receive, ANYBODY, request_id)
+        try:
+            await self._handle(verb, exchange, send)
+        except ClientGoneError:
+            return  # and nobody is there to be told
+        finally:
+            await exchange.close()
+
+    async def _handle(self, verb: Verb, exchange: Exchange, send: Send) -> None:
+        try:
+            lasting = await self._admit(verb.operation, exchange)
+        except OMPError as error:
+            await _send(error_reply(error, exchange.request_id), exchange.request_id, send)
+            return
+        await self._answer(verb, exchange, send, lasting=lasting)
+
+    async def _admit(self, operation: Operation, exchange: Exchange) -> bool:
+        """Take a request in; return whether it is brought to its end even if its client leaves.
+
+        1. The key is looked at, on the head alone. 2. The body is taken and parsed, but for an import, which takes it
+        line by line. 3. The request takes a place.
+
+        Raises:
+            OMPError: It is refused.
+            ClientGoneError: The client left.
+        """
+        gate = self._service.gate
+        gate.check_open()
+        await self._identify(operation, exchange)
+        if operation.body == "json":
+            await exchange.read()
+        elif operation.body == "none" and operation.needs_key and has_body(exchange.scope):
+            await exchange.skip()
+        lasting = await self._service.must_end(operation.effect)
+        if operation.needs_key:  # else a stranger who does not read the answer would hold it
+            gate.take()
+            exchange.has_place = True
+        return lasting
+
+    async def _answer(self, verb: Verb, exchange: Exchange, send: Send, *, lasting: bool) -> None:
+        if verb.operation.body == "lines":
+            exchange.receive = self._service.gate.without_place(exchange.receive)
+            await _send(await _reply_of(verb, exchange), exchange.request_id, send)
+            return
+        async with Watch(exchange.receive, cancels=not lasting) as watch:
+            reply = await _reply_of(verb, exchange)
+            watch.check()
+            await _send(reply, exchange.request_id, send, head=exchange.scope["method"] == "HEAD")
+
+    async def _identify(self, operation: Operation, exchange: Exchange) -> None:
+        exchange.headers  # noqa: B018 - what is given twice is refused, whoever sent it
+        if not operation.needs_key:
+            return
+        callers, headers = self._service.callers, exchange.scope["headers"]
+        known = callers.recall(headers)
+        caller = exchange.caller = await exchange.in_time(callers.identify(headers)) if known is None else known
+        if caller is not ANYBODY:
+            exchange.scope.setdefault("state", {})["caller"] = caller.id  # for the edge: a key that was checked
+
+
+async def _reply_of(verb: Verb, exchange: Exchange) -> Reply | Stream:
+    try:
+        reply = await verb.handler(exchange)
+        # Here, and not while it is sent: what goes wrong is still answered as an error.
+        return await reply.complete() if isinstance(reply, Reply) and exchange.scope["method"] != "HEAD" else reply
+    except OMPError as error:
+        return error_reply(error, exchange.request_id)
+    except ClientGoneError:
+        raise
+    except Exception as error:  # noqa: BLE001 - logged, and never shown
+        log_unexpected(error, exchange.request_id)
+        error.__traceback__ = None  # as in `error_body`
+        return error_reply(InternalError(), exchange.request_id)
+
+
+async def _send(reply: Reply | Stream, request_id: str, send: Send, *, head: bool = False) -> None:
+    reply.headers.append((b"x-request-id", request_id.encode("ascii")))
+    await reply.send(send, head=head)

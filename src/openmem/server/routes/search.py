@@ -1,0 +1,135 @@
+"""The routes that look for memories, and the journal."""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+from openmem import Capabilities, InvalidRequestError
+from openmem.server.routes.bodies import as_whole, refuse_unknown
+from openmem.server.routes.request import MAX_WAIT, Exchange
+from openmem.server.routes.responses import Reply, entries_reply, json_reply, model_reply, page_reply, results_reply
+from openmem.server.services.audit import Touched
+
+_CONTEXT: Final = frozenset(("query", "user_id", "scope", "token_budget", "tags", "as_of"))
+_SEARCH: Final = (
+    *("q", "user_id", "scope", "limit", "min_score", "tags", "mode", "as_of"),
+    *("include_superseded", "include_expired", "explain", "purpose"),
+)
+
+
+async def get_capabilities(exchange: Exchange) -> Reply:
+    """Answer GET /capabilities."""
+    said = await exchange.service.memory.capabilities()
+    features = said.features.model_dump()
+    if exchange.service.store is not None:
+        features["idempotency_keys"] = True
+    # Read again: a provider may have changed what it says without a check, and the lists of the protocol are closed.
+    return model_reply(Capabilities.model_validate({**said.model_dump(), "features": features}))
+
+
+async def list_memories(exchange: Exchange) -> Reply:
+    """Answer GET /memories."""
+    query = exchange.query
+    user_id, scope = exchange.user(query.text("user_id")), query.text("scope")
+    page = await exchange.memory().list(
+        user_id,
+        scope=scope,
+        tag=query.text("tag"),
+        since=query.time("since"),
+        until=query.time("until"),
+        limit=query.whole("limit", 50),
+        cursor=query.text("cursor"),
+        as_of=query.time("as_of"),
+        include_superseded=query.flag("include_superseded"),
+        include_expired=query.flag("include_expired"),
+    )
+    await exchange.service.journal.enter(exchange, "list", Touched(user_id, None, scope))
+    return page_reply(page)
+
+
+async def search_memories(exchange: Exchange) -> Reply:
+    """Answer GET /memories/search."""
+    query = exchange.query
+    words, purpose = query.text("q"), cast("Any", query.word("purpose", "search"))
+    user_id, scope = exchange.user(query.text("user_id")), query.text("scope")
+    if words is None:
+        raise InvalidRequestError("q is required: what is looked for")
+    results = await exchange.memory().search(
+        words,
+        user_id,
+        scope=scope,
+        limit=query.whole("limit", 10),
+        min_score=query.number("min_score"),
+        tags=query.texts("tags"),
+        mode=cast("Any", query.word("mode", "hybrid")),
+        as_of=query.time("as_of"),
+        include_superseded=query.flag("include_superseded"),
+        include_expired=query.flag("include_expired"),
+        explain=query.flag("explain"),
+        purpose=purpose,
+    )
+    await exchange.service.journal.enter(exchange, purpose, Touched(user_id, None, scope))
+    return results_reply(results)
+
+
+async def search_at_length(exchange: Exchange) -> Reply:
+    """Answer POST /memories/search: the same, for what is too long for an address."""
+    fields = exchange.json()
+    if "query" in fields:  # as the first client of the protocol calls it
+        if "q" in fields:
+            raise InvalidRequestError("give q or query, not both: they are the same")
+        fields["q"] = fields.pop("query")
+    refuse_unknown(fields, frozenset(_SEARCH))
+    given = {name: value for name, value in fields.items() if value is not None}
+    if "limit" in given:
+        given["limit"] = as_whole(given["limit"])
+    words, user_id = given.pop("q", None), exchange.user(_user_of(given))
+    given.pop("user_id", None)
+    purpose = given.pop("purpose", "search")
+    if words is None:
+        raise InvalidRequestError("q is required: what is looked for")
+    results = await exchange.memory().search(words, user_id, purpose=purpose, **given)
+    await exchange.service.journal.enter(exchange, purpose, Touched(user_id, None, given.get("scope")))
+    return results_reply(results)
+
+
+async def get_context(exchange: Exchange) -> Reply:
+    """Answer POST /context."""
+    fields = exchange.json()
+    refuse_unknown(fields, _CONTEXT)
+    user_id = exchange.user(_user_of(fields))
+    budget = fields.get("token_budget")
+    block = await exchange.memory().context(
+        cast("Any", fields.get("query")),
+        user_id,
+        scope=fields.get("scope"),
+        token_budget=500 if budget is None else as_whole(budget),
+        tags=fields.get("tags"),
+        as_of=fields.get("as_of"),
+    )
+    await exchange.service.journal.enter(exchange, "context", Touched(user_id, None, fields.get("scope")))
+    return model_reply(block)
+
+
+async def get_audit(exchange: Exchange) -> Reply:
+    """Answer GET /audit."""
+    query = exchange.query
+    user_id, app, since = exchange.user(query.text("user_id")), query.text("app"), query.time("since")
+    limit = query.whole("limit", 100)
+    if await exchange.service.journal.needed():
+        return entries_reply(await exchange.service.journal.entries(exchange, user_id, app, since, limit))
+    return entries_reply(await exchange.memory().audit(user_id, app=app, since=since, limit=limit))
+
+
+def _user_of(fields: dict[str, Any]) -> str | None:
+    user_id = fields.get("user_id")
+    if user_id is not None and not isinstance(user_id, str):
+        raise InvalidRequestError(f"user_id must be a string, not {type(user_id).__name__}")
+    return user_id
+
+
+async def reembed(exchange: Exchange) -> Reply:
+    """Answer POST /reembed: it takes as long as it takes, unless the client will not wait as long."""
+    patience = exchange.patience
+    report = await exchange.memory().reembed(timeout=None if patience is None else min(patience, MAX_WAIT))
+    return json_reply(report.model_dump_json().encode())

@@ -1,0 +1,110 @@
+"""Builds the application: the routes over one memory, opened when the server starts and closed when it stops."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from openmem import AsyncMemory, AsyncServerStore, InvalidRequestError, OMPError
+from openmem.server.middleware.admission import Gate
+from openmem.server.middleware.asgi import request_id_of
+from openmem.server.middleware.errors import InternalError
+from openmem.server.routes.error_responses import MethodNotAllowedError, error_reply, log_unexpected, unknown_route
+from openmem.server.routes.front_page import front_page
+from openmem.server.routes.openapi import contract
+from openmem.server.routes.reference import reference_routes
+from openmem.server.routes.routing import routes_of
+from openmem.server.services.maintenance import Upkeep
+from openmem.server.services.service import RouteSettings, Service
+from openmem.server.services.timing import within
+
+WARM_SECONDS: Final = 20.0
+
+
+def create_app(
+    memory: AsyncMemory,
+    *,
+    store: AsyncServerStore | None = None,
+    settings: RouteSettings | None = None,
+    gate: Gate | None = None,
+    close: bool = True,
+    audit_days: float | None = None,
+) -> FastAPI:
+    """Return the server as an ASGI application.
+
+    Args:
+        memory: What the verbs are done with.
+        store: The server's own store: keys, replies that may be asked for again, and the journal of providers
+            without one. Without it, nobody needs a key.
+        settings: What the routes need to know of the server's settings.
+        gate: The places for requests that run at once; without it there is no limit.
+        close: Whether memory and store are closed when the server stops.
+        audit_days: Days for which the journal in the server's store keeps an entry; `None` is for ever.
+    """
+    service = Service(memory, store, settings, gate)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            if close:
+                stack.push_async_callback(memory.close)
+                if store is not None:
+                    stack.push_async_callback(store.close)
+            await memory.capabilities()
+            await _warm(memory)
+            await stack.enter_async_context(Upkeep(service, audit_days))
+            yield
+
+    app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.router.routes.extend(routes_of(service))
+    app.openapi = contract  # type: ignore[method-assign]
+    app.add_exception_handler(OMPError, _envelope_of_error)
+    app.add_exception_handler(HTTPException, _envelope_of_http)
+    app.add_exception_handler(Exception, _envelope_of_anything)
+    reference = settings is not None and settings.docs
+    app.add_route("/", front_page(reference), include_in_schema=False)
+    if reference:
+        app.router.routes.extend(reference_routes())
+    return app
+
+
+async def _warm(memory: AsyncMemory) -> None:
+    """Let the backend load and connect before the first request, which would take the time of it for an outage."""
+    with suppress(OMPError, TimeoutError):  # then it is not ready, and says so
+        await within(memory.health(), WARM_SECONDS)
+
+
+async def _envelope_of_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OMPError)
+    return _response(error, request)
+
+
+async def _envelope_of_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return _response(unknown_route(), request)
+    if error.status_code == 405:
+        return _response(MethodNotAllowedError((error.headers or {}).get("Allow", "").split(", ")), request)
+    wrong = InvalidRequestError(str(error.detail))
+    response = _response(wrong, request)
+    response.status_code = error.status_code
+    return response
+
+
+async def _envelope_of_anything(request: Request, error: Exception) -> Response:
+    request_id = request_id_of(request.scope)
+    log_unexpected(error, request_id)
+    return _response(InternalError(), request)
+
+
+def _response(error: OMPError, request: Request) -> Response:
+    request_id = request_id_of(request.scope)
+    reply = error_reply(error, request_id).with_header("x-request-id", request_id)
+    headers = {name.decode(): value.decode("latin-1") for name, value in reply.headers}
+    return Response(reply.body, reply.status, headers)

@@ -1,0 +1,1 @@
+"""What routes share: callers, audit, repeats."""

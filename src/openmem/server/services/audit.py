@@ -1,0 +1,124 @@
+"""The journal of providers that keep none: the server enters what was done, and answers `audit` itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from openmem import AsyncMemory, AsyncServerStore, AuditEntry, OMPError, ProviderError, ScopeDeniedError
+from openmem.server.routes.request import LEAST
+from openmem.server.services.timing import off_loop
+
+if TYPE_CHECKING:
+    from openmem import MemoryRecord
+    from openmem.server.routes.request import Exchange
+
+logger = logging.getLogger("openmem.server")
+
+_MANY: Final = 200  # entries that are made off the event loop
+
+
+class Touched(NamedTuple):
+    """What something was done to: a memory of a user, or what a user has in a scope."""
+
+    user_id: str
+    memory_id: str | None = None
+    scope: str | None = None
+
+
+class Journal:
+    """Enters verbs into the server's store if the provider does not keep a journal of its own."""
+
+    def __init__(self, memory: AsyncMemory, store: AsyncServerStore | None) -> None:
+        self._memory = memory
+        self._store = store
+        self._needed: bool | None = None if store is not None else False
+
+    async def needed(self) -> bool:
+        """Return whether the server keeps the journal."""
+        if self._needed is None:
+            capabilities = await self._memory.capabilities()
+            self._needed = not capabilities.features.supports_audit
+        return self._needed
+
+    @asynccontextmanager
+    async def writing(self, exchange: Exchange, action: str, *touched: Touched) -> AsyncIterator[None]:
+        """Enter a write that failed in its block in a way that leaves open whether it was made.
+
+        One that succeeds is entered by who knows what it made, and one that was refused is not entered.
+        """
+        exchange.has_begun()
+        try:
+            yield
+        except BaseException as error:
+            if is_open(error):
+                await self.enter(exchange, action, *touched)
+            raise
+
+    async def enter_records(self, exchange: Exchange, action: str, records: Iterable[MemoryRecord]) -> None:
+        """Enter that something was done to memories."""
+        if self._needed is False:  # there may be ten thousand
+            return
+        await self.enter(exchange, action, *(Touched(one.user_id, one.id, one.scope) for one in records))
+
+    async def enter(self, exchange: Exchange, action: str, *touched: Touched) -> None:
+        """Enter that a caller did something. What was done stays done if the entry cannot be written."""
+        if self._needed is False or not await self.needed():
+            return
+        named = {"timestamp": datetime.now(UTC), "app": exchange.app, "action": action}
+        named["request_id"] = exchange.request_id
+        many = len(touched) > _MANY
+        entries = await off_loop(_entries_of, named, touched) if many else _entries_of(named, touched)
+        try:
+            await exchange.in_time(self._write(entries), least=LEAST)
+        except OMPError as error:
+            logger.error("the journal could not be written: %s req=%s", error.code, exchange.request_id)
+
+    async def _write(self, entries: Mapping[str, Sequence[AuditEntry]]) -> None:
+        assert self._store is not None
+        for user_id, some in entries.items():
+            await self._store.enter(user_id, *some)
+
+    async def forget(self, user_id: str, scope: str | None) -> dict[str, tuple[int, int]]:
+        """Make the journal forget which memories were erased: those of a user, or of a scope.
+
+        Returns:
+            For an `ErasureReceipt`: how many entries of a store were changed, and how many should be but are not;
+            nothing if the provider keeps the journal.
+        """
+        if not await self.needed():
+            return {}
+        assert self._store is not None
+        return {"audit": await self._store.forget_entries_of(user_id, scope=scope)}
+
+    async def entries(
+        self, exchange: Exchange, user_id: str, app: str | None, since: datetime | None, limit: int
+    ) -> list[AuditEntry]:
+        """Return a user's entries, newest first.
+
+        Raises:
+            ScopeDeniedError: The caller may not read all that the user has.
+        """
+        assert self._store is not None
+        access = exchange.caller.access
+        if access.user_id not in (None, user_id):
+            raise ScopeDeniedError("the key is bound to another user")
+        access.need("read", None)
+        return await self._store.entries(user_id, app=app, since=since, limit=limit)
+
+
+def _entries_of(named: Mapping[str, object], touched: Sequence[Touched]) -> dict[str, list[AuditEntry]]:
+    """Return the entries of each user that say the same of everything touched."""
+    entries: dict[str, list[AuditEntry]] = {}
+    for user_id, memory_id, scope in touched:
+        entry = AuditEntry.model_validate({**named, "memory_id": memory_id, "scope": scope})
+        entries.setdefault(user_id, []).append(entry)
+    return entries
+
+
+def is_open(error: BaseException) -> bool:
+    """Return whether a write that ended like this may have been made all the same."""
+    return isinstance(error, ProviderError) or not isinstance(error, OMPError)

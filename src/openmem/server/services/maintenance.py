@@ -1,0 +1,75 @@
+"""What the server does from time to time beside answering."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Final
+
+from openmem import OMPError
+from openmem.server.services.service import Service
+
+logger = logging.getLogger("openmem.server")
+
+FLUSH_EVERY: Final = 10.0
+FORGET_EVERY: Final = 360
+"""How many flushes lie between two times of forgetting old replies."""
+KEPT: Final = timedelta(hours=24)
+
+
+class Upkeep:
+    """Writes down when keys were used and forgets old replies and entries, as long as its block lasts.
+
+    At its end it writes down once more.
+    """
+
+    def __init__(self, service: Service, audit_days: float | None = None) -> None:
+        self._service = service
+        self._audit = None if audit_days is None else timedelta(days=audit_days)
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.ensure_future(self._run())
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._flush()
+
+    async def _run(self) -> None:
+        round_number = 0
+        while True:
+            if round_number % FORGET_EVERY == 0:
+                await self._forget()
+                await self._forget_entries()
+            await asyncio.sleep(FLUSH_EVERY)
+            await self._flush()
+            round_number += 1
+
+    async def _flush(self) -> None:
+        try:
+            await self._service.callers.flush()
+        except OMPError as error:
+            logger.warning("the use of keys could not be written down: %s", error.code)
+
+    async def _forget(self) -> None:
+        if self._service.store is None:
+            return
+        try:
+            await self._service.store.forget_replies(datetime.now(UTC) - KEPT)
+        except OMPError as error:
+            logger.warning("old replies could not be forgotten: %s", error.code)
+
+    async def _forget_entries(self) -> None:
+        if self._service.store is None or self._audit is None:
+            return
+        try:
+            await self._service.store.forget_entries(datetime.now(UTC) - self._audit)
+        except OMPError as error:
+            logger.warning("old entries of the journal could not be removed: %s", error.code)

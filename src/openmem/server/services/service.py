@@ -1,0 +1,60 @@
+"""What all requests share: the memory, the server's store, who may come in, and the journal."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from openmem import AsyncMemory, AsyncServerStore
+from openmem.server.middleware.admission import Gate
+from openmem.server.middleware.body_budget import BodyBudget, ParsedBudget
+from openmem.server.routes.route_table import Effect
+from openmem.server.services.audit import Journal
+from openmem.server.services.authentication import Callers
+from openmem.server.services.idempotency import Replies
+
+
+class RouteSettings(Protocol):
+    """What the routes need to know of the server's settings."""
+
+    @property
+    def open_without_keys(self) -> bool:
+        """Whether everybody may do everything as long as no key was made."""
+
+    @property
+    def verb_timeout(self) -> float | None:
+        """Seconds that a verb may take; `None` for as long as the memory itself allows."""
+
+    @property
+    def docs(self) -> bool:
+        """Whether `/docs` shows the contract in a browser."""
+
+
+class Service:
+    """The parts of a running server that the routes use."""
+
+    def __init__(
+        self,
+        memory: AsyncMemory,
+        store: AsyncServerStore | None,
+        settings: RouteSettings | None,
+        gate: Gate | None = None,
+    ) -> None:
+        self.memory = memory
+        self.gate = gate or Gate()
+        self.bodies = BodyBudget()
+        self.parsed = ParsedBudget()
+        self.store = store
+        self.timeout = None if settings is None else settings.verb_timeout
+        self.callers = Callers(store, open_without_keys=settings is None or settings.open_without_keys)
+        self.replies = Replies(store)
+        self.journal = Journal(memory, store)
+
+    async def must_end(self, effect: Effect) -> bool:
+        """Return whether a request is brought to its end even if its client leaves.
+
+        What follows a write must not be left out: the entry in the server's journal, and after a deletion the erasure
+        of replies that hold the memory. A write that a provider enters by itself needs nothing more.
+        """
+        if effect == "erase":
+            return self.store is not None
+        return effect == "write" and await self.journal.needed()
