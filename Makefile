@@ -15,7 +15,7 @@ PIP := $(RUN) -m pip --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all test-lowest test-vendors test-letta check sync format fuzz bench bench-locomo bench-postgres bench-server clean
 
-help: ## Print the doors.
+help: ## Print the commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: $(VENV)/core.stamp ## See memories stored, found, corrected, audited and exported.
@@ -31,7 +31,7 @@ test-vendors: $(VENDORS)/vendors.stamp ## Test the provider mem0, and the other 
 	@$(VENDORS)/bin/python -m pytest -n $(JOBS) tests/test_mem0.py tests/test_supermemory.py tests/_async/test_mem0_* \
 		tests/_sync/test_mem0_* tests/_async/test_supermemory* tests/_sync/test_supermemory* tests/_async/test_letta* tests/_sync/test_letta* \
 		tests/_async/test_taking_back.py tests/_sync/test_taking_back.py tests/test_moving_house.py \
-		tests/doors/test_switching.py tests/async_only/test_shim.py tests/async_only/test_*_loop.py $(ARGS)
+		tests/doors/test_switching.py tests/async_only/test_blocking_sdk.py tests/async_only/test_*_loop.py $(ARGS)
 
 test-lowest: ## Test a slice on the lowest versions of what openmem needs, and on each other Python that is here.
 	@$(PYTHON) scripts/test_lowest.py $(LOWEST) $(ARGS)

@@ -16,11 +16,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
-from openmem import Capabilities
-from openmem._config.registry import load_async_provider
 from openmem._config.settings import resolve_settings
 from openmem._io.concurrency.call import Call
+from openmem._io.plugins import load_async_provider
 from openmem.testing import HashEmbedder
+from openmem.types import Capabilities
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "providers.md"
 NATIVE: Final = "native"

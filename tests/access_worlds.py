@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from openmem import Access, Memory, MemoryRecord, OMPError, ScopeDeniedError, Seed, parse_grant
+from openmem import Access, Memory, MemoryRecord, OMPError, Seed, parse_grant
+from openmem.errors import ScopeDeniedError
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 # When something was changed, and what the journal says of it, depends on others.

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from openmem import AsyncMemory, AsyncServerStore, ProviderName
+from openmem import AsyncMemory, AsyncServerStore
+from openmem.providers import ProviderName
 from openmem.server.runtime.app import create_app
 
 T = TypeVar("T")

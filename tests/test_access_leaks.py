@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from openmem import Memory, ProviderName
+from openmem import Memory
 from openmem._config.registry import BUILT_IN
+from openmem.providers import ProviderName
 from openmem.testing import HashEmbedder
 from tests._sync.outside_provider import SPEC
 from tests.access_worlds import Caller, audited, make_access, pages, said, seed

@@ -21,12 +21,12 @@ from openmem import (
     Memory,
     OMPError,
     OpenAIEmbedder,
-    ProviderName,
     ServerStore,
     redacted_url,
     server_store_url,
 )
 from openmem.cli.app import app
+from openmem.providers import ProviderName
 from openmem.server.runtime.settings import read_settings
 from openmem.server.services.stores import make_memory, make_store
 from tests.address_forms import FORMS, PARTS, UNREACHABLE, UNREADABLE

@@ -70,7 +70,7 @@ SPEC = ProviderSpec(
 def check(settings):
     pass
 """,
-    "acme_provider.py": "import numpy, httpx\nfrom openmem import AsyncProvider, Provider\n"
+    "acme_provider.py": "import numpy, httpx\nfrom openmem.providers import AsyncProvider, Provider\n"
     "class AsyncAcme(AsyncProvider): name = 'acme'\nclass Acme(Provider): name = 'acme'\n",
     "acme-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n",
     "acme-1.0.dist-info/entry_points.txt": "[openmem.providers]\nacme = acme_openmem:SPEC\n",
@@ -89,8 +89,8 @@ MAKES = {
     "supermemory": "('supermemory', api_key='k')",
     "letta": "('letta', base_url='http://127.0.0.1:1')",
     "letta in the cloud": "('letta', api_key='k', embedding='openai/m')",
-    "third party": "(openmem.ProviderName('acme'), colour='red')",
-    "third party without options": "(openmem.ProviderName('acme'))",
+    "third party": "(ProviderName('acme'), colour='red')",
+    "third party without options": "(ProviderName('acme'))",
 }
 NEEDS = {"supermemory": "supermemory", "letta in the cloud": "letta_client", "sqlite with a local model": "fastembed"}
 WAITING = ("numpy", "httpx", "httpcore", "asyncio", "anyio", "concurrent", "ssl", "sqlite3", "asyncpg", "psycopg")
@@ -108,8 +108,9 @@ def test_making_an_instance_loads_nothing_but_checks(case: str, face: str, tmp_p
     for name, text in ACME.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    ready = f"import sys, types, openmem; sys.path.insert(0, {str(tmp_path)!r}); openmem.{face}"
-    before = loaded_by(f"{ready}; openmem.OpenAIEmbedder, openmem.ProviderName")
+    imports = "import sys, types, openmem; from openmem.providers import ProviderName"
+    ready = f"{imports}; sys.path.insert(0, {str(tmp_path)!r}); openmem.{face}"
+    before = loaded_by(f"{ready}; openmem.OpenAIEmbedder, ProviderName")
     made = loaded_by(f"{ready}; made = openmem.{face}{MAKES[case]}; assert 'unused' in repr(made)") - before
     assert not among(made, (*WAITING, *SDKS, "openmem._async.providers", "openmem._sync.providers"))
     assert len(made) <= MOST, sorted(made)

@@ -31,6 +31,7 @@ from scripts import providers_table
 import openmem
 from openmem import AsyncMemory, FastEmbed, OMPError, OpenAIEmbedder
 from openmem._config import registry, settings
+from openmem._io.plugins import load_async_provider
 from openmem.server.runtime.settings import VARIABLES, ServerSettings
 from openmem.testing._postgres.install import find_install
 from openmem.testing.postgres import PostgresServer
@@ -216,7 +217,7 @@ def test_every_setting_has_a_row() -> None:
 
 @pytest.mark.parametrize("provider", sorted(registry.BUILT_IN))
 def test_every_option_of_a_provider_is_explained(provider: str) -> None:
-    options = registry.load_async_provider(provider).options
+    options = load_async_provider(provider).options
     text = prose(DOCS / ("remote.md" if provider == "passthrough" else f"{provider}.md"))
     assert [name for name in sorted(options) if f"`{name}`" not in text] == []
 

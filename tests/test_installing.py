@@ -17,7 +17,7 @@ from openmem._config.extras import DISTRIBUTION, install_extra, pip_install, req
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-WORDING = ROOT / "src" / "openmem" / "extras.py"
+WORDING = ROOT / "src" / "openmem" / "_config" / "extras.py"
 ADVISED = re.compile(r"""(?<![\w./-])(?P<name>openmem(?:-sdk)?|(?<=['" ])\.)\[(?P<extras>[a-z0-9_,-]+)\]""")
 STRANGERS = (
     r"""^dependencies = \[.*["']openmem["'\[<>=~]""",

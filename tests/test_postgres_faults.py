@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 import openmem
-from openmem import AsyncMemory, Memory, ProviderUnavailableError
+from openmem import AsyncMemory, Memory
+from openmem.errors import ProviderUnavailableError
 from openmem.testing import HashEmbedder
 from openmem.testing._postgres.install import find_install
 from openmem.testing.postgres import PostgresServer, postgres_server

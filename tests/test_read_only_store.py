@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from openmem import AsyncMemory, Memory, OMPError, ProviderError, ProviderUnavailableError
+from openmem import AsyncMemory, Memory, OMPError, ProviderError
+from openmem.errors import ProviderUnavailableError
 from tests.server.process import started
 
 BIN = Path(sys.executable).parent

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from openmem import InvalidRequestError, Memory, ProviderName, UnsupportedProviderError
-from openmem._config.registry import BUILT_IN, ProviderSpec, find_spec, load_async_provider, load_provider
+from openmem import InvalidRequestError, Memory
+from openmem._config.registry import BUILT_IN, ProviderSpec
+from openmem._io.plugins import find_spec, load_async_provider, load_provider
+from openmem.errors import UnsupportedProviderError
+from openmem.providers import ProviderName
 
 _PACKAGE = """
-from openmem import Provider, ProviderSpec
+from openmem.providers import Provider, ProviderSpec
 from openmem.types import MemoryRecord
 
 SPEC = ProviderSpec("acme", "acme_openmem:AsyncAcme", "acme_openmem:Acme", schemes=("acme-red",))

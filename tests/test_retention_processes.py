@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from openmem import AuditEntry, InvalidRequestError, Memory, ServerStore
+from openmem import InvalidRequestError, Memory, ServerStore
 from openmem._sql.server import journal as server_journal
 from openmem.server.runtime.settings import ServerSettings
 from openmem.server.services.stores import make_memory
+from openmem.types import AuditEntry
 from tests.old_rows import age
 
 PROGRAM = Path(__file__).parent / "programs" / "killed_maintainer.py"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from openmem import Memory, MemoryRecord, ProviderName, Seed
+from openmem import Memory, MemoryRecord, Seed
+from openmem.providers import ProviderName
 
 PROGRAM = Path(__file__).parent / "programs" / "adds_with_seed.py"
 AT_ONCE = 6

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from openmem import Memory, MemoryRecord, OMPError, ProviderError, ProviderUnavailableError
+from openmem import Memory, MemoryRecord, OMPError, ProviderError
+from openmem.errors import ProviderUnavailableError
 from openmem.testing import HashEmbedder
 from openmem.types import SearchMode
 from tests.small_disk import small_disk

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from openmem import ErasureReceipt, Memory
+from openmem import Memory
 from openmem._sql.sqlite import purge
 from openmem._sql.sqlite.word_index import empty, first_number
+from openmem.types import ErasureReceipt
 
 COUNTS = {"ann": 1_500, "bob": 3, "cat": 70}
 

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from openmem import AuditEntry, DeadlineExceededError, Memory, ProviderUnavailableError
+from openmem import DeadlineExceededError, Memory
 from openmem._sql.sqlite import journal
 from openmem._sql.sqlite.rows import Stamp
+from openmem.errors import ProviderUnavailableError
+from openmem.types import AuditEntry
 
 LINE = '{"memory": {"id": "m1", "content": "tea", "user_id": "ann", "created_at": "2026-01-01T00:00:00Z"}}'
 

@@ -15,7 +15,7 @@ import pytest
 from openmem import Memory, ServerStore
 from openmem.testing.embedder import HashEmbedder
 
-SQL = Path(__file__).resolve().parent.parent / "src" / "openmem" / "sql"
+SQL = Path(__file__).resolve().parent.parent / "src" / "openmem" / "_sql"
 NUMBERED = re.compile(r"\?\d|[\s(=][:@$]\w")
 
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from openmem import Memory, MemoryRecord, ProviderUnavailableError, VersionConflictError
+from openmem import Memory, MemoryRecord, VersionConflictError
+from openmem.errors import ProviderUnavailableError
 from openmem.testing import HashEmbedder
 from tests.bad_calls import CALLS
 

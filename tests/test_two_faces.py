@@ -72,7 +72,7 @@ MIRRORED = [
     for name, cls in classes_in(module).items()
 ]
 # The pair over Postgres is AsyncPg and Pg; what each driver needs beneath it differs by nature.
-SEAM_MODULES = [module for module in modules_in(openmem._io) if not module.__name__.startswith("openmem._io.postgres_")]
+SEAM_MODULES = [module for module in modules_in(openmem._io) if not module.__name__.startswith("openmem._io.postgres.")]
 SEAM_CLASSES = [
     (cls, classes_in(module).get(in_sync(name)))
     for module in SEAM_MODULES

@@ -13,7 +13,8 @@ from typing import get_args
 
 import pytest
 
-from openmem._config.registry import BUILT_IN, load_async_provider
+from openmem._config.registry import BUILT_IN
+from openmem._io.plugins import load_async_provider
 from openmem._model import arguments
 
 HERE = Path(__file__).resolve().parent

@@ -25,7 +25,16 @@ import pickle
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
-E = TypeVar("E", bound="OMPError")
+# fmt: off
+__all__ = [
+    "STATUS_OF_CODE", "DeadlineExceededError", "IdempotencyConflictError", "IngestionTimeoutError",
+    "InvalidRequestError", "NotFoundError", "OMPError", "ProviderError", "ProviderUnavailableError",
+    "RateLimitedError", "ScopeDeniedError", "UnauthorizedError", "UnsupportedCapabilityError",
+    "UnsupportedProviderError", "VersionConflictError", "no_store",
+]
+# fmt: on
+
+_E = TypeVar("_E", bound="OMPError")
 
 STATUS_OF_CODE: Final[Mapping[str, int]] = {
     "invalid_request": 400,
@@ -257,7 +266,7 @@ def _portable(cause: BaseException | None) -> BaseException | None:
     return cause
 
 
-def _restore(cls: type[E], message: str, state: dict[str, Any], cause: BaseException | None) -> E:
+def _restore(cls: type[_E], message: str, state: dict[str, Any], cause: BaseException | None) -> _E:
     error = cls(message)
     error.__dict__.update(state)
     error.__cause__ = cause

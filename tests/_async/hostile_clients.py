@@ -14,7 +14,7 @@ from openmem import AsyncMemory
 from openmem._async.embedders import resolve_embedder
 from openmem._embedding.choices import OpenAIEmbedder
 from openmem._io.concurrency.call import Deadline
-from openmem._io.vendors.blocking_sdk import AsyncSdk
+from openmem._io.vendors.blocking_sdk import AsyncBlockingClient
 
 KEY = "sk-secret-4711"
 VERBS = (
@@ -65,7 +65,7 @@ async def _of_embedder(url: str, timeout: float | None) -> Any:
 
 async def _of_vendor(make: Any, close: Any, settings: Any, timeout: float | None) -> Any:
     # Not by way of AsyncMemory, which would ask first whether an OMP server is there.
-    sdk: AsyncSdk[Any] = AsyncSdk(partial(make, settings), partial(close, settings), 4, "vendor")
+    sdk: AsyncBlockingClient[Any] = AsyncBlockingClient(partial(make, settings), partial(close, settings), 4, "vendor")
     try:
         return await sdk.run(lambda backend: backend.entries("ann", {}), Deadline.after(timeout))
     finally:

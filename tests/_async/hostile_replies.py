@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncMemory, ProviderName
+from openmem import AsyncMemory
+from openmem.providers import ProviderName
 from tests._async.hostile_clients import CAPABILITIES, KEY
 from tests.hostile_peer import Exchange, Script, ok
 

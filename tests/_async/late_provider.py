@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from openmem._async.providers.emulated import AsyncTranslatedProvider
 from openmem._config.registry import ProviderSpec
 from openmem._emulation.backend import Backend, Entry, Hit
-from openmem._io.vendors.blocking_sdk import time_left
+from openmem._io.vendors.call_deadline import time_left
 from openmem.errors import NotFoundError, ProviderUnavailableError
 from openmem.types import MemoryRecord, SearchMode
 
@@ -92,6 +92,6 @@ class AsyncLateProvider(AsyncTranslatedProvider):
     def make_backend(self) -> Backend:
         return LateBackend()
 
-    def let_go(self, backend: Backend) -> None:
+    def dispose(self, backend: Backend) -> None:
         assert isinstance(backend, LateBackend)
         backend.kept.clear()

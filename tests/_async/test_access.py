@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from openmem import Access, AsyncMemory, InvalidRequestError, MemoryRecord, OMPError, ScopeDeniedError, parse_grant
+from openmem import Access, AsyncMemory, InvalidRequestError, MemoryRecord, OMPError, parse_grant
 from openmem._config.registry import BUILT_IN
+from openmem.errors import ScopeDeniedError
 from openmem.testing import HashEmbedder
 from tests._async.outside_provider import SPEC
 

@@ -9,18 +9,11 @@ from typing import Any
 
 import pytest
 
-from openmem import (
-    AsyncMemory,
-    ImportReport,
-    InvalidRequestError,
-    NotFoundError,
-    OMPError,
-    ProviderError,
-    ProviderName,
-    UnsupportedCapabilityError,
-    UnsupportedProviderError,
-)
+from openmem import AsyncMemory, InvalidRequestError, NotFoundError, OMPError, ProviderError, UnsupportedCapabilityError
+from openmem.errors import UnsupportedProviderError
+from openmem.providers import ProviderName
 from openmem.testing import HashEmbedder
+from openmem.types import ImportReport
 
 SECRET = "sk-4711-secret"
 

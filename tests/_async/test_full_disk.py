@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncMemory, AsyncServerStore, AuditEntry, ProviderUnavailableError
+from openmem import AsyncMemory, AsyncServerStore
+from openmem.errors import ProviderUnavailableError
+from openmem.types import AuditEntry
 from tests.small_disk import fill_up, small_disk
 
 FULL = "the disk is full; nothing was stored"

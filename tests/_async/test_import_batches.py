@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from openmem import AsyncMemory, ImportReport, InvalidRequestError
+from openmem import AsyncMemory, InvalidRequestError
+from openmem.types import ImportReport
 
 
 def line(number: int, content: str = "x") -> str:

@@ -10,17 +10,19 @@ import pytest
 from openmem import (
     AsyncMemory,
     DeadlineExceededError,
-    IngestionTimeoutError,
     InvalidRequestError,
     MemoryItem,
     NotFoundError,
     OMPError,
     ProviderError,
+    UnsupportedCapabilityError,
+)
+from openmem.errors import (
+    IngestionTimeoutError,
     ProviderUnavailableError,
     RateLimitedError,
     ScopeDeniedError,
     UnauthorizedError,
-    UnsupportedCapabilityError,
 )
 from tests.vendor.mem0_hosted import KEY, Mem0Service
 from tests.vendor.mem0_oss import NEEDED

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncMemory, ProviderName
+from openmem import AsyncMemory
 from openmem.errors import (
     DeadlineExceededError,
     IdempotencyConflictError,
@@ -26,6 +26,7 @@ from openmem.errors import (
     UnsupportedProviderError,
     VersionConflictError,
 )
+from openmem.providers import ProviderName
 from tests.omp_stub import CAPABILITIES, FIRST_EDITION, RECORD, Answer, OmpStub, answer, problem
 
 KEY = "omp_secret-4711"

@@ -9,17 +9,11 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from openmem import (
-    AsyncMemory,
-    InvalidRequestError,
-    OMPError,
-    ProviderError,
-    ProviderUnavailableError,
-    UnauthorizedError,
-)
+from openmem import AsyncMemory, InvalidRequestError, OMPError, ProviderError
 from openmem._io.concurrency.call import Deadline
 from openmem._io.postgres.database import AsyncPg
 from openmem._sql.steps import Query, Steps
+from openmem.errors import ProviderUnavailableError, UnauthorizedError
 from openmem.testing.postgres import PostgresServer
 from tests.postgres_observer import Observer
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncMemory, ProviderUnavailableError
+from openmem import AsyncMemory
 from openmem._io.concurrency.call import Deadline
 from openmem._io.concurrency.primitives import async_gather
 from openmem._io.postgres.database import AsyncPg
 from openmem._sql.steps import Query, Steps
+from openmem.errors import ProviderUnavailableError
 from openmem.testing.embedder import HashEmbedder
 from tests.postgres_observer import Observer
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from openmem import AsyncMemory, DeadlineExceededError, InvalidRequestError, ProviderUnavailableError
+from openmem import AsyncMemory, DeadlineExceededError, InvalidRequestError
 from openmem._io.concurrency.primitives import async_to_thread
 from openmem._model.cursors import encode_cursor
 from openmem._rules.validation import make_list_query
+from openmem.errors import ProviderUnavailableError
 from openmem.testing import HashEmbedder
 from openmem.testing._postgres.install import find_install
 from openmem.testing.postgres import PostgresServer, postgres_server

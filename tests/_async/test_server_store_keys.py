@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncMemory, AsyncServerStore, InvalidRequestError, NewKey, NotFoundError, OMPError, ProviderError
+from openmem import AsyncMemory, AsyncServerStore, InvalidRequestError, NotFoundError, OMPError, ProviderError
 from openmem._io.concurrency.primitives import async_gather
 from openmem._model.scopes import parse_grant
+from openmem.server import NewKey
 from tests.postgres_catalog import execute, plain_role
 from tests.server_stores import written
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncServerStore, IdempotencyConflictError, InvalidRequestError, Remembered, StoredReply
+from openmem import AsyncServerStore, InvalidRequestError
 from openmem._io.concurrency.primitives import async_gather
 from openmem._model.ids import new_memory_ids
 from openmem._model.keys import MAX_REPLY
 from openmem._sql.server import replies
+from openmem.errors import IdempotencyConflictError
+from openmem.server import Remembered, StoredReply
 from openmem.types import AuditEntry
 from tests.server_stores import written
 

@@ -11,17 +11,19 @@ import pytest
 from openmem import (
     AsyncMemory,
     DeadlineExceededError,
-    IngestionTimeoutError,
     InvalidRequestError,
     MemoryItem,
     NotFoundError,
     OMPError,
     ProviderError,
+    UnsupportedCapabilityError,
+)
+from openmem.errors import (
+    IngestionTimeoutError,
     ProviderUnavailableError,
     RateLimitedError,
     ScopeDeniedError,
     UnauthorizedError,
-    UnsupportedCapabilityError,
 )
 from tests.vendor.supermemory import KEY, NEEDED, SupermemoryService
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from openmem import AsyncMemory, InvalidRequestError, MemoryItem, ProviderError, ProviderUnavailableError
+from openmem import AsyncMemory, InvalidRequestError, MemoryItem, ProviderError
+from openmem.errors import ProviderUnavailableError
 from tests.vendor.supermemory import KEY, NEEDED, SupermemoryService
 
 pytest.importorskip("supermemory", reason=NEEDED)

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from openmem import AsyncMemory, IngestionTimeoutError, MemoryItem, NotFoundError, ProviderError
+from openmem import AsyncMemory, MemoryItem, NotFoundError, ProviderError
+from openmem.errors import IngestionTimeoutError
 from tests.vendor.supermemory import KEY, NEEDED, SupermemoryService
 
 pytest.importorskip("supermemory", reason=NEEDED)

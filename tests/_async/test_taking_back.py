@@ -8,15 +8,10 @@ from typing import Any
 
 import pytest
 
-from openmem import (
-    AsyncMemory,
-    DeadlineExceededError,
-    MemoryItem,
-    NotFoundError,
-    ProviderName,
-    ProviderUnavailableError,
-)
+from openmem import AsyncMemory, DeadlineExceededError, MemoryItem, NotFoundError
 from openmem._config.registry import BUILT_IN
+from openmem.errors import ProviderUnavailableError
+from openmem.providers import ProviderName
 from tests._async.late_provider import ERASED, GONE, LATE, SILENT, SPEC, UNTOLD
 from tests.vendor.houses import House, house
 

@@ -14,7 +14,7 @@ import pytest
 from openmem import Memory
 from openmem._embedding.choices import OpenAIEmbedder
 from openmem._io.concurrency.call import Deadline
-from openmem._io.vendors.blocking_sdk import Sdk
+from openmem._io.vendors.blocking_sdk import BlockingClient
 from openmem._sync.embedders import resolve_embedder
 
 KEY = "sk-secret-4711"
@@ -66,7 +66,7 @@ def _of_embedder(url: str, timeout: float | None) -> Any:
 
 def _of_vendor(make: Any, close: Any, settings: Any, timeout: float | None) -> Any:
     # Not by way of Memory, which would ask first whether an OMP server is there.
-    sdk: Sdk[Any] = Sdk(partial(make, settings), partial(close, settings), 4, "vendor")
+    sdk: BlockingClient[Any] = BlockingClient(partial(make, settings), partial(close, settings), 4, "vendor")
     try:
         return sdk.run(lambda backend: backend.entries("ann", {}), Deadline.after(timeout))
     finally:

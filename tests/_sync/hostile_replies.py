@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from openmem import Memory, ProviderName
+from openmem import Memory
+from openmem.providers import ProviderName
 from tests._sync.hostile_clients import CAPABILITIES, KEY
 from tests.hostile_peer import Exchange, Script, ok
 

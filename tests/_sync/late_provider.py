@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from openmem._config.registry import ProviderSpec
 from openmem._emulation.backend import Backend, Entry, Hit
-from openmem._io.vendors.blocking_sdk import time_left
+from openmem._io.vendors.call_deadline import time_left
 from openmem._sync.providers.emulated import TranslatedProvider
 from openmem.errors import NotFoundError, ProviderUnavailableError
 from openmem.types import MemoryRecord, SearchMode
@@ -93,6 +93,6 @@ class LateProvider(TranslatedProvider):
     def make_backend(self) -> Backend:
         return LateBackend()
 
-    def let_go(self, backend: Backend) -> None:
+    def dispose(self, backend: Backend) -> None:
         assert isinstance(backend, LateBackend)
         backend.kept.clear()

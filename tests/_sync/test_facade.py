@@ -10,18 +10,11 @@ from typing import Any
 
 import pytest
 
-from openmem import (
-    ImportReport,
-    InvalidRequestError,
-    Memory,
-    NotFoundError,
-    OMPError,
-    ProviderError,
-    ProviderName,
-    UnsupportedCapabilityError,
-    UnsupportedProviderError,
-)
+from openmem import InvalidRequestError, Memory, NotFoundError, OMPError, ProviderError, UnsupportedCapabilityError
+from openmem.errors import UnsupportedProviderError
+from openmem.providers import ProviderName
 from openmem.testing import HashEmbedder
+from openmem.types import ImportReport
 
 SECRET = "sk-4711-secret"
 

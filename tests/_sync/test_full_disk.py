@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from openmem import AuditEntry, Memory, ProviderUnavailableError, ServerStore
+from openmem import Memory, ServerStore
+from openmem.errors import ProviderUnavailableError
+from openmem.types import AuditEntry
 from tests.small_disk import fill_up, small_disk
 
 FULL = "the disk is full; nothing was stored"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from openmem import ImportReport, InvalidRequestError, Memory
+from openmem import InvalidRequestError, Memory
+from openmem.types import ImportReport
 
 
 def line(number: int, content: str = "x") -> str:

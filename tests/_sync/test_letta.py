@@ -19,15 +19,12 @@ from openmem import (
     NotFoundError,
     OMPError,
     ProviderError,
-    ProviderUnavailableError,
-    RateLimitedError,
-    ScopeDeniedError,
-    UnauthorizedError,
     UnsupportedCapabilityError,
 )
 from openmem._io.concurrency.primitives import gather
 from openmem._io.vendors.letta.archives import name_of
 from openmem._io.vendors.letta.store import LettaStore
+from openmem.errors import ProviderUnavailableError, RateLimitedError, ScopeDeniedError, UnauthorizedError
 from tests.vendor.letta import KEY, NEEDED, LettaService
 
 pytest.importorskip("letta_client", reason=NEEDED)

@@ -10,18 +10,20 @@ import pytest
 
 from openmem import (
     DeadlineExceededError,
-    IngestionTimeoutError,
     InvalidRequestError,
     Memory,
     MemoryItem,
     NotFoundError,
     OMPError,
     ProviderError,
+    UnsupportedCapabilityError,
+)
+from openmem.errors import (
+    IngestionTimeoutError,
     ProviderUnavailableError,
     RateLimitedError,
     ScopeDeniedError,
     UnauthorizedError,
-    UnsupportedCapabilityError,
 )
 from tests.vendor.mem0_hosted import KEY, Mem0Service
 from tests.vendor.mem0_oss import NEEDED

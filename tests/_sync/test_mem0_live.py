@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from openmem import Memory, NotFoundError, UnauthorizedError
+from openmem import Memory, NotFoundError
+from openmem.errors import UnauthorizedError
 from tests.vendor.mem0_oss import NEEDED
 
 KEY = os.environ.get("MEM0_TEST_API_KEY")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from openmem import Memory, ProviderName
+from openmem import Memory
 from openmem.errors import (
     DeadlineExceededError,
     IdempotencyConflictError,
@@ -27,6 +27,7 @@ from openmem.errors import (
     UnsupportedProviderError,
     VersionConflictError,
 )
+from openmem.providers import ProviderName
 from tests.omp_stub import CAPABILITIES, FIRST_EDITION, RECORD, Answer, OmpStub, answer, problem
 
 KEY = "omp_secret-4711"

@@ -10,17 +10,11 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from openmem import (
-    InvalidRequestError,
-    Memory,
-    OMPError,
-    ProviderError,
-    ProviderUnavailableError,
-    UnauthorizedError,
-)
+from openmem import InvalidRequestError, Memory, OMPError, ProviderError
 from openmem._io.concurrency.call import Deadline
 from openmem._io.postgres.database import Pg
 from openmem._sql.steps import Query, Steps
+from openmem.errors import ProviderUnavailableError, UnauthorizedError
 from openmem.testing.postgres import PostgresServer
 from tests.postgres_observer import Observer
 

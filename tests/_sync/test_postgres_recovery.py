@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from openmem import Memory, ProviderUnavailableError
+from openmem import Memory
 from openmem._io.concurrency.call import Deadline
 from openmem._io.concurrency.primitives import gather
 from openmem._io.postgres.database import Pg
 from openmem._sql.steps import Query, Steps
+from openmem.errors import ProviderUnavailableError
 from openmem.testing.embedder import HashEmbedder
 from tests.postgres_observer import Observer
 

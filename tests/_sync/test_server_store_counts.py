@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from openmem import AuditEntry, InvalidRequestError, ServerStore
+from openmem import InvalidRequestError, ServerStore
 from openmem._io.concurrency.primitives import gather
-from openmem.types import Action
+from openmem.types import Action, AuditEntry
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
 SECOND = timedelta(seconds=1)

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from openmem import InvalidRequestError, Memory, NewKey, NotFoundError, OMPError, ProviderError, ServerStore
+from openmem import InvalidRequestError, Memory, NotFoundError, OMPError, ProviderError, ServerStore
 from openmem._io.concurrency.primitives import gather
 from openmem._model.scopes import parse_grant
+from openmem.server import NewKey
 from tests.postgres_catalog import execute, plain_role
 from tests.server_stores import written
 

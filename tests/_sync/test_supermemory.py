@@ -11,18 +11,20 @@ import pytest
 
 from openmem import (
     DeadlineExceededError,
-    IngestionTimeoutError,
     InvalidRequestError,
     Memory,
     MemoryItem,
     NotFoundError,
     OMPError,
     ProviderError,
+    UnsupportedCapabilityError,
+)
+from openmem.errors import (
+    IngestionTimeoutError,
     ProviderUnavailableError,
     RateLimitedError,
     ScopeDeniedError,
     UnauthorizedError,
-    UnsupportedCapabilityError,
 )
 from tests.vendor.supermemory import KEY, NEEDED, SupermemoryService
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from openmem import InvalidRequestError, Memory, MemoryItem, ProviderError, ProviderUnavailableError
+from openmem import InvalidRequestError, Memory, MemoryItem, ProviderError
+from openmem.errors import ProviderUnavailableError
 from tests.vendor.supermemory import KEY, NEEDED, SupermemoryService
 
 pytest.importorskip("supermemory", reason=NEEDED)

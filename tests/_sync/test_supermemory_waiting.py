@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from openmem import IngestionTimeoutError, Memory, MemoryItem, NotFoundError, ProviderError
+from openmem import Memory, MemoryItem, NotFoundError, ProviderError
+from openmem.errors import IngestionTimeoutError
 from tests.vendor.supermemory import KEY, NEEDED, SupermemoryService
 
 pytest.importorskip("supermemory", reason=NEEDED)

@@ -9,15 +9,10 @@ from typing import Any
 
 import pytest
 
-from openmem import (
-    DeadlineExceededError,
-    Memory,
-    MemoryItem,
-    NotFoundError,
-    ProviderName,
-    ProviderUnavailableError,
-)
+from openmem import DeadlineExceededError, Memory, MemoryItem, NotFoundError
 from openmem._config.registry import BUILT_IN
+from openmem.errors import ProviderUnavailableError
+from openmem.providers import ProviderName
 from tests._sync.late_provider import ERASED, GONE, LATE, SILENT, SPEC, UNTOLD
 from tests.vendor.houses import House, house
 

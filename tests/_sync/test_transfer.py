@@ -10,15 +10,10 @@ from typing import Any
 
 import pytest
 
-from openmem import (
-    InvalidRequestError,
-    Memory,
-    MemoryRecord,
-    ProviderName,
-    TransferProgress,
-    UnsupportedCapabilityError,
-)
+from openmem import InvalidRequestError, Memory, MemoryRecord, UnsupportedCapabilityError
 from openmem._config.registry import BUILT_IN
+from openmem.providers import ProviderName
+from openmem.types import TransferProgress
 from tests._sync.narrow_provider import SPEC
 
 FROM, TO = datetime(2020, 1, 1, tzinfo=UTC), datetime(2120, 1, 1, tzinfo=UTC)

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from openmem import AsyncMemory, DeadlineExceededError, InvalidRequestError, Memory, ProviderName
-from openmem._config.registry import BUILT_IN, find_async_provider, find_provider
+from openmem import AsyncMemory, DeadlineExceededError, InvalidRequestError, Memory
+from openmem._config.registry import BUILT_IN
+from openmem._io.plugins import find_async_provider, find_provider
+from openmem.providers import ProviderName
 
 PROGRAM = Path(__file__).resolve().parent.parent / "programs" / "first_verbs.py"
 SMALL = ("thread.", "queue.", "_queue.", "sqlite_threads.", "alarms.", "crew.")

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from openmem import DeadlineExceededError, InvalidRequestError, OMPError, ProviderError, ProviderUnavailableError
+from openmem import DeadlineExceededError, InvalidRequestError, OMPError, ProviderError
 from openmem._io.concurrency.batching import MOST, AsyncGroups
 from openmem._io.concurrency.call import Deadline
+from openmem.errors import ProviderUnavailableError
 from tests.promised_errors import fails
 
 NEVER = Deadline()

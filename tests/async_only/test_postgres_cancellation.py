@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from openmem import AsyncMemory, DeadlineExceededError, OMPError, ProviderUnavailableError
+from openmem import AsyncMemory, DeadlineExceededError, OMPError
+from openmem.errors import ProviderUnavailableError
 from openmem.testing import HashEmbedder
 from tests.postgres_observer import Observer, until
 from tests.promised_errors import fails

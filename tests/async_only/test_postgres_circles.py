@@ -14,9 +14,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from openmem import AsyncMemory, NotFoundError, ProviderUnavailableError
+from openmem import AsyncMemory, NotFoundError
 from openmem._emulation.views import shows, superseded_since
 from openmem._model.requests import View
+from openmem.errors import ProviderUnavailableError
 from openmem.types import ImportConflict, MemoryRecord
 
 ROUNDS = 12

@@ -8,16 +8,9 @@ from typing import Any
 
 import pytest
 
-from openmem import (
-    AsyncMemory,
-    DeadlineExceededError,
-    InvalidRequestError,
-    MemoryRecord,
-    OMPError,
-    ProviderError,
-    ProviderName,
-    ProviderUnavailableError,
-)
+from openmem import AsyncMemory, DeadlineExceededError, InvalidRequestError, MemoryRecord, OMPError, ProviderError
+from openmem.errors import ProviderUnavailableError
+from openmem.providers import ProviderName
 from openmem.testing import HashEmbedder
 from tests.postgres_observer import Observer
 from tests.promised_errors import fails

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from openmem import FastEmbed, Memory, ProviderUnavailableError
+from openmem import FastEmbed, Memory
 from openmem._config.settings import resolve_settings
 from openmem._embedding.choices import parse_embedder
 from openmem.cli.commands import ALIASES, behind_the_command
+from openmem.errors import ProviderUnavailableError
 from tests.shell import JSON_LINE, contents, omp, out, parsed, remember, run, start
 from tests.terminal import all_of
 

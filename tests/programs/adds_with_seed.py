@@ -3,7 +3,8 @@
 import sys
 from datetime import UTC, datetime
 
-from openmem import Memory, ProviderName, Seed
+from openmem import Memory, Seed
+from openmem.providers import ProviderName
 
 with Memory(ProviderName(sys.argv[1]), url=sys.argv[2], embedder="none") as memory:
     print("ready", flush=True)

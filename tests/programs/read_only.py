@@ -6,7 +6,7 @@ import os
 import sys
 
 from openmem import Memory, OMPError
-from openmem._config.registry import load_provider
+from openmem._io.plugins import load_provider
 
 NOBODY = 65534
 

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem import Access, InvalidRequestError, ScopeDeniedError, Seed, parse_grant
+from openmem import Access, InvalidRequestError, Seed, parse_grant
 from openmem._model.access import matches_any
 from openmem._model.requests import ListQuery, View
 from openmem._model.scopes import parse_pattern
+from openmem.errors import ScopeDeniedError
 
 SCOPES = [None, "a", "a/b", "a/b/c", "ab", "b", "b/c", "a/bc"]
 GRANTS = [

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import openmem
-from openmem import AsyncMemory, InvalidRequestError, Memory, NotFoundError, UnsupportedProviderError
+from openmem import AsyncMemory, InvalidRequestError, Memory, NotFoundError
+from openmem.errors import UnsupportedProviderError
 
 CALLS: list[tuple[str, dict[str, Any], str, str]] = [
     ("add", {"contnt": "tea", "user_id": "ann"}, "contnt", "content"),

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import openmem
-from openmem import ExportPage, MemoryPage, MemoryRecord, MemorySource
-from openmem.types import Error, OMPModel
+from openmem import MemoryPage, MemoryRecord
+from openmem.types import Error, ExportPage, MemorySource, OMPModel
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 RECORDS = [MemoryRecord(id=f"m{n}", content=f"tea {n}", user_id="ann", created_at=NOON) for n in range(3)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from openmem import InvalidRequestError, server_store_url
-from openmem._config.server_store_url import VARIABLE
+from openmem._io.server_store_url import VARIABLE
 
 POSTGRES = "postgresql://app:pw@db/x?sslmode=require"
 DATA = "/home/ann/.local/share/openmem"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from openmem._config.server_store_url import server_store_url
 from openmem._config.settings import Settings, check_options, resolve_settings, sqlite_path
+from openmem._io.server_store_url import server_store_url
 from openmem.errors import InvalidRequestError
 
 

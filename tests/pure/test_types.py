@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from openmem import types
+from openmem._model.unchecked import search_result, stored_record
 from openmem.types import (
     UNSET,
     UTC,
@@ -25,8 +26,6 @@ from openmem.types import (
     MemorySource,
     MemoryUpdate,
     SearchResult,
-    search_result,
-    stored_record,
 )
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

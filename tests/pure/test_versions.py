@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from openmem import MemoryRecord
 from openmem._model.requests import Draft
+from openmem._model.unchecked import stored_record
 from openmem._rules.versions import size_of, step_back, step_to
-from openmem.types import UTC, MemorySource, stored_record
+from openmem.types import UTC, MemorySource
 
 MOMENT = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from openmem import AuditEntry, Capabilities, Health, ProviderSpec, ProviderUnavailableError
 from openmem._async.providers.sqlite import AsyncSqliteProvider
+from openmem.errors import ProviderUnavailableError
+from openmem.providers import ProviderSpec
+from openmem.types import AuditEntry, Capabilities, Health
 
 SPEC = ProviderSpec("plain", "tests.server.plain_provider:AsyncPlainProvider", None)
 COLD = ProviderSpec("cold", "tests.server.plain_provider:AsyncColdProvider", None)

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from openmem import MemoryRecord, ProviderSpec
+from openmem import MemoryRecord
 from openmem._async.providers.emulated import AsyncTranslatedProvider
 from openmem._emulation.backend import Backend, Entry
+from openmem.providers import ProviderSpec
 from tests._async.late_provider import LateBackend
 
 SPEC = ProviderSpec("slow", "tests.server.slow_provider:AsyncSlowProvider", None)
@@ -72,6 +73,6 @@ class AsyncSlowProvider(AsyncTranslatedProvider):
         barrier: Any = self.settings.options["barrier"]
         return SlowBackend(barrier)
 
-    def let_go(self, backend: Backend) -> None:
+    def dispose(self, backend: Backend) -> None:
         assert isinstance(backend, SlowBackend)
         backend.kept.clear()

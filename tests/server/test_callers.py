@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncServerStore, OMPError, UnauthorizedError
+from openmem import AsyncServerStore, OMPError
+from openmem.errors import UnauthorizedError
 from openmem.server.services.authentication import Callers
 from openmem.server.services.timing import Together
 

@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from openmem import AsyncMemory, DeadlineExceededError, Memory, OMPError, ProviderUnavailableError
+from openmem import AsyncMemory, DeadlineExceededError, Memory, OMPError
+from openmem.errors import ProviderUnavailableError
 from tests.promised_errors import SECRET, shown
 from tests.server.process import Process, started
 from tests.tcp_proxy import BLACK_HOLE, HALF_OPEN, PASS, REFUSE, RESET, Mode, TcpProxy, cut, latency

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from openmem.server.runtime.connection_limits import GuardedH11, protocol_class
+from openmem.server.runtime.protocols import GuardedH11, protocol_class
 from tests.server import test_hostile
 from tests.server.hostile import all_requests
 from tests.server.process import Process, started, without_httptools

@@ -17,7 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from openmem import ServerStore
-from openmem.server.runtime.server import listen
+from openmem.server.runtime.boot import listen
 from openmem.server.runtime.settings import ServerSettings
 from openmem.testing.postgres import PostgresServer
 from tests.server.process import Process, command, environment, request, run, started, until

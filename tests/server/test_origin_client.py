@@ -8,11 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
-from openmem import AsyncMemory, AsyncServerStore, AuditEntry, ProviderName, ProviderSpec
+from openmem import AsyncMemory, AsyncServerStore
 from openmem._config.registry import BUILT_IN
 from openmem._rules.capabilities import VERBS as NATIVE
+from openmem.providers import ProviderName, ProviderSpec
 from openmem.server import create_app
 from openmem.testing import HashEmbedder
+from openmem.types import AuditEntry
 from tests import origin_types as origin
 from tests.server.plain_provider import SPEC, TALKATIVE
 from tests.server.running import Place, client_of, serving

@@ -16,8 +16,9 @@ import httpx
 import psycopg
 import pytest
 
-from openmem import AsyncMemory, AsyncServerStore, ProviderName, ServerStore
+from openmem import AsyncMemory, AsyncServerStore, ServerStore
 from openmem._config.registry import BUILT_IN
+from openmem.providers import ProviderName
 from openmem.server import create_app
 from openmem.server.middleware.access_log import Edge
 from openmem.server.routes.disconnects import GRACE

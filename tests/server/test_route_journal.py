@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from openmem import AsyncMemory, AsyncServerStore, AuditEntry, ProviderName, ServerStore
+from openmem import AsyncMemory, AsyncServerStore, ServerStore
 from openmem._config.registry import BUILT_IN
+from openmem.providers import ProviderName
 from openmem.server import create_app
+from openmem.types import AuditEntry
 from tests.server.plain_provider import SPEC
 from tests.server.process import until
 from tests.server.running import Place, RouteOptions, client_of, serving

@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from openmem import NewKey, ServerStore
+from openmem import ServerStore
+from openmem.server import NewKey
 from openmem.server.services.authentication import REMEMBERED
 from tests.server.running import Place, RouteOptions, running_with_store
 

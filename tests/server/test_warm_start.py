@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from openmem import AsyncMemory, ProviderName
+from openmem import AsyncMemory
 from openmem._config.registry import BUILT_IN
+from openmem.providers import ProviderName
 from openmem.server import create_app
 from openmem.server.middleware.admission import Drain
 from openmem.server.routes.health import operation_routes

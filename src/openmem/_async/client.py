@@ -13,10 +13,10 @@ from openmem._async.deferred import begin
 from openmem._async.embedders import AsyncEmbedder
 from openmem._async.provider import AsyncProvider
 from openmem._async.verbs import plain_verb
-from openmem._config.registry import provider_of_scheme
 from openmem._config.settings import resolve_settings
 from openmem._io.concurrency.call import Call, Deadline, labelled
 from openmem._io.concurrency.primitives import AsyncBinding, AsyncLock, AsyncWork
+from openmem._io.plugins import provider_of_scheme
 from openmem._model.access import Access, Seed
 from openmem._model.arguments import BuiltInProvider, ProviderName, ProviderOptions
 from openmem._model.checks import check_app, check_flag, check_instance, check_request_id, check_timeout

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from openmem._async.embedders import AsyncEmbedder, resolve_embedder
 from openmem._async.provider import AsyncProvider
-from openmem._config.registry import ProviderClass, find_async_provider
 from openmem._config.settings import Settings, check_options
 from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import async_load
+from openmem._io.plugins import ProviderClass, find_async_provider
 
 
 def begin(settings: Settings) -> AsyncProvider:

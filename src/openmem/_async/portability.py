@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Self, cast
 
 from openmem._async import ndjson as pages
 from openmem._async.client import AsyncClient
@@ -16,6 +16,7 @@ from openmem._protocol.export_format import memory_of
 from openmem._rules.validation import MAX_LIST, check_conflict, check_limit
 from openmem.errors import InvalidRequestError
 from openmem.types import (
+    Capabilities,
     ExportPage,
     ImportConflict,
     ImportReport,
@@ -24,9 +25,6 @@ from openmem.types import (
     TransferProgress,
     TransferReport,
 )
-
-if TYPE_CHECKING:
-    from openmem._async.memory import AsyncMemory
 
 
 class AsyncPortable(AsyncClient):
@@ -88,7 +86,7 @@ class AsyncPortable(AsyncClient):
     @verb
     async def transfer(
         self,
-        target: AsyncMemory,
+        target: Self,
         *,
         user_id: str | None = None,
         conflict: TransferConflict = "skip",
@@ -131,8 +129,8 @@ class AsyncPortable(AsyncClient):
         check_callable(on_progress, "on_progress")
         start, only = check_instance(resume, TransferProgress, "resume"), check_flag(dry_run, "dry_run")
         work = AsyncTransfer(
-            cast("AsyncMemory", self),
-            target,
+            AsyncStoreEnd(self),
+            AsyncStoreEnd(target),
             user_id=check_owner(user_id),
             conflict=cast(TransferConflict, check_choice(conflict, ("skip", "overwrite"), "conflict")),
             lossy=check_flag(lossy, "lossy"),
@@ -142,19 +140,33 @@ class AsyncPortable(AsyncClient):
         )
         return await work.run(start, dry_run=only)
 
-    async def _taken_in(self, id_: str, user_id: str, timeout: float) -> dict[str, Any]:
+
+class AsyncStoreEnd:
+    """A store as one end of a transfer."""
+
+    def __init__(self, memory: AsyncPortable) -> None:
+        self._memory = memory
+        self.export = memory.export
+        self.import_ = memory.import_
+
+    async def capabilities(self, timeout: float | None) -> Capabilities:
+        """Return what the store can do."""
+        call = self._memory._call(timeout)
+        return await self._memory._use(call, lambda provider: provider.capabilities(call))
+
+    async def get_ingested(self, id_: str, user_id: str, timeout: float) -> dict[str, Any]:
         """Wait until a memory can be found, and return its fields as an export has them."""
-        call = self._call(timeout)
+        call = self._memory._call(timeout)
 
         async def read(provider: AsyncProvider) -> MemoryRecord:
             await provider.wait_for_ingest([id_], user_id, call)
             return await provider.get(id_, user_id, call)
 
-        return memory_of(await self._use(call, read))
+        return memory_of(await self._memory._use(call, read))
 
-    async def _refusals(self, users: Sequence[str], timeout: float | None) -> dict[str, str]:
+    async def refused_users(self, users: Sequence[str], timeout: float | None) -> dict[str, str]:
         """Return why the provider takes nothing of some users; those that it takes are not in it."""
-        return await self._use(self._call(timeout), lambda provider: _refused(provider, users))
+        return await self._memory._use(self._memory._call(timeout), lambda provider: _refused(provider, users))
 
 
 async def _refused(provider: AsyncProvider, users: Sequence[str]) -> dict[str, str]:

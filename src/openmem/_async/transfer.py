@@ -6,27 +6,51 @@ waited for before it is read, and what a target is still taking in, before it co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol
 
 from openmem._model.cursors import CursorTrail
 from openmem._protocol.export_format import memory_line, read_memory
 from openmem._protocol.transfer_plan import MAX_EXAMPLES, Fitting, Ledger, check_ends, describe, is_pending
 from openmem.errors import DeadlineExceededError, IngestionTimeoutError, OMPError, UnsupportedCapabilityError
 from openmem.types import (
+    Capabilities,
+    ExportPage,
+    ImportConflict,
+    ImportReport,
     TransferConflict,
     TransferProgress,
     TransferReport,
     TransferStage,
 )
 
-if TYPE_CHECKING:
-    from openmem._async.memory import AsyncMemory
-
 Tell = Callable[[TransferProgress], object]
 
 PATIENCE: Final = 60.0
 """Seconds to wait for a service that is still taking in a memory, unless steps have a limit of their own."""
+
+
+class AsyncTransferEnd(Protocol):
+    """What a transfer asks of a store."""
+
+    async def capabilities(self, timeout: float | None) -> Capabilities:
+        """Return what the store can do."""
+
+    async def export(
+        self, user_id: str | None = None, *, cursor: str | None = None, limit: int = ..., timeout: float | None = None
+    ) -> ExportPage:
+        """Return a page of memories as lines of JSON."""
+
+    async def import_(
+        self, lines: Iterable[str], *, conflict: ImportConflict = "skip", timeout: float | None = None
+    ) -> ImportReport:
+        """Store memories under their own ids, times and versions."""
+
+    async def get_ingested(self, id_: str, user_id: str, timeout: float) -> dict[str, Any]:
+        """Wait until a memory can be found, and return its fields as an export has them."""
+
+    async def refused_users(self, users: Sequence[str], timeout: float | None) -> dict[str, str]:
+        """Return why the store takes nothing of some users."""
 
 
 class AsyncTransfer:
@@ -47,8 +71,8 @@ class AsyncTransfer:
 
     def __init__(
         self,
-        source: AsyncMemory,
-        target: AsyncMemory,
+        source: AsyncTransferEnd,
+        target: AsyncTransferEnd,
         *,
         user_id: str | None,
         conflict: TransferConflict,
@@ -65,8 +89,8 @@ class AsyncTransfer:
 
     async def run(self, resume: TransferProgress | None, *, dry_run: bool) -> TransferReport:
         """Survey, copy from where `resume` stopped, and verify; a dry run only surveys."""
-        source = await self._source.capabilities(timeout=self._timeout)
-        target = await self._target.capabilities(timeout=self._timeout)
+        source = await self._source.capabilities(self._timeout)
+        target = await self._target.capabilities(self._timeout)
         check_ends(source, target)
         report = TransferReport(source=source.provider, target=target.provider)
         ledger = Ledger(target.provider, rewritten=self._conflict == "overwrite")
@@ -135,12 +159,12 @@ class AsyncTransfer:
         """Return memories of the source as they are once it has taken them in."""
         return [await self._later(self._source, memory) if is_pending(memory) else memory for memory in memories]
 
-    async def _later(self, end: AsyncMemory, memory: dict[str, Any]) -> dict[str, Any]:
+    async def _later(self, end: AsyncTransferEnd, memory: dict[str, Any]) -> dict[str, Any]:
         """Return a memory as it is once the store has taken it in, or as it is now if that fails or takes too long."""
         if not self._patient:
             return memory
         try:
-            return await end._taken_in(
+            return await end.get_ingested(
                 memory["id"], memory["user_id"], PATIENCE if self._timeout is None else self._timeout
             )
         except OMPError as error:
@@ -149,7 +173,7 @@ class AsyncTransfer:
 
     async def _fit(self, memories: Sequence[dict[str, Any]], fitting: Fitting) -> list[dict[str, Any]]:
         users = sorted({memory["user_id"] for memory in memories})
-        refused = await self._target._refusals(users, self._timeout) if users else {}
+        refused = await self._target.refused_users(users, self._timeout) if users else {}
         fitted = [fitting.fit(memory, refused.get(memory["user_id"])) for memory in memories]
         return [memory for memory in fitted if memory is not None]
 

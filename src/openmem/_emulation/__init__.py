@@ -5,12 +5,12 @@ A provider of this kind writes two things and inherits the rest:
 1. A `Backend` (`translated.backend`): a plain class over the SDK's *sync* client with about ten small methods:
    insert, rewrite, remove, fetch, entries, nearest and so on. It knows requests, replies and errors of its service, and
    nothing of scopes, tags, validity, supersession, keys or pages. Its home is `openmem._io`, beside the other drivers.
-2. A subclass of `AsyncTranslatedProvider` (`openmem._async.providers.emulated`) with a name, its options, and a function
-   that makes the backend. It is built on the first verb, in a worker thread, so it may wait for the network.
+2. A subclass of `AsyncTranslatedProvider` (`openmem._async.providers.emulated`) with a name, its options, and a
+   function that makes the backend. It is built on the first verb, in a worker thread, so it may wait for the network.
 
-Every verb is one call in a worker (`openmem._io.vendors.blocking_sdk`); what happens there stands in `reading` and `writing`, plain
-functions over a backend. A cancelled caller leaves at once and the worker finishes its whole verb, so nothing is
-left half done. Between two requests `Task.check` is called, which raises once the deadline has passed.
+Every verb is one call in a worker (`openmem._io.vendors.blocking_sdk`); what happens there stands in `reading` and
+`writing`, plain functions over a backend. A cancelled caller leaves at once and the worker finishes its whole verb, so
+nothing is left half done. Between two requests `Task.check` is called, which raises once the deadline has passed.
 
 How a memory is kept (`envelope`): the text in the service's own field, everything else in flat metadata: one JSON text
 under `omp`, which is the truth, and a few mirrors of it for equality filters. What was not written by openmem has no

@@ -10,9 +10,10 @@ from typing import Any, Final
 from openmem._emulation.backend import Entry
 from openmem._model.checks import MAX_VERSION
 from openmem._model.finite import is_finite
+from openmem._model.unchecked import stored_record
 from openmem._protocol.http_errors import parse_json
 from openmem.errors import ProviderError
-from openmem.types import UTC, MemoryRecord, MemorySource, stored_record
+from openmem.types import UTC, MemoryRecord, MemorySource
 
 VERSION: Final = 1
 TRUTH: Final = "omp"

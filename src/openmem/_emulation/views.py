@@ -44,7 +44,7 @@ class Hiding(NamedTuple):
 
 
 def superseded_since(records: Iterable[MemoryRecord]) -> dict[str, Hiding]:
-    """Return what hides the ids that some of a user's memories supersede; circles as in `openmem._rules.supersession`."""
+    """Return what hides the ids that some of a user's memories supersede; circles: `openmem._rules.supersession`."""
     linking = {record.id: record for record in records if record.supersedes}
     links = {Link(record.id, old) for record in linking.values() for old in record.supersedes or ()}
     written = {record.id: written_at(record) for record in linking.values()}

@@ -15,9 +15,10 @@ from openmem._emulation.views import equal_of, with_last_word
 from openmem._model.checks import check_window
 from openmem._model.requests import Change, Draft
 from openmem._model.scopes import ScopePattern
+from openmem._model.unchecked import stored_record
 from openmem._rules.capabilities import changed_draft
 from openmem.errors import InvalidRequestError, NotFoundError, OMPError, ProviderError, ProviderUnavailableError
-from openmem.types import ErasureReceipt, MemoryRecord, MemorySource, stored_record
+from openmem.types import ErasureReceipt, MemoryRecord, MemorySource
 
 Undo = Callable[[], object]
 

@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from openmem._model.requests import Draft
-from openmem.types import UTC, MemoryRecord, MemorySource, stored_record
+from openmem._model.unchecked import stored_record
+from openmem.types import UTC, MemoryRecord, MemorySource
 
 _TIMES: Final = frozenset(("updated_at", "valid_from", "valid_to"))
 _LONG: Final = 64  # characters from which on a text may be kept as the part of it that differs

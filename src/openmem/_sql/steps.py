@@ -1,6 +1,6 @@
 """Transactions as generators: they yield statements and are sent rows, and never touch a connection.
 
-A pipe drives them (`openmem._io.sqlite.database`), so one text serves both forms and every step is testable without I/O.
+A pipe drives them (`openmem._io.sqlite.database`): one text serves both forms, and every step is testable without I/O.
 """
 
 from __future__ import annotations

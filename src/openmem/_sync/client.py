@@ -9,10 +9,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, NoReturn, Self, SupportsIndex, TypeVar, Unpack, overload
 
-from openmem._config.registry import provider_of_scheme
 from openmem._config.settings import resolve_settings
 from openmem._io.concurrency.call import Call, Deadline, labelled
 from openmem._io.concurrency.primitives import Binding, Lock, Work
+from openmem._io.plugins import provider_of_scheme
 from openmem._model.access import Access, Seed
 from openmem._model.arguments import BuiltInProvider, ProviderName, ProviderOptions
 from openmem._model.checks import check_app, check_flag, check_instance, check_request_id, check_timeout

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from openmem._config.registry import ProviderClass, find_provider
 from openmem._config.settings import Settings, check_options
 from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import load
+from openmem._io.plugins import ProviderClass, find_provider
 from openmem._sync.embedders import Embedder, resolve_embedder
 from openmem._sync.provider import Provider
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Self, cast
 
 from openmem._io.concurrency.primitives import Batches
 from openmem._model.checks import check_callable, check_choice, check_flag, check_instance, check_owner
@@ -17,6 +17,7 @@ from openmem._sync.transfer import Transfer
 from openmem._sync.verbs import verb
 from openmem.errors import InvalidRequestError
 from openmem.types import (
+    Capabilities,
     ExportPage,
     ImportConflict,
     ImportReport,
@@ -25,9 +26,6 @@ from openmem.types import (
     TransferProgress,
     TransferReport,
 )
-
-if TYPE_CHECKING:
-    from openmem._sync.memory import Memory
 
 
 class Portable(Client):
@@ -89,7 +87,7 @@ class Portable(Client):
     @verb
     def transfer(
         self,
-        target: Memory,
+        target: Self,
         *,
         user_id: str | None = None,
         conflict: TransferConflict = "skip",
@@ -132,8 +130,8 @@ class Portable(Client):
         check_callable(on_progress, "on_progress")
         start, only = check_instance(resume, TransferProgress, "resume"), check_flag(dry_run, "dry_run")
         work = Transfer(
-            cast("Memory", self),
-            target,
+            StoreEnd(self),
+            StoreEnd(target),
             user_id=check_owner(user_id),
             conflict=cast(TransferConflict, check_choice(conflict, ("skip", "overwrite"), "conflict")),
             lossy=check_flag(lossy, "lossy"),
@@ -143,19 +141,33 @@ class Portable(Client):
         )
         return work.run(start, dry_run=only)
 
-    def _taken_in(self, id_: str, user_id: str, timeout: float) -> dict[str, Any]:
+
+class StoreEnd:
+    """A store as one end of a transfer."""
+
+    def __init__(self, memory: Portable) -> None:
+        self._memory = memory
+        self.export = memory.export
+        self.import_ = memory.import_
+
+    def capabilities(self, timeout: float | None) -> Capabilities:
+        """Return what the store can do."""
+        call = self._memory._call(timeout)
+        return self._memory._use(call, lambda provider: provider.capabilities(call))
+
+    def get_ingested(self, id_: str, user_id: str, timeout: float) -> dict[str, Any]:
         """Wait until a memory can be found, and return its fields as an export has them."""
-        call = self._call(timeout)
+        call = self._memory._call(timeout)
 
         def read(provider: Provider) -> MemoryRecord:
             provider.wait_for_ingest([id_], user_id, call)
             return provider.get(id_, user_id, call)
 
-        return memory_of(self._use(call, read))
+        return memory_of(self._memory._use(call, read))
 
-    def _refusals(self, users: Sequence[str], timeout: float | None) -> dict[str, str]:
+    def refused_users(self, users: Sequence[str], timeout: float | None) -> dict[str, str]:
         """Return why the provider takes nothing of some users; those that it takes are not in it."""
-        return self._use(self._call(timeout), lambda provider: _refused(provider, users))
+        return self._memory._use(self._memory._call(timeout), lambda provider: _refused(provider, users))
 
 
 def _refused(provider: Provider, users: Sequence[str]) -> dict[str, str]:

@@ -11,6 +11,8 @@ from typing import Final
 
 from openmem._config.extras import install_extra
 
+__all__ = ["collect_as_usual", "main"]
+
 COLLECT_AFTER: Final = 200_000  # new objects; starting makes fewer than half of that
 _BLAS: Final = "OPENBLAS_NUM_THREADS"
 _USUAL: Final = gc.get_threshold()

@@ -12,7 +12,7 @@ from openmem.cli.session import FAILED, Session
 from openmem.cli.short_ids import by_id
 
 if TYPE_CHECKING:
-    from openmem import ErasureReceipt
+    from openmem.types import ErasureReceipt
 
 
 def forget(

@@ -18,7 +18,8 @@ from openmem.cli import output
 from openmem.cli.session import FAILED, Session
 
 if TYPE_CHECKING:
-    from openmem import Capabilities, Health, Memory, OMPError
+    from openmem import Memory, OMPError
+    from openmem.types import Capabilities, Health
 
 # What must be importable for an extra to work.
 EXTRAS: Final[dict[str, tuple[str, ...]]] = {

@@ -18,7 +18,8 @@ from openmem.cli.progress import Progress
 from openmem.cli.session import Session
 
 if TYPE_CHECKING:
-    from openmem import ImportReport, Memory
+    from openmem import Memory
+    from openmem.types import ImportReport
 
 Conflict: TypeAlias = Literal["skip", "overwrite", "duplicate"]
 

@@ -16,7 +16,8 @@ from openmem.cli.options import later
 from openmem.cli.session import DEFAULT_TIMEOUT, command, is_missing
 
 if TYPE_CHECKING:
-    from openmem import KeyInfo, NewKey, ServerStore
+    from openmem import ServerStore
+    from openmem._model.keys import KeyInfo, NewKey
 
 ANY_USER: Final = "*"
 COLUMNS: Final = ("id", "app", "user", "grants", "created", "expires", "last used", "state")
@@ -104,7 +105,7 @@ def create(
 @command(app, "list")
 def list_(place: Place) -> None:
     """List the keys, oldest first, without their secrets."""
-    from openmem import ProviderUnavailableError
+    from openmem.errors import ProviderUnavailableError
 
     try:
         with place.open() as store:

@@ -101,7 +101,8 @@ class Session:
             create: Make the store if there is none.
             **options: What only the provider knows.
         """
-        from openmem import Memory, ProviderName
+        from openmem import Memory
+        from openmem.providers import ProviderName
 
         limit = self.timeout if long or self.timeout is not None else DEFAULT_TIMEOUT
         if self.schema is not None:

@@ -19,7 +19,8 @@ from openmem.cli.session import FAILED
 from openmem.cli.transfer_checkpoint import Notes
 
 if TYPE_CHECKING:
-    from openmem import Memory, TransferProgress, TransferReport
+    from openmem import Memory
+    from openmem.types import TransferProgress, TransferReport
 
     Run: TypeAlias = Callable[[TransferProgress | None], TransferReport]
 

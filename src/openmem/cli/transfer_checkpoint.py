@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from openmem import TransferProgress
+    from openmem.types import TransferProgress
 
 
 class Notes:
@@ -30,7 +30,7 @@ class Notes:
         Raises:
             typer.BadParameter: The file holds something else, which must not be overwritten.
         """
-        from openmem import TransferProgress
+        from openmem.types import TransferProgress
 
         try:
             notes = json.loads(self._path.read_text(encoding="utf-8"))

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from openmem._config.extras import install_extra
+from openmem._config.lazy import homes_of, load_lazily
 
 if TYPE_CHECKING:
+    from openmem._model.keys import KeyInfo, NewKey, Remembered, StoredReply
     from openmem.server.runtime.app import create_app
 
-__all__ = ["create_app", "main"]
+__all__ = ["KeyInfo", "NewKey", "Remembered", "StoredReply", "create_app", "main"]
 
 _NEEDED: Final = ("fastapi", "uvicorn", "prometheus_client")
 
-_HOME_OF: Final = {"create_app": "openmem.server.runtime.app"}
+_load, __dir__ = load_lazily(
+    __name__,
+    homes_of(
+        {
+            "openmem._model.keys": "KeyInfo NewKey Remembered StoredReply",
+            "openmem.server.runtime.app": "create_app",
+        }
+    ),
+)
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return getattr(import_module(home), name)
+        return _load(name)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in ("fastapi", "starlette"):
             raise

@@ -9,13 +9,15 @@ from typing import ClassVar, Final, TypeVar
 
 from openmem._async.embedders import AsyncEmbedder
 from openmem._async.provider import AsyncProvider
-from openmem._config.options.workers import workers_of
 from openmem._config.settings import Settings
 from openmem._emulation import importing, reading, writing
 from openmem._emulation.backend import Backend, Task
 from openmem._io.concurrency.call import Call, Deadline
 from openmem._io.concurrency.primitives import async_gather, async_sleep
-from openmem._io.vendors.blocking_sdk import AsyncSdk, WriterLocks, time_anew
+from openmem._io.vendors.blocking_sdk import AsyncBlockingClient
+from openmem._io.vendors.call_deadline import fresh_deadline
+from openmem._io.vendors.workers import workers_of
+from openmem._io.vendors.writer_locks import WriterLocks
 from openmem._model.checks import MAX_CONTENT
 from openmem._model.requests import Change, Draft, ListQuery, SearchQuery
 from openmem._model.scopes import ScopePattern
@@ -75,7 +77,7 @@ class AsyncTranslatedProvider(AsyncProvider):
     def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
         super().__init__(settings, embedder)
         self._workers = workers_of(settings)
-        self._sdk: AsyncSdk[Backend] = AsyncSdk(self.make_backend, self.let_go, self._workers, self.name)
+        self._sdk = AsyncBlockingClient[Backend](self.make_backend, self.dispose, self._workers, self.name)
         self._locks = WriterLocks()
 
     @abstractmethod
@@ -83,7 +85,7 @@ class AsyncTranslatedProvider(AsyncProvider):
         """Return the backend; called once, in a worker, before the first verb that needs it."""
 
     @abstractmethod
-    def let_go(self, backend: Backend) -> None:
+    def dispose(self, backend: Backend) -> None:
         """Close what `make_backend` opened; called once, in a worker, after the last verb."""
 
     def forked(self) -> None:
@@ -148,7 +150,7 @@ class AsyncTranslatedProvider(AsyncProvider):
     ) -> list[MemoryRecord]:
         """Store drafts; if one fails, those before it are taken back."""
         self._check_users(draft.user_id for draft in drafts)
-        report = None if on_progress is None else self._sdk.relay(on_progress)
+        report = None if on_progress is None else self._sdk.call_on_loop(on_progress)
         records = await self._do(lambda backend, task: writing.add(backend, drafts, report, task), call)
         return await self.taken_in(records, call)
 
@@ -227,7 +229,7 @@ class AsyncTranslatedProvider(AsyncProvider):
         return Health(ok=True, provider=self.name, detail=dict(detail))
 
     async def _do(self, work: Callable[[Backend, Task], T], call: Call) -> T:
-        task = Task(call.now, call.deadline.check, self._locks.hold, time_anew)
+        task = Task(call.now, call.deadline.check, self._locks.hold, fresh_deadline)
         return await self._sdk.run(lambda backend: work(backend, task), call.deadline)
 
     async def _spread(

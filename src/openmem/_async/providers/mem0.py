@@ -79,7 +79,7 @@ class AsyncMem0Provider(AsyncTranslatedProvider):
         """Make the client of the SDK, or take the ready one."""
         return clients.make(self._access)
 
-    def let_go(self, backend: Backend) -> None:
+    def dispose(self, backend: Backend) -> None:
         """Close the client, unless it is the caller's."""
         clients.close(self._access, cast("clients.Mem0Backend", backend))
 

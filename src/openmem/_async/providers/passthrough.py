@@ -11,12 +11,12 @@ from pydantic import TypeAdapter
 
 from openmem._async.embedders import AsyncEmbedder, resolve_embedder
 from openmem._async.provider import AsyncProvider, compute_over
-from openmem._config.options.passthrough import check, given_capabilities, headers_of
-from openmem._config.registry import built_in_options, load_async_provider
+from openmem._config.registry import built_in_options
 from openmem._config.settings import Settings, check_options
 from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import async_compute, async_sleep, async_to_thread
 from openmem._io.http.client import AsyncHttp
+from openmem._io.plugins import load_async_provider
 from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
 from openmem._model.results import HistoryPage
 from openmem._model.scopes import ScopePattern
@@ -24,6 +24,7 @@ from openmem._protocol import capability_checks as wire_limits
 from openmem._protocol import requests as wire
 from openmem._protocol.http_messages import Header, HttpReply, HttpRequest
 from openmem._protocol.owners import ReplyCheck
+from openmem._protocol.passthrough_options import check, given_capabilities, headers_of
 from openmem._protocol.responses import (
     BLOCK,
     ENTRIES,

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from openmem._async.embedders import AsyncEmbedder
 from openmem._async.provider import AsyncProvider
 from openmem._async.retention.sqlite import AsyncSqliteRetention
-from openmem._config.options.sqlite import check
 from openmem._config.registry import built_in_options
 from openmem._config.settings import Settings
 from openmem._embedding.batches import mark_cut
@@ -24,6 +23,7 @@ from openmem._io.concurrency.call import Call, Deadline, entropy
 from openmem._io.concurrency.primitives import ThreadLock, async_import_module
 from openmem._io.sqlite.database import AsyncSqlite
 from openmem._io.sqlite.errors import DiskFullError
+from openmem._io.sqlite.options import check
 from openmem._model.access import Patterns
 from openmem._model.candidates import Candidate
 from openmem._model.ids import new_memory_ids

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
-from openmem._config.options.postgres import check_pool
 from openmem._sql.postgres.errors import PROVIDER
+from openmem._sql.postgres.options import check_pool
 from openmem._sql.postgres.url import KNOWN, parse_database_url
 from openmem.errors import InvalidRequestError
 

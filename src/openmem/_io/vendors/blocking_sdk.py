@@ -1,141 +1,81 @@
-"""Blocking SDKs in both forms: calls go to worker threads of a limited number, and a caller never waits for the loop.
+"""Blocking SDKs in both forms: calls run in worker threads, a limited number at once, and never hold up the event loop.
 
-`AsyncSdk` and `Sdk` hold the client of an SDK, which is made by the first call, in its worker, since many clients ask
-the network for something while they are made. The deadline of the call that a worker is at is in `time_left`, for
-SDKs that take a timeout of their own.
+`AsyncBlockingClient` and `BlockingClient` hold the client of an SDK, which is made by the first call, in its worker,
+since many clients ask the network for something while they are made.
+
+A call of the asynchronous form is in one of four states:
+
+1. *Waiting* for one of the places. A caller that is cancelled, or whose deadline comes, leaves the queue; closing
+   refuses all that wait.
+2. *Starting*: it has a place, and the thread has not begun. A caller that leaves now takes the place along, and the
+   client is not called.
+3. *Running*. A caller that leaves gets away at once. The worker finishes and keeps the place until then; what it
+   returns is dropped, with a word in the log.
+4. *Ended*: the place is free, and the caller has the result.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
-from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final, Generic, TypeVar, cast
+
+import anyio
 
 from openmem._io.concurrency.call import Deadline
-from openmem._io.concurrency.deadlines import Alarms
-from openmem._io.concurrency.executor import Crew
 from openmem._io.concurrency.primitives import AsyncBinding, thread_of_loop
+from openmem._io.vendors.call_deadline import deadline_scope
 
 C = TypeVar("C")
 T = TypeVar("T")
 
 CLOSE_WAIT: Final = 1.0
 """Seconds that `aclose` waits for calls that still run; what takes longer is left to end by itself."""
-UNDO_SECONDS: Final = 30.0
-"""Seconds that taking a failed batch back may take, whatever is left of the call's own time."""
 ORPHAN: Final = "orphan call completed after cancellation"
 
 _log = logging.getLogger("openmem.shim")
-_deadline: ContextVar[Deadline] = ContextVar("openmem_deadline", default=Deadline())  # noqa: B039 - it cannot change
 
 
-def time_left() -> float | None:
-    """Return the seconds that the call of this worker may still take, `None` without a limit.
+class _ClientRef(Generic[C]):
+    """The client: made once, by the first call that needs it, and disposed of once, after the last call."""
 
-    Raises:
-        DeadlineExceededError: The time is used up.
-    """
-    return _deadline.get().remaining()
-
-
-def call_deadline() -> Deadline:
-    """Return the deadline of the call that this worker is at."""
-    return _deadline.get()
-
-
-@contextmanager
-def time_anew() -> Iterator[None]:
-    """Give what is done in the context `UNDO_SECONDS` of its own: who takes steps back must not be late for it."""
-    token = _deadline.set(Deadline.after(UNDO_SECONDS))
-    try:
-        yield
-    finally:
-        _deadline.reset(token)
-
-
-class WriterLocks:
-    """One lock for each name in use, among the threads of a process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._named: dict[str, tuple[threading.Lock, int]] = {}
-
-    @contextmanager
-    def hold(self, name: str) -> Iterator[None]:
-        """Keep others out for as long as the context lasts.
-
-        Raises:
-            DeadlineExceededError: The lock was not free in time.
-        """
-        left = time_left()
-        with self._lock:
-            own, users = self._named.get(name, (threading.Lock(), 0))
-            self._named[name] = (own, users + 1)
-        taken = False
-        try:
-            taken = own.acquire(timeout=-1 if left is None else left)
-            if not taken:
-                raise _deadline.get().exceeded()
-            yield
-        finally:
-            if taken:
-                own.release()
-            self._leave(name)
-
-    def _leave(self, name: str) -> None:
-        with self._lock:
-            own, users = self._named[name]
-            if users == 1:
-                del self._named[name]
-            else:
-                self._named[name] = (own, users - 1)
-
-
-class _Holder(Generic[C]):
-    """The client: made once, by the first who needs it, and let go once, by the last who used it."""
-
-    def __init__(self, make: Callable[[], C], let_go: Callable[[C], None]) -> None:
-        self._make, self._let_go = make, let_go
+    def __init__(self, make: Callable[[], C], dispose: Callable[[C], None]) -> None:
+        self._make, self._dispose = make, dispose
         self._making = threading.Lock()
         self._counting = threading.Lock()
         self._made: list[C] = []
-        self._busy = 0
-        self._ending = False
-        self.ended = threading.Event()
+        self._users = 0
+        self._closing = False
+        self.disposed = threading.Event()
 
     def use(self, work: Callable[[C], T], deadline: Deadline) -> T:
-        token = _deadline.set(deadline)
-        try:
+        with deadline_scope(deadline):
             if not self._made:
                 self._make_one(deadline)
             return work(self._made[0])
-        finally:
-            _deadline.reset(token)
 
-    def enter(self) -> None:
+    def acquire(self) -> None:
         with self._counting:
-            self._busy += 1
+            self._users += 1
 
-    def leave(self) -> None:
+    def release(self) -> None:
         with self._counting:
-            self._busy -= 1
-            last = self._ending and not self._busy
+            self._users -= 1
+            last = self._closing and not self._users
         if last:
-            self._end()
+            self._dispose_now()
 
-    def end(self) -> None:
-        """Let the client go as soon as nobody uses it; it may be at once."""
+    def close(self) -> None:
+        """Dispose of the client as soon as no call uses it; it may be at once."""
         with self._counting:
-            first, self._ending = not self._ending, True
-            idle = not self._busy
+            first, self._closing = not self._closing, True
+            idle = not self._users
         if first and idle:
-            self._end()
+            self._dispose_now()
 
     def _make_one(self, deadline: Deadline) -> None:
         with self._making:
@@ -143,48 +83,55 @@ class _Holder(Generic[C]):
                 deadline.check()
                 self._made.append(self._make())
 
-    def _end(self) -> None:
+    def _dispose_now(self) -> None:
         try:
             for client in self._made:
-                self._let_go(client)
+                self._dispose(client)
         finally:
-            self.ended.set()
+            self.disposed.set()
 
 
-class _Job(Generic[C, T]):
-    """One call for a caller on an event loop.
+class _WorkItem(Generic[C, T]):
+    """One call for a worker thread.
 
-    Attributes:
-        answer: What the caller waits for.
-        queued: It waits for its turn.
-        done: The client was called, whatever came of it.
+    Args:
+        ref: The client; it is released when the call has ended, or was given up before its begin.
+        work: What to do with the client.
+        deadline: The deadline of the call.
+        ended: Called in the worker after the call; its argument tells whether the caller had left.
     """
 
-    __slots__ = ("_context", "_deadline", "_function", "answer", "done", "queued")
+    __slots__ = ("_abandoned", "_begun", "_deadline", "_ended", "_lock", "_ref", "_work")
 
-    def __init__(self, function: Callable[[C], T], deadline: Deadline, answer: asyncio.Future[T]) -> None:
-        self._function, self._deadline, self.answer = function, deadline, answer
-        self._context = copy_context()
-        self.queued, self.done = True, False
+    def __init__(
+        self, ref: _ClientRef[C], work: Callable[[C], T], deadline: Deadline, ended: Callable[[bool], None]
+    ) -> None:
+        self._ref, self._work, self._deadline, self._ended = ref, work, deadline, ended
+        self._lock = threading.Lock()
+        self._begun = self._abandoned = False
 
-    def do(self, holder: _Holder[C]) -> T | None:
-        """Make the call, unless nobody waits for it any more."""
-        if self.answer.done():
-            return None
-        self.done = True
-        return self._context.run(holder.use, self._function, self._deadline)
+    def run(self) -> T | None:
+        """Call the client, unless the caller left before."""
+        with self._lock:
+            if self._abandoned:
+                return None
+            self._begun = True
+        try:
+            return self._ref.use(self._work, self._deadline)
+        finally:
+            self._ref.release()
+            with self._lock:
+                left = self._abandoned
+            self._ended(left)
 
-    def expire(self) -> None:
-        """Tell the caller that the time is over."""
-        self.fail(self._deadline.exceeded())
-
-    def fail(self, error: BaseException) -> None:
-        """Answer with an error, if somebody still waits."""
-        if not self.answer.done():
-            self.answer.set_exception(error)
+    def abandon(self) -> bool:
+        """Note that the caller left; return whether the call has not begun, and never will."""
+        with self._lock:
+            self._abandoned = True
+            return not self._begun
 
 
-class AsyncSdk(Generic[C]):
+class AsyncBlockingClient(Generic[C]):
     """Calls a blocking SDK from one event loop.
 
     When as many calls run as there are workers, others wait for their turn. A cancelled caller, and one whose deadline
@@ -192,13 +139,13 @@ class AsyncSdk(Generic[C]):
 
     Args:
         make: Makes the client; runs in a worker, before the first call.
-        let_go: Closes the client; runs in a worker, after the last call.
+        dispose: Closes the client; runs in a worker, after the last call.
         workers: How many calls may run at the same time.
         owner: What to call the user of this object in errors.
     """
 
-    def __init__(self, make: Callable[[], C], let_go: Callable[[C], None], workers: int, owner: str) -> None:
-        self._parts = (make, let_go)
+    def __init__(self, make: Callable[[], C], dispose: Callable[[C], None], workers: int, owner: str) -> None:
+        self._parts = (make, dispose)
         self._owner, self._workers = owner, workers
         self._binding = AsyncBinding(owner)
         self._closed = False
@@ -206,11 +153,9 @@ class AsyncSdk(Generic[C]):
 
     def forked(self) -> None:
         """Drop what must not cross a fork."""
-        self._holder: _Holder[C] = _Holder(*self._parts)
-        self._crew = Crew(f"openmem-{self._owner}")
-        self._alarms = Alarms()
-        self._busy = 0
-        self._waiting: deque[_Job[C, Any]] = deque()
+        self._ref: _ClientRef[C] = _ClientRef(*self._parts)
+        self._places: anyio.CapacityLimiter | None = None
+        self._queue: set[anyio.CancelScope] = set()
 
     async def run(self, work: Callable[[C], T], deadline: Deadline) -> T:
         """Return what a function of the client returns.
@@ -222,20 +167,16 @@ class AsyncSdk(Generic[C]):
         self._binding.check()
         if self._closed:
             raise self._no_more()
-        deadline.check()
-        loop = asyncio.get_running_loop()
-        job: _Job[C, T] = _Job(work, deadline, loop.create_future())
-        self._alarms.set(job, deadline.at)
-        self._waiting.append(job)
-        self._go_on(loop)
-        try:
-            return await job.answer
-        finally:
-            self._alarms.unset(job)
-            if job.queued:
-                self._waiting.remove(job)
+        places, place = self._limiter(), object()
+        with anyio.CancelScope(deadline=_at(deadline)) as scope:
+            try:
+                places.acquire_on_behalf_of_nowait(place)
+            except anyio.WouldBlock:
+                await self._wait_for(places, place, scope)
+            return await self._in_worker(places, place, work, deadline)
+        raise self._refusal(deadline)
 
-    def relay(self, function: Callable[..., object]) -> Callable[..., None]:
+    def call_on_loop(self, function: Callable[..., object]) -> Callable[..., None]:
         """Return a function for workers that has another one called on the loop, in the order of the calls."""
         loop = asyncio.get_running_loop()
 
@@ -245,77 +186,87 @@ class AsyncSdk(Generic[C]):
         return later
 
     async def aclose(self) -> None:
-        """Let the client go. Calls that still run are waited for a moment, then left to end by themselves."""
+        """Dispose of the client. Calls that still run are waited for a moment, then left to end by themselves."""
         if self._closed:
             return
         self._closed = True
-        while self._waiting:
-            self._next().fail(self._no_more())
-        self._crew.dismiss()
-        holder = self._holder
+        for scope in self._queue:
+            scope.cancel()
+        ref = self._ref
 
         def end() -> None:
-            holder.end()
-            holder.ended.wait(CLOSE_WAIT)
+            ref.close()
+            ref.disposed.wait(CLOSE_WAIT)
 
         await thread_of_loop(end, abandon=True, unlimited=True)
 
-    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have calls begun, in the order in which they came, as long as there are workers."""
-        while self._waiting and self._busy < self._workers:
-            job = self._next()
-            self._busy += 1
-            self._holder.enter()
-            self._crew.call(partial(self._work, job, self._holder, loop), self._busy)
-
-    def _next(self) -> _Job[C, Any]:
-        job = self._waiting.popleft()
-        job.queued = False
-        return job
-
-    def _work(self, job: _Job[C, T], holder: _Holder[C], loop: asyncio.AbstractEventLoop) -> None:
-        """Do a job, in a worker, and report."""
-        result: T | None = None
-        error: BaseException | None = None
+    async def _wait_for(self, places: anyio.CapacityLimiter, place: object, scope: anyio.CancelScope) -> None:
+        self._queue.add(scope)
         try:
-            result = job.do(holder)
-        except BaseException as raised:  # noqa: BLE001 - it is the caller's
-            error = raised
-        holder.leave()
-        if not _on_loop(loop, self._end, job, result, error, loop):
-            _log.debug(ORPHAN)
+            await places.acquire_on_behalf_of(place)
+        except BaseException:
+            with suppress(RuntimeError):  # up to anyio 4.12 a caller that is cancelled with its turn keeps the place
+                places.release_on_behalf_of(place)
+            raise
+        finally:
+            self._queue.discard(scope)
 
-    def _end(self, job: _Job[C, T], result: T, error: BaseException | None, loop: asyncio.AbstractEventLoop) -> None:
-        self._busy -= 1
-        self._go_on(loop)
-        if not job.answer.done():
-            job.answer.set_result(result) if error is None else job.answer.set_exception(error)
-        elif job.done:
-            _log.debug(ORPHAN)
+    async def _in_worker(
+        self, places: anyio.CapacityLimiter, place: object, work: Callable[[C], T], deadline: Deadline
+    ) -> T:
+        loop, ref = asyncio.get_running_loop(), self._ref
+
+        def ended(left: bool) -> None:
+            alive = _on_loop(loop, places.release_on_behalf_of, place)
+            if left or not alive:
+                _log.debug(ORPHAN)
+
+        ref.acquire()
+        item = _WorkItem(ref, work, deadline, ended)
+        try:
+            return cast(T, await thread_of_loop(item.run, abandon=True, unlimited=True))
+        except asyncio.CancelledError:
+            if item.abandon():
+                places.release_on_behalf_of(place)
+                ref.release()
+            raise
+
+    def __repr__(self) -> str:
+        state, places = "closed" if self._closed else "open", self._places
+        busy, waiting = (0, 0) if places is None else (places.borrowed_tokens, places.statistics().tasks_waiting)
+        return f"<{type(self).__name__} [{state} | workers: {busy} of {self._workers} busy, {waiting} calls waiting]>"
+
+    def _limiter(self) -> anyio.CapacityLimiter:
+        if self._places is None:
+            self._places = anyio.CapacityLimiter(self._workers)
+        return self._places
+
+    def _refusal(self, deadline: Deadline) -> Exception:
+        return self._no_more() if self._closed and not deadline.passed() else deadline.exceeded()
 
     def _no_more(self) -> RuntimeError:
         return RuntimeError(f"{self._owner} is closed")
 
 
-class Sdk(Generic[C]):
+class BlockingClient(Generic[C]):
     """Calls a blocking SDK, here and now. Threads may share it.
 
     Args:
         make: Makes the client before the first call.
-        let_go: Closes the client after the last call.
+        dispose: Closes the client after the last call.
         workers: Has no meaning here: callers bring their own threads.
         owner: What to call the user of this object in errors.
     """
 
-    def __init__(self, make: Callable[[], C], let_go: Callable[[C], None], workers: int, owner: str) -> None:
-        self._parts = (make, let_go)
+    def __init__(self, make: Callable[[], C], dispose: Callable[[C], None], workers: int, owner: str) -> None:
+        self._parts = (make, dispose)
         self._owner = owner
         self._closed = False
         self.forked()
 
     def forked(self) -> None:
         """Drop what must not cross a fork."""
-        self._holder: _Holder[C] = _Holder(*self._parts)
+        self._ref: _ClientRef[C] = _ClientRef(*self._parts)
 
     def run(self, work: Callable[[C], T], deadline: Deadline) -> T:
         """Return what a function of the client returns.
@@ -327,13 +278,13 @@ class Sdk(Generic[C]):
         if self._closed:
             raise RuntimeError(f"{self._owner} is closed")
         deadline.check()
-        self._holder.enter()
+        self._ref.acquire()
         try:
-            return self._holder.use(work, deadline)
+            return self._ref.use(work, deadline)
         finally:
-            self._holder.leave()
+            self._ref.release()
 
-    def relay(self, function: Callable[..., object]) -> Callable[..., None]:
+    def call_on_loop(self, function: Callable[..., object]) -> Callable[..., None]:
         """Return the function in a form for workers."""
 
         def now(*args: Any) -> None:
@@ -342,9 +293,15 @@ class Sdk(Generic[C]):
         return now
 
     def close(self) -> None:
-        """Let the client go. Calls that still run in other threads are left to end by themselves."""
+        """Dispose of the client. Calls that still run in other threads are left to end by themselves."""
         self._closed = True
-        self._holder.end()
+        self._ref.close()
+
+
+def _at(deadline: Deadline) -> float:
+    """Return when the deadline comes, on anyio's clock."""
+    left = deadline.remaining()
+    return math.inf if left is None else anyio.current_time() + left
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: Any) -> bool:

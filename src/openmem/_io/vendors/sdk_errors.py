@@ -11,7 +11,7 @@ from typing import Final, ParamSpec, TypeVar
 
 from openmem._emulation.failures import RETRYABLE, error_of_status
 from openmem._io.http.exchange import Quiet
-from openmem._io.vendors.blocking_sdk import time_left
+from openmem._io.vendors.call_deadline import time_left
 from openmem._protocol.http_errors import LONGEST_PAUSE, backoff, parse_retry_after
 from openmem.errors import DeadlineExceededError, OMPError, ProviderError, ProviderUnavailableError
 

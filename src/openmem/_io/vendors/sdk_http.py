@@ -9,7 +9,7 @@ import httpx
 from openmem._io.concurrency.call import Deadline
 from openmem._io.http.exchange import CONNECT_LIMIT, Received, bounded_by, new_client
 from openmem._io.http.network import obey_deadlines
-from openmem._io.vendors.blocking_sdk import call_deadline
+from openmem._io.vendors.call_deadline import call_deadline
 from openmem._protocol.http_errors import Endpoint, parse_json
 from openmem._protocol.http_messages import MAX_REDIRECTS, origin
 from openmem.errors import DeadlineExceededError, InvalidRequestError, ProviderError

@@ -13,7 +13,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from openmem._config.options.postgres import DEFAULT_FROM_ROWS, check_approximation
 from openmem._model.ids import routing_bucket
 from openmem._model.requests import SearchQuery, View
 from openmem._sql.postgres import cluster, journal, search
@@ -21,6 +20,7 @@ from openmem._sql.postgres.hnsw_trials import share_found
 from openmem._sql.postgres.large import lean
 from openmem._sql.postgres.models import fits
 from openmem._sql.postgres.names import Names
+from openmem._sql.postgres.options import DEFAULT_FROM_ROWS, check_approximation
 from openmem._sql.postgres.rows import Model, Stamp, columns
 from openmem._sql.postgres.schema import LOCK_KEY, vector_column
 from openmem._sql.postgres.search import Floats

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from openmem._config.options.postgres import DEFAULT_CONFIG, DEFAULT_SCHEMA, check_names, is_identifier
+from openmem._sql.postgres.options import DEFAULT_CONFIG, DEFAULT_SCHEMA, check_names, is_identifier
 
 # The words that Postgres reserves: as the name of a schema they have to be quoted.
 _RESERVED_WORDS: Final = (

@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from openmem._model.ids import routing_bucket
 from openmem._model.requests import Draft
+from openmem._model.unchecked import stored_record
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.values import Json
 from openmem._sql.steps import Query, Row, Steps
-from openmem.types import MemoryRecord, MemorySource, stored_record
+from openmem.types import MemoryRecord, MemorySource
 
 Row32 = npt.NDArray[np.float32]
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from openmem._config.options.postgres import DEFAULT_CONFIG, DEFAULT_SCHEMA
 from openmem._sql.postgres.cluster import distribution
 from openmem._sql.postgres.names import Names, quoted
+from openmem._sql.postgres.options import DEFAULT_CONFIG, DEFAULT_SCHEMA
 from openmem._sql.postgres.partitions import partitioned_script
 from openmem.errors import InvalidRequestError
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from openmem._model.candidates import Candidate
 from openmem._model.ids import routing_bucket
 from openmem._model.requests import SearchQuery
+from openmem._model.unchecked import search_result
 from openmem._retrieval.analysis import STOP_WORDS, words_of
 from openmem._retrieval.dates import NamedDate, date_match, dates_named
 from openmem._retrieval.ranking import K1, B, Parts, Weights, top
@@ -30,7 +31,7 @@ from openmem._sql.postgres.view import Parameters, visible
 from openmem._sql.postgres.write import as_vector
 from openmem._sql.steps import Query, Row, Steps
 from openmem.errors import InvalidRequestError
-from openmem.types import SearchResult, search_result
+from openmem.types import SearchResult
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from openmem._model.requests import Draft
+from openmem._model.unchecked import stored_record
 from openmem._rules.paging import PAGE_BYTES, fitting
 from openmem._sql.steps import Query, Row, Steps, characters_of
-from openmem.types import UTC, MemoryRecord, MemorySource, stored_record
+from openmem.types import UTC, MemoryRecord, MemorySource
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

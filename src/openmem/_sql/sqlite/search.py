@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from openmem._model.candidates import Candidate
 from openmem._model.requests import SearchQuery
+from openmem._model.unchecked import search_result
 from openmem._retrieval.analysis import stem, terms_of, words_of
 from openmem._retrieval.dates import date_match, dates_named
 from openmem._retrieval.ranking import Parts, Postings, Weights, bm25, clean_query, cosine, frequent_terms, top
@@ -21,7 +22,7 @@ from openmem._sql.sqlite.schema import index_token
 from openmem._sql.sqlite.snapshot import UserState, load_columns, load_vectors, user_state
 from openmem._sql.steps import Query, Row, Steps
 from openmem.errors import InvalidRequestError
-from openmem.types import SearchResult, search_result
+from openmem.types import SearchResult
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 T = TypeVar("T")

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Final, TypeVar
 
-from openmem._config.options.workers import workers_of
 from openmem._config.settings import Settings
 from openmem._emulation import importing, reading, writing
 from openmem._emulation.backend import Backend, Task
 from openmem._io.concurrency.call import Call, Deadline
 from openmem._io.concurrency.primitives import gather, sleep
-from openmem._io.vendors.blocking_sdk import Sdk, WriterLocks, time_anew
+from openmem._io.vendors.blocking_sdk import BlockingClient
+from openmem._io.vendors.call_deadline import fresh_deadline
+from openmem._io.vendors.workers import workers_of
+from openmem._io.vendors.writer_locks import WriterLocks
 from openmem._model.checks import MAX_CONTENT
 from openmem._model.requests import Change, Draft, ListQuery, SearchQuery
 from openmem._model.scopes import ScopePattern
@@ -76,7 +78,7 @@ class TranslatedProvider(Provider):
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)
         self._workers = workers_of(settings)
-        self._sdk: Sdk[Backend] = Sdk(self.make_backend, self.let_go, self._workers, self.name)
+        self._sdk = BlockingClient[Backend](self.make_backend, self.dispose, self._workers, self.name)
         self._locks = WriterLocks()
 
     @abstractmethod
@@ -84,7 +86,7 @@ class TranslatedProvider(Provider):
         """Return the backend; called once, in a worker, before the first verb that needs it."""
 
     @abstractmethod
-    def let_go(self, backend: Backend) -> None:
+    def dispose(self, backend: Backend) -> None:
         """Close what `make_backend` opened; called once, in a worker, after the last verb."""
 
     def forked(self) -> None:
@@ -149,7 +151,7 @@ class TranslatedProvider(Provider):
     ) -> list[MemoryRecord]:
         """Store drafts; if one fails, those before it are taken back."""
         self._check_users(draft.user_id for draft in drafts)
-        report = None if on_progress is None else self._sdk.relay(on_progress)
+        report = None if on_progress is None else self._sdk.call_on_loop(on_progress)
         records = self._do(lambda backend, task: writing.add(backend, drafts, report, task), call)
         return self.taken_in(records, call)
 
@@ -228,7 +230,7 @@ class TranslatedProvider(Provider):
         return Health(ok=True, provider=self.name, detail=dict(detail))
 
     def _do(self, work: Callable[[Backend, Task], T], call: Call) -> T:
-        task = Task(call.now, call.deadline.check, self._locks.hold, time_anew)
+        task = Task(call.now, call.deadline.check, self._locks.hold, fresh_deadline)
         return self._sdk.run(lambda backend: work(backend, task), call.deadline)
 
     def _spread(

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
-from openmem._config.options.postgres import DEFAULT_CONFIG, DEFAULT_SCHEMA, check
 from openmem._config.registry import built_in_options
 from openmem._config.settings import Settings
 from openmem._embedding.batches import mark_cut, other_length
@@ -43,6 +42,7 @@ from openmem._sql.postgres import erase, health, history, hnsw, journal, models,
 from openmem._sql.postgres.hnsw_trials import Trials
 from openmem._sql.postgres.links import lock_of
 from openmem._sql.postgres.names import Names
+from openmem._sql.postgres.options import DEFAULT_CONFIG, DEFAULT_SCHEMA, check
 from openmem._sql.postgres.rows import Incoming, Model, Stamp
 from openmem._sql.postgres.search import Shape
 from openmem._sql.postgres.write import Single

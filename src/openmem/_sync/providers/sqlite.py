@@ -13,7 +13,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
-from openmem._config.options.sqlite import check
 from openmem._config.registry import built_in_options
 from openmem._config.settings import Settings
 from openmem._embedding.batches import mark_cut
@@ -22,6 +21,7 @@ from openmem._io.concurrency.call import Call, Deadline, entropy
 from openmem._io.concurrency.primitives import ThreadLock, import_module
 from openmem._io.sqlite.database import Sqlite
 from openmem._io.sqlite.errors import DiskFullError
+from openmem._io.sqlite.options import check
 from openmem._model.access import Patterns
 from openmem._model.candidates import Candidate
 from openmem._model.ids import new_memory_ids

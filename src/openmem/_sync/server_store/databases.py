@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
 
 from openmem._config.paths import user_data_dir
-from openmem._config.server_store_url import check_store_url
 from openmem._config.settings import provider_of_url, sqlite_path
 from openmem._io.concurrency.call import Deadline
+from openmem._io.server_store_url import check_store_url
 from openmem._io.sqlite.database import Sqlite
 from openmem._io.sqlite.errors import DiskFullError
 from openmem._sql.postgres.cluster import has_citus

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from openmem import OMPError, ProviderUnavailableError
+from openmem import OMPError
+from openmem.errors import ProviderUnavailableError
 from openmem.server.middleware.asgi import Receive, Scope, Send, header, request_id_of
 from openmem.server.routes.error_responses import error_reply
 from openmem.server.services.timing import within

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from openmem import AsyncServerStore, OMPError, RateLimitedError
+from openmem import AsyncServerStore, OMPError
+from openmem.errors import RateLimitedError
 from openmem.server.middleware.asgi import ASGIApp, Message, Receive, Scope, Send, header
 from openmem.server.middleware.errors import refuse
 from openmem.server.routes.route_table import OPERATIONS

@@ -9,7 +9,8 @@ import traceback
 from collections.abc import Iterable
 from typing import Final
 
-from openmem import InvalidRequestError, NotFoundError, OMPError, RateLimitedError
+from openmem import InvalidRequestError, NotFoundError, OMPError
+from openmem.errors import RateLimitedError
 from openmem.server.middleware.asgi import Headers, new_request_id
 from openmem.server.routes.responses import Reply
 

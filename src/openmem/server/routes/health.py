@@ -7,12 +7,14 @@ from typing import Final
 from fastapi import APIRouter, Response
 
 import openmem
-from openmem import AsyncMemory, Health, OMPError, ProviderUnavailableError
+from openmem import AsyncMemory, OMPError
+from openmem.errors import ProviderUnavailableError
 from openmem.server.middleware import metrics
 from openmem.server.middleware.admission import DRAIN_RETRY_SECONDS, Drain
 from openmem.server.middleware.errors import OverloadedError
 from openmem.server.middleware.metrics import Metrics
 from openmem.server.services.timing import Recent, within
+from openmem.types import Health
 
 CHECK_SECONDS: Final = 1.0
 KEPT_SECONDS: Final = 1.0

@@ -14,6 +14,7 @@ from openmem.server.middleware.heads import fields_of
 from openmem.server.routes.bodies import check_json_type, parse_object, read_body, skip_body
 from openmem.server.routes.query import Parameters
 from openmem.server.services.authentication import NOBODY, Caller
+from openmem.server.services.current_request import LEAST
 from openmem.server.services.timing import clock, off_loop, within
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ T = TypeVar("T")
 PARSED_AT_ONCE: Final = 8 * 1024
 """Bytes of JSON that the event loop parses itself, in a millisecond at most."""
 MAX_WAIT: Final = 86_400.0
-LEAST: Final = 1.0
-"""Seconds for what must follow a write, however little time is left."""
 
 _TIME_IS_UP: Final = "the time for the request is up"
 

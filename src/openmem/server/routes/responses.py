@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
-from openmem import AuditEntry, HistoryPage, MemoryPage, MemoryRecord, SearchResult, SearchResults
+from openmem import HistoryPage, MemoryPage, MemoryRecord, SearchResult, SearchResults
 from openmem.server.services.timing import off_loop
+from openmem.types import AuditEntry
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final, cast
 
-from openmem import Capabilities, InvalidRequestError
+from openmem import InvalidRequestError
 from openmem.server.routes.bodies import as_whole, refuse_unknown
 from openmem.server.routes.request import MAX_WAIT, Exchange
 from openmem.server.routes.responses import Reply, entries_reply, json_reply, model_reply, page_reply, results_reply
 from openmem.server.services.audit import Touched
+from openmem.types import Capabilities
 
 _CONTEXT: Final = frozenset(("query", "user_id", "scope", "token_budget", "tags", "as_of"))
 _SEARCH: Final = (

@@ -7,13 +7,14 @@ from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any, Final, cast
 
-from openmem import AsyncMemory, ExportPage, ProviderError
+from openmem import AsyncMemory, ProviderError
 from openmem.server.routes.bodies import check_lines_type, lines_of
 from openmem.server.routes.request import Exchange
 from openmem.server.routes.responses import Reply, Stream, model_reply
 from openmem.server.services.audit import Touched
 from openmem.server.services.import_audit import Intake
 from openmem.server.services.timing import off_loop
+from openmem.types import ExportPage
 
 LINES_PER_PAGE: Final = 200
 

@@ -68,7 +68,7 @@ def _end_when_told() -> None:
 
 def _serve(flags: Mapping[str, Any], environ: Mapping[str, str]) -> int:
     settings = read_settings(flags, environ)
-    from openmem.server.runtime.server import serve
+    from openmem.server.runtime.boot import serve
     from openmem.server.services.stores import make_memory, make_store
 
     make_memory(settings)  # no I/O: what cannot be built is a bad setting

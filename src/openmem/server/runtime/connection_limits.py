@@ -18,10 +18,7 @@ import socket
 import sys
 from contextlib import suppress
 from http import HTTPStatus
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final
-
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from typing import Any, Final, Protocol
 
 from openmem import InvalidRequestError, OMPError
 from openmem.server.middleware.access_log import write_access
@@ -29,9 +26,8 @@ from openmem.server.middleware.asgi import request_id_of
 from openmem.server.middleware.errors import HeaderTooLargeError, OverloadedError, SlowRequestError
 from openmem.server.routes.error_responses import error_answer
 from openmem.server.routes.route_table import UNMATCHED
-
-if TYPE_CHECKING:
-    from openmem.server.runtime.server import EdgeConfig
+from openmem.server.runtime.connections import ConnectionTable
+from openmem.server.runtime.settings import ServerSettings
 
 log: Final = logging.getLogger("openmem.server")
 
@@ -43,11 +39,23 @@ _LOW_WATER: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Li
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
 
+class GuardConfig(Protocol):
+    """What the guard needs to know of the server."""
+
+    @property
+    def settings(self) -> ServerSettings:
+        """What the server was told."""
+
+    @property
+    def table(self) -> ConnectionTable:
+        """The connections of this process."""
+
+
 class Guard:
     """What stands in front of a protocol of uvicorn."""
 
     # What uvicorn's protocols have; they share no base that says so.
-    config: EdgeConfig
+    config: GuardConfig
     transport: Any
     cycle: Any
     flow: Any
@@ -232,19 +240,3 @@ class Guard:
 
 def _too_large(limit: int) -> HeaderTooLargeError:
     return HeaderTooLargeError(f"the head of the request is larger than {limit} bytes")
-
-
-class GuardedH11(Guard, H11Protocol):  # type: ignore[misc]
-    """The parser in Python. It bounds trailers like a head and keeps them apart by itself."""
-
-    def _is_too_large(self) -> bool:
-        return self._head > self.config.settings.max_header_bytes
-
-
-def protocol_class() -> type[Any]:
-    """Return the protocol with the faster parser of those that are installed."""
-    if find_spec("httptools") is None:
-        return GuardedH11
-    from openmem.server.runtime.connection_limits_httptools import GuardedHttpTools
-
-    return GuardedHttpTools

@@ -14,6 +14,8 @@ RESERVED_DESCRIPTORS: Final = 128
 """File descriptors that are not for connections: databases, files, pipes, and those just accepted."""
 ACCEPTED_AT_ONCE: Final = 16
 """Connections taken from the kernel before the loop looks at any of them."""
+BACKLOG: Final = 2048
+"""Connections that the kernel takes in before the process does."""
 _LEAST: Final = 16
 
 

@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from openmem import AsyncMemory, AsyncServerStore, AuditEntry, OMPError, ProviderError, ScopeDeniedError
-from openmem.server.routes.request import LEAST
+from openmem import AsyncMemory, AsyncServerStore, OMPError, ProviderError
+from openmem.errors import ScopeDeniedError
+from openmem.server.services.current_request import LEAST, CurrentRequest
 from openmem.server.services.timing import off_loop
+from openmem.types import AuditEntry
 
 if TYPE_CHECKING:
     from openmem import MemoryRecord
-    from openmem.server.routes.request import Exchange
 
 logger = logging.getLogger("openmem.server")
 
@@ -45,7 +46,7 @@ class Journal:
         return self._needed
 
     @asynccontextmanager
-    async def writing(self, exchange: Exchange, action: str, *touched: Touched) -> AsyncIterator[None]:
+    async def writing(self, exchange: CurrentRequest, action: str, *touched: Touched) -> AsyncIterator[None]:
         """Enter a write that failed in its block in a way that leaves open whether it was made.
 
         One that succeeds is entered by who knows what it made, and one that was refused is not entered.
@@ -58,13 +59,13 @@ class Journal:
                 await self.enter(exchange, action, *touched)
             raise
 
-    async def enter_records(self, exchange: Exchange, action: str, records: Iterable[MemoryRecord]) -> None:
+    async def enter_records(self, exchange: CurrentRequest, action: str, records: Iterable[MemoryRecord]) -> None:
         """Enter that something was done to memories."""
         if self._needed is False:  # there may be ten thousand
             return
         await self.enter(exchange, action, *(Touched(one.user_id, one.id, one.scope) for one in records))
 
-    async def enter(self, exchange: Exchange, action: str, *touched: Touched) -> None:
+    async def enter(self, exchange: CurrentRequest, action: str, *touched: Touched) -> None:
         """Enter that a caller did something. What was done stays done if the entry cannot be written."""
         if self._needed is False or not await self.needed():
             return
@@ -95,7 +96,7 @@ class Journal:
         return {"audit": await self._store.forget_entries_of(user_id, scope=scope)}
 
     async def entries(
-        self, exchange: Exchange, user_id: str, app: str | None, since: datetime | None, limit: int
+        self, exchange: CurrentRequest, user_id: str, app: str | None, since: datetime | None, limit: int
     ) -> list[AuditEntry]:
         """Return a user's entries, newest first.
 

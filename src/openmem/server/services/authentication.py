@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
-from openmem import Access, AsyncServerStore, KeyInfo, UnauthorizedError, parse_grant
+from openmem import Access, AsyncServerStore, parse_grant
+from openmem._model.keys import KeyInfo
+from openmem.errors import UnauthorizedError
 from openmem.server.services.timing import Together, clock
 
 REMEMBERED: Final = 2.0

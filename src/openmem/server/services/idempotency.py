@@ -7,23 +7,12 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from openmem import (
-    Access,
-    AsyncServerStore,
-    InvalidRequestError,
-    NotFoundError,
-    OMPError,
-    ProviderError,
-    Remembered,
-    Seed,
-    StoredReply,
-)
+from openmem import Access, AsyncServerStore, InvalidRequestError, NotFoundError, OMPError, ProviderError, Seed
+from openmem._model.keys import Remembered, StoredReply
 from openmem.server.routes.responses import Reply
-
-if TYPE_CHECKING:
-    from openmem.server.routes.request import Exchange
+from openmem.server.services.current_request import CurrentRequest
 
 logger = logging.getLogger("openmem.server")
 
@@ -39,7 +28,7 @@ class Replies:
         self._store = store
 
     async def once(
-        self, exchange: Exchange, user_id: str | None, act: Callable[[Seed | None], Awaitable[Reply]]
+        self, exchange: CurrentRequest, user_id: str | None, act: Callable[[Seed | None], Awaitable[Reply]]
     ) -> Reply:
         """Do something once per caller and `Idempotency-Key`.
 
@@ -81,13 +70,13 @@ class Replies:
         await _or_warn("a reply could not be remembered", exchange, ended)
         return reply if known.reply is None else reply.with_header("idempotent-replayed", "true")
 
-    async def _refused(self, exchange: Exchange, key: str, known: Remembered, error: OMPError) -> None:
+    async def _refused(self, exchange: CurrentRequest, key: str, known: Remembered, error: OMPError) -> None:
         """Free the key of a request that certainly did nothing: what is put right may be sent under it."""
         if self._store is not None and known.is_new and not isinstance(error, ProviderError):
             freed = self._store.release_reply(exchange.caller.id, key, known.seed)
             await _or_warn("a key could not be freed", exchange, freed)
 
-    async def erase(self, exchange: Exchange, memory_id: str, user_id: str | None) -> None:
+    async def erase(self, exchange: CurrentRequest, memory_id: str, user_id: str | None) -> None:
         """Erase the replies that hold a memory which was deleted; that they were sent stays known.
 
         Args:
@@ -104,14 +93,14 @@ class Replies:
             await self._store.forget_replies_of(user_id)
 
 
-async def _or_warn(trouble: str, exchange: Exchange, work: Awaitable[None]) -> None:
+async def _or_warn(trouble: str, exchange: CurrentRequest, work: Awaitable[None]) -> None:
     try:
         await exchange.in_time(work)
     except OMPError as error:
         logger.warning("%s: %s req=%s", trouble, error.code, exchange.request_id)
 
 
-def _fingerprint(exchange: Exchange, user_id: str | None) -> str:
+def _fingerprint(exchange: CurrentRequest, user_id: str | None) -> str:
     scope = exchange.scope
     head = f"{scope['method']} {scope['path']} {user_id!a}\n".encode(errors="backslashreplace")
     return hashlib.sha256(head + exchange.body).hexdigest()

@@ -6,10 +6,10 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
-from openmem import ImportReport
 from openmem.server.routes.request import Exchange
 from openmem.server.services.audit import Touched, is_open
 from openmem.server.services.timing import off_loop
+from openmem.types import ImportReport
 
 _NOTHING: Final = ImportReport()
 _MARK: Final = "\ufeff"  # of the order of bytes, which the first line of a file may begin with

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from openmem import AsyncMemory, AsyncServerStore, ProviderName, server_store_url
+from openmem import AsyncMemory, AsyncServerStore, server_store_url
+from openmem.providers import ProviderName
 from openmem.server.runtime.settings import ServerSettings
 
 APP: Final = "omp-server"

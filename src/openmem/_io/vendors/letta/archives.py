@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote
 
-from openmem._io.vendors.blocking_sdk import WriterLocks
 from openmem._io.vendors.letta.wire import Item, LettaWire
+from openmem._io.vendors.writer_locks import WriterLocks
 
 PREFIX: Final = "openmem-user:"
 CHANGING: Final = "openmem is changing the memory "

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from openmem._emulation.backend import Place
 from openmem._emulation.metadata import moment_of
-from openmem._io.vendors.blocking_sdk import time_left
+from openmem._io.vendors.call_deadline import time_left
 from openmem._io.vendors.letta.items import NAME, micros_of, text_of
 from openmem._io.vendors.letta.wire import MOST, SDK, Item, LettaWire, passages_of, read, read_rows
 from openmem.errors import OMPError, ProviderError

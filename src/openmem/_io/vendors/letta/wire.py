@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
-from openmem._io.vendors.blocking_sdk import time_left
+from openmem._io.vendors.call_deadline import time_left
 from openmem._io.vendors.letta.items import NAME
 from openmem._io.vendors.sdk_errors import SdkErrors
 from openmem.errors import NotFoundError

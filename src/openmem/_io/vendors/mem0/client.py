@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from openmem._config.extras import install_extra
-from openmem._config.options.workers import workers_of
 from openmem._config.settings import Settings
+from openmem._io.vendors.workers import workers_of
 from openmem._model.checks import check_choice, check_flag
 from openmem.errors import InvalidRequestError
 

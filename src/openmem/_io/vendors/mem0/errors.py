@@ -11,7 +11,7 @@ import httpx
 
 from openmem._emulation.failures import error_of_status
 from openmem._io.http.exchange import Quiet
-from openmem._io.vendors.blocking_sdk import time_left
+from openmem._io.vendors.call_deadline import time_left
 from openmem._io.vendors.sdk_errors import own_error
 from openmem.errors import (
     DeadlineExceededError,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from openmem._emulation import metadata as envelope
 from openmem._emulation.backend import Entry, Hit
-from openmem._io.vendors.blocking_sdk import time_left
+from openmem._io.vendors.call_deadline import time_left
 from openmem._io.vendors.mem0.errors import NAME, ask
 from openmem._io.vendors.mem0.items import added, entities_of, entry_of, hit_of, is_handle, stored
 from openmem._io.vendors.mem0.traces import TracedBackend

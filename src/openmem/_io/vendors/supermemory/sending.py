@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from openmem._emulation.failures import is_refusal
-from openmem._io.vendors.blocking_sdk import time_left
+from openmem._io.vendors.call_deadline import time_left
 from openmem._io.vendors.sdk_errors import SdkErrors, pause_after
 from openmem._io.vendors.supermemory.items import NAME
 from openmem.errors import OMPError, ProviderError

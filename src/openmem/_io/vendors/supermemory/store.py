@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 
 from openmem._emulation import metadata as envelope
 from openmem._emulation.backend import Backend, Entry, Hit
-from openmem._io.vendors.blocking_sdk import time_left
+from openmem._io.vendors.call_deadline import time_left
 from openmem._io.vendors.sdk_errors import ATTEMPTS
 from openmem._io.vendors.supermemory import items
 from openmem._io.vendors.supermemory.items import NAME

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Final
 
 from openmem._config.paths import user_data_dir
-from openmem._config.registry import provider_of_scheme
 from openmem._config.settings import provider_of_url, resolve_settings, sqlite_path
+from openmem._io.plugins import provider_of_scheme
 from openmem._model.urls import check_file_name, is_url
 from openmem.errors import InvalidRequestError
 

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from openmem._io.concurrency.call import Deadline
-from openmem._io.vendors.blocking_sdk import ORPHAN, AsyncSdk, Sdk, WriterLocks, time_left
+from openmem._io.vendors.blocking_sdk import ORPHAN, AsyncBlockingClient, BlockingClient
+from openmem._io.vendors.call_deadline import time_left
+from openmem._io.vendors.writer_locks import WriterLocks
 from openmem.errors import DeadlineExceededError
 
 SOON = 5.0
@@ -51,7 +53,7 @@ class Place:
         self.made.append(threading.get_ident())
         return self.client
 
-    def let_go(self, client: Client) -> None:
+    def dispose(self, client: Client) -> None:
         self.gone.append(threading.get_ident())
 
 
@@ -62,8 +64,8 @@ def place() -> Iterator[Place]:
     place.client.gate.set()
 
 
-def sdk_of(place: Place, workers: int = 4) -> AsyncSdk[Client]:
-    return AsyncSdk(place.make, place.let_go, workers, "AsyncMemory")
+def sdk_of(place: Place, workers: int = 4) -> AsyncBlockingClient[Client]:
+    return AsyncBlockingClient(place.make, place.dispose, workers, "AsyncMemory")
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -93,7 +95,7 @@ async def test_client_that_could_not_be_made_is_tried_again(place: Place) -> Non
             raise ConnectionError("not yet")
         return place.make()
 
-    sdk = AsyncSdk(make, place.let_go, 2, "AsyncMemory")
+    sdk = AsyncBlockingClient(make, place.dispose, 2, "AsyncMemory")
     with pytest.raises(ConnectionError):
         await sdk.run(lambda client: 1, Deadline())
     assert await sdk.run(lambda client: 2, Deadline()) == 2
@@ -155,7 +157,7 @@ async def test_orphans_keep_their_places_until_they_end(place: Place) -> None:
         task.cancel()
         await asyncio.wait({task})
     third = asyncio.create_task(sdk.run(Client.slow, Deadline()))
-    await until(lambda: len(sdk._waiting) == 1)
+    await until(lambda: repr(sdk) == "<AsyncBlockingClient [open | workers: 2 of 2 busy, 1 calls waiting]>")
     assert place.client.calls == 2
     place.client.gate.set()
     assert await third == "done"
@@ -171,7 +173,7 @@ async def test_caller_cancelled_in_the_queue_never_reaches_the_client(place: Pla
     for task in waiting:
         task.cancel()
     await asyncio.wait(waiting)
-    assert not sdk._waiting
+    assert repr(sdk) == "<AsyncBlockingClient [open | workers: 1 of 1 busy, 0 calls waiting]>"
     place.client.gate.set()
     assert await first == "done"
     assert await sdk.run(lambda client: client.calls, Deadline()) == 1
@@ -183,11 +185,12 @@ async def test_caller_cancelled_at_the_moment_of_its_turn_never_reaches_the_clie
     first = asyncio.create_task(sdk.run(Client.slow, Deadline()))
     await until(lambda: place.client.calls == 1)
     second = asyncio.create_task(sdk.run(Client.slow, Deadline()))
-    await until(lambda: len(sdk._waiting) == 1)
-    reported = threading.Event()
-    sdk._crew.call(reported.set, 1)
+    await until(lambda: "1 calls waiting" in repr(sdk))
+    ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
     place.client.gate.set()
-    reported.wait(SOON)  # on the loop, which learns of the free place and of the cancelled caller together
+    end = time.monotonic() + SOON
+    while not ready and time.monotonic() < end:  # the loop learns of both together
+        time.sleep(0.001)  # noqa: ASYNC251
     second.cancel()
     await asyncio.wait({first, second})
     assert second.cancelled()
@@ -272,7 +275,7 @@ async def test_close_refuses_at_once_what_still_waits_for_a_turn(place: Place) -
     running = asyncio.create_task(sdk.run(Client.slow, Deadline()))
     await until(lambda: place.client.calls == 1)
     waiting = [asyncio.create_task(sdk.run(Client.slow, Deadline())) for _ in range(3)]
-    await until(lambda: len(sdk._waiting) == 3)
+    await until(lambda: "3 calls waiting" in repr(sdk))
     closing = asyncio.create_task(sdk.aclose())
     for task in waiting:
         with pytest.raises(RuntimeError, match="AsyncMemory is closed"):
@@ -319,7 +322,7 @@ def test_other_loop_is_refused_before_the_client_is_asked(place: Place) -> None:
 async def test_relayed_progress_is_called_on_the_loop_in_order(place: Place) -> None:
     sdk = sdk_of(place)
     seen: list[tuple[int, int]] = []
-    report = sdk.relay(lambda number: seen.append((number, threading.get_ident())))
+    report = sdk.call_on_loop(lambda number: seen.append((number, threading.get_ident())))
 
     def work(client: Client) -> None:
         for number in range(50):
@@ -331,7 +334,7 @@ async def test_relayed_progress_is_called_on_the_loop_in_order(place: Place) -> 
 
 
 def test_sync_form_is_a_plain_call(place: Place) -> None:
-    sdk = Sdk(place.make, place.let_go, 1, "Memory")
+    sdk = BlockingClient(place.make, place.dispose, 1, "Memory")
     assert sdk.run(lambda client: threading.get_ident(), Deadline()) == threading.get_ident()
     with pytest.raises(DeadlineExceededError):
         sdk.run(Client.slow, Deadline.after(1e-9))
@@ -343,7 +346,7 @@ def test_sync_form_is_a_plain_call(place: Place) -> None:
 
 
 def test_fork_starts_without_the_old_client(place: Place) -> None:
-    sdk = Sdk(place.make, place.let_go, 1, "Memory")
+    sdk = BlockingClient(place.make, place.dispose, 1, "Memory")
     sdk.run(id, Deadline())
     sdk.forked()
     sdk.run(id, Deadline())

@@ -1,0 +1,46 @@
+"""The deadline of the call that a worker is at, for SDKs that take a timeout of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
+
+from openmem._io.concurrency.call import Deadline
+
+UNDO_SECONDS: Final = 30.0
+"""Seconds that rolling back a failed batch may take, whatever is left of the call's own time."""
+
+_deadline: ContextVar[Deadline] = ContextVar("openmem_deadline", default=Deadline())  # noqa: B039 - it cannot change
+
+
+def time_left() -> float | None:
+    """Return the seconds that the call of this worker may still take, `None` without a limit.
+
+    Raises:
+        DeadlineExceededError: The time is used up.
+    """
+    return _deadline.get().remaining()
+
+
+def call_deadline() -> Deadline:
+    """Return the deadline of the call that this worker is at."""
+    return _deadline.get()
+
+
+@contextmanager
+def deadline_scope(deadline: Deadline) -> Iterator[None]:
+    """Make a deadline that of the calls in this context."""
+    token = _deadline.set(deadline)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+@contextmanager
+def fresh_deadline() -> Iterator[None]:
+    """Give what is done in this context `UNDO_SECONDS` of its own: a roll-back must not be late for the call."""
+    with deadline_scope(Deadline.after(UNDO_SECONDS)):
+        yield

@@ -1,0 +1,39 @@
+"""Models of values that were checked when they were stored: made without checking them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from openmem.types import MemoryRecord, SearchResult
+
+_new: Final = object.__new__
+_set: Final = object.__setattr__
+
+
+def stored_record(fields: dict[str, Any], extensions: Mapping[str, Any] | None) -> MemoryRecord:
+    """Return a record of values that were checked when they were stored.
+
+    It equals what `model_construct` returns and takes a fifth of the time, which a search for ten records notices.
+
+    Args:
+        fields: A value for every field but `status`.
+        extensions: The `x-…` fields.
+    """
+    fields["status"] = None
+    record = _new(MemoryRecord)
+    _set(record, "__dict__", fields)
+    _set(record, "__pydantic_fields_set__", set(fields))
+    _set(record, "__pydantic_extra__", dict(extensions) if extensions else {})
+    _set(record, "__pydantic_private__", None)
+    return record
+
+
+def search_result(memory: MemoryRecord, score: float, explain: dict[str, Any] | None) -> SearchResult:
+    """Return a result whose values need no check; see `stored_record`."""
+    result = _new(SearchResult)
+    _set(result, "__dict__", {"memory": memory, "score": score, "explain": explain})
+    _set(result, "__pydantic_fields_set__", {"memory", "score", "explain"})
+    _set(result, "__pydantic_extra__", {})
+    _set(result, "__pydantic_private__", None)
+    return result

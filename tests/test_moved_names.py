@@ -1,0 +1,35 @@
+"""Names that have moved still work for one version, and say where they are."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+import openmem
+from openmem._config.moved import MOVED_MODULES
+
+MOVED = sorted(openmem._MOVED.items())
+
+
+@pytest.mark.parametrize(("name", "home"), MOVED)
+def test_moved_name_works_and_says_where_it_is(name: str, home: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"openmem.{name} has moved: import it from {home}"):
+        found = getattr(openmem, name)
+    assert found is getattr(import_module(home), name)
+    assert name not in openmem.__all__
+
+
+@pytest.mark.parametrize(("name", "home"), sorted(MOVED_MODULES.items()))
+def test_moved_module_can_be_imported_and_says_where_it_is(name: str, home: str) -> None:
+    program = f"import warnings; warnings.simplefilter('always'); import {name}; print({name}.__name__)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{home}\n"
+    assert f"{name} has moved: import its names from {home}" in done.stderr
+
+
+def test_module_that_never_was_is_missing() -> None:
+    with pytest.raises(ModuleNotFoundError, match="mammoth"):
+        import_module("openmem.mammoth")
