@@ -22,11 +22,11 @@ from openmem.server.routes import transfer as routes_transfer
 from openmem.server.routes.openapi import contract, contract_text
 from openmem.server.routes.query import NAMES
 from openmem.server.routes.request import Exchange
+from openmem.server.routes.route_table import OPERATIONS as OPERATION_PATHS
 from openmem.server.routes.route_table import ROUTES, template_of
 from openmem.server.routes.routing import HANDLERS
 from tests.server.contract_check import the_contract
 
-OPERATION_PATHS = {"/healthz", "/health/live", "/health/ready", "/version", "/metrics"}
 METHODS = {"get", "post", "patch", "delete", "put"}
 
 CONTRACT = the_contract()
@@ -66,6 +66,7 @@ def test_application_and_contract_have_the_same_routes(tmp_path: Path) -> None:
     assert served == set(CONTRACT.paths) - OPERATION_PATHS | {"/"}  # a page for people is no part of the contract
     table = {(path, method.lower()) for path, verbs in ROUTES.items() for method in verbs}
     assert table == {(path, method) for path, method, _ in SERVED}
+    assert set(CONTRACT.paths) >= OPERATION_PATHS
     assert app.openapi() == CONTRACT.document
 
 

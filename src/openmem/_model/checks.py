@@ -10,6 +10,7 @@ from datetime import datetime
 from numbers import Real
 from typing import TypeVar
 
+from openmem._model.ids import REQUEST_ID
 from openmem._text.misspellings import closest, did_you_mean
 from openmem.errors import InvalidRequestError
 from openmem.types import UTC
@@ -28,7 +29,6 @@ MAX_TOKEN_BUDGET = 1_000_000
 MAX_VERSION = 2**31 - 1
 
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -122,7 +122,7 @@ def check_app(value: object) -> str | None:
 
 def check_request_id(value: object) -> str:
     """Return the id of a request: 1 to 64 letters, digits, `.`, `_` and `-` of ASCII."""
-    if not isinstance(value, str) or _REQUEST_ID.fullmatch(value) is None:
+    if not isinstance(value, str) or REQUEST_ID.fullmatch(value) is None:
         raise InvalidRequestError("request_id must be 1 to 64 letters, digits, '.', '_' or '-'")
     return str.__str__(value)
 

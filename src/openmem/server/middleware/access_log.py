@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import traceback
 from typing import Final
 
 from openmem import OMPError
@@ -22,11 +21,10 @@ from openmem.server.middleware.asgi import (
 from openmem.server.middleware.errors import InternalError, OverloadedError, refuse
 from openmem.server.middleware.logs import ALWAYS
 from openmem.server.middleware.metrics import Metrics
-from openmem.server.routes.error_responses import DEFAULT_HEADERS
+from openmem.server.routes.error_responses import DEFAULT_HEADERS, log_unexpected
 from openmem.server.services.timing import cancelled, clock
 
 access_log: Final = logging.getLogger("openmem.server.access")
-log: Final = logging.getLogger("openmem.server")
 
 CLIENT_GONE: Final = 499  # never sent: nobody is there to read it
 
@@ -87,7 +85,7 @@ class Edge:
             raise
         except Exception as error:  # noqa: BLE001 - the last one to catch it
             if not answer.complete:  # whoever sent a whole reply has logged it
-                log.error("unhandled %s req=%s", described(error), answer.request_id)
+                log_unexpected(error, answer.request_id)
             if not answer.started:
                 await refuse(scope, receive, answer.send, InternalError())
 
@@ -132,17 +130,3 @@ _CODE: Final = re.compile(rb'\A\s*\{\s*"error"\s*:\s*\{\s*"code"\s*:\s*"([a-z_]{
 def _code_in(body: bytes) -> str | None:
     found = _CODE.match(body)
     return found[1].decode() if found else None
-
-
-def described(error: BaseException) -> str:
-    """Return the class of an exception, those it came from, and where; not its text, which may hold contents."""
-    parts = []
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        frames = traceback.extract_tb(current.__traceback__)
-        where = "".join(f"\n    {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
-        parts.append(f"{type(current).__name__}{where}")
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
-    return "\n  from ".join(parts)

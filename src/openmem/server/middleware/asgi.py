@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 
+from openmem._model.ids import REQUEST_ID
 from openmem.server.routes.route_table import ROUTES, UNMATCHED, Operation, template_of
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -17,7 +17,6 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:
@@ -63,8 +62,8 @@ def request_id_of(scope: Scope) -> str:
     state: dict[str, Any] = scope.setdefault("state", {})
     given = state.get("request_id")
     if not isinstance(given, str):
-        said = header(scope, b"x-request-id")
-        given = state["request_id"] = said.decode() if said and _REQUEST_ID.fullmatch(said) else new_request_id()
+        said = (header(scope, b"x-request-id") or b"").decode("latin-1")
+        given = state["request_id"] = said if REQUEST_ID.fullmatch(said) else new_request_id()
     return given
 
 

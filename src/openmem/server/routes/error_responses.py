@@ -81,9 +81,17 @@ def error_answer(error: OMPError) -> tuple[int, Headers, bytes, str]:
 
 
 def log_unexpected(error: BaseException, request_id: str) -> None:
-    """Log where something failed that should not have. The message may hold content, so it is left out."""
-    where = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("unexpected %s req=%s\n%s", type(error).__name__, request_id, where)
+    """Log what failed that should not have, and where: its class and those it came from. Texts may hold contents."""
+    parts = []
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        parts.append(
+            f"{type(current).__name__} req={request_id}\n{''.join(traceback.format_tb(current.__traceback__))}"
+        )
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    logger.error("unexpected %s", "from ".join(parts))
 
 
 def _pause(error: OMPError) -> int | None:
