@@ -24,12 +24,12 @@ MADE = {
     "third party": "('acme', colour='red')",
 }
 _SPEC = """
-from openmem import ProviderSpec
+from openmem.providers import ProviderSpec
 SPEC = ProviderSpec("acme", "acme_p:A", "acme_p:B", options=frozenset({"colour"}))
 """
 _FILES = {
     "acme_spec.py": _SPEC,
-    "acme_p.py": "import numpy\nfrom openmem import AsyncProvider as A, Provider as B\n",
+    "acme_p.py": "import numpy\nfrom openmem.providers import AsyncProvider as A, Provider as B\n",
     "acme-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n",
     "acme-1.0.dist-info/entry_points.txt": "[openmem.providers]\nacme = acme_spec:SPEC\n",
 }

@@ -19,14 +19,14 @@ from openmem._io.plugins import find_async_provider, find_provider
 from openmem.providers import ProviderName
 
 PROGRAM = Path(__file__).resolve().parent.parent / "programs" / "first_verbs.py"
-SMALL = ("thread.", "queue.", "_queue.", "sqlite_threads.", "alarms.", "crew.")
+SMALL = ("thread.", "queue.", "_queue.", "loop_executor.", "deadlines.", "executor.")
 """Files of a few kilobytes that the first use of a thread needs."""
 
 _SLOW = """
 from acme_gate import begun, opened
 begun.set()
 opened.wait(5)
-from openmem import AsyncProvider
+from openmem.providers import AsyncProvider
 from openmem.types import MemoryRecord
 
 class AsyncSlow(AsyncProvider):
@@ -36,7 +36,7 @@ class AsyncSlow(AsyncProvider):
         return MemoryRecord(id=id, content="tea", user_id="ann", created_at=call.now)
 """
 _GATE = "import threading\nbegun, opened = threading.Event(), threading.Event()\n"
-_SPEC = 'from openmem import ProviderSpec\nSPEC = ProviderSpec("slow", "acme_slow:AsyncSlow", None)\n'
+_SPEC = 'from openmem.providers import ProviderSpec\nSPEC = ProviderSpec("slow", "acme_slow:AsyncSlow", None)\n'
 _FILES = {
     "acme_gate.py": _GATE,
     "acme_spec.py": _SPEC,

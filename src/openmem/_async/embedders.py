@@ -12,7 +12,7 @@ from openmem._embedding import choices as embedding
 from openmem._embedding.batches import batches, cut_text, is_too_much, vectors_of_reply
 from openmem._io.concurrency.call import Deadline
 from openmem._io.concurrency.primitives import async_gather, async_import_module, async_to_thread
-from openmem._io.concurrency.user_code import AsyncWorker
+from openmem._io.concurrency.user_code import AsyncUserFunction
 from openmem._io.local_model import NOT_INSTALLED, is_loaded, load_local_model
 from openmem.errors import DeadlineExceededError, InvalidRequestError, OMPError, ProviderError
 
@@ -147,7 +147,7 @@ class AsyncLocalEmbedder(AsyncEmbedder):
     def __init__(self, choice: embedding.FastEmbed) -> None:
         super().__init__(choice.model, choice.known_dim)
         self._choice = choice
-        self._worker = AsyncWorker(self._compute, "the local embedder")
+        self._worker = AsyncUserFunction(self._compute, "the local embedder")
 
     async def _rows(self, texts: list[str], query: bool, deadline: Deadline, cut: set[int]) -> NDArray[np.float32]:
         deadline.check()
@@ -277,8 +277,8 @@ class AsyncCustomEmbedder(AsyncEmbedder):
     def __init__(self, own: embedding.Embedder) -> None:
         super().__init__(own.model, own.dim)
         query = getattr(own, "embed_query", None)
-        self._documents = AsyncWorker(own.embed, f"embed of the embedder {self.model!r}")
-        self._queries = AsyncWorker(query, f"embed_query of the embedder {self.model!r}") if query else None
+        self._documents = AsyncUserFunction(own.embed, f"embed of the embedder {self.model!r}")
+        self._queries = AsyncUserFunction(query, f"embed_query of the embedder {self.model!r}") if query else None
 
     async def _rows(self, texts: list[str], query: bool, deadline: Deadline, cut: set[int]) -> NDArray[np.float32]:
         worker = self._queries if query and self._queries else self._documents
@@ -290,7 +290,7 @@ class AsyncCustomEmbedder(AsyncEmbedder):
             parts.append(await self._checked(await self._run(worker, some, deadline), len(some)))
         return _joined(parts, self)
 
-    async def _run(self, worker: AsyncWorker, texts: list[str], deadline: Deadline) -> Any:
+    async def _run(self, worker: AsyncUserFunction, texts: list[str], deadline: Deadline) -> Any:
         try:
             return await worker.run(deadline, texts)
         except OMPError:

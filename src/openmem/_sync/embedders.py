@@ -13,7 +13,7 @@ from openmem._embedding import choices as embedding
 from openmem._embedding.batches import batches, cut_text, is_too_much, vectors_of_reply
 from openmem._io.concurrency.call import Deadline
 from openmem._io.concurrency.primitives import gather, import_module, to_thread
-from openmem._io.concurrency.user_code import Worker
+from openmem._io.concurrency.user_code import UserFunction
 from openmem._io.local_model import NOT_INSTALLED, is_loaded, load_local_model
 from openmem.errors import DeadlineExceededError, InvalidRequestError, OMPError, ProviderError
 
@@ -148,7 +148,7 @@ class LocalEmbedder(Embedder):
     def __init__(self, choice: embedding.FastEmbed) -> None:
         super().__init__(choice.model, choice.known_dim)
         self._choice = choice
-        self._worker = Worker(self._compute, "the local embedder")
+        self._worker = UserFunction(self._compute, "the local embedder")
 
     def _rows(self, texts: list[str], query: bool, deadline: Deadline, cut: set[int]) -> NDArray[np.float32]:
         deadline.check()
@@ -278,8 +278,8 @@ class CustomEmbedder(Embedder):
     def __init__(self, own: embedding.Embedder) -> None:
         super().__init__(own.model, own.dim)
         query = getattr(own, "embed_query", None)
-        self._documents = Worker(own.embed, f"embed of the embedder {self.model!r}")
-        self._queries = Worker(query, f"embed_query of the embedder {self.model!r}") if query else None
+        self._documents = UserFunction(own.embed, f"embed of the embedder {self.model!r}")
+        self._queries = UserFunction(query, f"embed_query of the embedder {self.model!r}") if query else None
 
     def _rows(self, texts: list[str], query: bool, deadline: Deadline, cut: set[int]) -> NDArray[np.float32]:
         worker = self._queries if query and self._queries else self._documents
@@ -291,7 +291,7 @@ class CustomEmbedder(Embedder):
             parts.append(self._checked(self._run(worker, some, deadline), len(some)))
         return _joined(parts, self)
 
-    def _run(self, worker: Worker, texts: list[str], deadline: Deadline) -> Any:
+    def _run(self, worker: UserFunction, texts: list[str], deadline: Deadline) -> Any:
         try:
             return worker.run(deadline, texts)
         except OMPError:

@@ -19,7 +19,7 @@ from openmem._config.registry import built_in_options
 from openmem._config.settings import Settings
 from openmem._embedding.batches import mark_cut, other_length
 from openmem._io.concurrency.background import AsyncBackground, AsyncRest, async_no_rest
-from openmem._io.concurrency.batching import AsyncGroups
+from openmem._io.concurrency.batching import AsyncBatcher
 from openmem._io.concurrency.call import Call, Deadline, entropy
 from openmem._io.concurrency.primitives import async_compute
 from openmem._io.postgres.database import AsyncPg, Make
@@ -108,7 +108,7 @@ class AsyncPostgresProvider(AsyncPostgresSchema):
         self._migrates, self._distribute, groups = (check_flag(given.pop(name, usual), name) for name, usual in flags)
         chosen = {field: given.pop(name) for name, field in hnsw.OPTIONS.items() if name in given}
         self._hnsw = hnsw.Approximation(**chosen)
-        self._singles = AsyncGroups(self._store_one, self._store_each, on=groups)
+        self._singles = AsyncBatcher(self._store_one, self._store_each, on=groups)
         self._db = AsyncPg(settings.url or "", **given)
         self._background = AsyncBackground(self._keep_up)
 

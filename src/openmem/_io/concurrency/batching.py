@@ -1,4 +1,4 @@
-"""Doing as one what comes at the same moment: what arrives while others are under way waits and goes with the next."""
+"""Batching: items that arrive while others are under way wait, and go together in one call."""
 
 from __future__ import annotations
 
@@ -15,23 +15,29 @@ from openmem.errors import DeadlineExceededError, OMPError, ProviderUnavailableE
 T = TypeVar("T")
 A = TypeVar("A")
 
-MOST: Final = 256
+MAX_BATCH: Final = 256
 """Items that go together at most."""
 
 _AT_ONCE: Final = 2  # with one, two callers in turns would wait for each other
 _CLOSE_SECONDS: Final = 5.0
 
 
-class AsyncGroups(Generic[A, T]):
-    """Gathers items on one event loop. Who finds nothing under way goes at once, alone, and waits for nobody.
+class AsyncBatcher(Generic[A, T]):
+    """Batches items on one event loop. An item that finds nothing under way goes at once, alone.
 
-    A group that fails for a reason of its items is done anew, each item by itself, so that a bad one fails alone.
-    Where the backend could not be reached, or nobody can know what it did, each gets the error.
+    An item is in one of three states:
+
+    1. *Alone under way*: fewer than two calls run, so it goes at once.
+    2. *Waiting* in the queue. Its caller may leave, and nothing is done.
+    3. *Under way in a batch*. When all its callers have left, the batch is cancelled; else it goes on for the others.
+
+    A batch that fails for a reason of its items is done anew, each item by itself, so that a bad one fails alone. Where
+    the backend could not be reached, or it is unknown what it did, each gets the error.
 
     Args:
         one: Does one item.
         many: Does several items, all or none, and returns their results in order.
-        on: Gather at all; without it, each item goes by itself, as many at once as come.
+        on: Batch at all; without it, each item goes by itself, as many at once as come.
     """
 
     def __init__(
@@ -45,7 +51,7 @@ class AsyncGroups(Generic[A, T]):
         self._many = many
         self._on = on
         self._under_way = 0
-        self._waiting: deque[_Place[A, T]] = deque()
+        self._waiting: deque[_Waiter[A, T]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, item: A, deadline: Deadline) -> T:
@@ -66,10 +72,10 @@ class AsyncGroups(Generic[A, T]):
                 return await self._one(item, deadline)
             finally:
                 self._under_way -= 1
-                self._go_on()
-        place: _Place[A, T] = _Place(item, deadline)
-        self._waiting.append(place)
-        return await place.wait()
+                self._dispatch()
+        waiter: _Waiter[A, T] = _Waiter(item, deadline)
+        self._waiting.append(waiter)
+        return await waiter.wait()
 
     async def aclose(self) -> None:
         """Wait for what is under way. Call it when `one` and `many` refuse or end by themselves."""
@@ -79,59 +85,59 @@ class AsyncGroups(Generic[A, T]):
         for task in self._tasks:
             task.cancel()
 
-    def _go_on(self) -> None:
+    def _dispatch(self) -> None:
         while self._waiting and self._under_way < _AT_ONCE:
-            group: _Group[A, T] = _Group()
-            while self._waiting and len(group.places) < MOST:
-                place = self._waiting.popleft()
-                if not place.answer.done():
-                    place.group = group
-                    group.places.append(place)
-            if group.places:
+            batch: _Batch[A, T] = _Batch()
+            while self._waiting and len(batch.waiters) < MAX_BATCH:
+                waiter = self._waiting.popleft()
+                if not waiter.answer.done():
+                    waiter.batch = batch
+                    batch.waiters.append(waiter)
+            if batch.waiters:
                 self._under_way += 1
-                group.left = len(group.places)
-                group.task = asyncio.get_running_loop().create_task(self._do(group))
-                self._tasks.add(group.task)
-                group.task.add_done_callback(self._tasks.discard)
+                batch.left = len(batch.waiters)
+                batch.task = asyncio.get_running_loop().create_task(self._do(batch))
+                self._tasks.add(batch.task)
+                batch.task.add_done_callback(self._tasks.discard)
 
-    async def _do(self, group: _Group[A, T]) -> None:
+    async def _do(self, batch: _Batch[A, T]) -> None:
         try:
-            if len(group.places) == 1:
-                await self._alone(group.places[0])
+            if len(batch.waiters) == 1:
+                await self._alone(batch.waiters[0])
             else:
-                await self._together(group.places)
+                await self._together(batch.waiters)
         except BaseException as error:
-            for place in group.places:
-                place.fail(error)
+            for waiter in batch.waiters:
+                waiter.fail(error)
             if not isinstance(error, Exception):
                 raise
         finally:
-            group.over = True
+            batch.over = True
             self._under_way -= 1
-            self._go_on()
+            self._dispatch()
 
-    async def _together(self, places: Sequence[_Place[A, T]]) -> None:
+    async def _together(self, waiters: Sequence[_Waiter[A, T]]) -> None:
         try:
-            results = await self._many([place.item for place in places], _latest(places))
+            results = await self._many([waiter.item for waiter in waiters], _latest(waiters))
         except (ProviderUnavailableError, DeadlineExceededError):
             raise
         except OMPError:
-            for place in places:
-                if not place.answer.done():
-                    await self._alone(place)
+            for waiter in waiters:
+                if not waiter.answer.done():
+                    await self._alone(waiter)
         else:
-            for place, result in zip(places, results, strict=True):
-                place.succeed(result)
+            for waiter, result in zip(waiters, results, strict=True):
+                waiter.succeed(result)
 
-    async def _alone(self, place: _Place[A, T]) -> None:
+    async def _alone(self, waiter: _Waiter[A, T]) -> None:
         try:
-            place.succeed(await self._one(place.item, place.deadline))
-        except Exception as error:  # noqa: BLE001 - it belongs to whoever waits for the place
-            place.fail(error)
+            waiter.succeed(await self._one(waiter.item, waiter.deadline))
+        except Exception as error:  # noqa: BLE001 - it belongs to the caller that waits
+            waiter.fail(error)
 
 
-class Groups(Generic[A, T]):
-    """The sync form gathers nothing: its callers are threads, each with a connection of its own."""
+class Batcher(Generic[A, T]):
+    """The sync form batches nothing: its callers are threads, each with a connection of its own."""
 
     def __init__(
         self,
@@ -150,32 +156,32 @@ class Groups(Generic[A, T]):
         """Nothing is ever left under way."""
 
 
-class _Group(Generic[A, T]):
-    """Places that go together, and how many of them somebody still waits at."""
+class _Batch(Generic[A, T]):
+    """Items that go together, and how many of their callers still wait."""
 
     def __init__(self) -> None:
-        self.places: list[_Place[A, T]] = []
+        self.waiters: list[_Waiter[A, T]] = []
         self.left = 0
         self.over = False
         self.task: asyncio.Task[None] | None = None
 
     def leave(self) -> None:
-        """Somebody waits no longer; what nobody waits for is cancelled."""
+        """Count a caller that left; a batch without callers is cancelled."""
         self.left -= 1
         if not self.left and not self.over and self.task is not None:
             self.task.cancel()
 
 
-class _Place(Generic[A, T]):
+class _Waiter(Generic[A, T]):
     """An item whose caller waits for the answer."""
 
-    __slots__ = ("answer", "deadline", "group", "item")
+    __slots__ = ("answer", "batch", "deadline", "item")
 
     def __init__(self, item: A, deadline: Deadline) -> None:
         self.item = item
         self.deadline = deadline
         self.answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self.group: _Group[A, T] | None = None
+        self.batch: _Batch[A, T] | None = None
 
     async def wait(self) -> T:
         """Return the answer, unless the deadline comes first."""
@@ -190,11 +196,11 @@ class _Place(Generic[A, T]):
                 expiry.cancel()
             if self.answer.done() and not self.answer.cancelled():
                 self.answer.exception()  # seen, also by a caller that was cancelled at the same moment
-            if self.group is not None:
-                self.group.leave()
+            if self.batch is not None:
+                self.batch.leave()
 
     def succeed(self, result: T) -> None:
-        """Answer, if somebody still waits."""
+        """Answer, if the caller still waits."""
         if not self.answer.done():
             self.answer.set_result(result)
 
@@ -217,6 +223,6 @@ class _Place(Generic[A, T]):
         self.fail(self.deadline.exceeded())
 
 
-def _latest(places: Sequence[_Place[A, T]]) -> Deadline:
-    deadlines = [place.deadline for place in places]
+def _latest(waiters: Sequence[_Waiter[A, T]]) -> Deadline:
+    deadlines = [waiter.deadline for waiter in waiters]
     return max(deadlines, key=lambda deadline: float("inf") if deadline.at is None else deadline.at)

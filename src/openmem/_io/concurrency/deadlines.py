@@ -13,83 +13,83 @@ from typing import Protocol
 from openmem._io.concurrency.call import Deadline
 
 
-class Late(Protocol):
-    """Something that may take too long."""
+class Expirable(Protocol):
+    """Something with a deadline."""
 
     def expire(self) -> None:
-        """Give up: the time is over."""
+        """Give up: the deadline has come."""
 
 
-class Alarms:
-    """Tells things that their time is over. One timer serves all of them: it waits for the earliest that was set.
+class DeadlineTimer:
+    """Expires items at their deadlines. One timer of the loop serves all of them: it waits for the earliest.
 
     All calls must come from one event loop at a time.
     """
 
     def __init__(self) -> None:
-        self._times: dict[Late, float] = {}
+        self._times: dict[Expirable, float] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._next = 0.0
 
-    def set(self, late: Late, at: float | None) -> None:
-        """Call `late.expire()` once the monotonic clock shows `at`, unless that is `None` or `unset` comes first."""
+    def set(self, item: Expirable, at: float | None) -> None:
+        """Call `item.expire()` once the monotonic clock shows `at`, unless that is `None` or `unset` comes first."""
         if at is None:
             return
-        self._times[late] = at
+        self._times[item] = at
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._loop, self._timer = loop, None
         if self._timer is None or at < self._next:
             self._wait(loop, at)
 
-    def unset(self, late: Late) -> None:
+    def unset(self, item: Expirable) -> None:
         """Forget it. The timer is left alone: it finds nothing to do, or waits for the next."""
-        self._times.pop(late, None)
+        self._times.pop(item, None)
 
     def _wait(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._next = at
-        self._timer = loop.call_later(max(0.0, at - time.monotonic()), self._ring, loop)
+        self._timer = loop.call_later(max(0.0, at - time.monotonic()), self._fire, loop)
 
-    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _fire(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
         now = time.monotonic()
-        for late in [late for late, at in self._times.items() if at <= now]:
-            self.unset(late)
-            late.expire()
+        for item in [item for item, at in self._times.items() if at <= now]:
+            self.unset(item)
+            item.expire()
         if self._times:
             self._wait(loop, min(self._times.values()))
 
 
-class limit:  # noqa: N801 - it is used like a function
+class deadline_scope:  # noqa: N801 - it is used like a function
     """Cancels what the task does in this context once the deadline has come, and raises `DeadlineExceededError`.
 
-    What `asyncio.timeout` does, with an alarm instead of a timer.
+    What `asyncio.timeout` does, with one timer for many.
     """
 
-    __slots__ = ("_alarms", "_cancelling", "_deadline", "_rang", "_task")
+    __slots__ = ("_cancelling", "_deadline", "_fired", "_task", "_timer")
 
-    def __init__(self, alarms: Alarms, deadline: Deadline) -> None:
-        self._alarms, self._deadline = alarms, deadline
-        self._rang = False
+    def __init__(self, timer: DeadlineTimer, deadline: Deadline) -> None:
+        self._timer, self._deadline = timer, deadline
+        self._fired = False
 
     def __enter__(self) -> None:
         self._deadline.check()
         task = asyncio.current_task()
         assert task is not None
         self._task, self._cancelling = task, task.cancelling()
-        self._alarms.set(self, self._deadline.at)
+        self._timer.set(self, self._deadline.at)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._alarms.unset(self)
-        if self._rang and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
+        self._timer.unset(self)
+        if self._fired and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
             raise self._deadline.exceeded() from None
 
     def expire(self) -> None:
         """Cancel the task."""
-        self._rang = True
+        self._fired = True
         self._task.cancel()

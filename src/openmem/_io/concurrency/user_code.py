@@ -11,10 +11,10 @@ from openmem._io.concurrency.primitives import async_call, call, is_coroutine_fu
 from openmem.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from openmem._io.concurrency.deadlines import Alarms
+    from openmem._io.concurrency.deadlines import DeadlineTimer
 
 
-class AsyncWorker:
+class AsyncUserFunction:
     """Runs one function: a coroutine function is awaited, a plain one goes to a worker thread.
 
     Args:
@@ -24,7 +24,7 @@ class AsyncWorker:
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         self._function = function
-        self._alarms: Alarms | None = None
+        self._timer: DeadlineTimer | None = None
         self._awaited = is_coroutine_function(function)  # not looked up for each call: it takes longer than some calls
 
     async def run(self, deadline: Deadline, *args: Any) -> Any:
@@ -33,18 +33,18 @@ class AsyncWorker:
         Raises:
             DeadlineExceededError: The deadline came first. A plain function runs on; its result is dropped.
         """
-        if self._alarms is None:
+        if self._timer is None:
             # Here: the other form has no event loop, and this one's constructor none yet.
-            from openmem._io.concurrency.deadlines import Alarms, limit
+            from openmem._io.concurrency.deadlines import DeadlineTimer, deadline_scope
 
-            self._alarms, self._limit = Alarms(), limit
-        with self._limit(self._alarms, deadline):
+            self._timer, self._scope = DeadlineTimer(), deadline_scope
+        with self._scope(self._timer, deadline):
             if self._awaited:
                 return await self._function(*args)
             return await async_call(self._function, *args)
 
 
-class Worker:
+class UserFunction:
     """Runs one plain function.
 
     Args:

@@ -19,7 +19,7 @@ from openmem._sql.sqlite.files import MEMORIES, FileKind
 from openmem._sql.steps import Query, Steps
 
 if TYPE_CHECKING:
-    from openmem._io.sqlite.loop_executor import LoopThreads
+    from openmem._io.sqlite.loop_executor import LoopExecutor
 
 T = TypeVar("T")
 
@@ -37,9 +37,9 @@ class AsyncSqlite:
         create: bool = True,
     ) -> None:
         self._store = SqliteStore(path, synchronous=synchronous, make_folder=make_folder, kind=kind, create=create)
-        from openmem._io.sqlite.loop_executor import LoopThreads  # here: the other form has no event loop
+        from openmem._io.sqlite.loop_executor import LoopExecutor  # here: the other form has no event loop
 
-        self._readers, self._writers = LoopThreads(MAX_READERS), LoopThreads(1)
+        self._readers, self._writers = LoopExecutor(MAX_READERS), LoopExecutor(1)
         self._finalizer = weakref.finalize(self, _end, self._store, self._readers, self._writers)
 
     @property
@@ -163,7 +163,7 @@ class Sqlite:
         self._finalizer()
 
 
-def _end(store: SqliteStore, *threads: LoopThreads) -> None:
+def _end(store: SqliteStore, *threads: LoopExecutor) -> None:
     for some in threads:
         some.stop()
     store.close()

@@ -1,4 +1,4 @@
-"""The threads of one SQLite file that work for an event loop. There is no other form: without a loop, callers work.
+"""The worker threads of one SQLite file, for an event loop. There is no sync twin: without a loop, callers do the work.
 
 `anyio.to_thread.run_sync` would do, but its limiter, scope and context take longer than many a statement.
 """
@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from openmem._io.concurrency.deadlines import Alarms
-from openmem._io.concurrency.executor import Crew
+from openmem._io.concurrency.deadlines import DeadlineTimer
+from openmem._io.concurrency.executor import ThreadExecutor
 from openmem._io.sqlite.errors import Job
 
 T = TypeVar("T")
@@ -18,20 +18,20 @@ T = TypeVar("T")
 JOIN_SECONDS = 5.0
 
 
-class LoopThreads:
+class LoopExecutor:
     """Up to `most` threads, each started when it is needed, which do what comes in the order in which it comes.
 
     All calls of `run`, and of `stop` while others may come, must be made on one event loop.
 
     Attributes:
-        busy: How many errands were given to the threads and not reported by them.
+        busy: How many functions the threads have and have not reported yet.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         # A transaction is never half done, and one that waits for a lock may wait for ever: exits do not wait for it.
-        self._crew = Crew("openmem-sqlite", finish=False)
-        self._alarms = Alarms()
+        self._executor = ThreadExecutor("openmem-sqlite", wait_at_exit=False)
+        self._timer = DeadlineTimer()
         self.busy = 0
 
     async def run(self, work: Callable[[], T], job: Job) -> T:
@@ -43,40 +43,40 @@ class LoopThreads:
             DeadlineExceededError: The job's time is up, whether the work was begun or not.
         """
         job.check()
-        errand = _Errand(work, job, self)
-        self._alarms.set(errand, job.deadline.at)
+        item = _WorkItem(work, job, self)
+        self._timer.set(item, job.deadline.at)
         self.busy += 1
-        self._crew.call(errand.do, min(self.busy, self._most))
+        self._executor.submit(item.run, min(self.busy, self._most))
         try:
-            return await errand.future
+            return await item.future
         except asyncio.CancelledError:
             job.cancelled = True
             raise
         finally:
-            self._alarms.unset(errand)
-            del errand  # an error that passes refers to this frame, and the errand to the error
+            self._timer.unset(item)
+            del item  # an error that passes refers to this frame, and the item to the error
 
     def stop(self) -> None:
         """Let the threads end once they have done what is there. What comes later gets a thread of its own."""
-        self._crew.dismiss()
+        self._executor.shutdown()
 
     def join(self) -> None:
         """Wait until the threads have ended, for `JOIN_SECONDS` each at most."""
-        self._crew.join(JOIN_SECONDS)
+        self._executor.join(JOIN_SECONDS)
 
 
-class _Errand(Generic[T]):
-    """Some work and the future in which a loop waits for it."""
+class _WorkItem(Generic[T]):
+    """A function for a thread, and the future in which the event loop waits for its result."""
 
-    __slots__ = ("_job", "_loop", "_threads", "_work", "future")
+    __slots__ = ("_executor", "_job", "_loop", "_work", "future")
 
-    def __init__(self, work: Callable[[], T], job: Job, threads: LoopThreads) -> None:
-        self._work, self._job, self._threads = work, job, threads
+    def __init__(self, work: Callable[[], T], job: Job, executor: LoopExecutor) -> None:
+        self._work, self._job, self._executor = work, job, executor
         self._loop = asyncio.get_running_loop()
         self.future: asyncio.Future[T] = self._loop.create_future()
 
-    def do(self) -> None:
-        """Do the work in this thread."""
+    def run(self) -> None:
+        """Call the function in this thread."""
         try:
             self._job.check()
             result = self._work()
@@ -98,6 +98,6 @@ class _Errand(Generic[T]):
             pass  # the loop is closed, so nobody waits
 
     def _end(self, settle: Callable[[Any], None], outcome: object) -> None:
-        self._threads.busy -= 1
+        self._executor.busy -= 1
         if not self.future.done():
             settle(outcome)

@@ -28,7 +28,7 @@ import anyio
 
 from openmem._io.concurrency.call import Deadline
 from openmem._io.concurrency.primitives import AsyncBinding, thread_of_loop
-from openmem._io.vendors.call_deadline import deadline_scope
+from openmem._io.vendors.call_deadline import use_deadline
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class _ClientRef(Generic[C]):
         self.disposed = threading.Event()
 
     def use(self, work: Callable[[C], T], deadline: Deadline) -> T:
-        with deadline_scope(deadline):
+        with use_deadline(deadline):
             if not self._made:
                 self._make_one(deadline)
             return work(self._made[0])

@@ -30,7 +30,7 @@ def call_deadline() -> Deadline:
 
 
 @contextmanager
-def deadline_scope(deadline: Deadline) -> Iterator[None]:
+def use_deadline(deadline: Deadline) -> Iterator[None]:
     """Make a deadline that of the calls in this context."""
     token = _deadline.set(deadline)
     try:
@@ -42,5 +42,5 @@ def deadline_scope(deadline: Deadline) -> Iterator[None]:
 @contextmanager
 def fresh_deadline() -> Iterator[None]:
     """Give what is done in this context `UNDO_SECONDS` of its own: a roll-back must not be late for the call."""
-    with deadline_scope(Deadline.after(UNDO_SECONDS)):
+    with use_deadline(Deadline.after(UNDO_SECONDS)):
         yield

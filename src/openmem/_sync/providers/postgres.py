@@ -17,7 +17,7 @@ from openmem._config.registry import built_in_options
 from openmem._config.settings import Settings
 from openmem._embedding.batches import mark_cut, other_length
 from openmem._io.concurrency.background import Background, Rest, no_rest
-from openmem._io.concurrency.batching import Groups
+from openmem._io.concurrency.batching import Batcher
 from openmem._io.concurrency.call import Call, Deadline, entropy
 from openmem._io.concurrency.primitives import compute
 from openmem._io.postgres.database import Make, Pg
@@ -109,7 +109,7 @@ class PostgresProvider(PostgresSchema):
         self._migrates, self._distribute, groups = (check_flag(given.pop(name, usual), name) for name, usual in flags)
         chosen = {field: given.pop(name) for name, field in hnsw.OPTIONS.items() if name in given}
         self._hnsw = hnsw.Approximation(**chosen)
-        self._singles = Groups(self._store_one, self._store_each, on=groups)
+        self._singles = Batcher(self._store_one, self._store_each, on=groups)
         self._db = Pg(settings.url or "", **given)
         self._background = Background(self._keep_up)
 

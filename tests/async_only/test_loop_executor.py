@@ -12,14 +12,14 @@ import pytest
 from openmem import AsyncMemory, DeadlineExceededError
 from openmem._io.concurrency.call import Deadline
 from openmem._io.sqlite.errors import Job
-from openmem._io.sqlite.loop_executor import LoopThreads
+from openmem._io.sqlite.loop_executor import LoopExecutor
 
 SOON = 5.0
 
 
 @pytest.fixture
-async def threads() -> AsyncIterator[LoopThreads]:
-    threads = LoopThreads(2)
+async def threads() -> AsyncIterator[LoopExecutor]:
+    threads = LoopExecutor(2)
     yield threads
     await end(threads)
 
@@ -34,7 +34,7 @@ def blocker() -> tuple[threading.Event, Callable[[], bool]]:
     return event, lambda: event.wait(SOON)
 
 
-async def end(threads: LoopThreads) -> None:
+async def end(threads: LoopExecutor) -> None:
     threads.stop()
     await asyncio.to_thread(threads.join)
 
@@ -43,13 +43,13 @@ def named() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name == "openmem-sqlite"}
 
 
-async def test_one_call_after_the_other_needs_one_thread(threads: LoopThreads) -> None:
+async def test_one_call_after_the_other_needs_one_thread(threads: LoopExecutor) -> None:
     used = {await threads.run(threading.current_thread, job()) for _ in range(50)}
     assert len(used) == 1
     assert threading.current_thread() not in used
 
 
-async def test_as_many_work_at_once_as_there_may_be_and_no_more(threads: LoopThreads) -> None:
+async def test_as_many_work_at_once_as_there_may_be_and_no_more(threads: LoopExecutor) -> None:
     met = threading.Barrier(3)
     two = [asyncio.create_task(threads.run(lambda: met.wait(SOON), job())) for _ in range(2)]
     third = asyncio.create_task(threads.run(threading.current_thread, job()))
@@ -62,14 +62,14 @@ async def test_as_many_work_at_once_as_there_may_be_and_no_more(threads: LoopThr
     await asyncio.gather(*two)
 
 
-async def test_error_reaches_the_caller(threads: LoopThreads) -> None:
+async def test_error_reaches_the_caller(threads: LoopExecutor) -> None:
     with pytest.raises(ZeroDivisionError):
         await threads.run(lambda: 1 / 0, job())
     assert await threads.run(lambda: 1, job()) == 1
 
 
 async def test_work_that_was_not_begun_is_never_done_for_a_cancelled_caller() -> None:
-    threads, done = LoopThreads(1), list[int]()
+    threads, done = LoopExecutor(1), list[int]()
     event, wait = blocker()
     first = asyncio.create_task(threads.run(wait, job()))
     second = asyncio.create_task(threads.run(lambda: done.append(2), job()))
@@ -84,7 +84,7 @@ async def test_work_that_was_not_begun_is_never_done_for_a_cancelled_caller() ->
     await end(threads)
 
 
-async def test_thread_whose_caller_left_gets_nothing_new_before_its_work_ends(threads: LoopThreads) -> None:
+async def test_thread_whose_caller_left_gets_nothing_new_before_its_work_ends(threads: LoopExecutor) -> None:
     begun, ended = threading.Event(), list[bool]()
     event, wait = blocker()
 
@@ -104,7 +104,7 @@ async def test_thread_whose_caller_left_gets_nothing_new_before_its_work_ends(th
 
 
 async def test_deadline_holds_for_work_that_waits_and_for_work_that_was_begun() -> None:
-    threads, done = LoopThreads(1), list[int]()
+    threads, done = LoopExecutor(1), list[int]()
     event, wait = blocker()
     begun = asyncio.create_task(threads.run(wait, job(0.05)))
     waiting = asyncio.create_task(threads.run(lambda: done.append(1), job(0.05)))
@@ -120,7 +120,7 @@ async def test_deadline_holds_for_work_that_waits_and_for_work_that_was_begun() 
 
 async def test_threads_end_when_they_are_stopped_and_do_first_what_is_there() -> None:
     before = named()
-    threads = LoopThreads(2)
+    threads = LoopExecutor(2)
     event, wait = blocker()
     tasks = [asyncio.create_task(threads.run(wait, job())) for _ in range(2)]
     tasks += [asyncio.create_task(threads.run(lambda: False, job()))]
@@ -133,7 +133,7 @@ async def test_threads_end_when_they_are_stopped_and_do_first_what_is_there() ->
     assert await threads.run(lambda: 4, job()) == 4  # a call that outlives the end
 
 
-async def test_thread_that_waits_holds_nothing_of_the_last_call(threads: LoopThreads) -> None:
+async def test_thread_that_waits_holds_nothing_of_the_last_call(threads: LoopExecutor) -> None:
     class Something:
         def work(self) -> int:
             return 1
@@ -146,7 +146,7 @@ async def test_thread_that_waits_holds_nothing_of_the_last_call(threads: LoopThr
 
 
 async def test_late_result_of_a_loop_that_is_closed_harms_nobody() -> None:
-    threads = LoopThreads(1)
+    threads = LoopExecutor(1)
     event, wait = blocker()
 
     def other_loop() -> None:

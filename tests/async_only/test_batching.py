@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from openmem import DeadlineExceededError, InvalidRequestError, OMPError, ProviderError
-from openmem._io.concurrency.batching import MOST, AsyncGroups
+from openmem._io.concurrency.batching import MAX_BATCH, AsyncBatcher
 from openmem._io.concurrency.call import Deadline
 from openmem.errors import ProviderUnavailableError
 from tests.promised_errors import fails
@@ -20,7 +20,7 @@ class Backend:
     """Doubles numbers, one by one or together, when it is let go on; refuses those below zero."""
 
     def __init__(self, *, on: bool = True) -> None:
-        self.groups = AsyncGroups[int, int](self.one, self.many, on=on)
+        self.batcher = AsyncBatcher[int, int](self.one, self.many, on=on)
         self.log: list[list[int]] = []
         self.deadlines: list[Deadline] = []
         self.open = asyncio.Event()
@@ -51,7 +51,7 @@ class Backend:
         return [2 * item for item in items]
 
     def start(self, *items: int, deadline: Deadline = NEVER) -> list[asyncio.Task[int]]:
-        return [asyncio.create_task(self.groups.run(item, deadline)) for item in items]
+        return [asyncio.create_task(self.batcher.run(item, deadline)) for item in items]
 
     async def do(self, *items: int) -> list[int | BaseException]:
         """Start everything while nothing goes on, then let it go on."""
@@ -78,10 +78,10 @@ async def test_first_ones_go_alone_and_the_rest_together() -> None:
 
 async def test_many_are_shared_out_and_no_group_is_too_large() -> None:
     backend = Backend()
-    count = 5 * MOST
+    count = 5 * MAX_BATCH
     assert await backend.do(*range(count)) == [2 * number for number in range(count)]
     sizes = [len(items) for items in backend.log]
-    assert max(sizes) == MOST
+    assert max(sizes) == MAX_BATCH
     assert len(sizes) < 12
     assert sorted(item for items in backend.log for item in items) == [*range(count)]
 
@@ -125,7 +125,7 @@ async def test_fault_in_the_program_reaches_everybody() -> None:
     done = await backend.do(1, 2, 3, 4)
     assert done[:2] == [2, 4]
     assert [type(found) for found in done[2:]] == [TypeError, TypeError]
-    assert await backend.groups.run(7, NEVER) == 14
+    assert await backend.batcher.run(7, NEVER) == 14
 
 
 async def test_cancelled_before_it_began_it_is_left_out() -> None:
@@ -237,6 +237,6 @@ async def test_closing_waits_for_what_is_under_way_and_for_what_waits() -> None:
     backend.error = InvalidRequestError("closed")
     backend.open.set()
     await settle()
-    await backend.groups.aclose()
-    assert not backend.groups._tasks
+    await backend.batcher.aclose()
+    assert not backend.batcher._tasks
     assert all(type(task.exception()) is InvalidRequestError for task in tasks)

@@ -1,10 +1,10 @@
-"""Ends while a call of a crew still runs, and another crew has nothing to do."""
+"""Ends while a function of an executor still runs, and another executor has nothing to do."""
 
 from __future__ import annotations
 
 import threading
 
-from openmem._io.concurrency.executor import Crew
+from openmem._io.concurrency.executor import ThreadExecutor
 
 
 def call() -> None:
@@ -15,8 +15,8 @@ def call() -> None:
 
 
 begun = threading.Event()
-idle, busy = Crew("idle"), Crew("busy")
-idle.call(lambda: None, 1)
-busy.call(call, 1)
+idle, busy = ThreadExecutor("idle"), ThreadExecutor("busy")
+idle.submit(lambda: None, 1)
+busy.submit(call, 1)
 begun.wait()
 print("main is done", flush=True)
