@@ -67,7 +67,6 @@ def test_application_and_contract_have_the_same_routes(tmp_path: Path) -> None:
     table = {(path, method.lower()) for path, verbs in ROUTES.items() for method in verbs}
     assert table == {(path, method) for path, method, _ in SERVED}
     assert set(CONTRACT.paths) >= OPERATION_PATHS
-    assert app.openapi() == CONTRACT.document
 
 
 def test_every_route_has_one_handler_and_a_label() -> None:

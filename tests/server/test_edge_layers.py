@@ -10,12 +10,15 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from openmem import AsyncServerStore
 from openmem.errors import ProviderUnavailableError
@@ -47,18 +50,14 @@ async def half(scope: Any, receive: Any, send: Any) -> None:
     raise RuntimeError(SECRET)
 
 
-def tiny() -> FastAPI:
-    app = FastAPI()
+def tiny() -> Starlette:
+    async def add(request: Request) -> JSONResponse:
+        return JSONResponse({}, 201)
 
-    @app.post("/memories", status_code=201)
-    async def add() -> dict[str, str]:
-        return {}
+    async def get(request: Request) -> JSONResponse:
+        return JSONResponse({})
 
-    @app.get("/memories/{id}")
-    async def get(id: str) -> dict[str, str]:
-        return {}
-
-    return app
+    return Starlette(routes=[Route("/memories", add, methods=["POST"]), Route("/memories/{id}", get)])
 
 
 async def test_what_nobody_caught_is_an_envelope_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -88,7 +88,7 @@ def test_reference_loads_everything_from_this_server(server: httpx.Client) -> No
 
 
 def test_files_of_the_reference_are_those_of_the_package(server: httpx.Client) -> None:
-    shipped = (files(reference.PACKAGE) / "static" / "swagger-ui-bundle.js").read_bytes()
+    shipped = (files("fastapi_offline") / "static" / "swagger-ui-bundle.js").read_bytes()
     assert server.get("/docs/swagger-ui-bundle.js").content == shipped
     root = Path(reference.__file__).resolve().parents[3]
     assert not list((root / "src").rglob("swagger*")), "its files are not copied into the project"

@@ -132,7 +132,7 @@ OVER_A_SERVER = ["batch of everything", "add of objects", "import", "history", "
 async def served(folder: Path, *, fat: int = 0, url: str | None = None) -> AsyncIterator[ASGIApp]:
     memory = AsyncMemory(url=url or f"sqlite:///{folder / 'm.db'}", embedder="none")
     app = create_app(memory, store=AsyncServerStore(f"sqlite:///{folder / 's.db'}"))
-    app.include_router(operation_routes(memory, Drain(), None))
+    app.router.routes.extend(operation_routes(memory, Drain(), None))
     async with app.router.lifespan_context(app):
         many: list[MemoryItem] = [{"content": f"note {number} about tea"} for number in range(2_000)]
         await memory.add_many(many, user_id="bob")

@@ -26,6 +26,6 @@ def test_first_answer_about_health_is_true(tmp_path: Path, monkeypatch: pytest.M
     memory = AsyncMemory(ProviderName(COLD.name), url=f"sqlite:///{tmp_path / 'm.db'}", embedder="none")
     store = make_store(settings)
     app = create_app(memory, store=store, settings=settings)
-    app.include_router(operation_routes(memory, Drain(), None))
+    app.router.routes.extend(operation_routes(memory, Drain(), None))
     with serving(wrap(app, settings, store, None)) as address, client_of(address) as client:
         assert client.get(path).status_code == 200

@@ -6,16 +6,14 @@ from importlib.util import find_spec
 
 import typer
 
-from openmem._config.extras import install_extra
 from openmem.cli import collect_as_usual
-
-NEEDED = ("fastapi", "uvicorn", "prometheus_client")
+from openmem.server import MISSING, NEEDED
 
 
 def serve(context: typer.Context) -> None:
     """Serve memories over HTTP; it takes the flags of omp-server."""
     if any(find_spec(name) is None for name in NEEDED):
-        typer.echo(f"Error: the server needs FastAPI and uvicorn: {install_extra('server')}", err=True)
+        typer.echo(f"Error: {MISSING}", err=True)
         raise typer.Exit(1)
     collect_as_usual()  # a server lives long
     from openmem.server.runtime.cli import main

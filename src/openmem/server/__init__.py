@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["KeyInfo", "NewKey", "Remembered", "StoredReply", "create_app", "main"]
 
-_NEEDED: Final = ("fastapi", "uvicorn", "prometheus_client")
+NEEDED: Final = ("starlette", "uvicorn", "prometheus_client")
+"""Packages without which the server cannot start; the extra `server` brings them."""
+MISSING: Final = f"the server needs Starlette and uvicorn: {install_extra('server')}"
 
 _load, __dir__ = load_lazily(
     __name__,
@@ -32,15 +34,15 @@ def __getattr__(name: str) -> Any:
     try:
         return _load(name)
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in ("fastapi", "starlette"):
+        if (error.name or "").split(".")[0] not in NEEDED:
             raise
-        raise ImportError(f"the server needs FastAPI: {install_extra('server')}") from error
+        raise ImportError(MISSING) from error
 
 
 def main() -> None:
     """Run the command `omp-server` with the arguments of this process, and exit."""
-    if any(find_spec(name) is None for name in _NEEDED):
-        sys.stderr.write(f"omp-server: it needs FastAPI and uvicorn: {install_extra('server')}\n")
+    if any(find_spec(name) is None for name in NEEDED):
+        sys.stderr.write(f"omp-server: {MISSING}\n")
         raise SystemExit(1)
     from openmem.server.runtime.cli import main as run
 

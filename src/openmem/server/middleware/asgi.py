@@ -36,11 +36,7 @@ def method_of(scope: Scope) -> str:
 def route_of(scope: Scope) -> str:
     """Return the template of the route that a request goes to: never an id, never what a client made up."""
     path: str = scope["path"]
-    found = template_of(path, scope.get("raw_path") or path.encode())
-    if found is not None:
-        return found
-    template = getattr(scope.get("route"), "path", None)
-    return template if isinstance(template, str) and template else UNMATCHED
+    return template_of(path, scope.get("raw_path") or path.encode()) or UNMATCHED
 
 
 def operation_of(method: str, route: str) -> Operation | None:

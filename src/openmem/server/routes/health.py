@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from fastapi import APIRouter, Response
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 import openmem
 from openmem import AsyncMemory, OMPError
 from openmem.errors import ProviderUnavailableError
-from openmem.server.middleware import metrics
 from openmem.server.middleware.admission import DRAIN_RETRY_SECONDS, Drain
 from openmem.server.middleware.errors import OverloadedError
-from openmem.server.middleware.metrics import Metrics
+from openmem.server.middleware.metrics import CONTENT_TYPE, Metrics
 from openmem.server.services.timing import Recent, within
 from openmem.types import Health
 
@@ -52,7 +53,7 @@ class Pulse:
         return well
 
 
-def operation_routes(memory: AsyncMemory, drain: Drain, numbers: Metrics | None) -> APIRouter:
+def operation_routes(memory: AsyncMemory, drain: Drain, numbers: Metrics | None) -> list[Route]:
     """Return the routes. They need no key, and none of them tells more than that the server is there.
 
     Args:
@@ -60,36 +61,35 @@ def operation_routes(memory: AsyncMemory, drain: Drain, numbers: Metrics | None)
         drain: Whether it is about to stop.
         numbers: What `/metrics` shows; `None` for no such route.
     """
-    router = APIRouter(tags=["operation"])
     pulse = Pulse(memory, numbers)
-    ok = {"status": "ok"}
 
-    @router.api_route("/healthz", methods=["GET", "HEAD"], summary="Does the memory backend answer?")
-    async def healthz() -> dict[str, str]:
+    async def healthz(request: Request) -> Response:
         await pulse.check()
-        return ok
+        return _ok()
 
-    @router.api_route("/health/live", methods=["GET", "HEAD"], summary="Is the process there? Asks nobody else.")
-    async def live() -> dict[str, str]:
-        return ok
+    async def live(request: Request) -> Response:
+        return _ok()
 
-    @router.api_route("/health/ready", methods=["GET", "HEAD"], summary="Should this process get requests?")
-    async def ready() -> dict[str, str]:
+    async def ready(request: Request) -> Response:
         if drain.draining:
             raise OverloadedError("the server is about to stop", retry_after=DRAIN_RETRY_SECONDS)
         await pulse.check()
-        return ok
+        return _ok()
 
-    @router.api_route("/version", methods=["GET", "HEAD"], summary="Which version of what?")
-    async def version() -> dict[str, str]:
+    async def version(request: Request) -> Response:
         capabilities = await memory.capabilities()
-        return {"server": openmem.__version__, "omp_version": capabilities.omp_version}
+        return JSONResponse({"server": openmem.__version__, "omp_version": capabilities.omp_version})
 
+    async def show_metrics(request: Request) -> Response:
+        assert numbers is not None
+        await pulse.health()
+        return Response(numbers.text(), headers={"content-type": CONTENT_TYPE})
+
+    answers = {"/healthz": healthz, "/health/live": live, "/health/ready": ready, "/version": version}
     if numbers is not None:
+        answers["/metrics"] = show_metrics
+    return [Route(path, answer) for path, answer in answers.items()]
 
-        @router.api_route("/metrics", methods=["GET", "HEAD"], response_class=Response, summary="All numbers.")
-        async def show_metrics() -> Response:
-            await pulse.health()
-            return Response(numbers.text(), headers={"content-type": metrics.CONTENT_TYPE})
 
-    return router
+def _ok() -> Response:
+    return JSONResponse({"status": "ok"})

@@ -1,15 +1,15 @@
 """`/docs`: the contract as pages that can be tried, by Swagger UI.
 
-Its files come from the package `fastapi-offline`, which is part of the extra `server`; a browser gets them from this
-server and nothing from elsewhere.
+Its files come from the package `fastapi-offline`, which is part of the extra `server` and is never imported; a browser
+gets them from this server and nothing from elsewhere.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from openmem._config.extras import install_extra
+from openmem.server.routes.route_table import PAGE_FILE
 
 PACKAGE: Final = "fastapi_offline"
 PATH: Final = "/docs"
@@ -44,17 +45,17 @@ _PAGE: Final = """<!doctype html>
 
 def is_available() -> bool:
     """Return whether the package with the files is installed."""
-    return find_spec(PACKAGE) is not None
+    return bool(_folders())
 
 
 def reference_routes() -> list[Route]:
     """Return the routes of the page and its files; without the package, a page that says what to install."""
     if not is_available():
-        return [Route(PATH, _missing, include_in_schema=False)]
+        return [Route(PATH, _missing)]
     return [
-        Route(PATH, _page, include_in_schema=False),
-        Route(f"{PATH}/start.js", _start, include_in_schema=False),
-        Route(f"{PATH}/{{name}}", _file, include_in_schema=False),
+        Route(PATH, _page),
+        Route(f"{PATH}/start.js", _start),
+        Route(PAGE_FILE, _file),
     ]
 
 
@@ -80,5 +81,10 @@ async def _file(request: Request) -> Response:
 
 @cache
 def _read(name: str) -> bytes:
-    folder: Traversable = files(PACKAGE) / "static"
-    return (folder / name).read_bytes()
+    return Path(_folders()[0], "static", name).read_bytes()
+
+
+def _folders() -> Sequence[str]:
+    """Return where the package is; to import it would load FastAPI, of which nothing is used."""
+    found = find_spec(PACKAGE)
+    return (found and found.submodule_search_locations) or ()

@@ -57,10 +57,13 @@ OPERATIONS: Final = frozenset({"/healthz", "/health/live", "/health/ready", "/ve
 """For those who run the server: neither counted nor refused when there is too much to do."""
 PAGES: Final = frozenset({"/", "/docs"})
 """For people with a browser."""
+PAGE_FILE: Final = "/docs/{name}"
 UNMATCHED: Final = "unmatched"
 
 _FIXED: Final = OPERATIONS | PAGES | {path for path in ROUTES if "{" not in path}
-_TEMPLATES: Final = [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path).encode()), path) for path in ROUTES if "{" in path]
+_TEMPLATES: Final = [
+    (re.compile(re.sub(r"\{\w+\}", "[^/]+", path).encode()), path) for path in (*ROUTES, PAGE_FILE) if "{" in path
+]
 
 
 def template_of(path: str, raw_path: bytes) -> str | None:

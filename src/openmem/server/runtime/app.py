@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from openmem import AsyncMemory, AsyncServerStore, InvalidRequestError, OMPError
 from openmem.server.middleware.admission import Gate
@@ -17,7 +18,6 @@ from openmem.server.middleware.asgi import request_id_of
 from openmem.server.middleware.errors import InternalError
 from openmem.server.routes.error_responses import MethodNotAllowedError, error_reply, log_unexpected, unknown_route
 from openmem.server.routes.front_page import front_page
-from openmem.server.routes.openapi import contract
 from openmem.server.routes.reference import reference_routes
 from openmem.server.routes.routing import routes_of
 from openmem.server.services.maintenance import Upkeep
@@ -35,7 +35,7 @@ def create_app(
     gate: Gate | None = None,
     close: bool = True,
     audit_days: float | None = None,
-) -> FastAPI:
+) -> Starlette:
     """Return the server as an ASGI application.
 
     Args:
@@ -50,7 +50,7 @@ def create_app(
     service = Service(memory, store, settings, gate)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             if close:
                 stack.push_async_callback(memory.close)
@@ -61,16 +61,13 @@ def create_app(
             await stack.enter_async_context(Upkeep(service, audit_days))
             yield
 
-    app = FastAPI(lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.router.routes.extend(routes_of(service))
-    app.openapi = contract  # type: ignore[method-assign]
-    app.add_exception_handler(OMPError, _envelope_of_error)
-    app.add_exception_handler(HTTPException, _envelope_of_http)
-    app.add_exception_handler(Exception, _envelope_of_anything)
     reference = settings is not None and settings.docs
-    app.add_route("/", front_page(reference), include_in_schema=False)
-    if reference:
-        app.router.routes.extend(reference_routes())
+    app = Starlette(
+        routes=[*routes_of(service), Route("/", front_page(reference)), *(reference_routes() if reference else ())],
+        lifespan=lifespan,
+        exception_handlers={OMPError: _answer_error, HTTPException: _answer_http, Exception: _answer_unexpected},
+    )
+    app.router.redirect_slashes = False
     return app
 
 
@@ -80,12 +77,12 @@ async def _warm(memory: AsyncMemory) -> None:
         await within(memory.health(), WARM_SECONDS)
 
 
-async def _envelope_of_error(request: Request, error: Exception) -> Response:
+async def _answer_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, OMPError)
     return _response(error, request)
 
 
-async def _envelope_of_http(request: Request, error: Exception) -> Response:
+async def _answer_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return _response(unknown_route(), request)
@@ -97,7 +94,7 @@ async def _envelope_of_http(request: Request, error: Exception) -> Response:
     return response
 
 
-async def _envelope_of_anything(request: Request, error: Exception) -> Response:
+async def _answer_unexpected(request: Request, error: Exception) -> Response:
     request_id = request_id_of(request.scope)
     log_unexpected(error, request_id)
     return _response(InternalError(), request)

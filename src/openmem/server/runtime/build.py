@@ -33,7 +33,7 @@ def build_server(settings: ServerSettings, *, drain: Drain | None = None) -> ASG
     numbers = Metrics() if settings.metrics else None
     gate = Gate(settings.concurrency, drain)
     app = create_app(memory, store=store, settings=settings, gate=gate, audit_days=settings.audit_days)
-    app.include_router(operation_routes(memory, drain, numbers))
+    app.router.routes.extend(operation_routes(memory, drain, numbers))
     return wrap(app, settings, store, numbers)
 
 
