@@ -11,7 +11,7 @@ import pytest
 from openmem import AsyncMemory
 from openmem.testing import AsyncProviderSuite
 from openmem.testing._async.rules import OpenMemory
-from tests.served import Served, host
+from tests.running_server import Served, host
 
 
 def opener(served: list[Served], provider: str, url: str, store: Path | None) -> OpenMemory:

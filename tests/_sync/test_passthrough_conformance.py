@@ -12,7 +12,7 @@ import pytest
 from openmem import Memory
 from openmem.testing import ProviderSuite
 from openmem.testing._sync.rules import OpenMemory
-from tests.served import Served, host
+from tests.running_server import Served, host
 
 
 def opener(served: list[Served], provider: str, url: str, store: Path | None) -> OpenMemory:

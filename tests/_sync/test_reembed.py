@@ -10,7 +10,7 @@ import pytest
 
 from openmem import InvalidRequestError, Memory, MemoryItem, MemoryRecord, ProviderError
 from openmem.testing import HashEmbedder
-from tests.outsider import change_from_outside
+from tests.other_client import change_from_outside
 
 COUNT = 600
 """More than twice what a move embeds at once."""

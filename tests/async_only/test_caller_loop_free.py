@@ -13,7 +13,7 @@ import pytest
 
 from openmem import AsyncMemory, MemoryItem
 from tests.loop_time import longest_callback, parsing_time
-from tests.served import host
+from tests.running_server import host
 
 MANY: list[MemoryItem] = [
     {"content": f"note {number} about tea", "tags": ["a", "b"], "source": {"app": "notes"}} for number in range(10_000)

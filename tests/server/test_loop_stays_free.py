@@ -20,7 +20,7 @@ from openmem.server.middleware.admission import Drain
 from openmem.server.middleware.asgi import ASGIApp
 from openmem.server.routes.health import operation_routes
 from tests.loop_time import MOST_BETWEEN_TICKS, ask, longest_callback, longest_wait, parsing_time
-from tests.served import host
+from tests.running_server import host
 
 MANY = 1_000_000  # characters of extensions
 

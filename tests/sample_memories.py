@@ -45,7 +45,7 @@ def fill(memory: Memory, each: int = EACH) -> None:
             memory.update(record.id, user_id=user, tags=["changed", "twice"], confidence=0.25)
 
 
-class Household:
+class SampleMemories:
     """What a store holds, read through `Memory`.
 
     Args:
@@ -69,8 +69,8 @@ class Household:
             self.shown[user] = sorted(record.id for record in _all(memory, user))
             self.then[user] = sorted(record.id for record in _all(memory, user, as_of=BETWEEN))
 
-    def assert_holds(self, other: Household, *without: str) -> None:
-        """Check that another household is the same, field by field, but for some extensions."""
+    def assert_holds(self, other: SampleMemories, *without: str) -> None:
+        """Check that another sample_memories is the same, field by field, but for some extensions."""
         assert sorted(self.memories) == sorted(other.memories)
         for place, plain in self.memories.items():
             kept = {name: value for name, value in plain.items() if name not in without}

@@ -1,4 +1,4 @@
-"""What the doors share."""
+"""The environment of a shell in which `omp` runs."""
 
 from __future__ import annotations
 

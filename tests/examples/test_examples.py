@@ -13,8 +13,8 @@ import httpx
 import pytest
 import uvicorn
 from aiohttp import web
-from examples import aiohttp_app, fastapi_app
 
+from examples import aiohttp_app, fastapi_app
 from openmem import AsyncMemory
 
 ANN = {"X-User-Id": "ann"}

@@ -16,12 +16,12 @@ import pytest
 
 from openmem import Memory
 from openmem.cli.transfer import Ends, fingerprint
-from tests.household import TOTAL, USERS, Household, assert_searches, fill
-from tests.removal import copy_killed_twice, done_of, wait_for
+from tests.copy_process import copy_killed_twice, done_of, wait_for
+from tests.sample_memories import TOTAL, USERS, SampleMemories, assert_searches, fill
 from tests.shell import omp, start
 from tests.terminal import Terminal, left_of
 
-Source = tuple[Path, Household]
+Source = tuple[Path, SampleMemories]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Source:
     path = tmp_path_factory.mktemp("full") / "full.db"
     with Memory(url=path, embedder="none") as memory:
         fill(memory)
-        return path, Household(memory)
+        return path, SampleMemories(memory)
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +95,7 @@ def test_everything_arrives_though_the_copy_is_killed_twice(way: tuple[str, str]
     report = copy_killed_twice(args, tmp_path / "notes", {}, TOTAL)
     assert (report["memories"], report["verified"]) == (TOTAL, TOTAL)
     with Memory(url=way[1], embedder="none") as memory:
-        full[1].assert_holds(Household(memory))
+        full[1].assert_holds(SampleMemories(memory))
         assert_searches(memory)
 
 

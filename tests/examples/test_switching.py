@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from openmem.testing.postgres import PostgresServer
-from tests.vendor.houses import house
+from tests.vendor.stubs import stub_store
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "switching.py"
 PRINTED = """\
@@ -38,7 +38,7 @@ def test_same_script_prints_the_same_on_every_kind_of_store(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     postgres: Callable[[], PostgresServer] = partial(request.getfixturevalue, "postgres")
-    with house(kind, tmp_path / "house", postgres) as found:
+    with stub_store(kind, tmp_path / "store", postgres) as found:
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), json.dumps(found.settings())])
         runpy.run_path(str(SCRIPT), run_name="__main__")
     assert capsys.readouterr().out == PRINTED

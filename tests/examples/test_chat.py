@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from examples import chat
 from openai import AsyncOpenAI, InternalServerError
 
+from examples import chat
 from openmem import AsyncMemory, Memory
 
 ROOT = Path(__file__).resolve().parent.parent.parent

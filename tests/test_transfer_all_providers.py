@@ -1,4 +1,4 @@
-"""Moving house: from every kind of store to every other, with `omp copy` killed twice on the way."""
+"""Transfers from every kind of store to every other, with `omp copy` killed twice on the way."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 
 from openmem import Memory
 from openmem.testing.postgres import PostgresServer
-from tests.household import EACH, USERS, Household, assert_searches, fill
-from tests.removal import copy_killed_twice
-from tests.vendor.houses import PROVIDERS, House, house
+from tests.copy_process import copy_killed_twice
+from tests.sample_memories import EACH, USERS, SampleMemories, assert_searches, fill
+from tests.vendor.stubs import PROVIDERS, StubStore, stub_store
 
 FEW = 50
 """How many memories each user has in the pairs that are always run."""
@@ -22,7 +22,7 @@ ALWAYS = [("sqlite", "supermemory"), ("letta", "sqlite")]
 AT_LENGTH = [pytest.mark.long, pytest.mark.timeout(240)]
 WHOLE = [pytest.param(*pair, EACH, marks=AT_LENGTH) for pair in product(PROVIDERS, PROVIDERS)]
 
-Source = tuple[House, Household]
+Source = tuple[StubStore, SampleMemories]
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +34,11 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         def source(provider: str, each: int) -> Source:
             if (provider, each) not in made:
                 folder = tmp_path_factory.mktemp(f"from-{provider}")
-                found = stack.enter_context(house(provider, folder, lambda: _postgres(request)))
+                found = stack.enter_context(stub_store(provider, folder, lambda: _postgres(request)))
                 with found.open() as memory:
                     fill(memory, each)
                     _settle(found, memory)
-                    made[provider, each] = found, Household(memory)
+                    made[provider, each] = found, SampleMemories(memory)
             return made[provider, each]
 
         yield source
@@ -51,20 +51,20 @@ def test_everything_moves_though_the_movers_are_killed_twice(
     total = len(USERS) * each
     source, expected = filled(old, each)
     assert len(expected.memories) == total
-    with house(new, tmp_path / "to", lambda: _postgres(request)) as target:
+    with stub_store(new, tmp_path / "to", lambda: _postgres(request)) as target:
         args = [*source.arguments("from", tmp_path), *target.arguments("to", tmp_path), "--embedder", "none"]
         keys = {"OMP_FROM_API_KEY": source.key or "", "OMP_TO_API_KEY": target.key or ""}
         report = copy_killed_twice([*args, "--batch", str(total // 20)], tmp_path / "notes", keys, total)
         assert (report["memories"], report["verified"]) == (total, total)
         with target.open() as memory:
             _settle(target, memory)
-            expected.assert_holds(Household(memory), f"x-{new}")
+            expected.assert_holds(SampleMemories(memory), f"x-{new}")
             assert_searches(memory)
 
 
 def test_what_a_source_is_still_taking_in_is_waited_for(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     with (
-        house("supermemory", tmp_path, lambda: _postgres(request)) as slow,
+        stub_store("supermemory", tmp_path, lambda: _postgres(request)) as slow,
         slow.open() as source,
         Memory(url=tmp_path / "new.db", embedder="none") as target,
     ):
@@ -77,7 +77,7 @@ def test_what_a_source_is_still_taking_in_is_waited_for(tmp_path: Path, request:
 
 def test_what_a_source_could_not_take_in_stays_behind(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     with (
-        house("supermemory", tmp_path, lambda: _postgres(request)) as broken,
+        stub_store("supermemory", tmp_path, lambda: _postgres(request)) as broken,
         broken.open() as source,
         Memory(url=tmp_path / "new.db", embedder="none") as target,
     ):
@@ -90,7 +90,7 @@ def test_what_a_source_could_not_take_in_stays_behind(tmp_path: Path, request: p
         assert [record.id for record in target.list("ann").items] == [kept.id]
 
 
-def _settle(found: House, memory: Memory) -> None:
+def _settle(found: StubStore, memory: Memory) -> None:
     """Wait until a service that takes texts in by and by has taken in everything."""
     for user in USERS if found.provider == "supermemory" else ():
         page = memory.list(user, limit=500, include_superseded=True, include_expired=True)

@@ -17,7 +17,7 @@ from openmem import Memory
 from openmem.testing import HashEmbedder
 from openmem.testing.postgres import PostgresServer
 from tests.openai_stub import OpenAIStub
-from tests.served import host
+from tests.running_server import host
 from tests.vendor import letta, mem0_hosted, mem0_oss, supermemory
 
 PROVIDERS = ("sqlite", "postgres", "mem0", "supermemory", "letta")
@@ -30,7 +30,7 @@ NEEDED = {
 
 
 @dataclass
-class House:
+class StubStore:
     """One store.
 
     Attributes:
@@ -87,7 +87,7 @@ class HashedOpenAI(OpenAIStub):
 
 
 @contextmanager
-def house(provider: str, folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[House]:
+def stub_store(provider: str, folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[StubStore]:
     """A new store; the test is skipped where the SDK is absent.
 
     Args:
@@ -105,20 +105,20 @@ def house(provider: str, folder: Path, postgres: Callable[[], PostgresServer]) -
 
 
 @contextmanager
-def _sqlite(folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[House]:
-    yield House("sqlite", str(folder / "memories.db"))
+def _sqlite(folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[StubStore]:
+    yield StubStore("sqlite", str(folder / "memories.db"))
 
 
 @contextmanager
-def _postgres(folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[House]:
+def _postgres(folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[StubStore]:
     server = postgres()
     url = server.new_database()
-    yield House("postgres", url)
+    yield StubStore("postgres", url)
     server.drop_database(url)
 
 
 @contextmanager
-def _mem0(folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[House]:
+def _mem0(folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[StubStore]:
     os.environ["MEM0_DIR"] = str(folder / "mem0")
     # It waits for the disk twice for each memory: where there is a disk in memory, that is taken.
     quick = "/dev/shm" if os.access("/dev/shm", os.W_OK) else folder
@@ -128,43 +128,43 @@ def _mem0(folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[Hous
         config["vector_store"]["config"]["on_disk"] = True
         config["history_db_path"] = str(folder / "history.db")
         config["embedder"]["config"] |= {"openai_base_url": stub.url, "model": "hash"}
-        yield House("mem0", "mem0", {"mode": "oss", "config": config})
+        yield StubStore("mem0", "mem0", {"mode": "oss", "config": config})
 
 
 @contextmanager
-def _passthrough(folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[House]:
+def _passthrough(folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[StubStore]:
     served = host().serve("sqlite", str(folder / "served.db"))
     try:
-        yield House("passthrough", served.url)
+        yield StubStore("passthrough", served.url)
     finally:
         served.close()
 
 
 @contextmanager
-def _mem0_hosted(folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[House]:
+def _mem0_hosted(folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[StubStore]:
     yield from _served("mem0", mem0_hosted.Mem0Service(), mem0_hosted.KEY)
 
 
 @contextmanager
-def _supermemory(folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[House]:
+def _supermemory(folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[StubStore]:
     yield from _served("supermemory", supermemory.SupermemoryService(), supermemory.KEY)
 
 
 @contextmanager
-def _letta(folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[House]:
+def _letta(folder: Path, postgres: Callable[[], PostgresServer]) -> Iterator[StubStore]:
     service = letta.LettaService()
     service.dimensions = 4  # openmem drops the vectors; tests of letta have them in full
     yield from _served("letta", service, letta.KEY)
 
 
-def _served(provider: str, service: Any, key: str) -> Iterator[House]:
+def _served(provider: str, service: Any, key: str) -> Iterator[StubStore]:
     try:
-        yield House(provider, f"{provider}+{service.url}", key=key, service=service)
+        yield StubStore(provider, f"{provider}+{service.url}", key=key, service=service)
     finally:
         service.close()
 
 
-_MAKERS: dict[str, Callable[[Path, Callable[[], PostgresServer]], AbstractContextManager[House]]] = {
+_MAKERS: dict[str, Callable[[Path, Callable[[], PostgresServer]], AbstractContextManager[StubStore]]] = {
     "sqlite": _sqlite,
     "postgres": _postgres,
     "passthrough": _passthrough,

@@ -13,7 +13,7 @@ from openmem._config.registry import BUILT_IN
 from openmem.errors import ProviderUnavailableError
 from openmem.providers import ProviderName
 from tests._async.late_provider import ERASED, GONE, LATE, SILENT, SPEC, UNTOLD
-from tests.vendor.houses import House, house
+from tests.vendor.stubs import StubStore, stub_store
 
 LINE = '{{"memory":{{"id":"m{0}","content":"{1}","user_id":"ann","created_at":"2024-01-01T00:00:00Z"}}}}'
 FIRST = "drinks tea"
@@ -28,13 +28,13 @@ async def memory(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncMemory]:
 
 
 @pytest.fixture(params=SERVICES)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
-    with house(request.param, tmp_path, lambda: request.getfixturevalue("postgres")) as place:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StubStore]:
+    with stub_store(request.param, tmp_path, lambda: request.getfixturevalue("postgres")) as place:
         yield place
 
 
 @pytest.fixture
-async def service_memory(place: House) -> AsyncIterator[AsyncMemory]:
+async def service_memory(place: StubStore) -> AsyncIterator[AsyncMemory]:
     """One worker, so that a verb begins when the one before it has ended."""
     async with AsyncMemory(**place.settings(), workers=1) as memory:
         await memory.add(content="plays chess", user_id="ann", key="game")
@@ -45,7 +45,7 @@ async def contents(memory: AsyncMemory) -> list[str]:
     return sorted(record.content for record in (await memory.list("ann")).items)
 
 
-def stored(place: House) -> str:
+def stored(place: StubStore) -> str:
     """Return all that a service holds."""
     return repr([getattr(place.service, name, None) for name in ("memories", "documents", "passages")])
 
@@ -105,7 +105,7 @@ BATCHES: dict[str, list[dict[str, Any]]] = {
 
 @pytest.mark.parametrize("items", BATCHES.values(), ids=BATCHES.keys())
 async def test_service_that_stores_and_does_not_answer_keeps_nothing_of_a_batch(
-    place: House, service_memory: AsyncMemory, items: list[MemoryItem]
+    place: StubStore, service_memory: AsyncMemory, items: list[MemoryItem]
 ) -> None:
     place.service.untold = UNTOLD
     with pytest.raises(DeadlineExceededError):
@@ -117,7 +117,7 @@ async def test_service_that_stores_and_does_not_answer_keeps_nothing_of_a_batch(
 
 @pytest.mark.parametrize("number", [1, 2], ids=["a change", "a new memory"])
 async def test_service_that_stores_and_does_not_answer_keeps_nothing_of_an_import(
-    place: House, service_memory: AsyncMemory, number: int
+    place: StubStore, service_memory: AsyncMemory, number: int
 ) -> None:
     await service_memory.import_([LINE.format(1, "plays cards")])
     place.service.untold = UNTOLD
