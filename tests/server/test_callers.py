@@ -110,7 +110,7 @@ async def test_known_caller_is_recalled_without_a_look_into_the_store(tmp_path: 
 
 async def test_uses_that_could_not_be_stored_are_stored_the_next_time(tmp_path: Path) -> None:
     url = str(tmp_path / "s.db")
-    async with AsyncServerStore(url, timeout=0.05) as store:
+    async with AsyncServerStore(url, timeout=0.5) as store:
         headers = await key_of(store)
         callers = Callers(store, open_without_keys=True)
         await callers.identify(headers)
