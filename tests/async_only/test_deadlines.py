@@ -65,7 +65,7 @@ async def test_who_is_in_time_is_not_told() -> None:
     assert not early.told.is_set()
 
 
-async def test_alarm_that_is_over_already_rings_at_once() -> None:
+async def test_item_that_is_late_already_expires_at_once() -> None:
     timer, sleeper = DeadlineTimer(), Sleeper()
     timer.set(sleeper, time.monotonic() - 1.0)
     await told(sleeper)

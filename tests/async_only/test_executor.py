@@ -86,7 +86,7 @@ def test_call_after_the_shutdown_gets_a_thread_that_ends_with_it() -> None:
     until(lambda: named("executor-late") == 0)
 
 
-def test_threads_of_a_dropped_crew_end_and_hold_nothing_meanwhile() -> None:
+def test_threads_of_a_dropped_executor_end_and_hold_nothing_meanwhile() -> None:
     executor = ThreadExecutor("executor-dropped")
     hold(executor, 2).set()
     executor.submit(lambda executor=executor: executor, 2)  # type: ignore[misc]

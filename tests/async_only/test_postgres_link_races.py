@@ -1,6 +1,6 @@
 """What two transactions of one user work out at once from the links between memories, each by a schedule of its own.
 
-An outsider holds one of them up at the place where it would miss what the other does. That it went wrong once is why
+Another connection, the blocker, holds one of them up at the place where it would miss what the other does. That it went wrong once is why
 each of them is here: a memory was hidden by links that were gone, or shown beside what supersedes it.
 """
 
@@ -37,7 +37,7 @@ async def memory(postgres_url: str) -> AsyncIterator[AsyncMemory]:
 
 
 @pytest.fixture
-def outsider(postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
+def blocker(postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(postgres_url) as connection:
         yield connection
 
@@ -86,30 +86,30 @@ async def shown(memory: AsyncMemory) -> set[str]:
 
 
 async def test_links_that_go_together_leave_nothing_hidden(
-    memory: AsyncMemory, postgres_url: str, outsider: psycopg.Connection[Any]
+    memory: AsyncMemory, postgres_url: str, blocker: psycopg.Connection[Any]
 ) -> None:
     old = await add(memory)
     newer = [await add(memory, supersedes=[old]) for _ in range(2)]
     with checked(postgres_url) as observer:
-        outsider.execute(HOLD_MEMORY, (old,))
-        await at_once(observer, outsider.rollback, *(memory.update(id_, supersedes=None) for id_ in newer))
+        blocker.execute(HOLD_MEMORY, (old,))
+        await at_once(observer, blocker.rollback, *(memory.update(id_, supersedes=None) for id_ in newer))
     assert await shown(memory) == {old, *newer}
 
 
 async def test_memories_that_go_together_leave_nothing_hidden(
-    memory: AsyncMemory, postgres_url: str, outsider: psycopg.Connection[Any]
+    memory: AsyncMemory, postgres_url: str, blocker: psycopg.Connection[Any]
 ) -> None:
     old = await add(memory)
     newer = [await add(memory, supersedes=[old]) for _ in range(2)]
     with checked(postgres_url) as observer:
-        outsider.execute(HOLD_MEMORY, (old,))
-        await at_once(observer, outsider.rollback, *(memory.delete(id_) for id_ in newer))
+        blocker.execute(HOLD_MEMORY, (old,))
+        await at_once(observer, blocker.rollback, *(memory.delete(id_) for id_ in newer))
     assert await shown(memory) == {old}
 
 
 @pytest.mark.parametrize("limited", [False, True])
 async def test_link_that_comes_while_another_goes_hides(
-    memory: AsyncMemory, postgres_url: str, outsider: psycopg.Connection[Any], limited: bool
+    memory: AsyncMemory, postgres_url: str, blocker: psycopg.Connection[Any], limited: bool
 ) -> None:
     old = await add(memory, scope="work")
     gone = await add(memory, scope="work", supersedes=[old])
@@ -117,53 +117,53 @@ async def test_link_that_comes_while_another_goes_hides(
     if limited:
         caller = memory.acting(access=Access("ann", (parse_grant("read:work"), parse_grant("write:work"))))
     with checked(postgres_url) as observer:
-        outsider.execute(HOLD_MEMORY, (old,))
+        blocker.execute(HOLD_MEMORY, (old,))
         newer = caller.add(content="tea", user_id="ann", scope="work", supersedes=[old])
-        await at_once(observer, outsider.rollback, memory.delete(gone), newer)
+        await at_once(observer, blocker.rollback, memory.delete(gone), newer)
     assert old not in await shown(memory)
 
 
 async def test_links_of_the_past_and_the_future_that_come_together_both_count(
-    memory: AsyncMemory, postgres_url: str, outsider: psycopg.Connection[Any]
+    memory: AsyncMemory, postgres_url: str, blocker: psycopg.Connection[Any]
 ) -> None:
     old = await add(memory)
     with checked(postgres_url) as observer:
-        outsider.execute(HOLD_MEMORY, (old,))
+        blocker.execute(HOLD_MEMORY, (old,))
         both = (add(memory, supersedes=[old], valid_from=begin) for begin in (None, TOMORROW))
-        await at_once(observer, outsider.rollback, *both)
+        await at_once(observer, blocker.rollback, *both)
     assert old not in await shown(memory)
 
 
 @pytest.mark.parametrize("first", ["link", "import"])
 async def test_memory_that_is_imported_beside_what_supersedes_it_is_hidden(
-    memory: AsyncMemory, postgres_url: str, outsider: psycopg.Connection[Any], first: str
+    memory: AsyncMemory, postgres_url: str, blocker: psycopg.Connection[Any], first: str
 ) -> None:
     id_, line = record_to_come()
     with checked(postgres_url) as observer:
-        outsider.execute(HOLD_ENTRIES)
+        blocker.execute(HOLD_ENTRIES)
         calls = [add(memory, supersedes=[id_]), memory.import_([line])]
-        await at_once(observer, outsider.rollback, *(calls if first == "link" else reversed(calls)))
+        await at_once(observer, blocker.rollback, *(calls if first == "link" else reversed(calls)))
     assert id_ not in await shown(memory)
 
 
 async def test_update_beside_an_import_of_what_it_supersedes_hides_it(
-    memory: AsyncMemory, postgres_url: str, outsider: psycopg.Connection[Any]
+    memory: AsyncMemory, postgres_url: str, blocker: psycopg.Connection[Any]
 ) -> None:
     id_, line = record_to_come()
     newer = await add(memory)
     with checked(postgres_url) as observer:
-        outsider.execute(HOLD_ENTRIES)
-        await at_once(observer, outsider.rollback, memory.update(newer, supersedes=[id_]), memory.import_([line]))
+        blocker.execute(HOLD_ENTRIES)
+        await at_once(observer, blocker.rollback, memory.update(newer, supersedes=[id_]), memory.import_([line]))
     assert await shown(memory) == {newer}
 
 
 async def test_erasing_all_beside_what_links_them_leaves_no_link_of_what_is_gone(
-    memory: AsyncMemory, postgres_url: str, outsider: psycopg.Connection[Any]
+    memory: AsyncMemory, postgres_url: str, blocker: psycopg.Connection[Any]
 ) -> None:
     ids = [await add(memory) for _ in range(3)]
     with checked(postgres_url) as observer:
-        outsider.execute(HOLD_MEMORY, (ids[0],))
-        await at_once(observer, outsider.rollback, memory.delete_all("ann"), add(memory, supersedes=[ids[0]]))
+        blocker.execute(HOLD_MEMORY, (ids[0],))
+        await at_once(observer, blocker.rollback, memory.delete_all("ann"), add(memory, supersedes=[ids[0]]))
         left = await shown(memory)
         names = {row[0] for row in observer.rows("select new_id from openmem.supersessions")}
     assert names == left
@@ -171,42 +171,42 @@ async def test_erasing_all_beside_what_links_them_leaves_no_link_of_what_is_gone
 
 
 async def test_change_of_a_memory_that_gets_its_first_link_meanwhile_keeps_what_it_supersedes_hidden(
-    memory: AsyncMemory, postgres_url: str, outsider: psycopg.Connection[Any]
+    memory: AsyncMemory, postgres_url: str, blocker: psycopg.Connection[Any]
 ) -> None:
     old, newer = await add(memory), await add(memory)
     with checked(postgres_url) as observer:
-        outsider.execute(HOLD_MEMORY, (newer,))
+        blocker.execute(HOLD_MEMORY, (newer,))
         calls = memory.update(newer, supersedes=[old]), memory.update(newer, content="green tea")
-        await at_once(observer, outsider.rollback, *calls)
+        await at_once(observer, blocker.rollback, *calls)
     record = await memory.get(newer)
     assert record.supersedes == [old]
     assert await shown(memory) == {newer}
 
 
 async def test_key_whose_memory_is_erased_meanwhile_is_stored_anew(
-    memory: AsyncMemory, postgres_url: str, outsider: psycopg.Connection[Any]
+    memory: AsyncMemory, postgres_url: str, blocker: psycopg.Connection[Any]
 ) -> None:
     gone = await add(memory, key="tea")
-    outsider.execute(HOLD_MEMORY, (gone,))
-    outsider.execute("delete from openmem.memories where id = %s", (gone,))
-    await at_once(Observer(postgres_url), outsider.commit, add(memory, key="tea"))
+    blocker.execute(HOLD_MEMORY, (gone,))
+    blocker.execute("delete from openmem.memories where id = %s", (gone,))
+    await at_once(Observer(postgres_url), blocker.commit, add(memory, key="tea"))
     assert len(await shown(memory) - {gone}) == 1
     assert len(await memory.audit("ann")) == 3
 
 
 async def test_records_that_are_erased_while_an_import_overwrites_them_are_stored_anew(
-    memory: AsyncMemory, postgres_url: str, outsider: psycopg.Connection[Any]
+    memory: AsyncMemory, postgres_url: str, blocker: psycopg.Connection[Any]
 ) -> None:
     gone = await add(memory, key="tea")
     lines = (await memory.export("ann")).lines
-    outsider.execute(HOLD_MEMORY, (gone,))
-    outsider.execute("delete from openmem.memories where id = %s", (gone,))
+    blocker.execute(HOLD_MEMORY, (gone,))
+    blocker.execute("delete from openmem.memories where id = %s", (gone,))
     reports: list[Any] = []
 
     async def overwrite() -> None:
         reports.append(await memory.import_(lines, conflict="overwrite"))
 
-    await at_once(Observer(postgres_url), outsider.commit, overwrite())
+    await at_once(Observer(postgres_url), blocker.commit, overwrite())
     assert (reports[0].imported, reports[0].overwritten) == (1, 0)
     assert await shown(memory) == {gone}
 

@@ -192,7 +192,7 @@ class AsyncServerStore:
         return await self._read(keys.find, key_id, secret, moment)
 
     async def has_keys(self) -> bool:
-        """Return whether a key was ever made, be it revoked or expired: revoking the last one opens no door."""
+        """Return whether a key was ever made, be it revoked or expired: revoking all opens nothing."""
         return await self._read(keys.exist)
 
     async def touch_keys(self, used: Mapping[str, datetime]) -> None:

@@ -1,4 +1,4 @@
-"""Requests over HTTP, in both forms. No exception of the HTTP library leaves this room."""
+"""Requests over HTTP, in both forms. Exceptions of the HTTP library become errors of `openmem.errors` here."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ class ServerStore:
         return self._read(keys.find, key_id, secret, moment)
 
     def has_keys(self) -> bool:
-        """Return whether a key was ever made, be it revoked or expired: revoking the last one opens no door."""
+        """Return whether a key was ever made, be it revoked or expired: revoking all opens nothing."""
         return self._read(keys.exist)
 
     def touch_keys(self, used: Mapping[str, datetime]) -> None:
