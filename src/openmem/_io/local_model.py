@@ -186,7 +186,8 @@ def _cannot_load(choice: FastEmbed) -> ProviderError:
     else:
         message = (
             f"the embedding model {choice.model!r} could not be downloaded: check the network, or give its "
-            'folder with embedder=FastEmbed(model_path=…), or do without vectors with embedder="none"'
+            f"folder with embedder=FastEmbed(model_path=…) or OMP_EMBEDDER=fastembed:{choice.model}@FOLDER, "
+            'or do without vectors with embedder="none" or OMP_EMBEDDER=none'
         )
     return ProviderError(message, provider=PROVIDER)
 
