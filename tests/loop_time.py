@@ -14,8 +14,8 @@ from operator import attrgetter
 from typing import Any
 
 import pytest
+from starlette.types import ASGIApp
 
-from openmem.server.middleware.asgi import ASGIApp
 from openmem.server.routes.bodies import parse_object
 from tests.doubling import set_garbage_aside
 

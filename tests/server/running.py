@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import httpx
 import uvicorn
+from starlette.types import ASGIApp
 
 from openmem import AsyncMemory, AsyncServerStore, ServerStore
 from openmem.server import create_app
-from openmem.server.middleware.asgi import ASGIApp
 from openmem.server.runtime.settings import ServerSettings
 from tests.server.contract_check import check_reply
 

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from openmem import AsyncMemory, OMPError
 from openmem.errors import NotFoundError, ProviderUnavailableError, RateLimitedError, UnauthorizedError
 from openmem.server import create_app
-from openmem.server.middleware.access_log import Edge
+from openmem.server.middleware.access_log import AccessLog
 from openmem.server.routes.error_responses import MethodNotAllowedError, error_answer
 from openmem.server.routes.route_table import Operation
 from openmem.server.routes.routing import EncodedRoute, Resource, Verb
@@ -56,7 +56,7 @@ def answering(error: Exception) -> dict[str, Any]:
     app = create_app(memory(), close=False)
     app.router.routes.append(Route("/fails", failing_with(error)))
     by_route = EncodedRoute("/fails", Resource(Service(memory(), None, None), {"GET": verb}))
-    return {"route": by_route, "application": app, "middleware": Edge(failing_with(error))}
+    return {"route": by_route, "application": app, "middleware": AccessLog(failing_with(error))}
 
 
 @pytest.mark.parametrize(("error", "pause"), ERRORS)
@@ -73,7 +73,7 @@ async def test_error_is_encoded_the_same_by_whoever_answers(error: OMPError, pau
 
 @pytest.mark.parametrize(("error", "pause"), ERRORS)
 async def test_error_without_a_request_is_encoded_in_the_same_way(error: OMPError, pause: str | None) -> None:
-    reply = await asked(Edge(failing_with(error)))
+    reply = await asked(AccessLog(failing_with(error)))
     status, headers, body, request_id = error_answer(error)
     assert (status, body) == (reply.status_code, reply.content.replace(REQUEST_ID.encode(), request_id.encode()))
     mine = {name.decode(): value.decode() for name, value in headers}

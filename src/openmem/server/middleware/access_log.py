@@ -6,18 +6,10 @@ import logging
 import re
 from typing import Final
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from openmem import OMPError
-from openmem.server.middleware.asgi import (
-    ASGIApp,
-    Message,
-    Receive,
-    Scope,
-    Send,
-    method_of,
-    operation_of,
-    request_id_of,
-    route_of,
-)
+from openmem.server.middleware.asgi import method_of, operation_of, request_id_of, route_of
 from openmem.server.middleware.errors import InternalError, OverloadedError, refuse
 from openmem.server.middleware.logs import ALWAYS
 from openmem.server.middleware.metrics import Metrics
@@ -26,7 +18,7 @@ from openmem.server.services.timing import cancelled, clock
 
 access_log: Final = logging.getLogger("openmem.server.access")
 
-CLIENT_GONE: Final = 499  # never sent: nobody is there to read it
+CLIENT_GONE: Final = 499  # never sent: no one is there to read it
 
 
 def write_access(
@@ -47,8 +39,8 @@ def write_access(
     access_log.info("%s %s %d %dms req=%s", method, route, status, milliseconds, request_id, extra=more)
 
 
-class Edge:
-    """Gives ids, default headers, the access line, the metrics, and an envelope for what nobody caught."""
+class AccessLog:
+    """Gives ids, default headers, the access line, the metrics, and an envelope for what no one caught."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics | None = None) -> None:
         self._app = app

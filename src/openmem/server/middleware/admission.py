@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Drain:
-    """Whether this process is about to stop. Set from a signal handler, read by everybody."""
+    """Whether this process is about to stop. Set from a signal handler."""
 
     def __init__(self) -> None:
         self.draining = False
@@ -24,11 +24,11 @@ class Drain:
         self.draining = True
 
 
-class Gate:
-    """The places for requests that run at once. A request takes one when it is there as a whole.
+class Admission:
+    """Bounds how many requests run at once. A request counts from when it is there as a whole.
 
     Args:
-        concurrency: How many places there are; `None` for no limit.
+        concurrency: How many may run; `None` for no limit.
         drain: Whether the process is about to stop.
     """
 
@@ -42,22 +42,22 @@ class Gate:
         if self._drain.draining:
             raise OverloadedError("the server is about to stop", retry_after=DRAIN_RETRY_SECONDS)
 
-    def take(self) -> None:
-        """Take a place, until `leave`.
+    def acquire(self) -> None:
+        """Count a request that begins, until `release`.
 
         Raises:
-            OverloadedError: There is none.
+            OverloadedError: As many run as may.
         """
         if self._concurrency is not None and self._running >= self._concurrency:
             raise OverloadedError("the server has too many requests at once", retry_after=RETRY_SECONDS)
         self._running += 1
 
-    def leave(self) -> None:
-        """Give the place back."""
+    def release(self) -> None:
+        """Count it no more."""
         self._running -= 1
 
-    def without_place(self, wait: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
-        """Return a function that waits for a client without holding the place that the request took."""
+    def released_during(self, wait: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
+        """Return a function that waits for a client, and does not count the request meanwhile."""
 
         async def waiting() -> T:
             self._running -= 1

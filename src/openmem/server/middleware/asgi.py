@@ -1,19 +1,15 @@
-"""The words of ASGI, and the few things that every middleware does with a request."""
+"""What every middleware asks of a request: a header, its id, its route and its operation."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
+
+from starlette.types import Scope
 
 from openmem._model.ids import REQUEST_ID
 from openmem.server.routes.route_table import ROUTES, UNMATCHED, Operation, template_of
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -1,12 +1,14 @@
-"""What the edge of the server refuses, and how the refusal reaches a client that is still sending."""
+"""What the middleware refuses, and how the refusal reaches a client that is still sending."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from starlette.types import Receive, Scope, Send
+
 from openmem import OMPError
 from openmem.errors import ProviderUnavailableError
-from openmem.server.middleware.asgi import Receive, Scope, Send, header, request_id_of
+from openmem.server.middleware.asgi import header, request_id_of
 from openmem.server.routes.error_responses import error_reply
 from openmem.server.services.timing import within
 
@@ -57,7 +59,7 @@ class OverloadedError(ProviderUnavailableError):
 
 
 class InternalError(OMPError):
-    """Something went wrong that nobody foresaw; the log has it."""
+    """Something went wrong that no one foresaw; the log has it."""
 
     code, type, http_status = "internal_error", "provider_error", 500
 

@@ -1,7 +1,7 @@
 """What a request may bring: how large its head and body are, how they are encoded, and how long they take.
 
 The head is looked at before anything else. The body is watched while it is taken, by whoever reads it: that is after
-the key was looked at, and before the request takes a place.
+the key was looked at, and before the request is admitted.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from openmem import InvalidRequestError, OMPError
-from openmem.server.middleware.asgi import ASGIApp, Message, Receive, Scope, Send, method_of, operation_of, route_of
+from openmem.server.middleware.asgi import method_of, operation_of, route_of
 from openmem.server.middleware.errors import (
     HeaderTooLargeError,
     SlowRequestError,
@@ -118,7 +120,7 @@ class BodyWatch:
         if self._ended:
             return await self._receive()
         try:
-            message = await within(self._receive(), self._patience())
+            message = await within(self._receive(), self._time_left())
         except TimeoutError:
             raise SlowRequestError("the body of the request did not arrive in time") from None
         self._ended = message["type"] != "http.request" or not message.get("more_body")
@@ -140,7 +142,7 @@ class BodyWatch:
             await take_rest(self._receive)
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _patience(self) -> float:
+    def _time_left(self) -> float:
         now = clock()
         if self._end is None:
             self._end = now + self._limits.total
@@ -157,7 +159,7 @@ class LineWatch(BodyWatch):
 
     _line = 1
 
-    def _patience(self) -> float:
+    def _time_left(self) -> float:
         return self._limits.idle
 
     def _measure(self, chunk: bytes) -> None:

@@ -8,8 +8,9 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from openmem.server.middleware.asgi import ASGIApp, Receive, Scope, Send, header, request_id_of
+from openmem.server.middleware.asgi import header, request_id_of
 from openmem.server.middleware.errors import ForeignPageError, RefusedError, refuse
 from openmem.server.routes.error_responses import error_body
 from openmem.server.routes.route_table import PAGES
@@ -64,7 +65,7 @@ def _without_body(response: Response) -> dict[str, str]:
     return {name: value for name, value in response.headers.items() if not name.startswith("content-")}
 
 
-class PageGuard:
+class OriginGuard:
     """Keeps web pages from a server without keys, which a browser that runs them can reach.
 
     A page gives itself away in one of three ways:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from openmem import AsyncServerStore, OMPError
 from openmem.errors import RateLimitedError
-from openmem.server.middleware.asgi import ASGIApp, Message, Receive, Scope, Send, header
+from openmem.server.middleware.asgi import header
 from openmem.server.middleware.errors import refuse
 from openmem.server.routes.route_table import OPERATIONS
 from openmem.server.runtime.addresses import network_of
@@ -104,7 +106,7 @@ class RateLimiter:
 class RateLimit:
     """Refuses requests above the rate.
 
-    A key has a bucket of its own once it was looked up and found. Until then, and whatever it gets where nobody looks
+    A key has a bucket of its own once it was looked up and found. Until then, and whatever it gets where no one looks
     at keys, it counts for the address that it comes from: who makes up keys gets no further than who has none.
     """
 

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from openmem.server.middleware.asgi import ASGIApp, Headers, Message, Receive, Scope, Send, method_of, route_of, verb_of
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from openmem.server.middleware.asgi import Headers, method_of, route_of, verb_of
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -45,7 +47,7 @@ def traced(app: ASGIApp, provider: str) -> ASGIApp:
 class Tracing:
     """Starts the spans of a request, below that of the caller if it sent a `traceparent`.
 
-    As long as nobody collects spans, there are none.
+    As long as no one collects spans, there are none.
     """
 
     def __init__(self, app: ASGIApp, provider: str) -> None:

@@ -15,7 +15,7 @@ GRACE: Final = 0.2
 
 
 class ClientGoneError(Exception):
-    """The client closed the connection: nobody is there to be answered."""
+    """The client closed the connection: no one is there to be answered."""
 
 
 class Watch:
@@ -35,7 +35,7 @@ class Watch:
         self._watcher: asyncio.Task[None] | None = None
 
     def check(self) -> None:
-        """Raise `ClientGoneError` if nobody is there any more."""
+        """Raise `ClientGoneError` if no one is there any more."""
         if self._gone:
             raise ClientGoneError
 

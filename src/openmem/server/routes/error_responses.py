@@ -48,7 +48,7 @@ def error_body(error: OMPError, request_id: str) -> bytes:
     """Return the envelope of an error, which takes over the id of the request."""
     error.request_id = request_id
     # What ran in a thread holds its error, whose frames hold it in turn, and the request with all that was made of it:
-    # the collector would come to it much later, if ever. Nobody asks for the frames of what is sent as an answer.
+    # the collector would come to it much later, if ever. No one asks for the frames of what is sent as an answer.
     error.__traceback__ = None
     text = json.dumps(error.to_envelope(), allow_nan=False, default=str, ensure_ascii=False, separators=(",", ":"))
     return text.encode(errors="backslashreplace")  # a lone surrogate becomes what JSON writes for it

@@ -14,20 +14,20 @@ from openmem.errors import ProviderUnavailableError
 from openmem.server.middleware.admission import DRAIN_RETRY_SECONDS, Drain
 from openmem.server.middleware.errors import OverloadedError
 from openmem.server.middleware.metrics import CONTENT_TYPE, Metrics
-from openmem.server.services.timing import Recent, within
+from openmem.server.services.timing import TtlCache, within
 from openmem.types import Health
 
 CHECK_SECONDS: Final = 1.0
 KEPT_SECONDS: Final = 1.0
 
 
-class Pulse:
+class HealthCheck:
     """Asks the backend how it is, at most once a second."""
 
     def __init__(self, memory: AsyncMemory, numbers: Metrics | None) -> None:
         self._memory = memory
         self._numbers = numbers
-        self._recent: Recent[Health | None] = Recent(self._ask, KEPT_SECONDS)
+        self._recent: TtlCache[Health | None] = TtlCache(self._ask, KEPT_SECONDS)
 
     async def health(self) -> Health | None:
         """Return what the backend said within the last second, or `None` if it did not answer well."""
@@ -61,10 +61,10 @@ def operation_routes(memory: AsyncMemory, drain: Drain, numbers: Metrics | None)
         drain: Whether it is about to stop.
         numbers: What `/metrics` shows; `None` for no such route.
     """
-    pulse = Pulse(memory, numbers)
+    check = HealthCheck(memory, numbers)
 
     async def healthz(request: Request) -> Response:
-        await pulse.check()
+        await check.check()
         return _ok()
 
     async def live(request: Request) -> Response:
@@ -73,7 +73,7 @@ def operation_routes(memory: AsyncMemory, drain: Drain, numbers: Metrics | None)
     async def ready(request: Request) -> Response:
         if drain.draining:
             raise OverloadedError("the server is about to stop", retry_after=DRAIN_RETRY_SECONDS)
-        await pulse.check()
+        await check.check()
         return _ok()
 
     async def version(request: Request) -> Response:
@@ -82,7 +82,7 @@ def operation_routes(memory: AsyncMemory, drain: Drain, numbers: Metrics | None)
 
     async def show_metrics(request: Request) -> Response:
         assert numbers is not None
-        await pulse.health()
+        await check.health()
         return Response(numbers.text(), headers={"content-type": CONTENT_TYPE})
 
     answers = {"/healthz": healthz, "/health/live": live, "/health/ready": ready, "/version": version}

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from openmem import UNSET, AsyncMemory, InvalidRequestError, OMPError, ProviderError, Seed, VersionConflictError
 from openmem.server.routes.bodies import refuse_unknown
-from openmem.server.routes.request import Exchange
+from openmem.server.routes.request import RequestContext
 from openmem.server.routes.responses import (
     Reply,
     empty_reply,
@@ -33,120 +33,120 @@ _TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _VERSION: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
 
-async def add_memory(exchange: Exchange) -> Reply:
+async def add_memory(request: RequestContext) -> Reply:
     """Answer POST /memories."""
-    fields = exchange.json()
+    fields = request.json()
     given = {"content": None, **{name: fields.pop(name) for name in _NEW & fields.keys()}}
-    given["user_id"] = user_id = exchange.user(_text_or_none(given, "user_id"))
+    given["user_id"] = user_id = request.user(_text_or_none(given, "user_id"))
 
     async def act(seed: Seed | None) -> Reply:
-        memory, journal = exchange.memory(seed), exchange.service.journal
-        async with journal.writing(exchange, "add", Touched(user_id, None, given.get("scope"))):
+        memory, audit = request.memory(seed), request.service.audit
+        async with audit.writing(request, "add", Touched(user_id, None, given.get("scope"))):
             record = await memory.add(**given, extra=fields)
-        await journal.enter_records(exchange, "add", [record])
+        await audit.enter_records(request, "add", [record])
         reply = record_reply(record, 201)
-        return reply.with_header("location", location(exchange.scope.get("root_path", ""), record.id))
+        return reply.with_header("location", location(request.scope.get("root_path", ""), record.id))
 
-    return await exchange.service.replies.once(exchange, user_id, act)
+    return await request.service.replies.once(request, user_id, act)
 
 
-async def add_memories(exchange: Exchange) -> Reply:
+async def add_memories(request: RequestContext) -> Reply:
     """Answer POST /memories/batch."""
-    fields = exchange.json()
+    fields = request.json()
     refuse_unknown(fields, _BATCH)
     items = fields.get("items")
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_BATCH:
         raise InvalidRequestError(f"items must be a list of 1 to {MAX_BATCH} memories")
-    user_id = exchange.user_or_any(_text_or_none(fields, "user_id"))
+    user_id = request.user_or_any(_text_or_none(fields, "user_id"))
 
     async def act(seed: Seed | None) -> Reply:
-        memory, journal = exchange.memory(seed), exchange.service.journal
-        async with journal.writing(exchange, "add", *_targets(items, user_id)):
+        memory, audit = request.memory(seed), request.service.audit
+        async with audit.writing(request, "add", *_targets(items, user_id)):
             records = await memory.add_many(items, user_id=user_id)
-        await journal.enter_records(exchange, "add", records)
+        await audit.enter_records(request, "add", records)
         return records_reply(records, 201)
 
-    return await exchange.service.replies.once(exchange, _only_user(items, user_id), act)
+    return await request.service.replies.once(request, _only_user(items, user_id), act)
 
 
-async def get_memory(exchange: Exchange) -> Reply:
+async def get_memory(request: RequestContext) -> Reply:
     """Answer GET /memories/{id}."""
-    record = await exchange.memory().get(exchange.id(), user_id=exchange.owner())
-    await exchange.service.journal.enter_records(exchange, "get", [record])
-    if _is_known(exchange.header("if-none-match"), record.version):
+    record = await request.memory().get(request.id(), user_id=request.owner())
+    await request.service.audit.enter_records(request, "get", [record])
+    if _is_known(request.header("if-none-match"), record.version):
         return empty_reply(304).with_header("etag", etag(record.version))
     return record_reply(record)
 
 
-async def update_memory(exchange: Exchange) -> Reply:
+async def update_memory(request: RequestContext) -> Reply:
     """Answer PATCH /memories/{id}."""
-    fields = exchange.json()
+    fields = request.json()
     changes = {name: fields.pop(name, UNSET) for name in _CHANGES}
-    owner = exchange.owner(_text_or_none(fields, "user_id"))
+    owner = request.owner(_text_or_none(fields, "user_id"))
     fields.pop("user_id", None)
-    version = _expected_version(exchange.header("if-match"))
-    id, memory, journal = exchange.id(), exchange.memory(), exchange.service.journal
-    owner, touched = await _touched(exchange, memory, id, owner)
-    async with journal.writing(exchange, "update", *touched):
+    version = _expected_version(request.header("if-match"))
+    id, memory, audit = request.id(), request.memory(), request.service.audit
+    owner, touched = await _touched(request, memory, id, owner)
+    async with audit.writing(request, "update", *touched):
         record = await memory.update(id, user_id=owner, if_version=version, **changes, extra=fields)
-    await journal.enter_records(exchange, "update", [record])
+    await audit.enter_records(request, "update", [record])
     return record_reply(record)
 
 
-async def delete_memory(exchange: Exchange) -> Reply:
+async def delete_memory(request: RequestContext) -> Reply:
     """Answer DELETE /memories/{id}."""
-    id, owner, memory = exchange.id(), exchange.owner(), exchange.memory()
-    if exchange.header("if-match") is not None:
+    id, owner, memory = request.id(), request.owner(), request.memory()
+    if request.header("if-match") is not None:
         raise InvalidRequestError("If-Match cannot be used with DELETE")
-    journal = exchange.service.journal
-    owner, touched = await _touched(exchange, memory, id, owner)
+    audit = request.service.audit
+    owner, touched = await _touched(request, memory, id, owner)
     try:
-        async with journal.writing(exchange, "delete", *touched):
+        async with audit.writing(request, "delete", *touched):
             await memory.delete(id, user_id=owner)
     except ProviderError:
-        if exchange.caller.access.patterns("delete") is None:  # else it may be a memory that was none of theirs
+        if request.caller.access.patterns("delete") is None:  # else it may be a memory that was none of theirs
             with suppress(OMPError):
-                await exchange.service.replies.erase(exchange, id, owner)
+                await request.service.replies.erase(request, id, owner)
         raise
-    await journal.enter(exchange, "delete", *touched)
-    await exchange.service.replies.erase(exchange, id, owner)
+    await audit.enter(request, "delete", *touched)
+    await request.service.replies.erase(request, id, owner)
     return empty_reply()
 
 
-async def delete_memories(exchange: Exchange) -> Reply:
+async def delete_memories(request: RequestContext) -> Reply:
     """Answer DELETE /memories, which erases all memories of a user."""
-    user_id, scope = exchange.query.text("user_id"), exchange.query.text("scope")
+    user_id, scope = request.query.text("user_id"), request.query.text("scope")
     if user_id is None:
         raise InvalidRequestError("user_id is required: an erasure names its user in the query string")
-    memory, journal, touched = exchange.memory(), exchange.service.journal, Touched(user_id, None, scope)
-    async with journal.writing(exchange, "delete", touched):
+    memory, audit, touched = request.memory(), request.service.audit, Touched(user_id, None, scope)
+    async with audit.writing(request, "delete", touched):
         receipt = await memory.delete_all(user_id, scope=scope)
-        await exchange.service.replies.forget(user_id)
-        for name, (erased, left) in (await journal.forget(user_id, scope)).items():
+        await request.service.replies.forget(user_id)
+        for name, (erased, left) in (await audit.forget(user_id, scope)).items():
             receipt.erased[name], receipt.remaining[name] = erased, left
-    await journal.enter(exchange, "delete", touched)
+    await audit.enter(request, "delete", touched)
     return model_reply(receipt)
 
 
-async def get_history(exchange: Exchange) -> Reply:
+async def get_history(request: RequestContext) -> Reply:
     """Answer GET /memories/{id}/history."""
-    id = exchange.id()
-    query = exchange.query
-    page = await exchange.memory().history(
-        id, user_id=exchange.owner(), limit=query.whole("limit", 100), cursor=query.text("cursor")
+    id = request.id()
+    query = request.query
+    page = await request.memory().history(
+        id, user_id=request.owner(), limit=query.whole("limit", 100), cursor=query.text("cursor")
     )
     if page:
-        await exchange.service.journal.enter(exchange, "get", Touched(page[0].user_id, id))
+        await request.service.audit.enter(request, "get", Touched(page[0].user_id, id))
     return history_reply(page)
 
 
-async def wait_for_memories(exchange: Exchange) -> Reply:
+async def wait_for_memories(request: RequestContext) -> Reply:
     """Answer POST /memories/wait."""
-    fields = exchange.json()
+    fields = request.json()
     refuse_unknown(fields, _WAIT)
-    user_id = exchange.user(_text_or_none(fields, "user_id"))
+    user_id = request.user(_text_or_none(fields, "user_id"))
     ids: Any = fields.get("ids")
-    await exchange.memory().wait_for_ingest(ids, user_id)
+    await request.memory().wait_for_ingest(ids, user_id)
     return empty_reply()
 
 
@@ -164,10 +164,10 @@ def _targets(items: list[Any], default: str | None) -> list[Touched]:
 
 
 async def _touched(
-    exchange: Exchange, memory: AsyncMemory, id: str, owner: str | None
+    request: RequestContext, memory: AsyncMemory, id: str, owner: str | None
 ) -> tuple[str | None, tuple[Touched, ...]]:
-    """Return whose a memory is, if the server's journal must know it, and what to enter there."""
-    if owner is None and await exchange.service.journal.needed():
+    """Return whose a memory is, if the server's audit log must know it, and what to enter there."""
+    if owner is None and await request.service.audit.needed():
         owner = (await memory.get(id)).user_id
     return owner, () if owner is None else (Touched(owner, id),)
 

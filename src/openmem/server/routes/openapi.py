@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from openmem.server.routes.responses import Reply, json_reply
 
 if TYPE_CHECKING:
-    from openmem.server.routes.request import Exchange
+    from openmem.server.routes.request import RequestContext
 
 FILE: Final = "omp-0.1.json"
 
@@ -28,6 +28,6 @@ def contract() -> dict[str, Any]:
     return document
 
 
-async def get_contract(exchange: Exchange) -> Reply:
+async def get_contract(request: RequestContext) -> Reply:
     """Answer GET /openapi.json."""
     return json_reply(contract_text())

@@ -1,4 +1,4 @@
-"""Reads query strings: strict where a value or a name is wrong, silent about parameters that nobody here knows."""
+"""Reads query strings: strict where a value or a name is wrong, silent about parameters that no one here knows."""
 
 from __future__ import annotations
 

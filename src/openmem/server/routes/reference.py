@@ -28,7 +28,7 @@ POLICY: Final = (
 )
 _BUNDLE: Final = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 _KEPT: Final = "public, max-age=86400"
-# It asks nobody about the document, and keeps no key that was typed.
+# It asks no one about the document, and keeps no key that was typed.
 _START: Final = """window.onload = () => SwaggerUIBundle({
   url: "openapi.json", dom_id: "#reference", validatorUrl: null, persistAuthorization: false, deepLinking: true,
 });

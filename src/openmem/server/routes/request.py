@@ -13,8 +13,8 @@ from openmem import AsyncMemory, DeadlineExceededError, InvalidRequestError, See
 from openmem.server.middleware.heads import fields_of
 from openmem.server.routes.bodies import check_json_type, parse_object, read_body, skip_body
 from openmem.server.routes.query import Parameters
-from openmem.server.services.authentication import NOBODY, Caller
-from openmem.server.services.current_request import LEAST
+from openmem.server.services.authentication import ANONYMOUS_ID, Caller
+from openmem.server.services.current_request import MIN_TIME_AFTER_WRITE
 from openmem.server.services.timing import clock, off_loop, within
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _TIME_IS_UP: Final = "the time for the request is up"
 _SECONDS: Final = re.compile(r"[0-9]{1,30}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 
 
-class Exchange:
+class RequestContext:
     """What a handler works with.
 
     Attributes:
@@ -41,16 +41,16 @@ class Exchange:
         scope: The request as the web server saw it.
         receive: Where its body comes from.
         caller: Who sends it.
-        request_id: Its id in the journal, in logs and in errors.
+        request_id: Its id in the audit log, in logs and in errors.
         body: Its body, if the route reads one as a whole.
-        has_place: Whether it holds one of the places for requests that run at once.
+        is_admitted: Whether it counts among the requests that run at once.
     """
 
     body: bytes = b""
     _fields: dict[str, Any]
-    has_place: bool = False
+    is_admitted: bool = False
     _parsed: int = 0
-    _least: float = 0.0
+    _min_time: float = 0.0
 
     def __init__(self, service: Service, scope: Scope, receive: Receive, caller: Caller, request_id: str) -> None:
         self.service = service
@@ -77,9 +77,9 @@ class Exchange:
 
     @cached_property
     def app(self) -> str | None:
-        """The app that the journal names: that of the key, or without keys the one that the client says."""
+        """The app that the audit log names: that of the key, or without keys the one that the client says."""
         said = self.header("x-omp-app")
-        if self.caller.id == NOBODY:
+        if self.caller.id == ANONYMOUS_ID:
             return said
         if said is not None:
             self.service.memory.acting(app=said)  # a wrong header is refused, even one that counts for nothing
@@ -88,13 +88,13 @@ class Exchange:
     @property
     def timeout(self) -> float | None:
         """Seconds left for the verb, of what the server allows, or of less if the client waits less long."""
-        own, patience = self.service.timeout, self.patience
-        whole = own if patience is None else min(patience, MAX_WAIT if own is None else own)
+        own, wanted = self.service.timeout, self.client_timeout
+        whole = own if wanted is None else min(wanted, MAX_WAIT if own is None else own)
         return None if whole is None else whole - (clock() - self._began)
 
-    def has_begun(self) -> None:
-        """Note that a write is about to begin: what must follow it has at least `LEAST` seconds from now on."""
-        self._least = LEAST
+    def mark_write_started(self) -> None:
+        """Note that a write is about to begin: what must follow it has at least `MIN_TIME_AFTER_WRITE` seconds."""
+        self._min_time = MIN_TIME_AFTER_WRITE
 
     async def in_time(self, work: Awaitable[T], *, least: float = 0.0) -> T:
         """Return what `work` returns, for what is not a verb and has no limit of its own.
@@ -107,7 +107,7 @@ class Exchange:
             DeadlineExceededError: It took longer than a verb may take.
         """
         try:
-            return await within(work, self._limit(max(least, self._least)))
+            return await within(work, self._limit(max(least, self._min_time)))
         except TimeoutError:
             raise DeadlineExceededError(_TIME_IS_UP) from None
 
@@ -119,7 +119,7 @@ class Exchange:
             return self.service.timeout
 
     @cached_property
-    def patience(self) -> float | None:
+    def client_timeout(self) -> float | None:
         """Seconds that the client is willing to wait, if it says so."""
         text = self.header("x-omp-timeout")
         if text is None:
@@ -149,7 +149,8 @@ class Exchange:
         Raises:
             UnauthorizedError: It does not work any more, at most two seconds after its revocation.
         """
-        self.caller = await self.in_time(self.service.callers.identify(self.scope["headers"]), least=LEAST)
+        found = self.service.callers.identify(self.scope["headers"])
+        self.caller = await self.in_time(found, least=MIN_TIME_AFTER_WRITE)
 
     async def receive_while_allowed(self) -> Message:
         """Return the next part of a long body; for one that brings anything, or ends it, the key must still work."""
@@ -175,7 +176,7 @@ class Exchange:
         """Return whose memories are meant: the user named here, or the one to whom the key is bound.
 
         Raises:
-            InvalidRequestError: Nobody is named.
+            InvalidRequestError: No one is named.
         """
         user_id = self.user_or_any(*named)
         if user_id is None:
@@ -183,7 +184,7 @@ class Exchange:
         return user_id
 
     def user_or_any(self, *named: str | None) -> str | None:
-        """Return the same, or `None` if nobody is named and the key reaches any user.
+        """Return the same, or `None` if no one is named and the key reaches any user.
 
         Raises:
             InvalidRequestError: Two different users are named.
@@ -222,15 +223,15 @@ class Exchange:
 
     async def close(self) -> None:
         """Let go of what the request held."""
-        if self.has_place:
-            self.service.gate.leave()
+        if self.is_admitted:
+            self.service.admission.release()
         if self._parsed:
             if "_fields" in vars(self):
                 await off_loop(self._fields.clear)  # to free hundreds of thousands of values takes long, too
             await self.service.parsed.give_back(self._parsed)
 
     async def skip(self) -> None:
-        """Take and drop a body that nobody asked for, so that the connection can be used again."""
+        """Take and drop a body that no one asked for, so that the connection can be used again."""
         await skip_body(self.receive)
         self._began = clock()
 

@@ -92,7 +92,7 @@ class Reply:
 
 
 class Stream:
-    """A reply whose length nobody knows yet.
+    """A reply whose length no one knows yet.
 
     Args:
         media_type: The type of its content.
@@ -216,7 +216,7 @@ def _list_reply(
 
     def body() -> bytes:
         text = b'{"' + name + b'":[' + b",".join(parts()) + b"]" + more + b"}"
-        kept.clear()  # here, where it keeps nobody waiting: to free millions of values takes long, too
+        kept.clear()  # here, where it keeps no one waiting: to free millions of values takes long, too
         return text
 
     return Reply(200, body, (_JSON,), large=large)

@@ -24,7 +24,7 @@ from openmem.server.routes.memories import (
     wait_for_memories,
 )
 from openmem.server.routes.openapi import get_contract
-from openmem.server.routes.request import Exchange
+from openmem.server.routes.request import RequestContext
 from openmem.server.routes.responses import Reply, Stream
 from openmem.server.routes.route_table import ROUTES, Operation
 from openmem.server.routes.search import (
@@ -37,14 +37,14 @@ from openmem.server.routes.search import (
     search_memories,
 )
 from openmem.server.routes.transfer import export_memories, import_memories
-from openmem.server.services.authentication import ANYBODY
+from openmem.server.services.authentication import ANONYMOUS
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from openmem.server.services.service import Service
 
-Handler = Callable[[Exchange], Awaitable[Reply | Stream]]
+Handler = Callable[[RequestContext], Awaitable[Reply | Stream]]
 
 HANDLERS: Final[Mapping[str, Handler]] = {
     "GET /memories/search": search_memories,
@@ -125,79 +125,79 @@ class Resource:
         if verb is None:
             await _send(error_reply(MethodNotAllowedError(self._verbs), request_id), request_id, send)
             return
-        exchange = Exchange(self._service, scope, receive, ANYBODY, request_id)
+        request = RequestContext(self._service, scope, receive, ANONYMOUS, request_id)
         try:
-            await self._handle(verb, exchange, send)
+            await self._handle(verb, request, send)
         except ClientGoneError:
-            return  # and nobody is there to be told
+            return  # and no one is there to be told
         finally:
-            await exchange.close()
+            await request.close()
 
-    async def _handle(self, verb: Verb, exchange: Exchange, send: Send) -> None:
+    async def _handle(self, verb: Verb, request: RequestContext, send: Send) -> None:
         try:
-            lasting = await self._admit(verb.operation, exchange)
+            lasting = await self._admit(verb.operation, request)
         except OMPError as error:
-            await _send(error_reply(error, exchange.request_id), exchange.request_id, send)
+            await _send(error_reply(error, request.request_id), request.request_id, send)
             return
-        await self._answer(verb, exchange, send, lasting=lasting)
+        await self._answer(verb, request, send, lasting=lasting)
 
-    async def _admit(self, operation: Operation, exchange: Exchange) -> bool:
+    async def _admit(self, operation: Operation, request: RequestContext) -> bool:
         """Take a request in; return whether it is brought to its end even if its client leaves.
 
         1. The key is looked at, on the head alone. 2. The body is taken and parsed, but for an import, which takes it
-        line by line. 3. The request takes a place.
+        line by line. 3. The request is admitted.
 
         Raises:
             OMPError: It is refused.
             ClientGoneError: The client left.
         """
-        gate = self._service.gate
-        gate.check_open()
-        await self._identify(operation, exchange)
+        admission = self._service.admission
+        admission.check_open()
+        await self._identify(operation, request)
         if operation.body == "json":
-            await exchange.read()
-        elif operation.body == "none" and operation.needs_key and has_body(exchange.scope):
-            await exchange.skip()
+            await request.read()
+        elif operation.body == "none" and operation.needs_key and has_body(request.scope):
+            await request.skip()
         lasting = await self._service.must_end(operation.effect)
         if operation.needs_key:  # else a stranger who does not read the answer would hold it
-            gate.take()
-            exchange.has_place = True
+            admission.acquire()
+            request.is_admitted = True
         return lasting
 
-    async def _answer(self, verb: Verb, exchange: Exchange, send: Send, *, lasting: bool) -> None:
+    async def _answer(self, verb: Verb, request: RequestContext, send: Send, *, lasting: bool) -> None:
         if verb.operation.body == "lines":
-            exchange.receive = self._service.gate.without_place(exchange.receive)
-            await _send(await _reply_of(verb, exchange), exchange.request_id, send)
+            request.receive = self._service.admission.released_during(request.receive)
+            await _send(await _reply_of(verb, request), request.request_id, send)
             return
-        async with Watch(exchange.receive, cancels=not lasting) as watch:
-            reply = await _reply_of(verb, exchange)
+        async with Watch(request.receive, cancels=not lasting) as watch:
+            reply = await _reply_of(verb, request)
             watch.check()
-            await _send(reply, exchange.request_id, send, head=exchange.scope["method"] == "HEAD")
+            await _send(reply, request.request_id, send, head=request.scope["method"] == "HEAD")
 
-    async def _identify(self, operation: Operation, exchange: Exchange) -> None:
-        exchange.headers  # noqa: B018 - what is given twice is refused, whoever sent it
+    async def _identify(self, operation: Operation, request: RequestContext) -> None:
+        request.headers  # noqa: B018 - what is given twice is refused, whoever sent it
         if not operation.needs_key:
             return
-        callers, headers = self._service.callers, exchange.scope["headers"]
+        callers, headers = self._service.callers, request.scope["headers"]
         known = callers.recall(headers)
-        caller = exchange.caller = await exchange.in_time(callers.identify(headers)) if known is None else known
-        if caller is not ANYBODY:
-            exchange.scope.setdefault("state", {})["caller"] = caller.id  # for the edge: a key that was checked
+        caller = request.caller = await request.in_time(callers.identify(headers)) if known is None else known
+        if caller is not ANONYMOUS:
+            request.scope.setdefault("state", {})["caller"] = caller.id  # for the middleware: a key that was checked
 
 
-async def _reply_of(verb: Verb, exchange: Exchange) -> Reply | Stream:
+async def _reply_of(verb: Verb, request: RequestContext) -> Reply | Stream:
     try:
-        reply = await verb.handler(exchange)
+        reply = await verb.handler(request)
         # Here, and not while it is sent: what goes wrong is still answered as an error.
-        return await reply.complete() if isinstance(reply, Reply) and exchange.scope["method"] != "HEAD" else reply
+        return await reply.complete() if isinstance(reply, Reply) and request.scope["method"] != "HEAD" else reply
     except OMPError as error:
-        return error_reply(error, exchange.request_id)
+        return error_reply(error, request.request_id)
     except ClientGoneError:
         raise
     except Exception as error:  # noqa: BLE001 - logged, and never shown
-        log_unexpected(error, exchange.request_id)
+        log_unexpected(error, request.request_id)
         error.__traceback__ = None  # as in `error_body`
-        return error_reply(InternalError(), exchange.request_id)
+        return error_reply(InternalError(), request.request_id)
 
 
 async def _send(reply: Reply | Stream, request_id: str, send: Send, *, head: bool = False) -> None:

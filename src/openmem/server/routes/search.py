@@ -1,4 +1,4 @@
-"""The routes that look for memories, and the journal."""
+"""The routes that look for memories, and the audit log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 from openmem import InvalidRequestError
 from openmem.server.routes.bodies import as_whole, refuse_unknown
-from openmem.server.routes.request import MAX_WAIT, Exchange
+from openmem.server.routes.request import MAX_WAIT, RequestContext
 from openmem.server.routes.responses import Reply, entries_reply, json_reply, model_reply, page_reply, results_reply
 from openmem.server.services.audit import Touched
 from openmem.types import Capabilities
@@ -18,21 +18,21 @@ _SEARCH: Final = (
 )
 
 
-async def get_capabilities(exchange: Exchange) -> Reply:
+async def get_capabilities(request: RequestContext) -> Reply:
     """Answer GET /capabilities."""
-    said = await exchange.service.memory.capabilities()
+    said = await request.service.memory.capabilities()
     features = said.features.model_dump()
-    if exchange.service.store is not None:
+    if request.service.store is not None:
         features["idempotency_keys"] = True
     # Read again: a provider may have changed what it says without a check, and the lists of the protocol are closed.
     return model_reply(Capabilities.model_validate({**said.model_dump(), "features": features}))
 
 
-async def list_memories(exchange: Exchange) -> Reply:
+async def list_memories(request: RequestContext) -> Reply:
     """Answer GET /memories."""
-    query = exchange.query
-    user_id, scope = exchange.user(query.text("user_id")), query.text("scope")
-    page = await exchange.memory().list(
+    query = request.query
+    user_id, scope = request.user(query.text("user_id")), query.text("scope")
+    page = await request.memory().list(
         user_id,
         scope=scope,
         tag=query.text("tag"),
@@ -44,18 +44,18 @@ async def list_memories(exchange: Exchange) -> Reply:
         include_superseded=query.flag("include_superseded"),
         include_expired=query.flag("include_expired"),
     )
-    await exchange.service.journal.enter(exchange, "list", Touched(user_id, None, scope))
+    await request.service.audit.enter(request, "list", Touched(user_id, None, scope))
     return page_reply(page)
 
 
-async def search_memories(exchange: Exchange) -> Reply:
+async def search_memories(request: RequestContext) -> Reply:
     """Answer GET /memories/search."""
-    query = exchange.query
+    query = request.query
     words, purpose = query.text("q"), cast("Any", query.word("purpose", "search"))
-    user_id, scope = exchange.user(query.text("user_id")), query.text("scope")
+    user_id, scope = request.user(query.text("user_id")), query.text("scope")
     if words is None:
         raise InvalidRequestError("q is required: what is looked for")
-    results = await exchange.memory().search(
+    results = await request.memory().search(
         words,
         user_id,
         scope=scope,
@@ -69,13 +69,13 @@ async def search_memories(exchange: Exchange) -> Reply:
         explain=query.flag("explain"),
         purpose=purpose,
     )
-    await exchange.service.journal.enter(exchange, purpose, Touched(user_id, None, scope))
+    await request.service.audit.enter(request, purpose, Touched(user_id, None, scope))
     return results_reply(results)
 
 
-async def search_at_length(exchange: Exchange) -> Reply:
+async def search_at_length(request: RequestContext) -> Reply:
     """Answer POST /memories/search: the same, for what is too long for an address."""
-    fields = exchange.json()
+    fields = request.json()
     if "query" in fields:  # as the first client of the protocol calls it
         if "q" in fields:
             raise InvalidRequestError("give q or query, not both: they are the same")
@@ -84,23 +84,23 @@ async def search_at_length(exchange: Exchange) -> Reply:
     given = {name: value for name, value in fields.items() if value is not None}
     if "limit" in given:
         given["limit"] = as_whole(given["limit"])
-    words, user_id = given.pop("q", None), exchange.user(_user_of(given))
+    words, user_id = given.pop("q", None), request.user(_user_of(given))
     given.pop("user_id", None)
     purpose = given.pop("purpose", "search")
     if words is None:
         raise InvalidRequestError("q is required: what is looked for")
-    results = await exchange.memory().search(words, user_id, purpose=purpose, **given)
-    await exchange.service.journal.enter(exchange, purpose, Touched(user_id, None, given.get("scope")))
+    results = await request.memory().search(words, user_id, purpose=purpose, **given)
+    await request.service.audit.enter(request, purpose, Touched(user_id, None, given.get("scope")))
     return results_reply(results)
 
 
-async def get_context(exchange: Exchange) -> Reply:
+async def get_context(request: RequestContext) -> Reply:
     """Answer POST /context."""
-    fields = exchange.json()
+    fields = request.json()
     refuse_unknown(fields, _CONTEXT)
-    user_id = exchange.user(_user_of(fields))
+    user_id = request.user(_user_of(fields))
     budget = fields.get("token_budget")
-    block = await exchange.memory().context(
+    block = await request.memory().context(
         cast("Any", fields.get("query")),
         user_id,
         scope=fields.get("scope"),
@@ -108,18 +108,18 @@ async def get_context(exchange: Exchange) -> Reply:
         tags=fields.get("tags"),
         as_of=fields.get("as_of"),
     )
-    await exchange.service.journal.enter(exchange, "context", Touched(user_id, None, fields.get("scope")))
+    await request.service.audit.enter(request, "context", Touched(user_id, None, fields.get("scope")))
     return model_reply(block)
 
 
-async def get_audit(exchange: Exchange) -> Reply:
+async def get_audit(request: RequestContext) -> Reply:
     """Answer GET /audit."""
-    query = exchange.query
-    user_id, app, since = exchange.user(query.text("user_id")), query.text("app"), query.time("since")
+    query = request.query
+    user_id, app, since = request.user(query.text("user_id")), query.text("app"), query.time("since")
     limit = query.whole("limit", 100)
-    if await exchange.service.journal.needed():
-        return entries_reply(await exchange.service.journal.entries(exchange, user_id, app, since, limit))
-    return entries_reply(await exchange.memory().audit(user_id, app=app, since=since, limit=limit))
+    if await request.service.audit.needed():
+        return entries_reply(await request.service.audit.entries(request, user_id, app, since, limit))
+    return entries_reply(await request.memory().audit(user_id, app=app, since=since, limit=limit))
 
 
 def _user_of(fields: dict[str, Any]) -> str | None:
@@ -129,8 +129,8 @@ def _user_of(fields: dict[str, Any]) -> str | None:
     return user_id
 
 
-async def reembed(exchange: Exchange) -> Reply:
+async def reembed(request: RequestContext) -> Reply:
     """Answer POST /reembed: it takes as long as it takes, unless the client will not wait as long."""
-    patience = exchange.patience
-    report = await exchange.memory().reembed(timeout=None if patience is None else min(patience, MAX_WAIT))
+    wanted = request.client_timeout
+    report = await request.memory().reembed(timeout=None if wanted is None else min(wanted, MAX_WAIT))
     return json_reply(report.model_dump_json().encode())

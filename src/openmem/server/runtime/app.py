@@ -13,14 +13,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from openmem import AsyncMemory, AsyncServerStore, InvalidRequestError, OMPError
-from openmem.server.middleware.admission import Gate
+from openmem.server.middleware.admission import Admission
 from openmem.server.middleware.asgi import request_id_of
 from openmem.server.middleware.errors import InternalError
 from openmem.server.routes.error_responses import MethodNotAllowedError, error_reply, log_unexpected, unknown_route
 from openmem.server.routes.front_page import front_page
 from openmem.server.routes.reference import reference_routes
 from openmem.server.routes.routing import routes_of
-from openmem.server.services.maintenance import Upkeep
+from openmem.server.services.maintenance import Maintenance
 from openmem.server.services.service import RouteSettings, Service
 from openmem.server.services.timing import within
 
@@ -32,7 +32,7 @@ def create_app(
     *,
     store: AsyncServerStore | None = None,
     settings: RouteSettings | None = None,
-    gate: Gate | None = None,
+    admission: Admission | None = None,
     close: bool = True,
     audit_days: float | None = None,
 ) -> Starlette:
@@ -40,14 +40,14 @@ def create_app(
 
     Args:
         memory: What the verbs are done with.
-        store: The server's own store: keys, replies that may be asked for again, and the journal of providers
-            without one. Without it, nobody needs a key.
+        store: The server's own store: keys, replies that may be asked for again, and the audit log of providers
+            without one. Without it, no one needs a key.
         settings: What the routes need to know of the server's settings.
-        gate: The places for requests that run at once; without it there is no limit.
+        admission: Bounds how many requests run at once; without it there is no limit.
         close: Whether memory and store are closed when the server stops.
-        audit_days: Days for which the journal in the server's store keeps an entry; `None` is for ever.
+        audit_days: Days for which the audit log in the server's store keeps an entry; `None` is for ever.
     """
-    service = Service(memory, store, settings, gate)
+    service = Service(memory, store, settings, admission)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -58,7 +58,7 @@ def create_app(
                     stack.push_async_callback(store.close)
             await memory.capabilities()
             await _warm(memory)
-            await stack.enter_async_context(Upkeep(service, audit_days))
+            await stack.enter_async_context(Maintenance(service, audit_days))
             yield
 
     reference = settings is not None and settings.docs

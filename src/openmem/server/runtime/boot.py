@@ -10,7 +10,7 @@ from openmem import OMPError, redacted_url
 from openmem.server.runtime.addresses import http_url, is_loopback
 from openmem.server.runtime.connections import BACKLOG
 from openmem.server.runtime.output import say
-from openmem.server.runtime.server import FAILED, EdgeConfig, EdgeServer
+from openmem.server.runtime.server import FAILED, ServerConfig, ServerProcess
 from openmem.server.runtime.settings import ServerSettings
 from openmem.server.services.stores import make_memory, make_store
 from openmem.server.services.timing import run, within
@@ -36,8 +36,8 @@ def serve(settings: ServerSettings) -> int:
     if settings.workers > 1:
         from openmem.server.runtime.workers import serve_with_workers  # here: one process needs none of it
 
-        return serve_with_workers(EdgeConfig(settings), listener, f"serving {provider} at {url}")
-    server = EdgeServer(EdgeConfig(settings), started=f"serving {provider} at {url}")
+        return serve_with_workers(ServerConfig(settings), listener, f"serving {provider} at {url}")
+    server = ServerProcess(ServerConfig(settings), started=f"serving {provider} at {url}")
     try:
         server.run([listener])
     except SystemExit:

@@ -1,14 +1,15 @@
-"""Puts the server together: the layers of the edge around the routes."""
+"""Puts the server together: the middleware around the routes."""
 
 from __future__ import annotations
 
+from starlette.types import ASGIApp
+
 from openmem import AsyncServerStore
-from openmem.server.middleware.access_log import Edge
-from openmem.server.middleware.admission import Drain, Gate
-from openmem.server.middleware.asgi import ASGIApp
+from openmem.server.middleware.access_log import AccessLog
+from openmem.server.middleware.admission import Admission, Drain
 from openmem.server.middleware.limits import Limits, RequestLimits
 from openmem.server.middleware.metrics import Metrics
-from openmem.server.middleware.origins import Cors, PageGuard
+from openmem.server.middleware.origins import Cors, OriginGuard
 from openmem.server.middleware.rate_limit import RateLimit, RateLimiter
 from openmem.server.middleware.tracing import traced
 from openmem.server.routes.health import operation_routes
@@ -31,14 +32,14 @@ def build_server(settings: ServerSettings, *, drain: Drain | None = None) -> ASG
     drain = drain or Drain()
     memory, store = make_memory(settings), make_store(settings)
     numbers = Metrics() if settings.metrics else None
-    gate = Gate(settings.concurrency, drain)
-    app = create_app(memory, store=store, settings=settings, gate=gate, audit_days=settings.audit_days)
+    admission = Admission(settings.concurrency, drain)
+    app = create_app(memory, store=store, settings=settings, admission=admission, audit_days=settings.audit_days)
     app.router.routes.extend(operation_routes(memory, drain, numbers))
     return wrap(app, settings, store, numbers)
 
 
 def wrap(app: ASGIApp, settings: ServerSettings, store: AsyncServerStore, numbers: Metrics | None) -> ASGIApp:
-    """Return an application with the layers of the edge around it, the outermost last."""
+    """Return an application with the middleware around it, the outermost last."""
 
     async def is_open() -> bool:
         return settings.open_without_keys and not await store.has_keys()
@@ -52,7 +53,7 @@ def wrap(app: ASGIApp, settings: ServerSettings, store: AsyncServerStore, number
         total=settings.body_timeout,
     )
     app = RequestLimits(app, limits)
-    app = PageGuard(
+    app = OriginGuard(
         app,
         settings.cors_origins,
         settings.allowed_host,
@@ -62,4 +63,4 @@ def wrap(app: ASGIApp, settings: ServerSettings, store: AsyncServerStore, number
     if settings.cors_origins:
         app = Cors(app, settings.cors_origins)
     app = traced(app, settings.provider or "")
-    return Edge(app, numbers)
+    return AccessLog(app, numbers)

@@ -87,7 +87,7 @@ def _parser(program: str) -> _Parser:
     )
     parser.add_argument("--version", action="version", version=f"omp-server {openmem.__version__}")
     _add_place(parser.add_argument_group("memories"))
-    _add_edge(parser.add_argument_group("listening"))
+    _add_listening(parser.add_argument_group("listening"))
     _add_limits(parser.add_argument_group("limits"))
     _add_operation(parser.add_argument_group("operation"))
     return parser
@@ -103,7 +103,7 @@ def _add_place(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--schema", help="the schema on Postgres  [OMP_SCHEMA]")
     group.add_argument("--pool-size", type=int, metavar="N", help="connections to Postgres, 10  [OMP_POOL_SIZE]")
     group.add_argument(
-        "--audit-days", type=float, metavar="N", help="days that the journal keeps, all  [OMP_AUDIT_DAYS]"
+        "--audit-days", type=float, metavar="N", help="days that the audit log keeps, all  [OMP_AUDIT_DAYS]"
     )
     group.add_argument(
         "--versions", type=int, metavar="N", help="earlier versions kept of each memory, all  [OMP_VERSIONS]"
@@ -111,7 +111,7 @@ def _add_place(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--store", metavar="URL", help="where the keys are kept  [OMP_SERVER_STORE]")
 
 
-def _add_edge(group: argparse._ArgumentGroup) -> None:
+def _add_listening(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--host", help="address to listen on, 127.0.0.1  [OMP_HOST]")
     group.add_argument("--port", type=int, metavar="N", help="8080; 0 is any free one  [OMP_PORT]")
     group.add_argument("--workers", type=int, metavar="N", help="processes, 1  [OMP_WORKERS]")

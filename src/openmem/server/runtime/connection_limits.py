@@ -159,7 +159,7 @@ class Guard:
         write_access("-", UNMATCHED, status, 0.0, request_id)
 
     def evict(self) -> bool:
-        """Close, as another connection needs the place; return whether it did.
+        """Close, to make room for another connection; return whether it did.
 
         It does not while a request runs, nor before a caller whose key was checked has sent or taken everything.
         """

@@ -23,7 +23,7 @@ class Evictable(Protocol):
     """A connection that can be told to go."""
 
     def evict(self) -> bool:
-        """Close, as another needs the place; return whether it did."""
+        """Close, to make room for another; return whether it did."""
 
     def resume(self) -> None:
         """Go on with requests that were sent ahead."""
@@ -37,7 +37,7 @@ class Loop(Protocol):
 
 
 class ConnectionTable:
-    """The connections of a process that nobody works for: they give way to new ones, the oldest first.
+    """The connections of a process that no one works for: they give way to new ones, the oldest first.
 
     Those without a request (idle, or with half a head) go before those whose body is still on its way.
 
@@ -57,7 +57,7 @@ class ConnectionTable:
         self._without_request[connection] = None
 
     def waits_for_body(self, connection: Evictable) -> None:
-        """Note a connection whose request is still on its way, and nobody knows who sends it."""
+        """Note a connection whose request is still on its way, and no one knows who sends it."""
         self._without_request.pop(connection, None)
         self._without_caller[connection] = None
 

@@ -31,7 +31,7 @@ from openmem.server.services.timing import watch_loop
 FAILED: Final = 1
 
 
-class EdgeConfig(uvicorn.Config):
+class ServerConfig(uvicorn.Config):
     """What uvicorn is told. It makes the application in the process that serves it.
 
     Args:
@@ -71,7 +71,7 @@ class EdgeConfig(uvicorn.Config):
         super().load()
 
 
-class EdgeServer(uvicorn.Server):
+class ServerProcess(uvicorn.Server):
     """A process that serves.
 
     Args:
@@ -80,9 +80,9 @@ class EdgeServer(uvicorn.Server):
         parent: The process that started it as a worker; it stops when that one is gone.
     """
 
-    config: EdgeConfig
+    config: ServerConfig
 
-    def __init__(self, config: EdgeConfig, *, started: str | None = None, parent: int | None = None) -> None:
+    def __init__(self, config: ServerConfig, *, started: str | None = None, parent: int | None = None) -> None:
         super().__init__(config)
         self._started_line = started
         self._parent = parent

@@ -97,7 +97,7 @@ class ServerSettings:
         embedder: `none`, `fastembed[:MODEL[@FOLDER]]` or `openai:MODEL`.
         schema: The schema on Postgres.
         pool_size: Connections to Postgres that a process holds at most; `None` is what the provider takes.
-        audit_days: Days for which journals keep an entry, that of the server's own store too; `None` is for ever.
+        audit_days: Days for which audit logs keep an entry, that of the server's own store too; `None` is for ever.
         versions: How many earlier versions of each memory are kept; `None` is all.
         store: Where the server keeps its keys; `None` is next to the memories.
         host: The address to listen on.

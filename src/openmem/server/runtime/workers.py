@@ -14,14 +14,14 @@ from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from openmem.server.middleware.metrics import FOLDER_VARIABLE
 from openmem.server.runtime.output import say
-from openmem.server.runtime.server import FAILED, EdgeConfig, EdgeServer
+from openmem.server.runtime.server import FAILED, ServerConfig, ServerProcess
 
 READY_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 5.0
 _TICK: Final = 0.05
 
 
-def serve_with_workers(config: EdgeConfig, listener: socket.socket, started: str) -> int:
+def serve_with_workers(config: ServerConfig, listener: socket.socket, started: str) -> int:
     """Run the workers until the process is told to stop; return the exit code.
 
     Args:
@@ -38,18 +38,18 @@ def serve_with_workers(config: EdgeConfig, listener: socket.socket, started: str
 class Worker(Process):
     """One process, seen from the parent and from itself."""
 
-    config: EdgeConfig
-    _server: EdgeServer | None
+    config: ServerConfig
+    _server: ServerProcess | None
 
-    def __init__(self, config: EdgeConfig, sockets: list[socket.socket]) -> None:
+    def __init__(self, config: ServerConfig, sockets: list[socket.socket]) -> None:
         self._parent = os.getpid()
         super().__init__(config, sockets)
 
     @property
-    def server(self) -> EdgeServer:
+    def server(self) -> ServerProcess:
         """The server of this process."""
         if self._server is None:
-            self._server = EdgeServer(self.config, parent=self._parent)
+            self._server = ServerProcess(self.config, parent=self._parent)
         return self._server
 
     def always_pong(self) -> None:
@@ -69,9 +69,9 @@ class Workers(Multiprocess):
         started: What is said once they all serve.
     """
 
-    config: EdgeConfig
+    config: ServerConfig
 
-    def __init__(self, config: EdgeConfig, listener: socket.socket, started: str) -> None:
+    def __init__(self, config: ServerConfig, listener: socket.socket, started: str) -> None:
         super().__init__(config, [listener])
         self._listener = listener
         self._started_line = started

@@ -12,15 +12,15 @@ from typing import Final, TypeAlias
 from openmem import Access, AsyncServerStore, parse_grant
 from openmem._model.keys import KeyInfo
 from openmem.errors import UnauthorizedError
-from openmem.server.services.timing import Together, clock
+from openmem.server.services.timing import SingleFlight, clock
 
 REMEMBERED: Final = 2.0
 """Seconds for which a key is taken to be as it was: a revocation works within them."""
 MAX_REMEMBERED: Final = 10_000
 MAX_SECRET: Final = 512
 
-NOBODY: Final = "-"
-"""The caller's id where no keys are asked for."""
+ANONYMOUS_ID: Final = "-"
+"""The id of a caller where no keys are asked for."""
 
 EVERYTHING: Final = Access(None, (parse_grant("admin:*"),))
 
@@ -34,7 +34,7 @@ class Caller:
     app: str | None = None
 
 
-ANYBODY: Final = Caller(NOBODY, EVERYTHING)
+ANONYMOUS: Final = Caller(ANONYMOUS_ID, EVERYTHING)
 
 Known: TypeAlias = tuple[float, Caller, datetime | None]
 """Until when a key is taken to be as it was, who it is, and when it expires."""
@@ -44,7 +44,7 @@ class Callers:
     """Finds out who is asking.
 
     Args:
-        store: Where the keys are; without one, nobody needs a key.
+        store: Where the keys are; without one, no one needs a key.
         open_without_keys: Whether everybody may do everything as long as no key was ever made.
     """
 
@@ -52,8 +52,8 @@ class Callers:
         self._store = store
         self._open_without_keys = open_without_keys
         self._known: OrderedDict[bytes, Known] = OrderedDict()
-        self._finding: Together[bytes, Known] = Together()
-        self._counting: Together[None, bool] = Together()
+        self._finding: SingleFlight[bytes, Known] = SingleFlight()
+        self._counting: SingleFlight[None, bool] = SingleFlight()
         self._locked = False
         self._asked_again_at = 0.0
         self._used: dict[str, datetime] = {}
@@ -65,7 +65,7 @@ class Callers:
             UnauthorizedError: There is no key, several, or one that is unknown, expired or revoked.
         """
         if not await self._needs_key():
-            return ANYBODY
+            return ANONYMOUS
         return await self._caller_of(_secret_of(headers))
 
     def recall(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller | None:

@@ -10,7 +10,7 @@ from openmem.server.services.authentication import Caller
 
 T = TypeVar("T")
 
-LEAST: Final = 1.0
+MIN_TIME_AFTER_WRITE: Final = 1.0
 """Seconds for what must follow a write, however little time is left."""
 
 
@@ -32,7 +32,7 @@ class CurrentRequest(Protocol):
     def memory(self) -> AsyncMemory:
         """Return the memory as the caller may use it."""
 
-    def has_begun(self) -> None:
+    def mark_write_started(self) -> None:
         """Note that a write is about to begin."""
 
     async def in_time(self, work: Awaitable[T], *, least: float = 0.0) -> T:

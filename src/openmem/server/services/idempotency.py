@@ -28,12 +28,12 @@ class Replies:
         self._store = store
 
     async def once(
-        self, exchange: CurrentRequest, user_id: str | None, act: Callable[[Seed | None], Awaitable[Reply]]
+        self, request: CurrentRequest, user_id: str | None, act: Callable[[Seed | None], Awaitable[Reply]]
     ) -> Reply:
         """Do something once per caller and `Idempotency-Key`.
 
         Args:
-            exchange: The request; its body must be the same each time.
+            request: The request; its body must be the same each time.
             user_id: Whose memories it is about; `None` for those of several users.
             act: Does it, and makes the same ids from the same seed.
 
@@ -41,7 +41,7 @@ class Replies:
             IdempotencyConflictError: The key was used for another request.
             NotFoundError: It was done before, and a memory that it stored was deleted since.
         """
-        key = exchange.header("idempotency-key")
+        key = request.header("idempotency-key")
         if key is None:
             return await act(None)
         if not _KEY.fullmatch(key):
@@ -50,11 +50,11 @@ class Replies:
         if store is None:
             return await act(None)
         user_id = Access(user_id, ()).user_id  # checked before anything is written down
-        exchange.memory()  # so are the headers: an old answer excuses no wrong request
-        caller = exchange.caller.id
+        request.memory()  # so are the headers: an old answer excuses no wrong request
+        caller = request.caller.id
         now = datetime.now(UTC)
-        begun = store.begin_reply(caller, key, _fingerprint(exchange, user_id), now, user_id=user_id)
-        known = await exchange.in_time(begun)
+        begun = store.begin_reply(caller, key, _fingerprint(request, user_id), now, user_id=user_id)
+        known = await request.in_time(begun)
         if known.reply is not None and known.reply.status == _ERASED:
             raise NotFoundError("a memory that this request stored was deleted since; nothing is stored again")
         if known.reply is not None and known.reply.body is not None:
@@ -62,30 +62,30 @@ class Replies:
         try:
             reply = await (await act(known.seed)).complete()
         except OMPError as error:
-            await self._refused(exchange, key, known, error)
+            await self._refused(request, key, known, error)
             raise
         headers, body = _kept_headers(reply), reply.body or b""
         ended = store.end_reply(caller, key, reply.status, headers, body, memory_ids=reply.memory_ids)
         # It is done; sent again, the seed makes sure that it is not done twice.
-        await _or_warn("a reply could not be remembered", exchange, ended)
+        await _or_warn("a reply could not be remembered", request, ended)
         return reply if known.reply is None else reply.with_header("idempotent-replayed", "true")
 
-    async def _refused(self, exchange: CurrentRequest, key: str, known: Remembered, error: OMPError) -> None:
+    async def _refused(self, request: CurrentRequest, key: str, known: Remembered, error: OMPError) -> None:
         """Free the key of a request that certainly did nothing: what is put right may be sent under it."""
         if self._store is not None and known.is_new and not isinstance(error, ProviderError):
-            freed = self._store.release_reply(exchange.caller.id, key, known.seed)
-            await _or_warn("a key could not be freed", exchange, freed)
+            freed = self._store.release_reply(request.caller.id, key, known.seed)
+            await _or_warn("a key could not be freed", request, freed)
 
-    async def erase(self, exchange: CurrentRequest, memory_id: str, user_id: str | None) -> None:
+    async def erase(self, request: CurrentRequest, memory_id: str, user_id: str | None) -> None:
         """Erase the replies that hold a memory which was deleted; that they were sent stays known.
 
         Args:
-            exchange: The request that deleted it.
+            request: The request that deleted it.
             memory_id: The memory.
             user_id: Whose it was, if that is known.
         """
         if self._store is not None:
-            await exchange.in_time(self._store.erase_replies(memory_id, user_id=user_id, status=_ERASED))
+            await request.in_time(self._store.erase_replies(memory_id, user_id=user_id, status=_ERASED))
 
     async def forget(self, user_id: str) -> None:
         """Forget the replies that hold memories of a user."""
@@ -93,17 +93,17 @@ class Replies:
             await self._store.forget_replies_of(user_id)
 
 
-async def _or_warn(trouble: str, exchange: CurrentRequest, work: Awaitable[None]) -> None:
+async def _or_warn(trouble: str, request: CurrentRequest, work: Awaitable[None]) -> None:
     try:
-        await exchange.in_time(work)
+        await request.in_time(work)
     except OMPError as error:
-        logger.warning("%s: %s req=%s", trouble, error.code, exchange.request_id)
+        logger.warning("%s: %s req=%s", trouble, error.code, request.request_id)
 
 
-def _fingerprint(exchange: CurrentRequest, user_id: str | None) -> str:
-    scope = exchange.scope
+def _fingerprint(request: CurrentRequest, user_id: str | None) -> str:
+    scope = request.scope
     head = f"{scope['method']} {scope['path']} {user_id!a}\n".encode(errors="backslashreplace")
-    return hashlib.sha256(head + exchange.body).hexdigest()
+    return hashlib.sha256(head + request.body).hexdigest()
 
 
 def _kept_headers(reply: Reply) -> dict[str, str]:

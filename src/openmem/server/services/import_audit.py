@@ -1,4 +1,4 @@
-"""An import on its way through the server, watched for the journal: what was stored is known batch by batch."""
+"""An import on its way through the server, watched for the audit log: what was stored is known batch by batch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
-from openmem.server.routes.request import Exchange
+from openmem.server.routes.request import RequestContext
 from openmem.server.services.audit import Touched, is_open
 from openmem.server.services.timing import off_loop
 from openmem.types import ImportReport
@@ -15,19 +15,19 @@ _NOTHING: Final = ImportReport()
 _MARK: Final = "\ufeff"  # of the order of bytes, which the first line of a file may begin with
 
 
-class Intake:
+class ImportAudit:
     """Lines that pass through to an import, and the entries that they make.
 
     A report counts and names no memories. Where a batch was not stored as a whole, because some of it was there, all of
     its memories are entered: the store does not tell which of them it wrote.
 
     Args:
-        exchange: The request.
+        request: The request.
         lines: Where the lines come from.
     """
 
-    def __init__(self, exchange: Exchange, lines: AsyncIterator[str]) -> None:
-        self._exchange = exchange
+    def __init__(self, request: RequestContext, lines: AsyncIterator[str]) -> None:
+        self._request = request
         self._source = lines
         self._batch: list[str] = []
         self._done = _NOTHING
@@ -42,7 +42,7 @@ class Intake:
                 yield line
         except GeneratorExit:
             raise
-        except BaseException:  # the batch was never complete, and nobody got it
+        except BaseException:  # the batch was never complete, and no one got it
             self._batch.clear()
             raise
 
@@ -67,7 +67,7 @@ class Intake:
         due, self._due = self._due, []
         for action, lines, named in due:
             touched = await off_loop(_targets, lines, named)
-            await self._exchange.service.journal.enter(self._exchange, action, *touched)
+            await self._request.service.audit.enter(self._request, action, *touched)
 
     def _take(self, action: str, *, named: bool) -> None:
         """Make entries due for the memories of the batch; copies have ids that are not in the lines."""

@@ -19,7 +19,7 @@ FORGET_EVERY: Final = 360
 KEPT: Final = timedelta(hours=24)
 
 
-class Upkeep:
+class Maintenance:
     """Writes down when keys were used and forgets old replies and entries, as long as its block lasts.
 
     At its end it writes down once more.
@@ -72,4 +72,4 @@ class Upkeep:
         try:
             await self._service.store.forget_entries(datetime.now(UTC) - self._audit)
         except OMPError as error:
-            logger.warning("old entries of the journal could not be removed: %s", error.code)
+            logger.warning("old entries of the audit log could not be removed: %s", error.code)

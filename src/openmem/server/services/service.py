@@ -1,14 +1,14 @@
-"""What all requests share: the memory, the server's store, who may come in, and the journal."""
+"""What all requests share: the memory, the server's store, who may come in, and the audit log."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from openmem import AsyncMemory, AsyncServerStore
-from openmem.server.middleware.admission import Gate
+from openmem.server.middleware.admission import Admission
 from openmem.server.middleware.body_budget import BodyBudget, ParsedBudget
 from openmem.server.routes.route_table import Effect
-from openmem.server.services.audit import Journal
+from openmem.server.services.audit import AuditLog
 from openmem.server.services.authentication import Callers
 from openmem.server.services.idempotency import Replies
 
@@ -37,24 +37,24 @@ class Service:
         memory: AsyncMemory,
         store: AsyncServerStore | None,
         settings: RouteSettings | None,
-        gate: Gate | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self.memory = memory
-        self.gate = gate or Gate()
+        self.admission = admission or Admission()
         self.bodies = BodyBudget()
         self.parsed = ParsedBudget()
         self.store = store
         self.timeout = None if settings is None else settings.verb_timeout
         self.callers = Callers(store, open_without_keys=settings is None or settings.open_without_keys)
         self.replies = Replies(store)
-        self.journal = Journal(memory, store)
+        self.audit = AuditLog(memory, store)
 
     async def must_end(self, effect: Effect) -> bool:
         """Return whether a request is brought to its end even if its client leaves.
 
-        What follows a write must not be left out: the entry in the server's journal, and after a deletion the erasure
+        What follows a write must not be left out: the entry in the server's audit log, and after a deletion the erasure
         of replies that hold the memory. A write that a provider enters by itself needs nothing more.
         """
         if effect == "erase":
             return self.store is not None
-        return effect == "write" and await self.journal.needed()
+        return effect == "write" and await self.audit.needed()

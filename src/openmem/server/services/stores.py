@@ -13,7 +13,7 @@ from openmem.server.runtime.settings import ServerSettings
 
 APP: Final = "omp-server"
 KEEPING: Final = (None, "sqlite", "postgres")
-"""Providers that keep a journal of their own."""
+"""Providers that keep an audit log of their own."""
 
 
 def make_memory(settings: ServerSettings) -> AsyncMemory:
@@ -23,7 +23,7 @@ def make_memory(settings: ServerSettings) -> AsyncMemory:
         "pool_max_size": settings.pool_size,
         "versions": settings.versions,
     }
-    # A service keeps no journal that we could shorten: then it is that of the server alone.
+    # A service keeps no audit log that we could shorten: then it is that of the server alone.
     is_service = settings.base_url is not None or (settings.url or "").lower().startswith(("http://", "https://"))
     if settings.provider in KEEPING and not is_service:
         given["audit_days"] = settings.audit_days

@@ -1,4 +1,4 @@
-"""The only module of the server that waits: time limits, clocks and the end of a client's patience."""
+"""The only module of the server that waits: time limits, clocks, and questions that are asked once."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def off_loop(function: Callable[..., T], *args: Any) -> T:
 _lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
-class Recent(Generic[T]):
+class TtlCache(Generic[T]):
     """The result of a question that is asked again only when it is old; those who ask together ask once.
 
     Args:
@@ -97,7 +97,7 @@ class Recent(Generic[T]):
             return self._answer[1]
 
 
-class Together(Generic[K, T]):
+class SingleFlight(Generic[K, T]):
     """Those who have the same question at the same moment ask once. Nothing is remembered."""
 
     def __init__(self) -> None:
@@ -106,8 +106,8 @@ class Together(Generic[K, T]):
     async def ask(self, about: K, question: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return the answer, or raise what the question raises.
 
-        Who stops waiting takes nobody else along; a question for which nobody waits any more is given up, so that
-        nobody who comes later waits for it.
+        Who stops waiting takes no one else along; a question for which no one waits any more is given up, so that
+        no one who comes later waits for it.
         """
         asked = self._asked.get(about)
         if asked is None:
@@ -127,4 +127,4 @@ class _Question(Generic[T]):
     def __init__(self, task: asyncio.Task[T]) -> None:
         self.task = task
         self.waiting = 0
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # should nobody look at it
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # should no one look at it

@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from starlette.types import ASGIApp
 
 from openmem import AsyncMemory, AsyncServerStore, MemoryItem
 from openmem.server import create_app
 from openmem.server.middleware.admission import Drain
-from openmem.server.middleware.asgi import ASGIApp
 from openmem.server.routes.health import operation_routes
 from tests.loop_time import MOST_BETWEEN_TICKS, ask, longest_callback, longest_wait, parsing_time
 from tests.running_server import host

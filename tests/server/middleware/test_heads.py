@@ -14,10 +14,10 @@ import pytest
 
 from openmem import AsyncMemory, InvalidRequestError
 from openmem.server import create_app
-from openmem.server.middleware.access_log import Edge
+from openmem.server.middleware.access_log import AccessLog
 from openmem.server.middleware.heads import MAX_HEADERS, SINGLE, fields_of
 from openmem.server.middleware.limits import Limits, RequestLimits
-from openmem.server.middleware.origins import PageGuard
+from openmem.server.middleware.origins import OriginGuard
 from openmem.server.middleware.tracing import carrier_of, traced
 from openmem.server.routes.error_responses import DEFAULT_HEADERS
 from openmem.server.runtime.addresses import host_in, network_of
@@ -178,16 +178,18 @@ SMALL, LARGE = 2_000, 16_000
 
 
 @asynccontextmanager
-async def an_app(folder: Path) -> AsyncIterator[Edge]:
+async def an_app(folder: Path) -> AsyncIterator[AccessLog]:
     async def is_open() -> bool:
         return False
 
     async with AsyncMemory(url=f"sqlite:///{folder / 'm.db'}", embedder="none") as memory:
         inner = RequestLimits(create_app(memory), Limits(head=10_000_000))
-        yield Edge(traced(PageGuard(inner, (), (), local=True, is_open=is_open), "sqlite"))
+        yield AccessLog(traced(OriginGuard(inner, (), (), local=True, is_open=is_open), "sqlite"))
 
 
-async def ask(app: Edge, method: str, path: str, query: str = "", *headers: tuple[str, str], body: str = "") -> bytes:
+async def ask(
+    app: AccessLog, method: str, path: str, query: str = "", *headers: tuple[str, str], body: str = ""
+) -> bytes:
     """Send a request as a web server would; return the body of the answer."""
     sent: list[bytes] = []
     given = [(b"host", b"localhost"), (b"content-length", b"%d" % len(body))]

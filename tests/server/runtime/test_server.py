@@ -159,8 +159,8 @@ def test_server_that_is_told_to_stop_before_its_routes_are_loaded_stops_well(fil
     code = """
 import signal, socket, sys
 from openmem.server.runtime.settings import read_settings
-from openmem.server.runtime.server import EdgeConfig, EdgeServer
-server = EdgeServer(EdgeConfig(read_settings({"url": sys.argv[1]}, {})))
+from openmem.server.runtime.server import ServerConfig, ServerProcess
+server = ServerProcess(ServerConfig(read_settings({"url": sys.argv[1]}, {})))
 server.handle_exit(signal.SIGTERM, None)
 server.run([socket.create_server(("127.0.0.1", 0))])
 print(server.started)

@@ -20,7 +20,7 @@ from openmem import AsyncMemory, AsyncServerStore, ServerStore
 from openmem._config.registry import BUILT_IN
 from openmem.providers import ProviderName
 from openmem.server import create_app
-from openmem.server.middleware.access_log import Edge
+from openmem.server.middleware.access_log import AccessLog
 from openmem.server.routes.disconnects import GRACE
 from tests.server.process import request, until
 from tests.server.running import Place, RouteOptions, client_of, running_with_store, serving
@@ -64,7 +64,7 @@ def serving_slowly(barrier: Barrier, folder: Path, *, open_without_keys: bool) -
     app = create_app(
         AsyncMemory(ProviderName(SPEC.name), barrier=barrier), store=AsyncServerStore(url), settings=options
     )
-    with ServerStore(url) as store, serving(Edge(app)) as address, client_of(address) as client:
+    with ServerStore(url) as store, serving(AccessLog(app)) as address, client_of(address) as client:
         try:
             yield Place(client, store)
         finally:

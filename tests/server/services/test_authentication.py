@@ -14,7 +14,7 @@ import pytest
 from openmem import AsyncServerStore, OMPError
 from openmem.errors import UnauthorizedError
 from openmem.server.services.authentication import Callers
-from openmem.server.services.timing import Together
+from openmem.server.services.timing import SingleFlight
 
 AT_ONCE = 64
 
@@ -78,7 +78,7 @@ async def test_client_that_leaves_takes_no_other_along(tmp_path: Path) -> None:
 
 
 async def test_question_for_which_nobody_waits_any_more_holds_up_nobody() -> None:
-    together, asked = Together[str, int](), asyncio.Event()
+    together, asked = SingleFlight[str, int](), asyncio.Event()
 
     async def never() -> int:
         asked.set()

@@ -21,7 +21,7 @@ from openmem.server.routes import search as routes_reading
 from openmem.server.routes import transfer as routes_transfer
 from openmem.server.routes.openapi import contract, contract_text
 from openmem.server.routes.query import NAMES
-from openmem.server.routes.request import Exchange
+from openmem.server.routes.request import RequestContext
 from openmem.server.routes.route_table import OPERATIONS as OPERATION_PATHS
 from openmem.server.routes.route_table import ROUTES, template_of
 from openmem.server.routes.routing import HANDLERS
@@ -90,9 +90,9 @@ def test_parameters_are_those_the_handler_reads(path: str, method: str, operatio
     source = inspect.getsource(handler)
     read = {("query", name) for name in re.findall(r"query\.\w+\(\"(\w+)\"", source)}
     read |= {("header", name) for name in re.findall(r"header\(\"([\w-]+)\"\)", source)}
-    if "exchange.owner(" in source:
+    if "request.owner(" in source:
         read |= {("header", "x-user-id"), ("query", "user_id")}
-    if "exchange.id()" in source:
+    if "request.id()" in source:
         read.add(("path", "id"))
     if "replies.once" in source:
         read.add(("header", "idempotency-key"))
@@ -108,7 +108,7 @@ def test_names_of_parameters_are_those_of_the_contract() -> None:
 
 
 def test_no_parameter_is_read_where_the_contract_test_does_not_look() -> None:
-    shared = inspect.getsource(Exchange)
+    shared = inspect.getsource(RequestContext)
     assert set(re.findall(r"query\.\w+\(\"(\w+)\"", shared)) == {"user_id"}
     for module in (routes_memories, routes_reading, routes_transfer):
         for name, function in inspect.getmembers(module, inspect.isfunction):

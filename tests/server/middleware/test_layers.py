@@ -19,12 +19,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from openmem import AsyncServerStore
 from openmem.errors import ProviderUnavailableError
-from openmem.server.middleware.access_log import Edge
-from openmem.server.middleware.admission import Drain, Gate
-from openmem.server.middleware.asgi import ASGIApp
+from openmem.server.middleware.access_log import AccessLog
+from openmem.server.middleware.admission import Admission, Drain
 from openmem.server.middleware.errors import OverloadedError
 from openmem.server.middleware.metrics import FOLDER_VARIABLE, Metrics
 from openmem.server.middleware.rate_limit import RateLimit, RateLimiter
@@ -61,7 +61,7 @@ def tiny() -> Starlette:
 
 
 async def test_what_nobody_caught_is_an_envelope_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    async with client(Edge(failing)) as http:
+    async with client(AccessLog(failing)) as http:
         reply = await http.get("/capabilities", headers={"x-request-id": "r1"})
     assert reply.status_code == 500
     assert reply.json()["error"] == {
@@ -87,7 +87,7 @@ async def test_failure_in_the_middle_of_a_reply_is_logged(caplog: pytest.LogCapt
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await Edge(half)({"type": "http", "method": "GET", "path": "/export", "headers": []}, receive, send)
+    await AccessLog(half)({"type": "http", "method": "GET", "path": "/export", "headers": []}, receive, send)
     assert [message.get("more_body") for message in sent] == [None, True]
     assert SECRET not in caplog.text
     assert [record.levelname for record in caplog.records if record.name == "openmem.server"] == ["ERROR"]
@@ -95,33 +95,33 @@ async def test_failure_in_the_middle_of_a_reply_is_logged(caplog: pytest.LogCapt
 
 def test_gate_has_so_many_places_and_none_while_draining() -> None:
     drain = Drain()
-    gate = Gate(2, drain)
-    gate.take()
-    gate.take()
+    admission = Admission(2, drain)
+    admission.acquire()
+    admission.acquire()
     with pytest.raises(OverloadedError) as full:
-        gate.take()
+        admission.acquire()
     assert full.value.retry_after == 1.0
-    gate.leave()
-    gate.take()
-    gate.check_open()
+    admission.release()
+    admission.acquire()
+    admission.check_open()
     drain.begin()
     with pytest.raises(OverloadedError) as stopping:
-        gate.check_open()
+        admission.check_open()
     assert stopping.value.retry_after == 5.0
 
 
 async def test_place_is_free_while_its_request_waits_for_the_client() -> None:
-    gate = Gate(1)
-    gate.take()
+    admission = Admission(1)
+    admission.acquire()
 
     async def wait() -> int:
-        gate.take()  # the only place
-        gate.leave()
+        admission.acquire()  # the only place
+        admission.release()
         return 1
 
-    assert await gate.without_place(wait)() == 1
+    assert await admission.released_during(wait)() == 1
     with pytest.raises(OverloadedError):
-        gate.take()
+        admission.acquire()
 
 
 # Rate
@@ -179,7 +179,7 @@ async def test_accepted_key_has_a_bucket_of_its_own_and_a_wrong_one_has_not() ->
         await send({"type": "http.response.body", "body": b""})
 
     limited: ASGIApp = RateLimit(app, RateLimiter(None, 3, Clock()))
-    async with client(Edge(limited)) as http:
+    async with client(AccessLog(limited)) as http:
 
         async def ask(key: str) -> int:
             return (await http.get("/memories", headers={"authorization": f"Bearer {key}"})).status_code
@@ -201,10 +201,10 @@ async def test_accepted_key_has_a_bucket_of_its_own_and_a_wrong_one_has_not() ->
 
 async def test_metrics_have_templates_and_codes_and_no_ids() -> None:
     numbers = Metrics()
-    async with client(Edge(tiny(), numbers)) as http:
+    async with client(AccessLog(tiny(), numbers)) as http:
         await http.get("/memories/very-private")
         await http.get("/made/up")
-    async with client(Edge(failing, numbers)) as http:
+    async with client(AccessLog(failing, numbers)) as http:
         await http.get("/fails")
     text = numbers.text().decode()
     assert 'omp_requests_total{method="GET",route="/memories/{id}",status="200"} 1.0' in text
@@ -237,7 +237,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
 
 async def test_request_and_verb_have_spans_below_that_of_the_caller(spans: InMemorySpanExporter) -> None:
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    async with client(Edge(traced(tiny(), "mem0"))) as http:
+    async with client(AccessLog(traced(tiny(), "mem0"))) as http:
         await http.post("/memories", json={"content": SECRET}, headers={"traceparent": parent})
     verb, request = spans.get_finished_spans()
     assert (request.name, request.kind) == ("POST /memories", trace.SpanKind.SERVER)
@@ -263,15 +263,15 @@ async def test_no_span_is_made_as_long_as_nobody_collects_them() -> None:
         await tiny()(scope, receive, send)
 
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    async with client(Edge(traced(app, "sqlite"))) as http:
+    async with client(AccessLog(traced(app, "sqlite"))) as http:
         await http.post("/memories", json={}, headers={"traceparent": parent})
     assert current == [trace.INVALID_SPAN]
 
 
 async def test_failed_request_has_a_failed_span_without_its_text(spans: InMemorySpanExporter) -> None:
-    async with client(Edge(traced(failing, "sqlite"))) as http:
+    async with client(AccessLog(traced(failing, "sqlite"))) as http:
         await http.get("/memories/search")
-    async with client(Edge(traced(tiny(), "sqlite"))) as http:
+    async with client(AccessLog(traced(tiny(), "sqlite"))) as http:
         await http.get(f"/memories/{SECRET}")
     verb, failed, read = spans.get_finished_spans()
     assert verb.name == "search_memory"

@@ -20,7 +20,7 @@ from openmem._config.paths import user_data_dir
 from openmem.server.runtime.settings import VARIABLES, ServerSettings, read_settings
 from tests.server.process import environment, started
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

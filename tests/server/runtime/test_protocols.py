@@ -8,10 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from openmem.server.runtime.protocols import GuardedH11, protocol_class
-from tests.server import test_hostile
 from tests.server.hostile import all_requests
-from tests.server.process import Process, started, without_httptools
-from tests.server.test_limits import (  # noqa: F401 - these are the tests
+from tests.server.middleware.test_limits import (  # noqa: F401 - these are the tests
     LIMITS,
     test_chunked_body_is_counted,
     test_chunked_body_within_the_limit_is_taken,
@@ -22,6 +20,8 @@ from tests.server.test_limits import (  # noqa: F401 - these are the tests
     test_line_of_an_import_above_the_limit_is_refused_and_named,
     test_what_is_no_http_gets_an_envelope,
 )
+from tests.server.process import Process, started, without_httptools
+from tests.server.routes import test_hostile
 
 SMALL = 1_200  # bytes that are within all limits of this server
 
