@@ -17,6 +17,9 @@ from pathlib import Path
 import pytest
 
 from openmem import AsyncMemory
+from openmem._sql.sqlite import indexing, purge
+from openmem._sql.sqlite.word_index import empty
+from openmem._sql.steps import Steps
 from tests.model_run.load import USERS, WEIGHTS, Outcome, run, user_name
 from tests.server.running import Place, running_with_store
 
@@ -82,6 +85,25 @@ def test_random_load_is_answered_as_the_model_says(connect: Connect) -> None:
     outcome = loaded(connect, 1_500)
     assert not outcome.mismatches, "\n".join(outcome.mismatches)
     assert outcome.done.keys() == WEIGHTS.keys()
+
+
+def test_random_load_is_answered_beside_an_index_of_words_that_is_filled_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What happens after a thousand erasures happens every few here: then all memories wait for the index again."""
+    emptied = []
+
+    def counted() -> Steps[None]:
+        emptied.append(1)
+        yield from empty()
+
+    monkeypatch.setattr(indexing, "WAIT_AT_MOST", 4)
+    monkeypatch.setattr(purge, "MOST_LEVELS", 6)
+    monkeypatch.setattr(purge, "ENTERED_AT_ONCE", 50)
+    monkeypatch.setattr(purge, "empty", counted)
+    outcome = loaded(partial(_direct, str(tmp_path / "memories.db")), 4_000)
+    assert not outcome.mismatches, "\n".join(outcome.mismatches)
+    assert len(emptied) > 3
 
 
 @pytest.mark.long
