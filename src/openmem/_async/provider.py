@@ -233,7 +233,8 @@ class AsyncProvider:
 
 async def compute_over(records: Iterable[MemoryRecord], function: Callable[..., T], *args: Any) -> T:
     """Return what a function of records returns, which would keep others waiting if they have large extensions."""
-    if is_large(*[extra for record in records if (extra := record.model_extra)]):
+    extras = [extra for record in records if (extra := record.model_extra)]
+    if extras and is_large(*extras):
         return await async_compute(function, *args)
     return function(*args)
 

@@ -129,8 +129,8 @@ def is_large_draft(draft: Draft) -> bool:
 
 def is_large_change(change: Change) -> bool:
     """Return whether the new values of a change take long in the same way."""
-    content = change.fields.get("content") or ""
-    return len(content) > LONG_TEXT or is_large(change.fields.get("extensions"))
+    content, extensions = change.fields.get("content") or "", change.fields.get("extensions")
+    return len(content) > LONG_TEXT or (bool(extensions) and is_large(extensions))
 
 
 def by_user(user_ids: Sequence[str]) -> dict[str, list[int]]:

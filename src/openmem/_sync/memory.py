@@ -114,7 +114,8 @@ class Memory(Listing, Portable):
         call = self._call(timeout)
         given = (content, user_id, scope, tags, source, confidence, valid_from, valid_to, supersedes, key)
         own = (extensions, check_extra(extra))
-        draft = compute(make_draft, *given, *own) if is_large(source, *own) else make_draft(*given, *own)
+        large = any((source, *own)) and is_large(source, *own)
+        draft = compute(make_draft, *given, *own) if large else make_draft(*given, *own)
         records = self._use(call, lambda provider: provider.add([draft], None, call))
         return records[0]
 
@@ -207,7 +208,8 @@ class Memory(Listing, Portable):
         known, owner = check_id(id), check_owner(user_id)
         given = (content, scope, tags, confidence, valid_to, supersedes, if_version)
         own = (extensions, check_extra(extra))
-        change = compute(make_change, *given, *own) if is_large(*own) else make_change(*given, *own)
+        large = any(own) and is_large(*own)
+        change = compute(make_change, *given, *own) if large else make_change(*given, *own)
         return self._use(call, lambda provider: provider.update(known, owner, change, call))
 
     @verb

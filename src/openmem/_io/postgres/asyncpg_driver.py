@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import asyncpg
@@ -76,7 +76,7 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
     """Looks types up in what another connection has found: a query less for each codec."""
 
     found: Mapping[str, tuple[int, str]] = {}
-    late: LateReader | None = None
+    late: LateReader = LateReader()  # of a bare connection, which reads no JSON
 
     async def _introspect_type(self, typename: str, schema: str) -> Any:
         known = self.found.get(typename)
@@ -204,14 +204,16 @@ class AsyncSession:
         """Return whether a connection at rest can be used."""
         return not self.lost and not (self._fileno >= 0 and has_news(self._fileno))
 
-    async def fetch(self, sql: str, params: Sequence[Any]) -> tuple[list[Any], bool]:
-        """Run one statement and return its rows, and whether some JSON in them is left to be read later."""
-        late = self.connection.late
-        if late is None:  # a bare connection, which reads no JSON
-            return await self.connection.fetch(sql, *params), False
-        late.put_off = False
-        rows = await self.connection.fetch(sql, *params)
-        return rows, late.put_off
+    def fetch(self, sql: str, params: Sequence[Any]) -> Awaitable[list[Any]]:
+        """Run one statement and return its rows; `late` then says whether some JSON in them is left to be read."""
+        self.connection.late.put_off = False
+        rows: Awaitable[list[Any]] = self.connection.fetch(sql, *params)  # as it is: a frame less for each statement
+        return rows
+
+    @property
+    def late(self) -> bool:
+        """Whether some JSON in what was fetched last is left to be read later."""
+        return bool(self.connection.late.put_off)
 
     async def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for many rows of parameters."""

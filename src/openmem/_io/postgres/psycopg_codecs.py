@@ -23,7 +23,7 @@ class _JsonDumper(Dumper):
     format = Format.BINARY
     oid = _JSONB
 
-    def dump(self, obj: values.Json) -> Buffer:
+    def dump(self, obj: values.Json | values.EncodedJson) -> Buffer:
         return values.encode_json(obj)
 
 
@@ -81,6 +81,7 @@ def register(connection: psycopg.Connection[Any], types: Mapping[str, int]) -> N
     """
     adapters = connection.adapters
     adapters.register_dumper(values.Json, _JsonDumper)
+    adapters.register_dumper(values.EncodedJson, _JsonDumper)
     adapters.register_loader(_JSONB, _JsonLoader)
     adapters.register_loader(_TIMESTAMPTZ, _InstantLoader)
     for name, kind, dumper, loader in (

@@ -84,7 +84,8 @@ async def async_one_by_one(session: AsyncSession, steps: Steps[T], heavy: bool =
                 params: Sequence[Any] = statement.params
                 if has_large_json(params):
                     params = await async_compute(with_json_encoded, params)
-                rows, late = await session.fetch(statement.sql, params)
+                rows = await session.fetch(statement.sql, params)
+                late = session.late
             session.begun = True
             heavy = heavy or late  # what was read is used in what follows, too
             if heavy or (len(rows) > MANY_ROWS and len(rows) * len(rows[0]) > MANY_VALUES):

@@ -19,10 +19,11 @@ from openmem._sql.postgres.values import Json, encode_json
 from openmem._sql.postgres.view import Parameters, visible
 from openmem._sql.steps import Query, Row, Steps
 
-SMALL: Final = PAGE_BYTES // 128
-"""Bytes of a text that always comes; a hundred of them are less than a page."""
+SMALL: Final = PAGE_BYTES // 256
+"""Bytes of a text that always comes; a hundred memories of two such texts are less than a page."""
 
-_TEXTS: Final = ("content", "extensions")
+_SURELY_SMALL: Final = SMALL // 256
+"""Bytes that JSON takes in the table which is not more than `SMALL` written out."""
 
 
 @lru_cache(maxsize=64)
@@ -32,18 +33,22 @@ def lean(alias: str, names: tuple[str, ...] = RECORD_NAMES, most: str = str(SMAL
     Args:
         alias: Of what the columns are.
         names: The columns, `content` among them.
-        most: How many bytes the texts of a small one have, as SQL.
+        most: How many bytes each text of a small one has, as SQL.
     """
+    # Each text is judged by itself: for every row of every search, a sum for each of them would be noticed.
     # Texts know their length. JSON is only written out for it where it is not sure to be small: what is kept may be
     # compressed, to a 255th at most.
-    size = f"octet_length({alias}.content)"
-    if "extensions" in names:
-        written = f"octet_length({alias}.extensions::text)"
-        size += f" + case when pg_column_size({alias}.extensions) > 250 then {written} else 0 end"
-    shown = [
-        f"case when {size} <= {most} then {alias}.{one} end" if one in _TEXTS else f"{alias}.{one}" for one in names
-    ]
-    return ", ".join([*shown, f"case when {size} > {most} then {size} end"])
+    content, extensions = f"{alias}.content", f"{alias}.extensions"
+    written = f"octet_length({extensions}::text)"
+    small = {
+        content: f"octet_length({content}) <= {most}",
+        extensions: f"({extensions} is null or pg_column_size({extensions}) <= {_SURELY_SMALL} or {written} <= {most})",
+    }
+    shown = [f"{alias}.{name}" for name in names]
+    texts = [small[one] for one in shown if one in small]
+    size = f"octet_length({content})" + (f" + coalesce({written}, 0)" if extensions in shown else "")
+    columns_shown = [f"case when {small[one]} then {one} end" if one in small else one for one in shown]
+    return ", ".join([*columns_shown, f"case when not ({' and '.join(texts)}) then {size} end"])
 
 
 def cut(rows: Sequence[Row], names: Sequence[str], limit: int) -> int:

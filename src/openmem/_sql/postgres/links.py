@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from openmem._model.ids import routing_bucket
@@ -38,7 +39,12 @@ class Supersession(NamedTuple):
 
 def lock_of(db: Names, user_id: str) -> int:
     """Return the number of the advisory lock for the links of a user; that two users share one is harmless."""
-    text = f"links {db.schema} {user_id}".encode()
+    return _lock_of(db.schema, user_id)
+
+
+@lru_cache(maxsize=1024)
+def _lock_of(schema: str, user_id: str) -> int:
+    text = f"links {schema} {user_id}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from openmem._sql.postgres.options import DEFAULT_CONFIG, DEFAULT_SCHEMA, check_names, is_identifier
@@ -21,6 +22,7 @@ _RESERVED_WORDS: Final = (
 _RESERVED: Final = frozenset(_RESERVED_WORDS.split())
 
 
+@lru_cache(maxsize=64)
 def quoted(name: str) -> str:
     """Return a name as SQL takes it: as it is where that is enough, so that texts stay readable."""
     if is_identifier(name) and name not in _RESERVED:

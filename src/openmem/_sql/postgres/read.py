@@ -60,13 +60,11 @@ def page(db: Names, query: ListQuery, stamp: Stamp) -> Steps[MemoryPage]:
             conditions.append(f"m.created_at {operator} {given.add(moment)}")
     allowed_rows = "".join(f" and {condition}" for condition in conditions)
     source = f"{db.memories} m where m.bucket = $1 and m.user_id = $2{allowed_rows}"
-    limit, order = given.add(query.limit + 1), "m.created_at desc, m.id desc"
+    limit, most = given.add(query.limit + 1), given.add(PAGE_BYTES // 2 // (query.limit + 1))  # of each of two texts
     rows = yield Query(
         f"""
         {journal.entry_first(db, 3)}
-        select {lean("m", most=f"{PAGE_BYTES} / {limit}")} from (
-          select {columns("m")} from {source} order by {order} limit {limit}
-        ) as m order by {order}
+        select {lean("m", most=most)} from {source} order by m.created_at desc, m.id desc limit {limit}
         """,
         given.values,
     )

@@ -63,7 +63,8 @@ class Shape(NamedTuple, Generic[T]):
     def times(self, rows: Sequence[Row]) -> Ints:
         """Return since when each of them holds, in microseconds since 1970."""
         start, stored = (_FIRST + self.names.index(name) for name in ("valid_from", "created_at"))
-        times = [aware(row[start] or row[stored]).timestamp() for row in rows]
+        moments = [row[start] or row[stored] for row in rows]
+        times = [(one if one.tzinfo is not None else aware(one)).timestamp() for one in moments]
         return (np.array(times, dtype=np.float64) * 1_000_000).astype(np.int64)
 
 

@@ -11,7 +11,7 @@ from openmem._model.ids import routing_bucket
 from openmem._rules.versions import size_of, step_to
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import Stamp
-from openmem._sql.postgres.values import Json, encode_json
+from openmem._sql.postgres.values import EncodedJson, Json, encode_json
 from openmem._sql.steps import Query, Row, Steps
 from openmem.types import MemoryRecord
 
@@ -26,17 +26,19 @@ class Step:
 
     old: MemoryRecord
     step: Mapping[str, Any]
+    encoded: EncodedJson = field(init=False)
     size: int = field(init=False)
     whole: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.size, self.whole = len(encode_json(Json(self.step))), size_of(self.old)
+        self.encoded = EncodedJson(encode_json(Json(self.step)))
+        self.size, self.whole = len(self.encoded.data), size_of(self.old)
 
 
 def keep(db: Names, step: Step, stamp: Stamp, *, whole: bool) -> Query:
     """Return the statement that keeps the version, whole or as a step."""
     old = step.old
-    record = old.model_dump(mode="json", exclude_none=True) if whole else step.step
+    record = Json(old.model_dump(mode="json", exclude_none=True)) if whole else step.encoded
     return Query(
         f"""
         insert into {db.versions}(bucket, id, user_id, version, replaced_at, record, step, size)
@@ -46,7 +48,7 @@ def keep(db: Names, step: Step, stamp: Stamp, *, whole: bool) -> Query:
         """,
         (
             *(routing_bucket(old.user_id), old.id, old.user_id, old.version, stamp.now),
-            *(Json(record), not whole, step.whole if whole else step.size),
+            *(record, not whole, step.whole if whole else step.size),
         ),
     )
 

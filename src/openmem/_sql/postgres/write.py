@@ -241,9 +241,10 @@ def insert(db: Names, items: Sequence[Incoming], model: Model | None, stamp: Sta
             yield Many(insert_text(db, dim), rows, large=any(is_large_draft(item.draft) for item in chosen))
         if dim is None:
             break
-    links = [one for item in items for one in _links(item, item.draft.created_at or stamp.now)]
+    links = [one for item in items if item.draft.supersedes for one in _links(item, item.draft.created_at or stamp.now)]
     given = [item.id for item in items if item.draft.id is not None]
-    yield from link(db, user_id, links, given)
+    if links or given:
+        yield from link(db, user_id, links, given)
     yield journal.write(db, user_id, "add", [_entry(item) for item in items], stamp)
     return [_record(item, model, stamp) for item in items]
 
