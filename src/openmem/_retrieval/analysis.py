@@ -148,7 +148,8 @@ def stem(word: str) -> str:
         return known
     if len(word) > _LONGEST_STEMMED:
         return word[:MAX_TERM_LENGTH]
-    found = english_stemmer().stemWord(word) if word.isascii() else word
+    # No suffix that the stemmer knows ends with a digit; it would take its time to find that out, number by number.
+    found = english_stemmer().stemWord(word) if word.isascii() and not word[-1:].isdigit() else word
     found = found[:MAX_TERM_LENGTH]
     if len(word) <= MAX_TERM_LENGTH:
         _keep(word, found)

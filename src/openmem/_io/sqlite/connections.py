@@ -24,13 +24,14 @@ from openmem._io.sqlite.opening import begin_immediate, make_folder, open_connec
 from openmem._io.sqlite.read_only import Fingerprint, check_unchanged, may_be_written, open_read_only, read_only_error
 from openmem._io.sqlite.reserve import Reserve
 from openmem._sql.sqlite.files import MEMORIES, FileKind
-from openmem._sql.sqlite.purge import sparingly
-from openmem._sql.steps import Many, Query, Statement, Steps
+from openmem._sql.sqlite.purge import OVERWRITE, OVERWRITE_CHEAPLY, sparingly
+from openmem._sql.steps import Many, Overfull, Query, Row, Statement, Steps, Weight
 from openmem.errors import ProviderError, ProviderUnavailableError
 
 T = TypeVar("T")
 
 MAX_READERS = 4
+_ROWS_AT_ONCE = 8  # of those that may be large
 FLUSH_AFTER_SECONDS = 0.1
 FLUSH_AT_COUNT = 256
 MAX_PAUSE_SECONDS = 5.0  # between attempts to write what cannot be written just now
@@ -77,6 +78,7 @@ class SqliteStore:
     def _reset(self) -> None:
         self._readers: list[sqlite3.Connection] = []
         self._writer: sqlite3.Connection | None = None
+        self._told: list[Query] = []  # how the writer was told last to overwrite what is deleted, if it was
         self._file: tuple[int, int] | None = None
         self._slots = threading.BoundedSemaphore(MAX_READERS)
         self._write_lock = threading.Lock()
@@ -116,7 +118,7 @@ class SqliteStore:
                 self._check_file()
                 for statement in taken:
                     connection.execute(statement.sql, statement.params)
-                result = _drive(connection, steps)
+                result = _drive(connection, steps, self._told)
                 job.check()
                 connection.execute("commit")
             except BaseException:
@@ -264,7 +266,7 @@ class SqliteStore:
             raise job.deadline.exceeded()
         try:
             if self._writer is None:
-                self._writer = self._open_writer(job)
+                self._writer, self._told = self._open_writer(job), []
             return self._writer
         except BaseException:
             self._write_lock.release()
@@ -427,8 +429,8 @@ class _Exclusive:
         self._store.unlock_writer()
 
 
-def _drive(connection: sqlite3.Connection, steps: Steps[T]) -> T:
-    rows: list[tuple[object, ...]] = []
+def _drive(connection: sqlite3.Connection, steps: Steps[T], told: list[Query] | None = None) -> T:
+    rows: list[Row] = []
     send = steps.send
     try:
         statement: Statement = next(steps)
@@ -436,6 +438,12 @@ def _drive(connection: sqlite3.Connection, steps: Steps[T]) -> T:
             if isinstance(statement, Many):
                 connection.executemany(statement.sql, statement.rows)
                 rows = []
+            elif statement is OVERWRITE or statement is OVERWRITE_CHEAPLY:
+                rows = []
+                if not told or told[0] is not statement:  # SQLite compiles it anew each time
+                    connection.execute(statement.sql)
+                    if told is not None:
+                        told[:] = [statement]
             else:
                 cursor = connection.execute(statement.sql, statement.params)
                 rows = cursor.fetchall() if statement.most is None else _some(cursor, statement.most)
@@ -456,15 +464,16 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _some(cursor: sqlite3.Cursor, most: int) -> list[tuple[object, ...]]:
-    rows: list[tuple[object, ...]] = []
-    characters = 0
-    for row in cursor:
-        rows.append(row)
-        characters += sum([len(value) for value in row if type(value) is str])  # `characters_of`, without a call
-        if characters > most:
-            break
-    cursor.close()
+def _some(cursor: sqlite3.Cursor, weight: Weight) -> list[Row]:
+    rows: list[Row] = []
+    total, count = 0, 1
+    while some := cursor.fetchmany(count):
+        rows += some
+        total += weight.of(some)
+        if total > weight.most:
+            cursor.close()
+            return Overfull(rows)
+        count = min(_ROWS_AT_ONCE, 1 + (weight.most - total) * len(rows) // (total + 1))  # if others are like these
     return rows
 
 

@@ -96,7 +96,8 @@ def _take_out(writer: Writer, rids: Sequence[int]) -> Steps[list[Link]]:
         """,
         params,
     )
-    yield Query("delete from supersessions where new_rid in (select value from json_each(?))", params)
+    if rows:
+        yield Query("delete from supersessions where new_rid in (select value from json_each(?))", params)
     yield Query("delete from tags where rid in (select value from json_each(?))", params)
     return [Link(*row) for row in rows]
 

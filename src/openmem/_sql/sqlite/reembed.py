@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from openmem._embedding.batches import CUT, marked
+from openmem._sql.sqlite.purge import OVERWRITE_CHEAPLY
 from openmem._sql.sqlite.rows import Model, Stamp, dumps
 from openmem._sql.sqlite.writer import Blob, ensure_model, model_numbers
 from openmem._sql.steps import Many, Query, Steps
@@ -59,6 +60,7 @@ def store(
     current = {(rid, version): text for rid, version, text in rows}
     short = {batch[position].rid for position in cut}
     kept = [(item.rid, blob) for item, blob in zip(batch, blobs, strict=True) if item[:2] in current]
+    yield OVERWRITE_CHEAPLY
     yield Many(f"insert or replace into vectors_{model_no}(rid, vector) values(?, ?)", kept)
     yield Many("update memories set model_no = ? where rid = ?", [(model_no, rid) for rid, _ in kept])
     texts = [(item.rid, current[item[:2]]) for item in batch if item[:2] in current]
@@ -70,6 +72,7 @@ def store(
 
 def finish(model_no: int, stamp: Stamp) -> Steps[None]:
     """Drop the vectors of all other models."""
+    yield OVERWRITE_CHEAPLY
     for other in (yield from model_numbers()):
         if other != model_no:
             yield Query(f"drop table if exists vectors_{other}")

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from openmem._model.requests import Draft
 from openmem._model.unchecked import stored_record
 from openmem._rules.paging import PAGE_BYTES, fitting
-from openmem._sql.steps import Query, Row, Steps, characters_of
+from openmem._sql.steps import Overfull, Query, Row, Steps, Weight
 from openmem.types import UTC, MemoryRecord, MemorySource
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,6 +30,7 @@ SELECT: Final = """
 
 
 _AT_ONCE: Final = 10  # records of a search, which may have a million characters each
+_PAGE: Final = Weight(PAGE_BYTES, itemgetter(3, 7, 8, 12, 17))  # content, tags, source, supersedes, extensions
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ def moment(value: int | None) -> datetime | None:
 
 def stored_of(row: Row) -> Stored:
     """Return the record that a row of `SELECT` holds."""
+    # Without calls for what is missing: a page has hundreds of such values.
     (rid, user_no, id_, content, user_id, created_at, scope, tags, source, confidence) = row[:10]
     (valid_from, valid_to, supersedes, model, updated_at, version, key, extensions, behind) = row[10:]
     record = stored_record(
@@ -80,20 +83,20 @@ def stored_of(row: Row) -> Stored:
             "id": id_,
             "content": content,
             "user_id": user_id,
-            "created_at": time_of(created_at),
+            "created_at": _EPOCH + timedelta(microseconds=created_at),
             "scope": scope,
-            "tags": _loads(tags),
-            "source": MemorySource.model_validate(_loads(source)) if source else None,
+            "tags": None if tags is None else json.loads(tags),
+            "source": MemorySource.model_validate(json.loads(source)) if source else None,
             "confidence": confidence,
-            "valid_from": moment(valid_from),
-            "valid_to": moment(valid_to),
-            "supersedes": _loads(supersedes),
+            "valid_from": None if valid_from is None else time_of(valid_from),
+            "valid_to": None if valid_to is None else time_of(valid_to),
+            "supersedes": None if supersedes is None else json.loads(supersedes),
             "embedding_model": model,
-            "updated_at": moment(updated_at),
+            "updated_at": None if updated_at is None else time_of(updated_at),
             "version": version,
             "key": key,
         },
-        _loads(extensions),
+        None if extensions is None else json.loads(extensions),
     )
     return Stored(rid, user_no, record, behind)
 
@@ -138,12 +141,14 @@ def select_where(condition: str, params: Sequence[Any]) -> Steps[list[Stored]]:
 
 def select_some(condition: str, params: Sequence[Any], limit: int) -> Steps[list[Row]]:
     """Read rows that fulfil a condition on `m`: up to one more than `limit`, or as many as are too large for a page."""
-    return (yield Query(f"{SELECT} where {condition} limit ?", [*params, limit + 1], PAGE_BYTES))
+    return (yield Query(f"{SELECT} where {condition} limit ?", [*params, limit + 1], _PAGE))
 
 
 def page_of(rows: Sequence[Row], limit: int) -> tuple[list[Stored], bool]:
     """Return those of the rows that go on a page, and whether some do not."""
-    count = fitting(map(characters_of, rows), limit)
+    count = min(limit, len(rows))
+    if isinstance(rows, Overfull):
+        count = fitting([_PAGE.of([row]) for row in rows], limit)
     return [stored_of(row) for row in rows[:count]], count < len(rows)
 
 
@@ -155,13 +160,13 @@ def select_rids(rids: Sequence[int]) -> Steps[dict[int, MemoryRecord]]:
         wanted = [int(rid) for rid in rids[start : start + _AT_ONCE]]
         rows = yield Query(f"{SELECT} where m.rid in (select value from json_each(?))", (dumps(wanted),))
         read = {row[0]: row for row in rows}
-        total = sum([len(value) for row in rows for value in row if type(value) is str])
+        total = _PAGE.of(rows)
         if total <= left:  # nearly always, and counted at once
             left -= total
             found.update([(rid, stored_of(read[rid]).record) for rid in wanted])
             continue
         for rid in wanted:
-            left -= characters_of(read[rid])
+            left -= _PAGE.of([read[rid]])
             if left < 0 and found:
                 return found
             found[rid] = stored_of(read[rid]).record
@@ -175,7 +180,3 @@ def select_contents(rids: Iterable[int]) -> Steps[dict[int, Row]]:
         (dumps([int(rid) for rid in rids]),),
     )
     return {row[0]: row[1:] for row in rows}
-
-
-def _loads(text: str | None) -> Any:
-    return None if text is None else json.loads(text)

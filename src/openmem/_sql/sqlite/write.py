@@ -129,6 +129,7 @@ def insert(writer: Writer, items: Sequence[Incoming], model: Model | None) -> St
 
     if not items:
         return []
+    yield OVERWRITE_CHEAPLY
     yield from ensure_scopes(writer, (item.draft.scope for item in items))
     now = writer.stamp.now
     first = writer.next_rid
@@ -183,7 +184,6 @@ def put(
         yield from indexing.catch_up(writer, [draft])
     yield from relink(writer, rid, replace(item, id=old.id, draft=_at(draft, old)))
     yield journal.write(writer, action, [(old.id, draft.scope, None)])
-    yield OVERWRITE_CHEAPLY
     writer.rows_changed = True
     again = yield from select_where("m.rid = ?", (rid,))
     return again[0].record
@@ -200,7 +200,6 @@ def erase_rows(writer: Writer, rids: Sequence[int]) -> Steps[None]:
     yield from indexing.take_out(writer, rids)
     yield Query(f"delete from versions where rid {where}", params)
     yield Query(f"delete from memories where rid {where}", params)
-    yield OVERWRITE_CHEAPLY
     writer.rows_changed = writer.vectors_changed = True
 
 
