@@ -17,7 +17,7 @@ from openmem._model.results import HistoryPage, SearchResults
 from openmem._model.retention import MaintenanceReport, Retention
 from openmem._model.scopes import parse_pattern
 from openmem._rules.drafting import is_large, make_change, make_draft, make_drafts
-from openmem._rules.paging import results_of
+from openmem._rules.paging import plain_results_of, results_of
 from openmem._rules.validation import (
     check_id,
     check_ids,
@@ -297,6 +297,9 @@ class AsyncMemory(AsyncListing, AsyncPortable):
             action=purpose,
         )
         found = await self._use(call, lambda provider: provider.search(request, call))
+        plain = plain_results_of(found)
+        if plain is not None:
+            return plain
         return await compute_over([result.memory for result in found], results_of, found)
 
     @verb

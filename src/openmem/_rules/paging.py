@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from openmem._model.cursors import decode_cursor, encode_cursor
 from openmem._model.requests import HistoryQuery
 from openmem._model.results import HistoryPage, SearchResults
-from openmem._rules.versions import size_of
+from openmem._rules.versions import FIXED, size_of
 from openmem.types import MemoryRecord, SearchResult
 
 PAGE_BYTES: Final = 8 * 1024 * 1024
@@ -27,6 +27,15 @@ def results_of(results: Sequence[SearchResult]) -> SearchResults:
     count = fitting([size_of(result.memory) for result in results], len(results))
     cut = isinstance(results, Truncated) or getattr(results, "truncated", False)
     return SearchResults(results[:count], truncated=cut or count < len(results))
+
+
+def plain_results_of(results: Sequence[SearchResult]) -> SearchResults | None:
+    """Return the same at once where no memory has extensions and all fit, as nearly always; else `None`."""
+    if any([result.memory.model_extra for result in results]):  # noqa: C419 - every search comes here
+        return None
+    if sum([len(result.memory.content) for result in results]) + FIXED * len(results) > PAGE_BYTES:
+        return None
+    return SearchResults(results, truncated=isinstance(results, Truncated) or getattr(results, "truncated", False))
 
 
 def fitting(sizes: Iterable[int], limit: int) -> int:

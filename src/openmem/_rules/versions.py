@@ -18,7 +18,7 @@ from openmem.types import UTC, MemoryRecord, MemorySource
 
 _TIMES: Final = frozenset(("updated_at", "valid_from", "valid_to"))
 _LONG: Final = 64  # characters from which on a text may be kept as the part of it that differs
-_FIXED: Final = 200  # about what the names of a record take
+FIXED: Final = 200  # about what the names of a record take
 
 
 def step_back(old: MemoryRecord, draft: Draft) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def step_to(newer: MemoryRecord, version: int, step: Mapping[str, Any]) -> Memor
 
 def size_of(record: MemoryRecord) -> int:
     """Return about how many characters a record takes as JSON, at once where its extensions are texts."""
-    size = _FIXED + len(record.content)
+    size = FIXED + len(record.content)
     extra = record.model_extra
     if not extra:
         return size

@@ -184,13 +184,11 @@ class AsyncSqliteProvider(AsyncProvider):
 
     async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
-        await async_import_module(_SEARCH, call.deadline)
+        search = await async_import_module(_SEARCH, call.deadline)
         if query.mode == "vector":
             results = await self._search_by_vector(query, call)
         else:
-            from openmem._sql.sqlite.search import RESULTS
-
-            results = await self._fused(query, RESULTS, call)
+            results = await self._fused(query, search.RESULTS, call)
             self.tell_of_words_only(query, results)
         self._note(query.view.user_id, query.action, None, _scope(query), call)
         return results
@@ -199,10 +197,8 @@ class AsyncSqliteProvider(AsyncProvider):
         """Return what a search would, best first, with no more of each memory than a context needs."""
         if query.mode == "vector":
             return await super().candidates(query, call)
-        await async_import_module(_SEARCH, call.deadline)
-        from openmem._sql.sqlite.search import CANDIDATES
-
-        found = await self._fused(query, CANDIDATES, call)
+        search = await async_import_module(_SEARCH, call.deadline)
+        found = await self._fused(query, search.CANDIDATES, call)
         self._note(query.view.user_id, query.action, None, _scope(query), call)
         return found
 
@@ -305,6 +301,8 @@ class AsyncSqliteProvider(AsyncProvider):
         return Health(ok=True, provider=self.name, detail={**place, **detail})
 
     def _cache(self) -> UserCache:
+        if self._users is not None:
+            return self._users
         with self._making:
             if self._users is None:
                 from openmem._retrieval.user_index import UserCache

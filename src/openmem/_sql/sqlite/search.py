@@ -238,15 +238,16 @@ def _results(
     scores = parts.total()
     rids = columns.column("rid")
     positions = top(scores, candidates, rids, query.limit, query.min_score)
-    read = yield from shape.read(rids[positions].tolist())
+    wanted = rids[positions].tolist()
+    read = yield from shape.read(wanted)
     results: list[T] = []
-    for position in positions.tolist():
-        if int(rids[position]) not in read:
+    for position, rid in zip(positions.tolist(), wanted, strict=True):
+        if rid not in read:
             return Truncated(results)
         explain: dict[str, Any] | None = None
         if query.explain:
             explain = {"mode": mode, "parts": parts.explain(position)}
-        results.append(shape.make(read[int(rids[position])], min(1.0, float(scores[position])), explain))
+        results.append(shape.make(read[rid], min(1.0, float(scores[position])), explain))
     return results
 
 

@@ -185,13 +185,11 @@ class SqliteProvider(Provider):
 
     def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
-        import_module(_SEARCH, call.deadline)
+        search = import_module(_SEARCH, call.deadline)
         if query.mode == "vector":
             results = self._search_by_vector(query, call)
         else:
-            from openmem._sql.sqlite.search import RESULTS
-
-            results = self._fused(query, RESULTS, call)
+            results = self._fused(query, search.RESULTS, call)
             self.tell_of_words_only(query, results)
         self._note(query.view.user_id, query.action, None, _scope(query), call)
         return results
@@ -200,10 +198,8 @@ class SqliteProvider(Provider):
         """Return what a search would, best first, with no more of each memory than a context needs."""
         if query.mode == "vector":
             return super().candidates(query, call)
-        import_module(_SEARCH, call.deadline)
-        from openmem._sql.sqlite.search import CANDIDATES
-
-        found = self._fused(query, CANDIDATES, call)
+        search = import_module(_SEARCH, call.deadline)
+        found = self._fused(query, search.CANDIDATES, call)
         self._note(query.view.user_id, query.action, None, _scope(query), call)
         return found
 
@@ -306,6 +302,8 @@ class SqliteProvider(Provider):
         return Health(ok=True, provider=self.name, detail={**place, **detail})
 
     def _cache(self) -> UserCache:
+        if self._users is not None:
+            return self._users
         with self._making:
             if self._users is None:
                 from openmem._retrieval.user_index import UserCache
