@@ -32,6 +32,7 @@ import openmem
 from openmem import AsyncMemory, FastEmbed, OMPError, OpenAIEmbedder
 from openmem._config import registry, settings
 from openmem._io.plugins import load_async_provider
+from openmem.server.runtime.cli import flag_of
 from openmem.server.runtime.settings import VARIABLES, ServerSettings
 from openmem.testing._postgres.install import find_install
 from openmem.testing.postgres import PostgresServer
@@ -260,7 +261,7 @@ def followed_by(page: Path, heading: str) -> str:
 
 @pytest.mark.parametrize("name", [*VARIABLES])
 def test_every_setting_of_the_server_has_a_row_with_its_default(name: str) -> None:
-    flag = "--" + name.removesuffix("_per_minute").replace("_", "-")
+    flag = flag_of(name)
     row = re.search(rf"^\| `{flag}` \| `{VARIABLES[name]}` \| ([^|]*) \|", prose(DOCS / "server.md"), re.MULTILINE)
     assert row, name
     default = getattr(ServerSettings(), name)

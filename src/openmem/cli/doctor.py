@@ -30,7 +30,7 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "mem0": ("mem0",),
     "otel": ("opentelemetry",),
     "postgres": ("asyncpg", "psycopg"),
-    "server": ("httptools", "prometheus_client", "starlette", "uvicorn"),
+    "server": ("httptools", "prometheus_client", "pydantic_settings", "starlette", "uvicorn"),
     "supermemory": ("supermemory",),
     "testing": ("hypothesis", "pytest", "pytest_asyncio"),
 }

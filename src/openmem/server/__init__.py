@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KeyInfo", "NewKey", "Remembered", "StoredReply", "create_app", "main"]
 
-NEEDED: Final = ("starlette", "uvicorn", "prometheus_client")
+NEEDED: Final = ("starlette", "uvicorn", "prometheus_client", "pydantic_settings")
 """Packages without which the server cannot start; the extra `server` brings them."""
 MISSING: Final = f"the server needs Starlette and uvicorn: {install_extra('server')}"
 

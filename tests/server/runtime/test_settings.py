@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,24 @@ def test_value_comes_from_a_file_without_its_newline(tmp_path: Path) -> None:
 def test_bad_value_is_named(environ: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         read_settings({}, environ)
+
+
+@pytest.mark.parametrize("wrong", [{"port": True}, {"port": 80.5}, {"port": -1}, {"metrics": "sometimes"}, {"prot": 1}])
+def test_settings_made_in_python_are_checked_too(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} (must be|is unknown)"):
+        ServerSettings(**wrong)
+
+
+def test_settings_made_in_python_read_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_PORT", "9001")
+    assert ServerSettings().port == 8080
+
+
+def test_wrong_setting_is_refused_without_a_value_that_may_be_secret() -> None:
+    environ = {"OMP_URL": "postgresql://u:swordfish@h/d", "OMP_API_KEY": "swordfish", "OMP_PORT": "swordfish"}
+    with pytest.raises(ValueError, match="OMP_PORT must be a whole number") as refused:
+        read_settings({}, environ)
+    assert "swordfish" not in "".join(traceback.format_exception(refused.value))
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from openmem.server.runtime.addresses import host_in, is_loopback
 
 LogFormat = Literal["text", "json"]
+LogLevel = Literal["critical", "error", "warning", "info", "debug", "trace"]
 
-LOG_LEVELS: Final = ("critical", "error", "warning", "info", "debug", "trace")
-MIN_BODY: Final = 1024
-MAX_BODY: Final = 104_857_600
 # What a provider cannot do without: the setting, and the variable that is usual for it.
 NEEDED: Final[Mapping[str, tuple[str, str]]] = {
     "postgres": ("url", "OMP_URL"),
@@ -23,168 +24,142 @@ NEEDED: Final[Mapping[str, tuple[str, str]]] = {
     "supermemory": ("api_key", "SUPERMEMORY_API_KEY"),
     "letta": ("api_key", "LETTA_API_KEY"),
 }
-# Settings and the variables they come from; any of these may end in `_FILE` and then names a file with the value.
-VARIABLES: Final[Mapping[str, str]] = {
-    "embedder": "OMP_EMBEDDER",
-    "schema": "OMP_SCHEMA",
-    "pool_size": "OMP_POOL_SIZE",
-    "audit_days": "OMP_AUDIT_DAYS",
-    "versions": "OMP_VERSIONS",
-    "store": "OMP_SERVER_STORE",
-    "host": "OMP_HOST",
-    "port": "OMP_PORT",
-    "workers": "OMP_WORKERS",
-    "insecure": "OMP_INSECURE",
-    "rate_limit_per_minute": "OMP_RATE_LIMIT",
-    "max_request_bytes": "OMP_MAX_REQUEST_BYTES",
-    "max_header_bytes": "OMP_MAX_HEADER_BYTES",
-    "concurrency": "OMP_CONCURRENCY",
-    "max_connections": "OMP_MAX_CONNECTIONS",
-    "request_timeout": "OMP_REQUEST_TIMEOUT",
-    "head_timeout": "OMP_HEAD_TIMEOUT",
-    "body_idle_timeout": "OMP_BODY_IDLE_TIMEOUT",
-    "body_timeout": "OMP_BODY_TIMEOUT",
-    "write_timeout": "OMP_WRITE_TIMEOUT",
-    "keep_alive_timeout": "OMP_KEEP_ALIVE_TIMEOUT",
-    "boot_timeout": "OMP_BOOT_TIMEOUT",
-    "drain_seconds": "OMP_DRAIN_SECONDS",
-    "cors_origins": "OMP_CORS_ORIGINS",
-    "allowed_host": "OMP_ALLOWED_HOST",
-    "trusted_proxies": "OMP_TRUSTED_PROXIES",
-    "log_level": "OMP_LOG_LEVEL",
-    "log_format": "OMP_LOG_FORMAT",
-    "metrics": "OMP_METRICS",
-    "docs": "OMP_DOCS",
-}
-_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
-    "port": (0, 65_535),
-    "pool_size": (1, 10_000),
-    "audit_days": (0.001, 36_500),
-    "versions": (0, 2_147_483_647),
-    "workers": (1, 256),
-    "rate_limit_per_minute": (0, 1_000_000),
-    "max_request_bytes": (MIN_BODY, MAX_BODY),
-    "max_header_bytes": (1024, 1_048_576),
-    "concurrency": (1, 100_000),
-    "max_connections": (1, 1_000_000),
-    "request_timeout": (0.1, 86_400),
-    "head_timeout": (0.1, 3600),
-    "body_idle_timeout": (0.1, 3600),
-    "body_timeout": (0.1, 86_400),
-    "write_timeout": (0.1, 3600),
-    "keep_alive_timeout": (1, 3600),
-    "boot_timeout": (0.1, 3600),
-    "drain_seconds": (0, 3600),
-}
+LOCATION: Final = ("provider", "url", "base_url", "api_key")
+"""Settings that come from several variables: those of the protocol's first client, and those of a provider."""
 _ORIGIN: Final = re.compile(r"https?://[^/?#@\s]+")
-_YES: Final = frozenset({"1", "true", "yes", "on"})
-_NO: Final = frozenset({"0", "false", "no", "off"})
+_KINDS: Final[Mapping[str, str]] = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
 class MissingConfigError(ValueError):
     """Something must be set that was not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerSettings:
-    """What the server is told.
+class WrongSettingError(ValueError):
+    """A value is wrong; `reason` does not quote it, as it may be a secret."""
 
-    Attributes:
-        provider: The memory backend; `None` is what `url` says, else the embedded store.
-        url: Where the memories are: `postgresql://…`, `sqlite:///FILE` or a path.
-        base_url: The address of a memory service.
-        api_key: The key for that service.
-        embedder: `none`, `fastembed[:MODEL[@FOLDER]]` or `openai:MODEL`.
-        schema: The schema on Postgres.
-        pool_size: Connections to Postgres that a process holds at most; `None` is what the provider takes.
-        audit_days: Days for which audit logs keep an entry, that of the server's own store too; `None` is for ever.
-        versions: How many earlier versions of each memory are kept; `None` is all.
-        store: Where the server keeps its keys; `None` is next to the memories.
-        host: The address to listen on.
-        port: 0 to 65535; 0 is any free one.
-        workers: Processes, 1 to 256.
-        insecure: Listen on other addresses than loopback even if there are no keys.
-        rate_limit_per_minute: Requests per key, or per address without one; 0 is no limit.
-        max_request_bytes: Bytes of a body, or of a line of an import, 1 KiB to 100 MiB.
-        max_header_bytes: Bytes of the head of a request.
-        concurrency: Requests that a process answers at once.
-        max_connections: Connections that a process holds.
-        request_timeout: Seconds that a verb may take.
-        head_timeout: Seconds that the head of a request may take to arrive.
-        body_idle_timeout: Seconds that a body may stand still.
-        body_timeout: Seconds that a body may take to arrive, unless it is an import.
-        write_timeout: Seconds that a client may take nothing of an answer.
-        keep_alive_timeout: Seconds that a connection stays open without a request.
-        boot_timeout: Seconds that the memories, and then the store, may take to answer at the start.
-        drain_seconds: Seconds that requests have to end when the server is told to stop.
-        cors_origins: Web pages that may use the server from a browser, such as `https://app.example.com`.
-        allowed_host: Names under which a server without keys may be asked for, such as `memories.lan`; `*` for all.
-        trusted_proxies: Addresses whose `X-Forwarded-For` is believed.
-        log_level: critical, error, warning, info, debug or trace.
-        log_format: text or json.
-        metrics: Whether there is `/metrics`.
-        docs: Whether there is `/docs`.
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(f"{name}{reason}" if reason.startswith(":") else f"{name} {reason}")
+
+
+def entries_of(text: Any) -> Any:
+    """Return the entries of a list with commas."""
+    return tuple(entry.strip() for entry in text.split(",")) if isinstance(text, str) else text
+
+
+def _parser(kind: type[int] | type[float]) -> BeforeValidator:
+    """Return what reads the text of a variable; all else must be of the kind itself: True is not 1."""
+
+    def parse(value: Any) -> Any:
+        try:
+            return kind(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError(f"must be {_KINDS[kind.__name__]}") from None
+
+    return BeforeValidator(parse)
+
+
+def _not_blank(entries: tuple[str, ...]) -> tuple[str, ...]:
+    if any(not entry.strip() for entry in entries):
+        raise ValueError("must not have a blank entry")
+    return entries
+
+
+def _origins(entries: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(entry == "*" or _ORIGIN.fullmatch(entry) for entry in entries):
+        raise ValueError(": an entry is no origin such as https://app.example.com")
+    return entries
+
+
+def _hosts(entries: tuple[str, ...]) -> tuple[str, ...]:
+    for host in entries:
+        if host != "*" and host_in(host) != host.lower():
+            raise ValueError(f": {host!r} is no host such as memories.example.com")
+    return entries
+
+
+Whole: TypeAlias = Annotated[int, Field(strict=True), _parser(int)]
+Number: TypeAlias = Annotated[float, Field(strict=True, allow_inf_nan=False), _parser(float)]
+Entries: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(entries_of), AfterValidator(_not_blank)]
+
+
+class ServerSettings(BaseSettings):
+    """What the server is told. Made like this it reads no environment; `read_settings` does.
+
+    The description of a setting is what `--help` says; a value outside of its bounds is refused.
     """
 
-    provider: str | None = None
-    url: str | None = field(default=None, repr=False)
-    base_url: str | None = field(default=None, repr=False)
-    api_key: str | None = field(default=None, repr=False)
-    embedder: str | None = None
-    schema: str | None = None
-    pool_size: int | None = None
-    audit_days: float | None = None
-    versions: int | None = None
-    store: str | None = field(default=None, repr=False)
-    host: str = "127.0.0.1"
-    port: int = 8080
-    workers: int = 1
-    insecure: bool = False
-    rate_limit_per_minute: int = 0
-    max_request_bytes: int = 1_048_576
-    max_header_bytes: int = 16_384
-    concurrency: int = 256
-    max_connections: int = 2048
-    request_timeout: float = 30.0
-    head_timeout: float = 10.0
-    body_idle_timeout: float = 10.0
-    body_timeout: float = 60.0
-    write_timeout: float = 30.0
-    keep_alive_timeout: int = 65
-    boot_timeout: float = 7.0
-    drain_seconds: int = 30
-    cors_origins: tuple[str, ...] = ()
-    allowed_host: tuple[str, ...] = ()
-    trusted_proxies: tuple[str, ...] = ()
-    log_level: str = "info"
-    log_format: LogFormat = "text"
-    metrics: bool = True
-    docs: bool = True
+    model_config = SettingsConfigDict(env_prefix="OMP_", extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    def __post_init__(self) -> None:
-        for name, (least, most) in _BOUNDS.items():
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-                raise ValueError(f"{name} must be {least:g} to {most:.0f}")
-        for name in ("cors_origins", "allowed_host", "trusted_proxies"):
-            if any(not entry.strip() for entry in getattr(self, name)):
-                raise ValueError(f"{name} must not have a blank entry")
-        for origin in self.cors_origins:
-            _check_origin(origin)
-        for host in self.allowed_host:
-            if host != "*" and host_in(host) != host.lower():
-                raise ValueError(f"allowed_host: {host!r} is no host such as memories.example.com")
-        if not self.host.strip():
-            raise ValueError("host must not be blank")
-        if self.log_level not in LOG_LEVELS:
-            raise ValueError(f"log_level must be one of {', '.join(LOG_LEVELS)}")
-        if self.log_format not in get_args(LogFormat):
-            raise ValueError(f"log_format must be one of {', '.join(get_args(LogFormat))}")
-        needed, variable = NEEDED.get(self.provider or "", ("", ""))
-        if needed and not getattr(self, needed):
-            raise MissingConfigError(f"{needed} (set {variable}): the provider {self.provider} needs it")
+    provider: str | None = Field(None, description="sqlite, postgres or another")
+    url: str | None = Field(None, repr=False, description="a file or postgresql://…")
+    base_url: str | None = Field(None, repr=False, description="address of a memory service")
+    api_key: str | None = Field(None, repr=False)
+    embedder: str | None = Field(None, description="none, fastembed[:MODEL[@FOLDER]], openai:MODEL")
+    schema_name: str | None = Field(None, description="the schema on Postgres")
+    pool_size: Whole | None = Field(None, ge=1, le=10_000, description="connections to Postgres, 10")
+    audit_days: Number | None = Field(None, ge=0.001, le=36_500, description="days that audit entries are kept, all")
+    versions: Whole | None = Field(None, ge=0, le=2**31 - 1, description="earlier versions kept of each memory, all")
+    store: str | None = Field(None, repr=False, description="where the keys are kept")
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: Whole = Field(8080, ge=0, le=65_535, description="0 is any free one")
+    workers: Whole = Field(1, ge=1, le=256, description="processes")
+    insecure: bool = Field(False, description="listen on other addresses even without keys")
+    cors_origins: Annotated[Entries, AfterValidator(_origins)] = Field((), description="web pages that may use it")
+    allowed_host: Annotated[Entries, AfterValidator(_hosts)] = Field(
+        (), description="names it may be asked for without keys"
+    )
+    trusted_proxies: Entries = Field((), description="whose X-Forwarded-For counts")
+
+    rate_limit_per_minute: Whole = Field(0, ge=0, le=1_000_000, description="requests a minute per key, 0 for no limit")
+    max_request_bytes: Whole = Field(1_048_576, ge=1024, le=104_857_600, description="bytes of a body, or of a line")
+    max_header_bytes: Whole = Field(16_384, ge=1024, le=1_048_576, description="bytes of a head")
+    concurrency: Whole = Field(256, ge=1, le=100_000, description="requests at once")
+    max_connections: Whole = Field(2048, ge=1, le=1_000_000, description="connections at once")
+    request_timeout: Number = Field(30.0, ge=0.1, le=86_400, description="seconds for a verb")
+    head_timeout: Number = Field(10.0, ge=0.1, le=3600, description="seconds for a head to arrive")
+    body_idle_timeout: Number = Field(10.0, ge=0.1, le=3600, description="seconds a body may stand still")
+    body_timeout: Number = Field(60.0, ge=0.1, le=86_400, description="seconds for a body to arrive")
+    write_timeout: Number = Field(30.0, ge=0.1, le=3600, description="seconds a client may take nothing")
+    keep_alive_timeout: Whole = Field(65, ge=1, le=3600, description="seconds between requests")
+    boot_timeout: Number = Field(7.0, ge=0.1, le=3600, description="seconds the store may take to answer at the start")
+    drain_seconds: Whole = Field(30, ge=0, le=3600, description="seconds to end requests when stopping")
+
+    log_level: LogLevel = Field("info", description="how much is logged")
+    log_format: LogFormat = Field("text", description="how it is written")
+    metrics: bool = Field(True, description="serve /metrics")
+    docs: bool = Field(True, description="serve /docs")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+        else:
+            return
+        # Raised here, without a cause: what pydantic says of it may quote a value.
+        raise WrongSettingError(str(first["loc"][0]), _reason(first))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what is given and nothing else."""
+        return (init_settings,)
+
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, host: str) -> str:
+        if not host.strip():
+            raise ValueError("must not be blank")
+        return host
 
     @property
     def open_without_keys(self) -> bool:
@@ -195,6 +170,32 @@ class ServerSettings:
     def verb_timeout(self) -> float:
         """Seconds that a verb may take."""
         return self.request_timeout
+
+
+# Settings and the variables they come from; any of these may end in `_FILE` and then names a file with the value.
+_OWN_VARIABLES: Final = {
+    "schema_name": "OMP_SCHEMA",
+    "store": "OMP_SERVER_STORE",
+    "rate_limit_per_minute": "OMP_RATE_LIMIT",
+}
+VARIABLES: Final[Mapping[str, str]] = {
+    name: _OWN_VARIABLES.get(name, f"OMP_{name.upper()}")
+    for name in ServerSettings.model_fields
+    if name not in LOCATION
+}
+
+
+class _Variables(EnvSettingsSource):
+    """The environment, or the files that it names, as a source of settings."""
+
+    def __init__(self, environ: Mapping[str, str], wanted: Iterable[str]) -> None:
+        self._given = {
+            f"omp_{name}": text for name in wanted if (text := variable_of(VARIABLES[name], environ)) is not None
+        }
+        super().__init__(ServerSettings)
+
+    def _load_env_vars(self) -> Mapping[str, str]:
+        return self._given
 
 
 def read_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> ServerSettings:
@@ -209,11 +210,32 @@ def read_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Serve
         ValueError: A value is wrong; the message names the setting or the variable.
     """
     given = {name: value for name, value in flags.items() if value is not None}
-    values: dict[str, Any] = {**_place(given, environ), **given}
-    for setting, variable in VARIABLES.items():
-        if setting not in given and (text := variable_of(variable, environ)) is not None:
-            values[setting] = _parsed(setting, variable, text)
-    return ServerSettings(**values)
+    read = _Variables(environ, VARIABLES.keys() - given.keys())()
+    try:
+        settings = ServerSettings(**{**_location(given, environ), **read, **given})
+    except WrongSettingError as error:
+        if error.name in read and error.reason.removeprefix("must be ") in _KINDS.values():
+            raise WrongSettingError(VARIABLES[error.name], error.reason) from None
+        raise
+    needed, variable = NEEDED.get(settings.provider or "", ("", ""))
+    if needed and not getattr(settings, needed):
+        raise MissingConfigError(f"{needed} (set {variable}): the provider {settings.provider} needs it")
+    return settings
+
+
+def _reason(error: ErrorDetails) -> str:
+    """Return what is wrong with a value, without the value."""
+    kind, field = error["type"], ServerSettings.model_fields.get(str(error["loc"][0]))
+    if field is None:
+        return "is unknown"
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    if kind == "literal_error":
+        return f"must be one of {', '.join(get_args(field.annotation))}"
+    if kind in ("greater_than_equal", "less_than_equal", "finite_number"):
+        bounds = {type(one).__name__: one for one in field.metadata}
+        return f"must be {bounds['Ge'].ge:g} to {bounds['Le'].le:.0f}"
+    return f"must be {_KINDS.get(kind.partition('_')[0], 'text')}"
 
 
 def variable_of(name: str, environ: Mapping[str, str]) -> str | None:
@@ -240,18 +262,18 @@ def variable_of(name: str, environ: Mapping[str, str]) -> str | None:
     return text
 
 
-def _place(given: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+def _location(given: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
     """Return where the environment says the memories are, as far as the flags say nothing of it."""
     provider: str | None = given.get("provider")
     if provider is None and "url" not in given and "base_url" not in given:
         provider = variable_of("OMP_PROVIDER", environ)
-    place: dict[str, Any] = {"provider": provider}
+    location: dict[str, Any] = {"provider": provider}
     if "url" not in given and "base_url" not in given:
-        place.update(_url(provider, environ))
-        place["base_url"] = _address(provider, environ) if place.get("url") is None else None
+        location.update(_url(provider, environ))
+        location["base_url"] = _address(provider, environ) if location.get("url") is None else None
     needed, variable = NEEDED.get(provider or "", ("", ""))
-    place["api_key"] = variable_of(variable if needed == "api_key" else "OMP_API_KEY", environ)
-    return place
+    location["api_key"] = variable_of(variable if needed == "api_key" else "OMP_API_KEY", environ)
+    return location
 
 
 def _address(provider: str | None, environ: Mapping[str, str]) -> str | None:
@@ -277,37 +299,3 @@ def _fits(provider: str, of: str | None, url: str) -> bool:
     scheme = url.strip().partition("://")[0].lower() if "://" in url else "sqlite"
     is_postgres = scheme in ("postgres", "postgresql")
     return of == provider and (is_postgres if provider == "postgres" else not is_postgres)
-
-
-def _parsed(setting: str, variable: str, text: str) -> Any:
-    kind = next(str(item.type) for item in fields(ServerSettings) if item.name == setting).removesuffix(" | None")
-    try:
-        if kind == "int":
-            return int(text)
-        if kind == "float":
-            return float(text)
-        if kind == "bool":
-            return _truth(text)
-    except ValueError:
-        raise ValueError(f"{variable} must be {_KINDS[kind]}") from None
-    return entries_of(text) if kind.startswith("tuple") else text
-
-
-_KINDS: Final = {"int": "a whole number", "float": "a number", "bool": "true or false"}
-
-
-def entries_of(text: str) -> tuple[str, ...]:
-    """Return the entries of a list with commas."""
-    return tuple(entry.strip() for entry in text.split(","))
-
-
-def _truth(text: str) -> bool:
-    lowered = text.strip().lower()
-    if lowered not in _YES | _NO:
-        raise ValueError
-    return lowered in _YES
-
-
-def _check_origin(origin: str) -> None:
-    if origin != "*" and not _ORIGIN.fullmatch(origin):
-        raise ValueError("cors_origins: an entry is no origin such as https://app.example.com")

@@ -19,7 +19,7 @@ KEEPING: Final = (None, "sqlite", "postgres")
 def make_memory(settings: ServerSettings) -> AsyncMemory:
     """Return the memory that is served, not opened yet."""
     given: dict[str, Any] = {
-        "schema": settings.schema,
+        "schema": settings.schema_name,
         "pool_max_size": settings.pool_size,
         "versions": settings.versions,
     }
