@@ -181,6 +181,15 @@ def test_extension_with_a_written_escape_is_kept() -> None:
     assert check_extensions({"x-a": "\\u0000"}) == {"x-a": "\\u0000"}
 
 
+@pytest.mark.parametrize("before", ["", "\\", "\\\\", "\\u0000", "é\\"])
+@pytest.mark.parametrize("wrap", [lambda text: text, lambda text: {text: 1}, lambda text: [1, {"a": [text]}]])
+def test_extension_with_nul_or_a_lone_surrogate_is_refused_whatever_stands_before_it(before: str, wrap: Any) -> None:
+    for bad in ("\x00", "\x00\x00", "\ud800", "é\udfff"):
+        with pytest.raises(InvalidRequestError, match="NUL or lone surrogates"):
+            check_extensions({"x-a": wrap(before + bad)})
+    assert check_extensions({"x-a": wrap(before + "u0000")}) == {"x-a": wrap(before + "u0000")}
+
+
 def test_extensions_do_not_change_with_the_callers_object() -> None:
     given_value = {"x-a": [1]}
     draft = make_draft("text", "u", extensions=given_value)

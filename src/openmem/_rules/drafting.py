@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -46,7 +45,7 @@ _OF_THE_STORE: Final = frozenset(MemoryRecord.model_fields) - _FIELDS
 _ARGUMENTS: Final = frozenset({"if_version", "timeout", "extra", "extensions"})
 _SOURCE_TYPES: Final = ("extracted", "explicit", "imported")
 _NO_EXTENSIONS: Final[Mapping[str, Any]] = {}
-_UNSTORABLE_JSON: Final = re.compile(r"[\ud800-\udfff]|(?<!\\)(?:\\\\)*\\u0000")
+_NUL_IN_JSON: Final = "\\u0000"
 
 
 def make_draft(
@@ -267,9 +266,30 @@ def _json_copy(value: object, name: str) -> tuple[str, Any]:
         raise InvalidRequestError(f"{name} must hold finite JSON values: {error}") from None
     if not is_nested_within(copy, MAX_DEPTH):
         raise InvalidRequestError(f"{name} must be nested at most {MAX_DEPTH} levels deep")
-    if _UNSTORABLE_JSON.search(text):
+    if _is_unstorable(text):
         raise InvalidRequestError(f"{name} must not contain NUL or lone surrogates")
     return text, copy
+
+
+def _is_unstorable(text: str) -> bool:
+    """Return whether JSON holds NUL or lone surrogates.
+
+    No expression looks for them: in a megabyte that takes 40 ms, for which no other thread runs.
+    """
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return True
+    at = text.find(_NUL_IN_JSON)
+    while at >= 0:
+        first = at
+        while text[first - 1] == "\\":  # JSON with an escape does not begin with it, but with a quotation mark
+            first -= 1
+        if (at - first) % 2 == 0:  # else the backslash is one that is written, and u0000 follows it
+            return True
+        at = text.find(_NUL_IN_JSON, at + 1)
+    return False
 
 
 def _draft_of(item: object, owner: str | None) -> Draft:

@@ -19,7 +19,6 @@ from openmem.server.middleware.heads import MAX_HEADERS, SINGLE, fields_of
 from openmem.server.middleware.limits import Limits, RequestLimits
 from openmem.server.middleware.origins import OriginGuard
 from openmem.server.middleware.tracing import carrier_of, traced
-from openmem.server.routes.error_responses import DEFAULT_HEADERS
 from openmem.server.runtime.addresses import host_in, network_of
 from tests.doubling import set_garbage_aside
 from tests.server.process import Process, request, started
@@ -73,6 +72,16 @@ def test_number_of_headers_is_bounded(server: Process, count: int, status: int) 
         assert wire.reply().status == status
 
 
+# Written out, since what the server takes for all of them is what is in doubt.
+KEEP_PAGES_OUT = {
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+    "cross-origin-resource-policy": "same-origin",
+    "x-frame-options": "DENY",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "headers", "status"),
     [
@@ -97,8 +106,7 @@ def test_every_answer_has_the_headers_that_keep_pages_out(
         wire.send(request(method, path, **headers))
         reply = wire.reply()
     assert reply.status == status
-    for name, value in DEFAULT_HEADERS:
-        assert reply.headers[name.decode()] == value.decode()
+    assert KEEP_PAGES_OUT.items() <= reply.headers.items()
     if status >= 400:
         assert reply.json()["error"]["request_id"] == reply.headers["x-request-id"]
 
