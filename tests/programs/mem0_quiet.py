@@ -32,7 +32,7 @@ def main(folder: Path) -> None:
         memory.health()  # imports and makes mem0's object
         from tests.vendor.mem0_oss import hash_embedding
 
-        backend: Any = memory._provider._sdk._holder._made[0]  # type: ignore[attr-defined]
+        backend: Any = memory._provider._sdk._ref._made[0]  # type: ignore[attr-defined]
         backend.sdk.embedding_model = hash_embedding(None)
         record = memory.add(content="likes tea", user_id="ann")
         memory.update(record.id, content="likes coffee")
