@@ -110,7 +110,7 @@ class BareSync:
 
 
 def same_search(text: str, user_id: str, vector: Floats, mode: str = "vector") -> Asked:
-    """Return the statement that openmem's search runs, journal entry included."""
+    """Return the statement that openmem's search runs, audit entry included."""
     query, stamp = make_search_query(text, user_id, mode=mode), _stamp()
     given = (Names(), query, vector, MODEL, stamp)
     statement = next(
@@ -121,7 +121,7 @@ def same_search(text: str, user_id: str, vector: Floats, mode: str = "vector") -
 
 
 def plain_search(user_id: str, vector: Floats) -> Asked:
-    """Return what somebody would write who needs neither a journal nor validity: the least there can be."""
+    """Return what somebody would write who needs neither an audit log nor validity: the least there can be."""
     return _PLAIN, [routing_bucket(user_id), user_id, *_raw([Vector(vector)])]
 
 
@@ -139,7 +139,7 @@ def insert(batch: Batch, user_id: str, scope: str) -> tuple[str, list[list[Any]]
 
 
 def same_add(text: str, user_id: str, scope: str, vector: Floats) -> Asked:
-    """Return the statement that openmem's add runs, journal entry included, for the tables of the bare drivers."""
+    """Return the statement that openmem's add runs, audit entry included, for the tables of the bare drivers."""
     stamp = _stamp()
     [id_] = new_memory_ids([user_id], stamp.now, secrets.randbits(71))
     item = Incoming(make_draft(text, user_id, scope), id_, vector)

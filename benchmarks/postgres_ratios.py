@@ -53,7 +53,7 @@ async def search_lines(stores: Stores, corpus: Corpus, rounds: int) -> list[Line
 
 
 async def add_lines(stores: Stores, corpus: Corpus, rounds: int) -> list[Line]:
-    """Compare single adds, each a transaction; openmem's includes its journal entry."""
+    """Compare single adds, each a transaction; openmem's includes its audit entry."""
     note(f"add: {rounds} rounds")
     batch = corpus.batch(rounds + 1)
     ready, ready_sync = ([_one(batch, n) for n in range(rounds + 1)] for _ in ("asyncpg", "psycopg"))

@@ -49,7 +49,7 @@ _ALIASES: Final = {"scope": "exact scope"}
 _FLAGS: Final = {
     "vector_search": '`search(mode="vector")`',
     "keyword_search": '`search(mode="keyword")`',
-    "supports_audit": "journal",
+    "supports_audit": "audit log",
     "async_ingestion": "found only after `wait_for_ingest`",
     "auto_chunking": "long texts in parts",
 }

@@ -16,7 +16,7 @@ from openmem import Access, Memory, MemoryRecord, OMPError, Seed, parse_grant
 from openmem.errors import ScopeDeniedError
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-# When something was changed, and what the journal says of it, depends on others.
+# When something was changed, and what the audit log says of it, depends on others.
 _DROPPED = {"updated_at", "erased_at", "request_id", "exported_at", "audit", "latency_ms"}
 
 
@@ -74,7 +74,7 @@ def pages(memory: Memory, user_id: str, **named: Any) -> list[MemoryRecord]:
 
 
 def audited(memory: Memory, user_id: str) -> str:
-    """Return whether the journal may be read; what it says, others have a part in."""
+    """Return whether the audit log may be read; what it says, others have a part in."""
     try:
         memory.audit(user_id)
     except ScopeDeniedError as error:

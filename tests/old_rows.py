@@ -13,7 +13,7 @@ _DAY = 86_400_000_000
 
 
 def age(url: str, days: int, user: str | None = None, *, adds: bool = True) -> None:
-    """Make the entries of a user's journal older, or those of all users.
+    """Make the entries of a user's audit log older, or those of all users.
 
     Args:
         url: A file or a database of Postgres.

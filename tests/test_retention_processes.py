@@ -79,7 +79,7 @@ print(thread.is_alive())
     assert done.stdout == "False\n", done.stderr
 
 
-# --- the journal of a server ---
+# --- the audit log of a server ---
 
 
 def entry(days: int) -> AuditEntry:
@@ -102,6 +102,8 @@ def test_server_hands_on_what_its_provider_takes_and_refuses_the_rest(store_url:
     made = make_memory(ServerSettings(url=store_url, audit_days=30, versions=2))
     assert made._provider.settings.options == {"audit_days": 30, "versions": 2}
     service = "http://localhost:1"
-    make_memory(ServerSettings(provider="passthrough", base_url=service, audit_days=30))  # for the server's own journal
+    make_memory(
+        ServerSettings(provider="passthrough", base_url=service, audit_days=30)
+    )  # for the server's own audit log
     with pytest.raises(InvalidRequestError, match="versions"):
         make_memory(ServerSettings(provider="passthrough", base_url=service, versions=2))

@@ -133,7 +133,7 @@ def test_file_does_not_grow_by_erasures(store_path: Path) -> None:
             memory.add_many([{"content": f"zebrafinch {n} of round {number}"} for n in range(20)], user_id="ann")
             assert memory.delete_all("ann").purged
             sizes.append(store_path.stat().st_size)
-    # What the journal says of it stays: 21 entries of less than 100 bytes each time.
+    # What the audit log says of it stays: 21 entries of less than 100 bytes each time.
     assert sizes[-1] - sizes[19] <= 100 * 21 * 100 + 50_000
 
 

@@ -1,4 +1,4 @@
-"""The journal of the embedded store: an `add` is noted in the row of its memory, which no reader may notice."""
+"""The audit log of the embedded store: an `add` is noted in the row of its memory, which no reader may notice."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rows(path: Path, query: str) -> list[Any]:
 
 
 def noted(memory: Memory, user_id: str = "ann", **filters: Any) -> list[tuple[str | None, str | None, str | None]]:
-    """Return what the journal holds, oldest first: action, memory and scope."""
+    """Return what the audit log holds, oldest first: action, memory and scope."""
     entries = memory.audit(user_id, limit=1_000, **filters)
     return [(entry.action, entry.memory_id, entry.scope) for entry in reversed(entries)]
 

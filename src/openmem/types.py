@@ -294,7 +294,7 @@ class Capabilities(OMPModel):
 
 
 class AuditEntry(OMPModel):
-    """One line of the journal: who did what to which memory, and when. It never holds content."""
+    """One line of the audit log: who did what to which memory, and when. It never holds content."""
 
     timestamp: UtcDatetime | None = None
     app: str | None = None

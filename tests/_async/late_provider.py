@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from openmem._async.providers.emulated import AsyncTranslatedProvider
+from openmem._async.providers.emulated import AsyncEmulatedProvider
 from openmem._config.registry import ProviderSpec
 from openmem._emulation.backend import Backend, Entry, Hit
 from openmem._io.vendors.call_deadline import time_left
@@ -83,7 +83,7 @@ class LateBackend(Backend):
         return {"kept": len(self.kept)}
 
 
-class AsyncLateProvider(AsyncTranslatedProvider):
+class AsyncLateProvider(AsyncEmulatedProvider):
     """One worker, so that a verb begins when the one before it has ended."""
 
     name: ClassVar[str] = "late"

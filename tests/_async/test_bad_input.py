@@ -43,7 +43,7 @@ async def stand_ins(memory: AsyncMemory) -> dict[str, str]:
 
 
 async def fingerprint(memory: AsyncMemory, witness: AsyncMemory) -> tuple[list[str], int]:
-    """Everything that is stored, and how long the journal is without what this look at it adds."""
+    """Everything that is stored, and how long the audit log is without what this look at it adds."""
     entries = await memory.audit(USER, limit=1_000)
     page = await witness.export(limit=500)
     assert page.next_cursor is None

@@ -1,4 +1,4 @@
-"""Old entries of the journal and old versions go, and what is left is right, on both stores of our own."""
+"""Old audit entries and old versions go, and what is left is right, on both stores of our own."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ async def test_instance_keeps_as_it_was_told(place: str) -> None:
         assert await states(memory, record.id) == kept(2)
 
 
-# --- the journal ---
+# --- the audit log ---
 
 
 @pytest.mark.usefixtures("few_at_once")

@@ -1,4 +1,4 @@
-"""Rate counters that are exact, and a journal that keeps every entry."""
+"""Rate counters that are exact, and an audit log that keeps every entry."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_wrong_rate_is_refused(tmp_path: Path, caller: str, limit: Any, no
             await store.take(caller, limit, now)
 
 
-# --- the journal ---
+# --- the audit log ---
 
 
 def entry(number: int, **given: Any) -> AuditEntry:

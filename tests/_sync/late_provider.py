@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from openmem._config.registry import ProviderSpec
 from openmem._emulation.backend import Backend, Entry, Hit
 from openmem._io.vendors.call_deadline import time_left
-from openmem._sync.providers.emulated import TranslatedProvider
+from openmem._sync.providers.emulated import EmulatedProvider
 from openmem.errors import NotFoundError, ProviderUnavailableError
 from openmem.types import MemoryRecord, SearchMode
 
@@ -84,7 +84,7 @@ class LateBackend(Backend):
         return {"kept": len(self.kept)}
 
 
-class LateProvider(TranslatedProvider):
+class LateProvider(EmulatedProvider):
     """One worker, so that a verb begins when the one before it has ended."""
 
     name: ClassVar[str] = "late"

@@ -44,7 +44,7 @@ def stand_ins(memory: Memory) -> dict[str, str]:
 
 
 def fingerprint(memory: Memory, witness: Memory) -> tuple[list[str], int]:
-    """Everything that is stored, and how long the journal is without what this look at it adds."""
+    """Everything that is stored, and how long the audit log is without what this look at it adds."""
     entries = memory.audit(USER, limit=1_000)
     page = witness.export(limit=500)
     assert page.next_cursor is None

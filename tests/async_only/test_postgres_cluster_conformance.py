@@ -1,8 +1,8 @@
 """The same contract where the statements take the shapes for tables that are spread over servers.
 
-What differs there: the journal entry of a read and of an `add` is a statement of its own, entries are rows of values,
+What differs there: the audit entry of a read and of an `add` is a statement of its own, entries are rows of values,
 no statement asks another table for the length of vectors, and every change takes the lock of its user's links. Always
-run are the rules about what is written: the journal, erasing, links, batches, and whole stores. The rules about what
+run are the rules about what is written: the audit log, erasing, links, batches, and whole stores. The rules about what
 is found ask the same statements as everywhere but for their entries, and all of them are run as `long`. That every
 statement has a shape that can be sent on is the subject of `tests/test_postgres_shapes.py`.
 """

@@ -211,9 +211,9 @@ def test_maintain_removes_what_is_older_than_asked_for(store_path: Path) -> None
     planned = parsed("maintain", "--audit-days", "30", "--versions", "1", "--dry-run")
     assert (planned["entries"], planned["versions"], planned["dry_run"]) == (5, 3, True)
     shown = out("maintain", "--audit-days", "30", "--versions", "1", "--dry-run")
-    assert shown == "entries of the journal: 5 would be removed\nearlier versions: 3 would be removed\n"
+    assert shown == "audit entries: 5 would be removed\nearlier versions: 3 would be removed\n"
     lines = out("maintain", "--audit-days", "30", "--versions", "1").splitlines()
-    assert lines[:2] == ["entries of the journal: 5 removed", "earlier versions: 3 removed"]
+    assert lines[:2] == ["audit entries: 5 removed", "earlier versions: 3 removed"]
     assert lines[2].endswith(f"bytes before, {store_path.stat().st_size:,} after")
     assert [state["version"] for state in parsed("history", made)["items"]] == [4]
 

@@ -63,7 +63,7 @@ class UserOracle:
     gone: list[str] = field(default_factory=list)
 
     def did(self, action: str, memory_id: str | None = None) -> None:
-        """Note what the journal must say."""
+        """Note what the audit log must say."""
         self.actions.append((action, memory_id))
 
     def with_key(self, key: str | None) -> Kept | None:

@@ -292,7 +292,7 @@ class Session:
         expect(own, sorted(own, reverse=True), "the order of versions")
 
     async def audit(self) -> None:
-        """Read the journal: the newest entries are what was done last."""
+        """Read the audit log: the newest entries are what was done last."""
         limit = self.chance.choice((1, 10, 100))
         entries = await self.memory.audit(self.user_id, limit=limit)
         found = sorted((entry.action or "", entry.memory_id or "") for entry in entries)

@@ -99,7 +99,7 @@ def test_new_memory_carries_nothing_that_is_empty() -> None:
 
 def test_mirrors_hold_what_is_filtered_by() -> None:
     metadata = envelope.pack(record(scope="x", key="k", supersedes=["b"]), outdated=True)
-    assert [metadata[name] for name in envelope.MIRRORS] == ["a", "k", "x", True, True]
+    assert [metadata[name] for name in envelope.FILTER_FIELDS] == ["a", "k", "x", True, True]
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"omp": "{"}, {"omp": "[]"}, {"omp": 7}, {"omp": '{"v": 99}'}])

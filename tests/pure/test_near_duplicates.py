@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmem._context import near_duplicates as copies
-from openmem._context.near_duplicates import Folding, fold_copies
+from openmem._context.near_duplicates import Deduplicator, fold_copies
 from openmem._context.packing import build_context
 from openmem._model.candidates import Candidate
 from openmem.types import UTC
@@ -235,11 +235,11 @@ def test_words_are_those_that_are_compared(text: str) -> None:
 
 @given(MIXED, st.randoms(use_true_random=False))
 def test_it_does_not_matter_what_is_asked_about_first(drawn: list[tuple[str, int, int, str]], random: Random) -> None:
-    folding = Folding(mixed(drawn))
+    deduplicator = Deduplicator(mixed(drawn))
     places = random.sample(range(len(drawn)), len(drawn))
-    kept = {place for place in places if folding.keeps(place)}
-    assert [result.id for place, result in enumerate(folding.ranked) if place in kept] == folded_one_by_one(
-        folding.ranked
+    kept = {place for place in places if deduplicator.keeps(place)}
+    assert [result.id for place, result in enumerate(deduplicator.ranked) if place in kept] == folded_one_by_one(
+        deduplicator.ranked
     )
 
 
@@ -257,7 +257,7 @@ def test_text_that_comes_again_is_taken_apart_once(monkeypatch: pytest.MonkeyPat
 
 
 def test_result_without_relatives_is_not_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    folding = Folding(found("likes tea", "lives in Oslo", "owns a cat", "likes  tea"))
+    deduplicator = Deduplicator(found("likes tea", "lives in Oslo", "owns a cat", "likes  tea"))
     taken_apart: list[str] = []
     fingerprint = copies._fingerprint
 
@@ -266,7 +266,7 @@ def test_result_without_relatives_is_not_taken_apart(monkeypatch: pytest.MonkeyP
         return fingerprint(text)
 
     monkeypatch.setattr(copies, "_fingerprint", noting)
-    assert [folding.keeps(place) for place in range(4)] == [False, True, True, True]
+    assert [deduplicator.keeps(place) for place in range(4)] == [False, True, True, True]
     assert taken_apart == ["likes tea", "likes  tea"]
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmem._context import packing as context
-from openmem._context.near_duplicates import Folding, fold_copies
+from openmem._context.near_duplicates import Deduplicator, fold_copies
 from openmem._context.packing import MIN_COMPARED, MIN_WORDS, build_context
 from openmem._context.quoting import FENCE_CLOSE, FENCE_OPEN, HEADER, quote
 from openmem._context.tokens import estimate, estimate_tokens, least_tokens
@@ -314,13 +314,13 @@ def test_plain_text_is_quoted_by_the_rules_for_all_texts(text: str) -> None:
 
 def test_notes_without_room_are_not_looked_up_among_the_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    keeps = Folding.keeps
+    keeps = Deduplicator.keeps
 
-    def noting(self: Folding, place: int) -> bool:
+    def noting(self: Deduplicator, place: int) -> bool:
         asked.append(place)
         return keeps(self, place)
 
-    monkeypatch.setattr(Folding, "keeps", noting)
+    monkeypatch.setattr(Deduplicator, "keeps", noting)
     texts = [f"Note number {number} about tea and all that goes with it" for number in range(100)]
     block = build_context(found(*texts), token_budget=100)
     assert asked == list(range(len(block.citations)))
@@ -347,12 +347,12 @@ def test_candidate_behind_many_copies_is_taken_while_there_is_room() -> None:
 def test_copies_are_looked_for_among_as_many_as_the_block_could_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    class Noting(Folding):
+    class Noting(Deduplicator):
         def __init__(self, candidates: Sequence[Candidate]) -> None:
             asked.append(len(candidates))
             super().__init__(candidates)
 
-    monkeypatch.setattr(context, "Folding", Noting)
+    monkeypatch.setattr(context, "Deduplicator", Noting)
     build_context(all_different([20] * 100), token_budget=200)
     build_context(all_different([20] * 100), token_budget=600)
     build_context(all_different([20] * 99 + [1]), token_budget=200)

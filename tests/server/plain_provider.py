@@ -1,4 +1,4 @@
-"""A third party's provider: it keeps memories, but no journal."""
+"""A third party's provider: it keeps memories, but no audit log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TALKATIVE = ProviderSpec("talkative", "tests.server.plain_provider:AsyncTalkativ
 
 
 class AsyncPlainProvider(AsyncSqliteProvider):
-    """The embedded store, without its journal."""
+    """The embedded store, without its audit log."""
 
     name: ClassVar[str] = "plain"
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from openmem import MemoryRecord
-from openmem._async.providers.emulated import AsyncTranslatedProvider
+from openmem._async.providers.emulated import AsyncEmulatedProvider
 from openmem._emulation.backend import Backend, Entry
 from openmem.providers import ProviderSpec
 from tests._async.late_provider import LateBackend
@@ -63,7 +63,7 @@ class SlowBackend(LateBackend):
         self.kept.pop(entry.handle, None)
 
 
-class AsyncSlowProvider(AsyncTranslatedProvider):
+class AsyncSlowProvider(AsyncEmulatedProvider):
     """Keeps memories in this process; `barrier` is the test's."""
 
     name: ClassVar[str] = "slow"

@@ -14,7 +14,7 @@ from openmem._async.embedders import AsyncEmbedder
 from openmem._async.provider import AsyncProvider
 from openmem._async.verbs import plain_verb
 from openmem._config.settings import resolve_settings
-from openmem._io.concurrency.call import Call, Deadline, labelled
+from openmem._io.concurrency.call import Call, Deadline, annotate_errors
 from openmem._io.concurrency.primitives import AsyncBinding, AsyncLock, AsyncWork
 from openmem._io.plugins import provider_of_scheme
 from openmem._model.access import Access, Seed
@@ -158,8 +158,8 @@ class AsyncClient:
 
         Args:
             access: What the caller may do; every verb is checked against it. It cannot be exchanged for another.
-            app: Who calls, for the journal.
-            request_id: The id of the request, for the journal and for errors: 1 to 64 letters, digits, `.`, `_`, `-`.
+            app: Who calls, for the audit log.
+            request_id: The id of the request, for the audit log and for errors: 1 to 64 letters, digits, `.`, `_`, `-`.
             timeout: Seconds that a verb may take.
             seed: Makes one `add` or `add_many` repeatable: sent again with the same seed, it stores nothing and
                 returns what is stored.
@@ -205,7 +205,7 @@ class AsyncClient:
     async def _use(self, call: Call, action: AsyncWork[AsyncProvider, T]) -> T:
         if self._root is not None:
             return await self._root._use(call, action)
-        with labelled(call, self._provider):
+        with annotate_errors(call, self._provider):
             if not self._opened:
                 await self._open(call)
             if call.access is not None:

@@ -65,7 +65,7 @@ class AsyncMemory(AsyncListing, AsyncPortable):
         api_key: Key for the service.
         embedder: `None` for the local model if the extra `local` is installed, `"none"`, `"openai:model"`,
             `"fastembed[:model[@folder]]"`, or an object with `dim`, `model` and `embed(texts)`.
-        app: Who uses this instance, for the journal.
+        app: Who uses this instance, for the audit log.
         timeout: Seconds that a verb may take, `None` for no limit.
         create: Make the store where there is none; `False` makes that an error, so that a wrong address is noticed.
         **options: What only the provider knows.
@@ -274,7 +274,7 @@ class AsyncMemory(AsyncListing, AsyncPortable):
             include_superseded: Show memories that others replace.
             include_expired: Show memories outside their time of validity.
             explain: Fill in `explain` with the parts of each score.
-            purpose: Which verb the journal shows: `search`, or `context` for who makes a prompt of the results.
+            purpose: Which verb the audit log shows: `search`, or `context` for who makes a prompt of the results.
             timeout: Seconds this call may take.
 
         Raises:
@@ -376,7 +376,7 @@ class AsyncMemory(AsyncListing, AsyncPortable):
         """Return who did what to a user's memories, newest first. Entries never hold content.
 
         Args:
-            user_id: Whose journal.
+            user_id: Whose audit log.
             app: Only what this app did.
             since: Only what happened at this time or later.
             limit: How many at most, 1 to 1,000.
@@ -432,7 +432,7 @@ class AsyncMemory(AsyncListing, AsyncPortable):
         dry_run: bool = False,
         timeout: float | None = None,
     ) -> MaintenanceReport:
-        """Remove old entries of the journal and old versions of all users' memories now, and shrink the file.
+        """Remove old audit entries and old versions of all users' memories now, and shrink the file.
 
         What was removed stays removed if it is interrupted; the next time goes on from there.
 

@@ -178,7 +178,7 @@ class AsyncProvider:
         return await compute_over(states, page_of_history, states, query)
 
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
-        """Return the newest entries of the journal."""
+        """Return the newest audit entries."""
         raise self.cannot("audit")
 
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
@@ -200,7 +200,7 @@ class AsyncProvider:
         raise self.cannot("reembed")
 
     async def maintain(self, retention: Retention, call: Call, *, dry_run: bool) -> MaintenanceReport:
-        """Remove old entries of the journal and old versions, or count them; what is not given is as in the options."""
+        """Remove old audit entries and old versions, or count them; what is not given is as in the options."""
         raise self.cannot("maintain")
 
     async def health(self, call: Call) -> Health:

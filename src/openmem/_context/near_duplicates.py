@@ -79,11 +79,11 @@ def fold_copies(candidates: Sequence[Candidate]) -> list[Candidate]:
     Returns:
         Of every group of copies the newest one, with its own score. Of equal scores, the one given first is first.
     """
-    folding = Folding(candidates)
-    return [candidate for place, candidate in enumerate(folding.ranked) if folding.keeps(place)]
+    deduplicator = Deduplicator(candidates)
+    return [candidate for place, candidate in enumerate(deduplicator.ranked) if deduplicator.keeps(place)]
 
 
-class Folding:
+class Deduplicator:
     """Near copies among candidates, looked for only around those that are asked about.
 
     Args:

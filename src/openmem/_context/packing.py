@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Final, NamedTuple, TypeAlias
 
-from openmem._context.near_duplicates import Folding
+from openmem._context.near_duplicates import Deduplicator
 from openmem._context.quoting import FENCE_CLOSE, FENCE_OPEN, HEADER, may_shorten, quote
 from openmem._context.tokens import CJK, estimate, least_tokens
 from openmem._model.candidates import Candidate, best_first
@@ -61,7 +61,7 @@ def build_context(
         text, tokens = (_render(notes), math.ceil(used)) if notes else ("", 0)
     else:
         count = _checked(token_counter)
-        notes = _pack(Folding(candidates), token_budget, _Counted(count))[0]
+        notes = _pack(Deduplicator(candidates), token_budget, _Counted(count))[0]
         text, tokens = _proved(notes, token_budget, count)
     return ContextBlock.model_validate(
         {
@@ -123,9 +123,9 @@ def _pack_estimated(candidates: Sequence[Candidate], budget: int) -> tuple[list[
     ranked = best_first(candidates)
     most = max(MIN_COMPARED, budget // _LEAST_LINE)
     cut = _end_of_texts(ranked, most)
-    notes, used = _pack(Folding(ranked[:cut]), budget, _Estimated())
+    notes, used = _pack(Deduplicator(ranked[:cut]), budget, _Estimated())
     if any(_might_fit(candidate, budget - used) for candidate in ranked[cut:]):
-        return _pack(Folding(ranked), budget, _Estimated())
+        return _pack(Deduplicator(ranked), budget, _Estimated())
     return notes, used
 
 
@@ -144,16 +144,16 @@ def _might_fit(candidate: Candidate, room: float) -> bool:
     return bool(text) and _LINE_START + estimate(text) <= room
 
 
-def _pack(folding: Folding, budget: int, meter: _Meter) -> tuple[list[_Note], float]:
-    places = iter(range(len(folding.ranked)))
-    best = next((note for place in places if (note := _note(folding, place, math.inf))), None)
+def _pack(deduplicator: Deduplicator, budget: int, meter: _Meter) -> tuple[list[_Note], float]:
+    places = iter(range(len(deduplicator.ranked)))
+    best = next((note for place in places if (note := _note(deduplicator, place, math.inf))), None)
     chosen, exact = _first(best, budget, meter)
     used = math.ceil(exact)
     for place in places:
         room = meter.room(budget - used)
         if room < _LEAST_LINE:
             break
-        note = _note(folding, place, room)
+        note = _note(deduplicator, place, room)
         # Lines are counted one by one, so that the work grows with the text and not with its square.
         cost = meter.line(len(chosen) + 1, note) if note else 0
         if note and used + cost <= budget:
@@ -173,12 +173,12 @@ def _first(best: _Note | None, budget: int, meter: _Meter) -> tuple[list[_Note],
     return chosen, used
 
 
-def _note(folding: Folding, place: int, room: float) -> _Note | None:
-    if folding.is_known_copy(place):
+def _note(deduplicator: Deduplicator, place: int, room: float) -> _Note | None:
+    if deduplicator.is_known_copy(place):
         return None
-    candidate = folding.ranked[place]
+    candidate = deduplicator.ranked[place]
     text = _quoted(candidate, room)
-    if not text or not folding.keeps(place):
+    if not text or not deduplicator.keeps(place):
         return None
     return _Note(candidate.id, candidate.score, candidate.since.date().isoformat(), text)
 

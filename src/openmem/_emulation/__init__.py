@@ -5,7 +5,7 @@ A provider of this kind writes two things and inherits the rest:
 1. A `Backend` (`translated.backend`): a plain class over the SDK's *sync* client with about ten small methods:
    insert, rewrite, remove, fetch, entries, nearest and so on. It knows requests, replies and errors of its service, and
    nothing of scopes, tags, validity, supersession, keys or pages. Its home is `openmem._io`, beside the other drivers.
-2. A subclass of `AsyncTranslatedProvider` (`openmem._async.providers.emulated`) with a name, its options, and a
+2. A subclass of `AsyncEmulatedProvider` (`openmem._async.providers.emulated`) with a name, its options, and a
    function that makes the backend. It is built on the first verb, in a worker thread, so it may wait for the network.
 
 Every verb is one call in a worker (`openmem._io.vendors.blocking_sdk`); what happens there stands in `reading` and

@@ -113,7 +113,7 @@ class Backend(ABC):
 
     @abstractmethod
     def entries(self, user_id: str, equal: Mapping[str, str | bool]) -> Sequence[Entry]:
-        """Return all memories of a user whose mirrors (`envelope.MIRRORS`) have these values, in any order.
+        """Return all memories of a user whose mirrors (`envelope.FILTER_FIELDS`) have these values, in any order.
 
         More may be returned, never less.
         """

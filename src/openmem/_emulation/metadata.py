@@ -16,7 +16,7 @@ from openmem.errors import ProviderError
 from openmem.types import UTC, MemoryRecord, MemorySource
 
 VERSION: Final = 1
-TRUTH: Final = "omp"
+PAYLOAD: Final = "omp"
 ID: Final = "omp_id"
 KEY: Final = "omp_key"
 SCOPE: Final = "omp_scope"
@@ -24,9 +24,9 @@ LINKS: Final = "omp_links"
 OUTDATED: Final = "omp_outdated"
 TRACE: Final = "omp_trace"
 """By what a part of a batch is found if nobody knows whether it was stored; a text of its own."""
-MIRRORS: Final = (ID, KEY, SCOPE, LINKS, OUTDATED)
+FILTER_FIELDS: Final = (ID, KEY, SCOPE, LINKS, OUTDATED)
 """Metadata to filter by: three texts, empty for none, and two flags."""
-OWN: Final = frozenset({TRUTH, "omp_tags", TRACE, *MIRRORS})
+OWN: Final = frozenset({PAYLOAD, "omp_tags", TRACE, *FILTER_FIELDS})
 
 _TIMES: Final = ("created_at", "updated_at", "valid_from", "valid_to")
 _PLAIN: Final = ("scope", "tags", "confidence", "supersedes", "key")
@@ -56,7 +56,7 @@ def pack(record: MemoryRecord, *, outdated: bool, **facts: Any) -> dict[str, Fla
     if facts:
         truth["facts"] = facts
     return {
-        TRUTH: _dumps(truth),
+        PAYLOAD: _dumps(truth),
         ID: record.id,
         KEY: record.key or "",
         SCOPE: record.scope or "",
@@ -100,7 +100,7 @@ def unpack(
         ProviderError: A value in it is none that a memory can have.
     """
     given = dict(metadata or {})
-    truth = _truth_of(given.get(TRUTH))
+    truth = _truth_of(given.get(PAYLOAD))
     try:
         known = extras_of(given, extras, _members_of(truth, "facts"))
         fields: dict[str, Any] = {

@@ -23,7 +23,7 @@ _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS: Final = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _VALUES: Final = {sign: value for value, sign in enumerate(_ALPHABET)}
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}")
-"""Every id of a request: in headers, in the journal, in logs and in errors."""
+"""Every id of a request: in headers, in the audit log, in logs and in errors."""
 
 _OWN_ID: Final = re.compile(f"mem_[0-7][{_ALPHABET}]{{25}}")
 

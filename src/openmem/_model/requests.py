@@ -97,7 +97,7 @@ class HistoryQuery:
 class SearchQuery:
     """The best matches for `text` among the memories that `view` allows.
 
-    `action` is the verb to put into the journal: a context is a search with another name.
+    `action` is the verb to put into the audit log: a context is a search with another name.
     """
 
     text: str
@@ -111,7 +111,7 @@ class SearchQuery:
 
 @dataclass(frozen=True, slots=True)
 class AuditQuery:
-    """The newest entries of a user's journal."""
+    """The newest entries of a user's audit log."""
 
     user_id: str
     app: str | None = None

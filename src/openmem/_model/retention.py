@@ -1,4 +1,4 @@
-"""How long a store keeps its journal and earlier versions, and what was done about it."""
+"""How long a store keeps its audit log and earlier versions, and what was done about it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Retention:
     """What is kept.
 
     Args:
-        audit_days: Days for which the journal keeps an entry, `None` for ever; more than 0.
+        audit_days: Days for which the audit log keeps an entry, `None` for ever; more than 0.
         versions: How many earlier versions of each memory are kept, `None` for all; from 0.
 
     Raises:
@@ -64,7 +64,7 @@ class Retention:
 
     @property
     def seconds(self) -> float | None:
-        """For how many seconds the journal keeps an entry."""
+        """For how many seconds the audit log keeps an entry."""
         return None if self.audit_days is None else self.audit_days * 86_400
 
     def oldest(self, now: datetime) -> datetime | None:

@@ -83,7 +83,7 @@ class ReplyCheck:
         return receipt
 
     def entries(self, entries: Sequence[AuditEntry], query: AuditQuery) -> Sequence[AuditEntry]:
-        """Return entries of the journal.
+        """Return audit entries.
 
         Raises:
             ProviderError: One is of another app than was asked for, or there are more than asked for.

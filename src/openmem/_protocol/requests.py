@@ -144,7 +144,7 @@ def history(query: HistoryQuery) -> HttpRequest:
 
 
 def audit(query: AuditQuery) -> HttpRequest:
-    """Return the request for entries of the journal."""
+    """Return the request for audit entries."""
     params = _params(user_id=query.user_id, app=query.app, since=query.since, limit=query.limit)
     return HttpRequest("GET", "/audit", params, retry_safe=True)
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, ClassVar, NoReturn, Self, SupportsIndex, TypeVar, Unpack, overload
 
 from openmem._config.settings import resolve_settings
-from openmem._io.concurrency.call import Call, Deadline, labelled
+from openmem._io.concurrency.call import Call, Deadline, annotate_errors
 from openmem._io.concurrency.primitives import Binding, Lock, Work
 from openmem._io.plugins import provider_of_scheme
 from openmem._model.access import Access, Seed
@@ -159,8 +159,8 @@ class Client:
 
         Args:
             access: What the caller may do; every verb is checked against it. It cannot be exchanged for another.
-            app: Who calls, for the journal.
-            request_id: The id of the request, for the journal and for errors: 1 to 64 letters, digits, `.`, `_`, `-`.
+            app: Who calls, for the audit log.
+            request_id: The id of the request, for the audit log and for errors: 1 to 64 letters, digits, `.`, `_`, `-`.
             timeout: Seconds that a verb may take.
             seed: Makes one `add` or `add_many` repeatable: sent again with the same seed, it stores nothing and
                 returns what is stored.
@@ -206,7 +206,7 @@ class Client:
     def _use(self, call: Call, action: Work[Provider, T]) -> T:
         if self._root is not None:
             return self._root._use(call, action)
-        with labelled(call, self._provider):
+        with annotate_errors(call, self._provider):
             if not self._opened:
                 self._open(call)
             if call.access is not None:

@@ -101,7 +101,7 @@ class Portable(Client):
         """Copy memories to another store, whatever its provider, and compare both stores at the end.
 
         Memories keep their ids, users, times, versions, validity and supersession; `x-openmem` says where each came
-        from. Earlier versions and the journal stay where they are. This store is only read. Before anything is
+        from. Earlier versions and the audit log stay where they are. This store is only read. Before anything is
         written all memories are looked at, for what the target cannot hold. A transfer that was interrupted can be
         repeated: what has arrived is skipped. The comparison takes about 250 bytes for each memory.
 

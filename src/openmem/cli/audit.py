@@ -58,4 +58,4 @@ def audit(
     ]
     output.show_rows(["when", "app", "action", "id", "scope"], rows)
     if not entries:
-        output.say("The journal has no entry.")
+        output.say("The audit log has no entry.")

@@ -66,7 +66,7 @@ def doctor(
     session: Session,
     probe: Annotated[
         bool,
-        typer.Option("--probe", help="Use the embedder, too; may fetch the model, leaves a search in the journal."),
+        typer.Option("--probe", help="Use the embedder, too; may fetch the model, leaves a search in the audit log."),
     ] = False,
 ) -> None:
     """Show what is there and whether it works.

@@ -75,7 +75,7 @@ KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, as omp k
 @command(app)
 def create(
     place: Place,
-    app: Annotated[str, typer.Option(metavar="APP", help="The app that it is for; the journal shows it.")],
+    app: Annotated[str, typer.Option(metavar="APP", help="The app that it is for; the audit log shows it.")],
     user: Annotated[str, typer.Option(metavar="USER", help="Whose memories it reaches; '*' is any user.")],
     grant: Annotated[
         list[str],

@@ -66,7 +66,7 @@ def maintain(
     session: Session,
     audit_days: Annotated[
         float | None,
-        typer.Option(metavar="DAYS", help="Remove entries of the journal that are older.  [env var: OMP_AUDIT_DAYS]"),
+        typer.Option(metavar="DAYS", help="Remove audit entries that are older.  [env var: OMP_AUDIT_DAYS]"),
     ] = None,
     versions: Annotated[
         int | None,
@@ -74,7 +74,7 @@ def maintain(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much would be removed.")] = False,
 ) -> None:
-    """Remove old journal entries and versions, and shrink the file.
+    """Remove old audit entries and versions, and shrink the file.
 
     It does so for all users. Nothing is removed unless one of the two limits is given or set.
     """
@@ -84,7 +84,7 @@ def maintain(
         output.show_json(output.fields_of(report))
         return
     done = "would be removed" if report.dry_run else "removed"
-    output.show(f"entries of the journal: {report.entries:,} {done}")
+    output.show(f"audit entries: {report.entries:,} {done}")
     output.show(f"earlier versions: {report.versions:,} {done}")
     if report.bytes_before is not None and report.bytes_after is not None:
         output.show(f"size of the file: {report.bytes_before:,} bytes before, {report.bytes_after:,} after")

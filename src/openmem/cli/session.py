@@ -42,7 +42,7 @@ class Session:
         str | None,
         typer.Option(metavar="USER", envvar="OMP_USER", help="Whose memories; your login name unless given."),
     ] = None
-    app: Annotated[str, typer.Option(metavar="APP", help="Who acts, for the journal.")] = "cli"
+    app: Annotated[str, typer.Option(metavar="APP", help="Who acts, for the audit log.")] = "cli"
     embedder: Annotated[
         str | None,
         typer.Option(

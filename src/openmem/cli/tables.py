@@ -58,9 +58,9 @@ def _print_paragraph(console: Console, names: Sequence[str], row: Row) -> None:
     console.print(Text(head, style="bold", overflow="fold"))
     if "memory" in cells:
         _print_indented(console, cells.pop("memory"))
-    labelled = [f"{name}: {cell}" for name, cell in cells.items() if name in FLEXIBLE]
-    line = "  ".join(labelled)
-    for text in [line] if cell_len(line) <= console.width - _GAP else labelled:
+    annotate_errors = [f"{name}: {cell}" for name, cell in cells.items() if name in FLEXIBLE]
+    line = "  ".join(annotate_errors)
+    for text in [line] if cell_len(line) <= console.width - _GAP else annotate_errors:
         if text:
             _print_indented(console, text, style="dim")
 

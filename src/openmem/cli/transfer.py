@@ -46,7 +46,7 @@ class Ends:
     user: Annotated[
         str | None, typer.Option(metavar="USER", help="Only this user's memories; everybody's unless given.")
     ] = None
-    app: Annotated[str, typer.Option(metavar="APP", help="Who acts, for the journals.")] = "cli"
+    app: Annotated[str, typer.Option(metavar="APP", help="Who acts, for the audit logs.")] = "cli"
     embedder: Annotated[
         str | None,
         typer.Option(

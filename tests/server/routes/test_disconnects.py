@@ -31,7 +31,7 @@ SHORT = {"X-OMP-Timeout": "0.7"}
 
 @dataclass(frozen=True)
 class Slow:
-    """A server whose provider finishes what it began, and has no journal."""
+    """A server whose provider finishes what it began, and has no audit log."""
 
     client: httpx.Client
     barrier: Barrier
@@ -41,7 +41,7 @@ class Slow:
         return self.client.post("/memories", json=body, headers=headers)
 
     def journal(self, user: str) -> list[tuple[str, str | None, str | None]]:
-        """Return the writes in the journal, newest first."""
+        """Return the writes in the audit log, newest first."""
         entries = self.client.get("/audit", params={"user_id": user}).json()["entries"]
         named = [(entry["action"], entry.get("memory_id"), entry.get("scope")) for entry in entries]
         return [entry for entry in named if entry[0] in ("add", "update", "delete")]

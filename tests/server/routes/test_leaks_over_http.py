@@ -257,7 +257,7 @@ class Leaks(RuleBasedStateMachine):
 
     @rule(who=WHO, user=USER)
     def reads_the_journal(self, who: int, user: int) -> None:
-        """The journal is for those who may read all that a user has, and names nobody else's memories."""
+        """The audit log is for those who may read all that a user has, and names nobody else's memories."""
         caller, owner = self.callers[who], self.users[user]
         reply = caller.ask("GET", f"/audit?user_id={owner}&limit=1000")
         assert reply.status_code == (200 if caller.may("read", owner, None) and self.reads_all(caller) else 403)

@@ -1,4 +1,4 @@
-"""The journal of a provider that keeps none: the server keeps it."""
+"""The audit log of a provider that keeps none: the server keeps it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.server.running import Place, RouteOptions, client_of, serving
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """A server over a provider without a journal."""
+    """A server over a provider without an audit log."""
     monkeypatch.setitem(BUILT_IN, SPEC.name, SPEC)
     memory = AsyncMemory(ProviderName("plain"), url=f"sqlite:///{tmp_path / 'memories.db'}", embedder="none")
     url = f"sqlite:///{tmp_path / 'server.db'}"

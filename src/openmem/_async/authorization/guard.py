@@ -104,7 +104,7 @@ class AsyncGuard(AsyncProvider):
         return await self.inner.history_page(replace(query, user_id=self.owner(query.user_id)), call)
 
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
-        """Return the journal to a caller who may read all of the user's memories."""
+        """Return the audit log to a caller who may read all of the user's memories."""
         self.named(query.user_id)
         self.access.need("read", EVERYTHING)
         return await self.inner.audit(query, call)

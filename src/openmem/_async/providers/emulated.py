@@ -57,7 +57,7 @@ VERBS: Final = (
 )
 
 
-class AsyncTranslatedProvider(AsyncProvider):
+class AsyncEmulatedProvider(AsyncProvider):
     """Every verb as one call of a worker over a `Backend`. A subclass makes the backend and says what it can do.
 
     Args:

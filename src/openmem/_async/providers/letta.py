@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, cast
 
 from openmem._async.embedders import AsyncEmbedder
-from openmem._async.providers.emulated import AsyncTranslatedProvider
+from openmem._async.providers.emulated import AsyncEmulatedProvider
 from openmem._config.registry import built_in_options
 from openmem._config.settings import Settings
 from openmem._emulation.backend import Backend
@@ -13,7 +13,7 @@ from openmem._io.vendors.letta import client as clients
 from openmem._io.vendors.letta.store import LettaStore
 
 
-class AsyncLettaProvider(AsyncTranslatedProvider):
+class AsyncLettaProvider(AsyncEmulatedProvider):
     """Memories in Letta.
 
     Options:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final, cast
 
 from openmem._async.embedders import AsyncEmbedder
-from openmem._async.providers.emulated import AsyncTranslatedProvider
+from openmem._async.providers.emulated import AsyncEmulatedProvider
 from openmem._config.registry import built_in_options
 from openmem._config.settings import Settings
 from openmem._emulation import writing
@@ -22,7 +22,7 @@ from openmem.types import MemoryRecord, SearchMode
 _EXACT_COSINE: Final = ("qdrant", "pgvector")
 
 
-class AsyncMem0Provider(AsyncTranslatedProvider):
+class AsyncMem0Provider(AsyncEmulatedProvider):
     """Memories in mem0.
 
     Options:

@@ -214,7 +214,7 @@ class AsyncPassthroughProvider(AsyncProvider):
         return page
 
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
-        """Return the newest entries of the journal."""
+        """Return the newest audit entries."""
         self._need("audit")
         entries = await self._read(await self._send(wire.audit(query), call), ENTRIES, "entries")
         return self._check.entries(entries, query)

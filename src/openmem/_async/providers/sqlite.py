@@ -19,7 +19,7 @@ from openmem._config.registry import built_in_options
 from openmem._config.settings import Settings
 from openmem._embedding.batches import mark_cut
 from openmem._io.concurrency.background import AsyncBackground, AsyncRest, async_no_rest
-from openmem._io.concurrency.call import Call, Deadline, entropy
+from openmem._io.concurrency.call import Call, Deadline, random_id_bits
 from openmem._io.concurrency.primitives import ThreadLock, async_import_module
 from openmem._io.sqlite.database import AsyncSqlite
 from openmem._io.sqlite.errors import DiskFullError
@@ -69,7 +69,7 @@ class AsyncSqliteProvider(AsyncProvider):
     Options:
         synchronous: "normal" (the default) loses nothing when a process dies; "full" nothing at a power cut either.
         cache_mb: Megabytes for the arrays of the users who searched last (256).
-        audit_days: Days for which the journal keeps an entry (for ever).
+        audit_days: Days for which the audit log keeps an entry (for ever).
         versions: How many earlier versions of each memory are kept (all).
     """
 
@@ -114,7 +114,7 @@ class AsyncSqliteProvider(AsyncProvider):
             self._background.start()
 
     async def aclose(self) -> None:
-        """Write what is left of the journal and close the file."""
+        """Write what is left of the audit log and close the file."""
         await self._background.aclose()
         await self._db.aclose()
 
@@ -209,7 +209,7 @@ class AsyncSqliteProvider(AsyncProvider):
         return page
 
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
-        """Return the newest entries of the journal, those of reads that cannot be written just now too."""
+        """Return the newest audit entries, those of reads that cannot be written just now too."""
         try:
             await self._db.flush(call.deadline)
         except ProviderUnavailableError:  # the disk is full, or takes no more for another reason
@@ -242,7 +242,7 @@ class AsyncSqliteProvider(AsyncProvider):
         cut: set[int] = set()
         model, blobs = await self._embed([draft.content for draft in wanted], None, call, cut)
         wanted = [*mark_cut(wanted, cut)]
-        spare = new_memory_ids([draft.user_id for draft in wanted], call.now, entropy())
+        spare = new_memory_ids([draft.user_id for draft in wanted], call.now, random_id_bits())
         items = [Incoming(draft, draft.id or id_, blob) for draft, id_, blob in zip(wanted, spare, blobs, strict=True)]
         steps = portable.take_in(items, spare, conflict, model, _stamp(call))
         report = await self._db.write(steps, call.deadline)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Final, cast
 
 from openmem._async.embedders import AsyncEmbedder
-from openmem._async.providers.emulated import AsyncTranslatedProvider
+from openmem._async.providers.emulated import AsyncEmulatedProvider
 from openmem._config.registry import built_in_options
 from openmem._config.settings import Settings
 from openmem._emulation.backend import Backend
@@ -19,7 +19,7 @@ FEW: Final = 8
 """Documents that are looked at one by one: for more, a list of them is quicker."""
 
 
-class AsyncSupermemoryProvider(AsyncTranslatedProvider):
+class AsyncSupermemoryProvider(AsyncEmulatedProvider):
     """Memories in supermemory.
 
     Options:

@@ -1,4 +1,4 @@
-"""What a server keeps besides memories: keys, replies to repeatable requests, rate counters and a journal."""
+"""What a server keeps besides memories: keys, replies to repeatable requests, rate counters and an audit log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 from openmem._async.server_store.databases import AsyncPlace, Make, place_of
-from openmem._io.concurrency.call import Call, Deadline, entropy
+from openmem._io.concurrency.call import Call, Deadline, random_id_bits
 from openmem._io.concurrency.primitives import AsyncBinding, AsyncLock
 from openmem._model.access import Seed
 from openmem._model.checks import (
@@ -127,7 +127,7 @@ class AsyncServerStore:
         """Make a key. Its secret is in the answer and nowhere else: only a hash of it is stored.
 
         Args:
-            app: The app it is for, for the journal; at most 100 characters.
+            app: The app it is for, for the audit log; at most 100 characters.
             user_id: The only user whose memories it reaches; `None` is any user.
             grants: What it may do, such as `read:coding/*`; 1 to 100.
             expires_at: From when on it is refused; `None` is never.
@@ -220,7 +220,7 @@ class AsyncServerStore:
             IdempotencyConflictError: The caller used the key for another request.
         """
         owner = check_owner(user_id)
-        seed = Seed(_time(now), entropy())
+        seed = Seed(_time(now), random_id_bits())
         named = (_name(caller, "caller"), _name(idempotency_key, "idempotency_key"), _name(fingerprint, "fingerprint"))
         return await self._write(replies.begin, *named, owner, seed)
 
@@ -314,7 +314,7 @@ class AsyncServerStore:
         return await self._write(rates.take, _name(caller, "caller"), limit, _time(now))
 
     async def enter(self, user_id: str, *entries: AuditEntry) -> None:
-        """Add entries to a user's journal, all or none of them.
+        """Add entries to a user's audit log, all or none of them.
 
         Args:
             user_id: Whose memories were touched.
@@ -329,11 +329,11 @@ class AsyncServerStore:
             await self._write(journal.enter, owner, entries, once=True)
 
     async def forget_entries_of(self, user_id: str, *, scope: str | None = None) -> tuple[int, int]:
-        """Take ids of memories and scopes out of a user's journal, whose entries stay.
+        """Take ids of memories and scopes out of a user's audit log, whose entries stay.
 
         Args:
-            user_id: Whose journal.
-            scope: Only in entries about memories that the journal last knew in this scope, which may end in `/*`.
+            user_id: Whose audit log.
+            scope: Only in entries about memories that the audit log last knew in this scope, which may end in `/*`.
 
         Returns:
             How many entries were changed, and how many should be but are not.
@@ -343,7 +343,7 @@ class AsyncServerStore:
         return await self._settled(changed), left
 
     async def forget_entries(self, before: datetime) -> int:
-        """Remove the entries of all journals that are older than a time, some at a time; return how many."""
+        """Remove the entries of all audit logs that are older than a time, some at a time; return how many."""
         moment, done = _time(before, "before"), 0
         place: int | None = 0
         while place is not None:
@@ -355,10 +355,10 @@ class AsyncServerStore:
     async def entries(
         self, user_id: str, *, app: str | None = None, since: datetime | None = None, limit: int = 100
     ) -> list[AuditEntry]:
-        """Return a user's journal, newest first.
+        """Return a user's audit log, newest first.
 
         Args:
-            user_id: Whose journal.
+            user_id: Whose audit log.
             app: Only what this app did.
             since: Only entries from this time on.
             limit: How many at most, 1 to 1,000.

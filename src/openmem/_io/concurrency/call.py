@@ -75,7 +75,7 @@ class Call:
 
     def origin(self) -> tuple[datetime, int]:
         """Return the time and the random number from which the ids of new memories are made."""
-        return (self.now, entropy()) if self.seed is None else (self.seed.at, self.seed.entropy)
+        return (self.now, random_id_bits()) if self.seed is None else (self.seed.at, self.seed.entropy)
 
 
 class Named(Protocol):
@@ -90,7 +90,7 @@ class Named(Protocol):
         """Where it is, without secrets."""
 
 
-class labelled:  # noqa: N801 - it is used like a function, and a generator takes three times as long
+class annotate_errors:  # noqa: N801 - it is used like a function, and a generator takes three times as long
     """Puts the provider, where its store is, and the call's request id on errors that pass."""
 
     __slots__ = ("_call", "_provider")
@@ -111,7 +111,7 @@ class labelled:  # noqa: N801 - it is used like a function, and a generator take
             error.request_id = error.request_id or self._call.request_id
 
 
-def entropy() -> int:
+def random_id_bits() -> int:
     """Return 71 random bits: room is left to count upwards from them within 72."""
     return secrets.randbits(71)
 

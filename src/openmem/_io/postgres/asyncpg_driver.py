@@ -16,7 +16,7 @@ import asyncpg
 
 from openmem._io.postgres.failure import Failure, failure_of_report
 from openmem._io.postgres.options import PoolOptions, Target
-from openmem._io.postgres.socket_wait import has_news
+from openmem._io.postgres.socket_wait import is_readable
 from openmem._io.postgres.tls import Access, find_access
 from openmem._sql.postgres import values
 from openmem._sql.postgres.errors import (
@@ -202,7 +202,7 @@ class AsyncSession:
 
     def fresh(self) -> bool:
         """Return whether a connection at rest can be used."""
-        return not self.lost and not (self._fileno >= 0 and has_news(self._fileno))
+        return not self.lost and not (self._fileno >= 0 and is_readable(self._fileno))
 
     def fetch(self, sql: str, params: Sequence[Any]) -> Awaitable[list[Any]]:
         """Run one statement and return its rows; `late` then says whether some JSON in them is left to be read."""

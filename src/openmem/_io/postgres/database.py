@@ -20,12 +20,12 @@ from openmem._io.concurrency.call import Deadline
 from openmem._io.postgres.failure import Failure
 from openmem._io.postgres.options import PoolOptions
 from openmem._io.postgres.run_steps import (
-    AsyncManner,
-    Manner,
+    AsyncRunner,
+    Runner,
     async_in_transaction,
-    async_one_by_one,
+    async_run_autocommit,
     in_transaction,
-    one_by_one,
+    run_autocommit,
 )
 from openmem._io.postgres.running import Running
 from openmem._sql.postgres.errors import PROVIDER, closed
@@ -108,7 +108,7 @@ class AsyncPg:
             OMPError: What a step raised, or what the server's error means; `details` may hold `sqlstate` and
                 `constraint`.
         """
-        return await self._perform(async_one_by_one, make, deadline, retry, heavy)
+        return await self._perform(async_run_autocommit, make, deadline, retry, heavy)
 
     async def transact(
         self,
@@ -128,8 +128,8 @@ class AsyncPg:
             lock: An advisory lock to be had from the beginning to the end of the transaction.
             heavy: As in `run`.
         """
-        manner: AsyncManner[T] = partial(async_in_transaction, lock=lock) if lock is not None else async_in_transaction
-        return await self._perform(manner, make, deadline, retry, heavy)
+        runner: AsyncRunner[T] = partial(async_in_transaction, lock=lock) if lock is not None else async_in_transaction
+        return await self._perform(runner, make, deadline, retry, heavy)
 
     async def bare(self, make: Make[T], deadline: Deadline, *, transaction: bool = False) -> T:
         """Run the steps on a connection of their own, which knows no types of extensions.
@@ -139,11 +139,11 @@ class AsyncPg:
             deadline: When to give up.
             transaction: Run them in one transaction; else every statement commits by itself.
         """
-        manner: AsyncManner[T] = async_in_transaction if transaction else async_one_by_one
+        runner: AsyncRunner[T] = async_in_transaction if transaction else async_run_autocommit
         pool = await self._get_pool()
         session = await pool.open_bare(deadline, self._running)
         try:
-            return await self._work(pool, session, manner, make, deadline, heavy=False)
+            return await self._work(pool, session, runner, make, deadline, heavy=False)
         except Failure as caught:
             failure = caught
         # Not while it is handled: its own context may quote what was to be stored.
@@ -180,14 +180,14 @@ class AsyncPg:
         return self._lease.pool
 
     async def _perform(
-        self, manner: AsyncManner[T], make: Make[T], deadline: Deadline, retry: bool, heavy: bool = False
+        self, runner: AsyncRunner[T], make: Make[T], deadline: Deadline, retry: bool, heavy: bool = False
     ) -> T:
         pool = await self._get_pool()
         again = True
         while True:
             session = await pool.take(deadline, self._running)
             try:
-                return await self._work(pool, session, manner, make, deadline, heavy)
+                return await self._work(pool, session, runner, make, deadline, heavy)
             except Failure as caught:
                 failure = caught
             if not again or not failure.may_repeat(retry):
@@ -198,7 +198,7 @@ class AsyncPg:
         self,
         pool: AsyncPool,
         session: AsyncSession,
-        manner: AsyncManner[T],
+        runner: AsyncRunner[T],
         make: Make[T],
         deadline: Deadline,
         heavy: bool,
@@ -207,7 +207,7 @@ class AsyncPg:
         self._running.add(limit)
         try:
             async with limit:
-                result = await manner(session, make(), heavy)
+                result = await runner(session, make(), heavy)
         except BaseException as error:
             late = limit.expired() and isinstance(error, TimeoutError)
             failure = session.failure(error) if isinstance(error, session.errors) else None
@@ -271,7 +271,7 @@ class Pg:
             OMPError: What a step raised, or what the server's error means; `details` may hold `sqlstate` and
                 `constraint`.
         """
-        return self._perform(one_by_one, make, deadline, retry)
+        return self._perform(run_autocommit, make, deadline, retry)
 
     def transact(
         self,
@@ -291,8 +291,8 @@ class Pg:
             lock: An advisory lock to be had from the beginning to the end of the transaction.
             heavy: As in `run`.
         """
-        manner: Manner[T] = partial(in_transaction, lock=lock) if lock is not None else in_transaction
-        return self._perform(manner, make, deadline, retry)
+        runner: Runner[T] = partial(in_transaction, lock=lock) if lock is not None else in_transaction
+        return self._perform(runner, make, deadline, retry)
 
     def bare(self, make: Make[T], deadline: Deadline, *, transaction: bool = False) -> T:
         """Run the steps on a connection of their own, which knows no types of extensions.
@@ -305,7 +305,7 @@ class Pg:
         pool = self._get_pool()
         session = pool.open_bare(deadline)
         try:
-            return self._work(pool, session, in_transaction if transaction else one_by_one, make)
+            return self._work(pool, session, in_transaction if transaction else run_autocommit, make)
         except Failure as caught:
             failure = caught
         # Not while it is handled: its own context may quote what was to be stored.
@@ -337,22 +337,22 @@ class Pg:
             self._pool = found
         return self._pool
 
-    def _perform(self, manner: Manner[T], make: Make[T], deadline: Deadline, retry: bool) -> T:
+    def _perform(self, runner: Runner[T], make: Make[T], deadline: Deadline, retry: bool) -> T:
         pool = self._get_pool()
         again = True
         while True:
             session = pool.take(deadline)
             try:
-                return self._work(pool, session, manner, make)
+                return self._work(pool, session, runner, make)
             except Failure as caught:
                 failure = caught
             if not again or not failure.may_repeat(retry):
                 raise failure.error from failure.cause  # not while it is handled, as above
             again = False
 
-    def _work(self, pool: Pool, session: Session, manner: Manner[T], make: Make[T]) -> T:
+    def _work(self, pool: Pool, session: Session, runner: Runner[T], make: Make[T]) -> T:
         try:
-            result = manner(session, make())
+            result = runner(session, make())
         except BaseException as error:
             failure = session.failure(error) if isinstance(error, session.errors) else None
             if failure is not None and failure.unprepared:

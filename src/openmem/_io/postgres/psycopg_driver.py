@@ -20,7 +20,7 @@ from openmem._io.concurrency.call import Deadline
 from openmem._io.postgres.failure import Failure, failure_of_report
 from openmem._io.postgres.options import PoolOptions, Target, libpq_arguments
 from openmem._io.postgres.psycopg_codecs import register
-from openmem._io.postgres.socket_wait import READ, WRITE, has_news, wait_ready
+from openmem._io.postgres.socket_wait import READ, WRITE, is_readable, wait_ready
 from openmem._io.postgres.target import find_target
 from openmem._sql.postgres.errors import (
     TLS_FAILED,
@@ -208,7 +208,7 @@ class Session:
 
     def fresh(self) -> bool:
         """Return whether a connection at rest can be used."""
-        return not self.connection.closed and not has_news(self.connection.pgconn.socket)
+        return not self.connection.closed and not is_readable(self.connection.pgconn.socket)
 
     def fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""

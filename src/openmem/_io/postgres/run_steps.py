@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from openmem._io.postgres.psycopg_driver import Session
 
 T = TypeVar("T")
-AsyncManner: TypeAlias = Callable[["AsyncSession", Steps[T], bool], Awaitable[T]]
-Manner: TypeAlias = Callable[["Session", Steps[T]], T]
+AsyncRunner: TypeAlias = Callable[["AsyncSession", Steps[T], bool], Awaitable[T]]
+Runner: TypeAlias = Callable[["Session", Steps[T]], T]
 
 MANY_ROWS: Final = 200
 MANY_VALUES: Final = 4_000
@@ -63,7 +63,7 @@ def encoded(rows: Iterable[Sequence[Any]]) -> list[Sequence[Any]]:
     return [with_json_encoded(row) for row in rows]
 
 
-async def async_one_by_one(session: AsyncSession, steps: Steps[T], heavy: bool = False) -> T:
+async def async_run_autocommit(session: AsyncSession, steps: Steps[T], heavy: bool = False) -> T:
     """Run steps; what takes long to compute is done in a worker thread, so that the event loop is free meanwhile.
 
     Args:
@@ -110,7 +110,7 @@ async def async_in_transaction(
     except session.errors as error:
         raise session.failure(error, harmless=True) from None
     try:
-        result = await async_one_by_one(session, steps, heavy)
+        result = await async_run_autocommit(session, steps, heavy)
     except Exception:
         session.begun = False
         with contextlib.suppress(*session.errors):
@@ -120,7 +120,7 @@ async def async_in_transaction(
     return result
 
 
-def one_by_one(session: Session, steps: Steps[T]) -> T:
+def run_autocommit(session: Session, steps: Steps[T]) -> T:
     """Run steps."""
     rows: list[Row] = []
     session.begun = False
@@ -148,7 +148,7 @@ def in_transaction(session: Session, steps: Steps[T], lock: int | None = None) -
     except session.errors as error:
         raise session.failure(error, harmless=True) from None
     try:
-        result = one_by_one(session, steps)
+        result = run_autocommit(session, steps)
     except Exception:
         session.begun = False  # what fails is rolled back when the connection is taken back
         raise

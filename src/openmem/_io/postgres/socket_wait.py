@@ -38,6 +38,6 @@ else:  # Windows
         return (READ if read or failed else 0) | (WRITE if write else 0)
 
 
-def has_news(fileno: int) -> bool:
+def is_readable(fileno: int) -> bool:
     """Return whether there is something to read. A connection at rest expects nothing, so it is the end of it."""
     return bool(wait_ready(fileno, READ, 0.0))

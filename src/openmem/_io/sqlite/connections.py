@@ -2,7 +2,7 @@
 
 Traps this file is about: every write transaction begins IMMEDIATE (a deferred one that reads first fails with
 "database is locked" whatever the busy timeout); a connection must not cross a fork; a process that only reads
-must not take the write lock for each journal entry, so those are deferred and written together.
+must not take the write lock for each audit entry, so those are deferred and written together.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class SqliteStore:
         self._hurry = threading.Event()  # much was deferred, or the store closes
         self._stopped = False  # no flusher and no idle readers any more
         self._closed = False
-        self.read_only = False  # what the last attempt found; reads leave no entry in the journal then
+        self.read_only = False  # what the last attempt found; reads leave no audit entry then
 
     def read(self, steps: Steps[T], job: Job) -> T:
         """Run the steps on one snapshot."""
@@ -98,7 +98,7 @@ class SqliteStore:
             if self.read_only:
                 self.read_only = not may_be_written(self._path)  # somebody may have changed that
             elif self._flusher is None:
-                self._start_flusher()  # here, as a journal entry follows, and the caller of `defer` must not wait
+                self._start_flusher()  # here, as an audit entry follows, and the caller of `defer` must not wait
             connection.execute("begin")
             try:
                 return _drive(connection, steps)
@@ -362,7 +362,7 @@ class SqliteStore:
         self._reset()
 
     def _write_late(self, statement: Query) -> None:
-        # A read that was under way when another thread closed the store still enters the journal.
+        # A read that was under way when another thread closed the store still enters the audit log.
         job = Job(Deadline.after(1.0))
         connection = open_connection(self._path, self._synchronous, job, self._kind)
         try:

@@ -13,7 +13,7 @@ from openmem.types import ErasureReceipt
 
 
 def erase(db: Names, user_id: str, scope: ScopePattern | None, stamp: Stamp) -> Steps[ErasureReceipt]:
-    """Erase memories, their vectors and earlier versions, and make the journal forget their names."""
+    """Erase memories, their vectors and earlier versions, and make the audit log forget their names."""
     bucket = routing_bucket(user_id)
     rows = yield Query(
         f"select id, scope from {db.memories} where bucket = $1 and user_id = $2 for update", (bucket, user_id)

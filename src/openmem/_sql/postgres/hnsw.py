@@ -182,7 +182,7 @@ def _nearest(
 ) -> Query:
     """Return the statement that asks the index; the last column says how many it found.
 
-    The order of the index is only roughly that of the distance, so what it found is sorted once more. The journal
+    The order of the index is only roughly that of the distance, so what it found is sorted once more. The audit log
     is written only if this is the answer, and to be noted.
     """
     given = search.start(db, query, stamp)

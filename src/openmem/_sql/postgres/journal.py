@@ -119,7 +119,7 @@ def note(db: Names, user_id: str, action: Action, stamp: Stamp) -> Steps[None]:
 
 
 def entries(db: Names, query: AuditQuery) -> Steps[list[AuditEntry]]:
-    """Read a user's journal, newest first."""
+    """Read a user's audit log, newest first."""
     values: list[Any] = [routing_bucket(query.user_id), query.user_id, query.limit]
     conditions = []
     for condition, value in (("app =", query.app), ("at >=", query.since)):

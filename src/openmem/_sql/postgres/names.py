@@ -71,7 +71,7 @@ class Names:
 
     @property
     def audit(self) -> str:
-        """The table of the journal."""
+        """The table of the audit log."""
         return self.table("audit")
 
     @property

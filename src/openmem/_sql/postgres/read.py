@@ -22,7 +22,7 @@ from openmem.types import MemoryPage, MemoryRecord
 
 
 def get(db: Names, id_: str, user_id: str, stamp: Stamp, seen: Patterns | None = None) -> Steps[MemoryRecord]:
-    """Read one memory, hidden or not, and enter that in the journal, in one statement."""
+    """Read one memory, hidden or not, and enter that in the audit log, in one statement."""
     given = Parameters(routing_bucket(user_id), user_id)
     start = len(given.values) + 1
     given.values += journal.entry_given(db, stamp, "get", id_, None)

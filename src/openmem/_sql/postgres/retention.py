@@ -1,4 +1,4 @@
-"""Steps that remove old entries of the journal and old versions on Postgres, some at a time and bucket by bucket.
+"""Steps that remove old audit entries and old versions on Postgres, some at a time and bucket by bucket.
 
 No transaction waits for a row that somebody else holds: a caller is never held up for long, and never in a circle.
 The oldest versions go first, since a step back needs the newer ones: whenever it stops, what is left is right. The

@@ -44,7 +44,7 @@ RECORD_NAMES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Who writes, when and under which request. `entry_id` is the id of the journal's first entry."""
+    """Who writes, when and under which request. `entry_id` is the id of the audit log's first entry."""
 
     now: datetime
     app: str | None

@@ -196,7 +196,7 @@ def _parts(rows: Sequence[Row], times: Ints, dates: list[NamedDate], *, fused: b
 
 
 def start(db: Names, query: SearchQuery, stamp: Stamp) -> Parameters:
-    """Return the first parameters of a search: bucket, user and those of its journal entry, if any, from `$3` on."""
+    """Return the first parameters of a search: bucket, user and those of its audit entry, if any, from `$3` on."""
     view = query.view
     scope = None if view.scope is None else str(view.scope)
     values = journal.entry_given(db, stamp, query.action, None, scope)
@@ -204,7 +204,7 @@ def start(db: Names, query: SearchQuery, stamp: Stamp) -> Parameters:
 
 
 def entered(db: Names, query: SearchQuery, stamp: Stamp) -> Steps[None]:
-    """Enter a search in the journal, where the statement that searched did not."""
+    """Enter a search in the audit log, where the statement that searched did not."""
     scope = None if query.view.scope is None else str(query.view.scope)
     yield from journal.enter(db, query.view.user_id, query.action, None, scope, stamp)
 

@@ -1,4 +1,4 @@
-"""Steps that store, change and delete memories on Postgres, their journal entries included."""
+"""Steps that store, change and delete memories on Postgres, their audit entries included."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def insert_text(db: Names, dim: int | None) -> str:
 
 
 def add_one(db: Names, item: Incoming, model: Model | None, stamp: Stamp) -> Steps[MemoryRecord]:
-    """Store one memory that has neither a key nor predecessors, with its journal entry, in one statement."""
+    """Store one memory that has neither a key nor predecessors, with its audit entry, in one statement."""
     single = Single(item, model, stamp)
     if db.distributed:
         # Two statements of one transaction on one server: a router would cut one that does both in pieces.

@@ -1,4 +1,4 @@
-"""Steps over the journal that a server keeps for providers without one. No entry holds content."""
+"""Steps over the audit log that a server keeps for providers without one. No entry holds content."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def enter(db: Dialect, user_id: str, entries: Sequence[AuditEntry]) -> Steps[Non
 
 
 def entries(db: Dialect, query: AuditQuery) -> Steps[list[AuditEntry]]:
-    """Read a user's journal, newest first."""
+    """Read a user's audit log, newest first."""
     since = micros(query.since)
     rows = yield db.query(
         f"""

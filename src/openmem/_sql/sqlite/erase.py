@@ -21,7 +21,7 @@ _RECENT: Final = "entry between max(1 + (select unnamed from users where user_no
 
 
 def erase(user_id: str, scope: ScopePattern | None, stamp: Stamp) -> Steps[ErasureReceipt]:
-    """Erase memories, their vectors, index entries and earlier versions, and make the journal forget their names."""
+    """Erase memories, their vectors, index entries and earlier versions, and make the audit log forget their names."""
     writer = yield from open_user(user_id, stamp, None)
     rids = yield from _chosen(writer.user_no, scope)
     ids = yield Query(f"select id from memories where rid {_CHOSEN}", (dumps(rids),))

@@ -1,4 +1,4 @@
-"""The audit journal: who did what to which memory, and when. Never content.
+"""The audit audit log: who did what to which memory, and when. Never content.
 
 The entry of an `add` stands in the row of its memory until that changes or goes, and then in the table `journal`: an
 `add` writes a page less, and names everything once only. The number of an entry tells which was first. They grow with
@@ -100,7 +100,7 @@ def read_entry(
 
 
 def entries(query: AuditQuery) -> Steps[list[AuditEntry]]:
-    """Read a user's journal, newest first."""
+    """Read a user's audit log, newest first."""
     asked = (query.user_id, query.app, query.app, micros(query.since) or 0, query.limit)
     rows = yield Query(_ENTRIES, (*asked, *asked, query.limit))
     return [_entry(row) for row in rows]

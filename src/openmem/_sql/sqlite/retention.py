@@ -1,4 +1,4 @@
-"""Steps that remove old entries of the journal and old versions, some at a time.
+"""Steps that remove old audit entries and old versions, some at a time.
 
 Why so: what is too old is looked for on a snapshot, which is in nobody's way, and removed in short transactions that
 look again. The oldest versions go first, since a step back needs the newer ones: whenever it stops, what is left is

@@ -4,7 +4,7 @@ Why so: vectors live in a table of their own per model (`vectors_<n>`), so a sca
 several models can stand side by side. The index `word_index` holds each stemmed word prefixed with its user's number
 (`12qpnpm`), so a posting list holds one user's rows only and its statistics are that user's own. An `add` touches as
 few pages as can be, since the pages are what a commit costs: no counter of the user's is bumped by it, the newest
-`rid` says enough, its words come into the index later (`openmem._sql.sqlite.indexing`), and its entry in the journal
+`rid` says enough, its words come into the index later (`openmem._sql.sqlite.indexing`), and its audit entry
 is a part of its row (`openmem._sql.sqlite.journal`).
 """
 
@@ -120,10 +120,10 @@ _INDEX_LATER: Final = (
     f"update users set indexed = coalesce((select max(rid) from memories where rid {USER_RANGE}), 0)",
 )
 
-# What is added needs no row in the journal as long as nothing happens to it: its own row says it all.
+# What is added needs no row in the audit log as long as nothing happens to it: its own row says it all.
 _ADDS_IN_THEIR_ROWS: Final = (
     "alter table audit rename to journal",
-    "alter table memories add column entry integer",  # number of the entry of its `add`, if the journal has none for it
+    "alter table memories add column entry integer",  # number of the entry of its `add`, if it has no row of its own
     "alter table memories add column app text",
     "alter table memories add column request_id text",
     """

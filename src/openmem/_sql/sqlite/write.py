@@ -1,4 +1,4 @@
-"""Steps that store, change and delete memories. Each runs inside one transaction, its journal entry included."""
+"""Steps that store, change and delete memories. Each runs inside one transaction, its audit entry included."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def put(
 
 
 def erase_rows(writer: Writer, rids: Sequence[int]) -> Steps[None]:
-    """Erase memories and everything that hangs on them. The journal must have kept what their rows say."""
+    """Erase memories and everything that hangs on them. The audit log must have kept what their rows say."""
     params = (dumps(list(rids)),)
     where = "in (select value from json_each(?))"
     yield OVERWRITE

@@ -105,7 +105,7 @@ class Guard(Provider):
         return self.inner.history_page(replace(query, user_id=self.owner(query.user_id)), call)
 
     def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
-        """Return the journal to a caller who may read all of the user's memories."""
+        """Return the audit log to a caller who may read all of the user's memories."""
         self.named(query.user_id)
         self.access.need("read", EVERYTHING)
         return self.inner.audit(query, call)

@@ -58,7 +58,7 @@ VERBS: Final = (
 )
 
 
-class TranslatedProvider(Provider):
+class EmulatedProvider(Provider):
     """Every verb as one call of a worker over a `Backend`. A subclass makes the backend and says what it can do.
 
     Args:

@@ -11,10 +11,10 @@ from openmem._emulation.backend import Backend
 from openmem._io.vendors.letta import client as clients
 from openmem._io.vendors.letta.store import LettaStore
 from openmem._sync.embedders import Embedder
-from openmem._sync.providers.emulated import TranslatedProvider
+from openmem._sync.providers.emulated import EmulatedProvider
 
 
-class LettaProvider(TranslatedProvider):
+class LettaProvider(EmulatedProvider):
     """Memories in Letta.
 
     Options:

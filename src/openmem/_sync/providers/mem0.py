@@ -16,14 +16,14 @@ from openmem._io.vendors.mem0.errors import NAME
 from openmem._io.vendors.mem0.hosted import EVENT
 from openmem._model.requests import Draft
 from openmem._sync.embedders import Embedder
-from openmem._sync.providers.emulated import TranslatedProvider
+from openmem._sync.providers.emulated import EmulatedProvider
 from openmem.errors import InvalidRequestError, NotFoundError
 from openmem.types import MemoryRecord, SearchMode
 
 _EXACT_COSINE: Final = ("qdrant", "pgvector")
 
 
-class Mem0Provider(TranslatedProvider):
+class Mem0Provider(EmulatedProvider):
     """Memories in mem0.
 
     Options:

@@ -215,7 +215,7 @@ class PassthroughProvider(Provider):
         return page
 
     def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
-        """Return the newest entries of the journal."""
+        """Return the newest audit entries."""
         self._need("audit")
         entries = self._read(self._send(wire.audit(query), call), ENTRIES, "entries")
         return self._check.entries(entries, query)

@@ -2,7 +2,7 @@
 """The Postgres provider: memories in a database of the user's own, with vectors kept by the extension pgvector.
 
 The verbs are short: the statements stand in `openmem._sql.postgres`, and most verbs are one of them, one round trip,
-their journal entry included.
+their audit entry included.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from openmem._config.settings import Settings
 from openmem._embedding.batches import mark_cut, other_length
 from openmem._io.concurrency.background import Background, Rest, no_rest
 from openmem._io.concurrency.batching import Batcher
-from openmem._io.concurrency.call import Call, Deadline, entropy
+from openmem._io.concurrency.call import Call, Deadline, random_id_bits
 from openmem._io.concurrency.primitives import compute
 from openmem._io.postgres.database import Make, Pg
 from openmem._model.access import Patterns, Seed
@@ -88,7 +88,7 @@ class PostgresProvider(PostgresSchema):
         distribute: Spread the tables over the servers of a Citus cluster on first use (False).
         hnsw: Keep an approximate index for each model, for users with very many memories (False).
         hnsw_from: Number of memories from which on a user is searched by that index (20,000).
-        audit_days: Days for which the journal keeps an entry (for ever).
+        audit_days: Days for which the audit log keeps an entry (for ever).
         versions: How many earlier versions of each memory are kept (all).
     """
 
@@ -251,7 +251,7 @@ class PostgresProvider(PostgresSchema):
         return self._db.transact(make, call.deadline)
 
     def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
-        """Return the newest entries of the journal."""
+        """Return the newest audit entries."""
         return self._db.run(partial(journal.entries, self._names, query), call.deadline, retry=True)
 
     def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
@@ -317,7 +317,7 @@ class PostgresProvider(PostgresSchema):
         return Health(ok=True, provider=self.name, detail={**detail, "pool": self._db.stats()})
 
     def _read(self, make: Make[T], call: Call, *, heavy: bool = False) -> T:
-        """Run a read, its journal entry included: one statement, or two in one transaction where tables are spread."""
+        """Run a read, its audit entry included: one statement, or two in one transaction where tables are spread."""
         if self._names.distributed:
             return self._db.transact(make, call.deadline, retry=True, heavy=heavy)
         return self._db.run(make, call.deadline, retry=True, heavy=heavy)
@@ -444,7 +444,7 @@ class PostgresProvider(PostgresSchema):
 
     def _import(self, drafts: Sequence[Draft], conflict: ImportConflict, stamp: Stamp, call: Call) -> ImportReport:
         model, items = self._incoming(drafts, None, call)
-        spare = new_memory_ids([draft.user_id for draft in drafts], call.now, entropy())
+        spare = new_memory_ids([draft.user_id for draft in drafts], call.now, random_id_bits())
         make = partial(portable.take_in, self._names, items, spare, conflict, model, stamp)
         heavy = take_long(drafts, singly=conflict != "skip")
         lock, attempts = self._lock(drafts[0].user_id, True), _NAMELESS

@@ -17,7 +17,7 @@ from openmem._config.registry import built_in_options
 from openmem._config.settings import Settings
 from openmem._embedding.batches import mark_cut
 from openmem._io.concurrency.background import Background, Rest, no_rest
-from openmem._io.concurrency.call import Call, Deadline, entropy
+from openmem._io.concurrency.call import Call, Deadline, random_id_bits
 from openmem._io.concurrency.primitives import ThreadLock, import_module
 from openmem._io.sqlite.database import Sqlite
 from openmem._io.sqlite.errors import DiskFullError
@@ -70,7 +70,7 @@ class SqliteProvider(Provider):
     Options:
         synchronous: "normal" (the default) loses nothing when a process dies; "full" nothing at a power cut either.
         cache_mb: Megabytes for the arrays of the users who searched last (256).
-        audit_days: Days for which the journal keeps an entry (for ever).
+        audit_days: Days for which the audit log keeps an entry (for ever).
         versions: How many earlier versions of each memory are kept (all).
     """
 
@@ -115,7 +115,7 @@ class SqliteProvider(Provider):
             self._background.start()
 
     def close(self) -> None:
-        """Write what is left of the journal and close the file."""
+        """Write what is left of the audit log and close the file."""
         self._background.close()
         self._db.close()
 
@@ -210,7 +210,7 @@ class SqliteProvider(Provider):
         return page
 
     def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
-        """Return the newest entries of the journal, those of reads that cannot be written just now too."""
+        """Return the newest audit entries, those of reads that cannot be written just now too."""
         try:
             self._db.flush(call.deadline)
         except ProviderUnavailableError:  # the disk is full, or takes no more for another reason
@@ -243,7 +243,7 @@ class SqliteProvider(Provider):
         cut: set[int] = set()
         model, blobs = self._embed([draft.content for draft in wanted], None, call, cut)
         wanted = [*mark_cut(wanted, cut)]
-        spare = new_memory_ids([draft.user_id for draft in wanted], call.now, entropy())
+        spare = new_memory_ids([draft.user_id for draft in wanted], call.now, random_id_bits())
         items = [Incoming(draft, draft.id or id_, blob) for draft, id_, blob in zip(wanted, spare, blobs, strict=True)]
         steps = portable.take_in(items, spare, conflict, model, _stamp(call))
         report = self._db.write(steps, call.deadline)

@@ -13,14 +13,14 @@ from openmem._io.concurrency.call import Call
 from openmem._io.vendors.supermemory import client as clients
 from openmem._io.vendors.supermemory.store import PAGE, SupermemoryStore
 from openmem._sync.embedders import Embedder
-from openmem._sync.providers.emulated import TranslatedProvider
+from openmem._sync.providers.emulated import EmulatedProvider
 from openmem.types import Status
 
 FEW: Final = 8
 """Documents that are looked at one by one: for more, a list of them is quicker."""
 
 
-class SupermemoryProvider(TranslatedProvider):
+class SupermemoryProvider(EmulatedProvider):
     """Memories in supermemory.
 
     Options:

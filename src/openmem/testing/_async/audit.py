@@ -1,4 +1,4 @@
-"""Rules about the journal: every verb leaves an entry, and no entry tells content."""
+"""Rules about the audit log: every verb leaves an entry, and no entry tells content."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class AuditRules(Rules):
     async def test_asking_about_the_provider_leaves_no_entry(self, memory: AsyncMemory) -> None:
         """`capabilities`, `health` and `audit` itself leave no entry.
 
-        If this fails, check which verbs go through the journal.
+        If this fails, check which verbs go through the audit log.
         """
         await self.remember(memory, "ann", "prefers tea")
         before = await memory.audit("ann")
@@ -163,7 +163,7 @@ class AuditRules(Rules):
 
     @needs("audit")
     async def test_journal_belongs_to_its_user(self, memory: AsyncMemory) -> None:
-        """A user's journal holds no entry of another user.
+        """A user's audit log holds no entry of another user.
 
         If this fails, check that a by-id verb is entered for the owner of the memory.
         """

@@ -183,7 +183,7 @@ class DeletionRules(Rules):
 
     @needs("erasure", "audit")
     async def test_erased_memories_lose_their_names_in_the_journal(self, memory: AsyncMemory) -> None:
-        """After an erasure the journal still says what happened when, without ids and scopes.
+        """After an erasure the audit log still says what happened when, without ids and scopes.
 
         If this fails, check that the erasure blanks `memory_id` and `scope` of the user's entries.
         """

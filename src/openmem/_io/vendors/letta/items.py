@@ -89,7 +89,7 @@ def entry_of(passage: Mapping[str, Any], user_id: str) -> Entry | None:
         created_at=made,
         updated_at=None,
     )
-    if envelope.TRUTH in metadata or not passage.get("tags"):
+    if envelope.PAYLOAD in metadata or not passage.get("tags"):
         return entry
     record = entry.record.model_copy(update={"tags": list(dict.fromkeys(passage["tags"]))})
     return Entry(entry.handle, record, entry.outdated)

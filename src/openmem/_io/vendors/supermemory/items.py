@@ -102,7 +102,7 @@ def entry_of(document: Any, user_id: str) -> Entry | None:
     system = getattr(document, "system", None)
     status = status_of(system)
     content, rewritten = _content_of(document, metadata, status)
-    if not content and status in ("done", "failed") and envelope.TRUTH not in metadata:
+    if not content and status in ("done", "failed") and envelope.PAYLOAD not in metadata:
         return None
     extras = {name: getattr(document, name, None) for name in _EXTRAS}
     extras["type"] = None if extras["type"] == "text" else extras["type"]
