@@ -82,7 +82,8 @@ async def test_statement_ends_on_the_server_when_its_deadline_is_over(memory: As
             with fails(DeadlineExceededError, within=0.3 + AT_ONCE):
                 await memory.search("tea", "ann", timeout=0.3)
             await async_to_thread(until, lambda: not observer.held(), 1.0)
-        assert observer.connections() == 1
+        # A connection whose statement was cancelled is put in order beside the next search, which may open another.
+        assert observer.connections() <= 2
     assert await contents(memory) == ["likes tea"]
 
 

@@ -109,7 +109,7 @@ def test_reads_that_never_found_room_are_missing_and_the_log_says_so(
         for _ in range(1_000):
             memory.get(record.id)
         assert len(memory.audit("ann", limit=1_000)) == 1_000
-    assert "the last reads are missing in the journal" in caplog.text
+    assert "the last reads are missing in the audit log" in caplog.text
 
 
 def test_erasure_on_a_full_disk_takes_the_names_out_of_what_waits_for_the_journal(disk: Path) -> None:

@@ -81,7 +81,8 @@ def test_statement_ends_on_the_server_when_its_deadline_is_over(memory: Memory, 
             with fails(DeadlineExceededError, within=0.3 + AT_ONCE):
                 memory.search("tea", "ann", timeout=0.3)
             to_thread(until, lambda: not observer.held(), 1.0)
-        assert observer.connections() == 1
+        # A connection whose statement was cancelled is put in order beside the next search, which may open another.
+        assert observer.connections() <= 2
     assert contents(memory) == ["likes tea"]
 
 

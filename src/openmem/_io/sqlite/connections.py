@@ -224,7 +224,7 @@ class SqliteStore:
         try:
             self.flush(Job(Deadline.after(5.0)))
         except Exception as error:  # noqa: BLE001 - the store closes all the same
-            _log.warning("the last reads are missing in the journal of %s: %s", self._path, error)
+            _log.warning("the last reads are missing in the audit log of %s: %s", self._path, error)
         with self._write_lock:
             self._closed = True
             self._close_connections()
