@@ -30,6 +30,7 @@ from openmem._sql.steps import Query
 SEED = 11
 QUERIES = 64
 _FIRST = 4
+_CONTENT = _FIRST + search.CANDIDATES.names.index("content")
 SHAPES: dict[int, search.Shape[Any]] = {10: search.RESULTS, 100: search.CANDIDATES}
 _BUCKET, _USER, _ENTRY, _AT, _REQUEST = 0, 1, 2, 3, 8
 
@@ -102,7 +103,7 @@ async def _context(question: Question) -> JSONResponse:
     text = ""
     citations: list[dict[str, Any]] = []
     for row in rows:
-        line = f"[{len(citations) + 1}] {row['content']}\n"
+        line = f"[{len(citations) + 1}] {row[_CONTENT]}\n"
         if len(text) + len(line) > 4 * question.token_budget:
             break
         text += line
@@ -127,7 +128,7 @@ def _prepared(text: str, limit: int) -> tuple[str, list[Any]]:
 
 
 def _record(row: Row) -> dict[str, Any]:
-    shown = dict(zip(RECORD_NAMES, row[_FIRST:], strict=True))
+    shown = dict(zip(RECORD_NAMES, row[_FIRST:], strict=False))  # behind them: what large ones would be asked for with
     shown["created_at"] = shown["created_at"].isoformat()
     return {name: value for name, value in shown.items() if value is not None and name != "bucket"}
 
