@@ -5,11 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 import openmem
+from openmem import AsyncMemory
 from openmem._config.moved import MOVED_MODULES
+from openmem.server import create_app
+from openmem.server.middleware.admission import Admission
 
 MOVED = sorted(openmem._MOVED.items())
 
@@ -28,6 +32,12 @@ def test_moved_module_can_be_imported_and_says_where_it_is(name: str, home: str)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == f"{home}\n"
     assert f"{name} has moved: import its names from {home}" in done.stderr
+
+
+def test_create_app_takes_the_old_name_of_its_admission(tmp_path: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="admission="):
+        app = create_app(AsyncMemory(url=tmp_path / "m.db", embedder="none"), gate=Admission())
+    assert app.routes
 
 
 def test_module_that_never_was_is_missing() -> None:

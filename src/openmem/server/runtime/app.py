@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
+from warnings import warn
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -35,6 +36,7 @@ def create_app(
     admission: Admission | None = None,
     close: bool = True,
     audit_days: float | None = None,
+    gate: Admission | None = None,
 ) -> Starlette:
     """Return the server as an ASGI application.
 
@@ -46,7 +48,11 @@ def create_app(
         admission: Bounds how many requests run at once; without it there is no limit.
         close: Whether memory and store are closed when the server stops.
         audit_days: Days for which the audit log in the server's store keeps an entry; `None` is for ever.
+        gate: The old name of `admission`.
     """
+    if gate is not None:
+        warn("create_app(gate=) is called admission=; the old name goes in the next version", DeprecationWarning, 2)
+        admission = gate
     service = Service(memory, store, settings, admission)
 
     @asynccontextmanager
