@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import cache
 from typing import Final
 
 from openmem._text.normalization import normalized
@@ -104,8 +105,7 @@ MAX_TERM_LENGTH: Final = 64
 
 _POSSESSIVE = re.compile(r"['’]s\b|['’]")
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
-_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_CJK: Final = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 # No suffix is as long as what lies between the two, so of a longer word the stemmer cannot change the beginning.
 _LONGEST_STEMMED: Final = 2 * MAX_TERM_LENGTH
 _STEMS_KEPT: Final = 100_000
@@ -132,9 +132,15 @@ def words_of(text: str) -> list[str]:
     if text.isascii():
         return _ASCII_WORD.findall(_POSSESSIVE.sub("", text.lower()) if "'" in text else text.lower())
     words: list[str] = []
-    for word in _WORD.findall(_POSSESSIVE.sub("", _fold(text))):
-        words += _pairs(word) if _CJK.match(word) else (word,)
+    for run, word in _runs().findall(_POSSESSIVE.sub("", _fold(text))):
+        words += _pairs(run) if run else (word,)
     return words
+
+
+@cache
+def _runs() -> re.Pattern[str]:
+    # Compiling ranges of this size takes as long as a search: a command that meets ASCII only does without.
+    return re.compile(rf"([{_CJK}]+)|([^\W_{_CJK}]+)")
 
 
 def stem(word: str) -> str:

@@ -15,6 +15,7 @@ __all__ = ["collect_as_usual", "main"]
 
 COLLECT_AFTER: Final = 200_000  # new objects; starting makes fewer than half of that
 _BLAS: Final = "OPENBLAS_NUM_THREADS"
+_PLUGINS: Final = "PYDANTIC_DISABLE_PLUGINS"
 _USUAL: Final = gc.get_threshold()
 _NEEDED: Final = ("typer", "rich")
 
@@ -27,6 +28,7 @@ def main() -> None:
     # What starting makes stays to the end: collections that walk over it again and again take a sixth of the time.
     gc.set_threshold(COLLECT_AFTER, *_USUAL[1:])
     os.environ.setdefault(_BLAS, "1")  # a command computes with a matrix once: threads for it are made in vain
+    os.environ.setdefault(_PLUGINS, "__all__")  # pydantic reads what is said of every installed package to find some
     from openmem.cli.app import app
 
     for stream in (sys.stdout, sys.stderr):
