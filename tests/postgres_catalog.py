@@ -10,6 +10,9 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
+from openmem._sql.postgres.names import Names
+from openmem._sql.postgres.schema import ledger, migrations
+
 _COLUMNS = """
     select c.relname::text, a.attnum, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull,
       a.attstorage::text, pg_get_expr(d.adbin, d.adrelid)
@@ -37,6 +40,12 @@ def catalog(url: str, schema: str = "openmem") -> list[tuple[object, ...]]:
         rows = [row for text in (_COLUMNS, _INDEXES, _CONSTRAINTS) for row in connection.execute(text, (schema,))]
         ledger = sql.SQL("select version from {}.migrations order by 1").format(sql.Identifier(schema))
         return [*rows, *connection.execute(ledger)]
+
+
+def first_version() -> list[str]:
+    """Return the statements that make the schema `openmem` as the first version did."""
+    noted, statements = ledger(Names()), migrations(Names()).statements[0]
+    return [noted.make_schema, noted.make_table, *statements, f"insert into {noted.table}(version) values(1)"]
 
 
 @contextmanager

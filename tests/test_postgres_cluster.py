@@ -12,13 +12,11 @@ from pglast import split
 from psycopg import sql
 
 from openmem import InvalidRequestError, Memory, ProviderError, migration_script
-from openmem._sql.postgres.names import Names
-from openmem._sql.postgres.schema import ledger, migrations
 from openmem.testing import HashEmbedder
 from openmem.testing._postgres.install import find_install
 from openmem.testing.postgres import PostgresServer
 from tests.citus_standin import become_worker, install, spread_tables
-from tests.postgres_catalog import catalog
+from tests.postgres_catalog import catalog, first_version
 from tests.shell import omp, out
 
 SPREAD = {
@@ -113,9 +111,7 @@ def test_script_of_a_cluster_makes_the_same_tables(cluster_url: str) -> None:
 
 
 def test_tables_of_later_migrations_follow_those_that_are_spread(cluster_url: str) -> None:
-    db = Names()
-    text = ";".join([*ledger(db), *migrations(db)[0], f"insert into {db.table('migrations')}(version) values(1)"])
-    execute(cluster_url, f"create extension if not exists vector; {text}")
+    execute(cluster_url, ";".join(["create extension if not exists vector", *first_version()]))
     tables = ("memories", "versions", "supersessions", "vectors", "audit")
     execute(cluster_url, ";".join(f"select create_distributed_table('openmem.{name}', 'bucket')" for name in tables))
     with Memory(url=cluster_url, embedder=HashEmbedder()) as memory:

@@ -13,9 +13,8 @@ import pytest
 
 from openmem import Memory
 from openmem._model.ids import routing_bucket
-from openmem._sql.postgres.names import Names
-from openmem._sql.postgres.schema import ledger, migrations
 from openmem._sql.sqlite.schema import APPLICATION_ID, MIGRATIONS
+from tests.postgres_catalog import first_version
 
 LARGE: dict[str, Any] = {"x-a": "z" * 900_000}
 CHANGES = 300
@@ -120,10 +119,9 @@ def test_whole_versions_of_an_older_file_are_read(store_path: Path) -> None:
 
 
 def test_whole_versions_of_an_older_schema_are_read(empty_postgres_url: str) -> None:
-    names = Names()
     with psycopg.connect(empty_postgres_url, autocommit=True) as connection:
         connection.execute("create extension vector")
-        for statement in (*ledger(names), *migrations(names)[0], "insert into openmem.migrations(version) values(1)"):
+        for statement in first_version():
             connection.execute(statement.encode())
         connection.execute(
             "insert into openmem.memories(bucket, id, user_id, content, created_at, updated_at, version, words) "

@@ -28,7 +28,7 @@ def make_version_1(url: str, row: Sequence[Any]) -> None:
     """Make a store as the first version did, with one reply in it."""
     if url.startswith("sqlite:"):
         with closing(sqlite3.connect(sqlite_path(url))) as file, file:
-            for statement in schema.migrations(SQLITE)[0]:
+            for statement in schema.statements(SQLITE)[0]:
                 file.execute(statement)
             file.execute(f"pragma application_id={schema.FILE.application_id}")
             file.execute("pragma user_version=1")
@@ -37,7 +37,7 @@ def make_version_1(url: str, row: Sequence[Any]) -> None:
     with psycopg.connect(url) as database:
         database.execute(f"create schema {SCHEMA}".encode())
         database.execute(f"create table {SCHEMA}.migrations(version integer primary key)".encode())
-        for statement in schema.migrations(POSTGRES)[0]:
+        for statement in schema.statements(POSTGRES)[0]:
             database.execute(statement.encode())
         database.execute(f"insert into {SCHEMA}.migrations values(1)".encode())
         marks = ",".join(["%s"] * len(row))

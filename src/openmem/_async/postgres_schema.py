@@ -11,6 +11,7 @@ from openmem._io.concurrency.call import Call
 from openmem._io.postgres.database import AsyncPg
 from openmem._sql.postgres import cluster, migrate
 from openmem._sql.postgres.names import Names
+from openmem._sql.postgres.schema import migrations
 from openmem.errors import ProviderError, no_store
 
 _NO_RIGHTS: Final = "42501"
@@ -40,9 +41,9 @@ class AsyncPostgresSchema(AsyncProvider):
     async def _prepare(self, call: Call) -> Names:
         citus = await self._db.run(cluster.has_citus, call.deadline, retry=True)
         version = await self._db.run(partial(migrate.current_version, self._names), call.deadline, retry=True)
-        if version is not None:
-            migrate.refuse_newer(version, self._names)
-        if version != migrate.newest(self._names):
+        known = migrations(self._names)
+        known.refuse_newer(version or 0)
+        if version != known.newest:
             await self._migrate(version is None, call)
         if self._distribute:
             await self._db.bare(partial(cluster.distribute, self._names), call.deadline, transaction=True)

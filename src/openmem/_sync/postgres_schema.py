@@ -11,6 +11,7 @@ from openmem._io.concurrency.call import Call
 from openmem._io.postgres.database import Pg
 from openmem._sql.postgres import cluster, migrate
 from openmem._sql.postgres.names import Names
+from openmem._sql.postgres.schema import migrations
 from openmem._sync.provider import Provider
 from openmem.errors import ProviderError, no_store
 
@@ -41,9 +42,9 @@ class PostgresSchema(Provider):
     def _prepare(self, call: Call) -> Names:
         citus = self._db.run(cluster.has_citus, call.deadline, retry=True)
         version = self._db.run(partial(migrate.current_version, self._names), call.deadline, retry=True)
-        if version is not None:
-            migrate.refuse_newer(version, self._names)
-        if version != migrate.newest(self._names):
+        known = migrations(self._names)
+        known.refuse_newer(version or 0)
+        if version != known.newest:
             self._migrate(version is None, call)
         if self._distribute:
             self._db.bare(partial(cluster.distribute, self._names), call.deadline, transaction=True)

@@ -113,7 +113,9 @@ class AsyncDatabase:
         """Bring the tables up to date, under a lock."""
         await self._db.run(has_citus, deadline, retry=True)  # refuses a server on which its tables must not stand
         version = await self._db.run(schema.current_version, deadline, retry=True)
-        if version == schema.newest():
+        known = schema.migrations()
+        known.refuse_newer(version)
+        if version == known.newest:
             return
         if not version and not self._create:
             message = f"there is no store in the schema {SCHEMA} of the database"

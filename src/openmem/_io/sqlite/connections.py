@@ -23,8 +23,9 @@ from openmem._io.sqlite.forks import watch
 from openmem._io.sqlite.opening import begin_immediate, make_folder, open_connection, rebuild
 from openmem._io.sqlite.read_only import Fingerprint, check_unchanged, may_be_written, open_read_only, read_only_error
 from openmem._io.sqlite.reserve import Reserve
-from openmem._sql.sqlite.files import MEMORIES, FileKind
+from openmem._sql.file_kind import FileKind
 from openmem._sql.sqlite.purge import OVERWRITE, OVERWRITE_CHEAPLY, sparingly
+from openmem._sql.sqlite.schema import MEMORIES
 from openmem._sql.steps import Many, Overfull, Query, Row, Statement, Steps, Weight
 from openmem.errors import ProviderError, ProviderUnavailableError
 

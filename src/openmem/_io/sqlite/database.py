@@ -15,7 +15,8 @@ from openmem._io.concurrency.call import Deadline
 from openmem._io.concurrency.primitives import thread_of_loop
 from openmem._io.sqlite.connections import MAX_READERS, SqliteStore
 from openmem._io.sqlite.errors import Job
-from openmem._sql.sqlite.files import MEMORIES, FileKind
+from openmem._sql.file_kind import FileKind
+from openmem._sql.sqlite.schema import MEMORIES
 from openmem._sql.steps import Query, Steps
 
 if TYPE_CHECKING:

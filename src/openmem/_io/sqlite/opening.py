@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from openmem._io.sqlite.errors import Job
-from openmem._sql.sqlite.files import FileKind
+from openmem._sql.file_kind import FileKind
 from openmem.errors import ProviderError, ProviderUnavailableError
 
 BUSY_MILLISECONDS: Final = 50
@@ -28,7 +28,7 @@ def open_connection(path: str, synchronous: str, job: Job, kind: FileKind) -> sq
         connection.execute(f"pragma busy_timeout={BUSY_MILLISECONDS}")
         when_free(lambda: recognise(connection, kind), job)
         when_free(lambda: _configure(connection, synchronous, kind), job)
-        if version_of(connection) < kind.version:
+        if version_of(connection) < kind.migrations.newest:
             _migrate(connection, job, kind)
     except BaseException:
         connection.close()
@@ -69,7 +69,7 @@ def recognise(connection: sqlite3.Connection, kind: FileKind) -> None:
         if connection.in_transaction:  # not if the disk failed or is full, which must be said
             connection.execute("rollback")
     if application == kind.application_id:
-        _refuse_newer(version, kind)
+        kind.migrations.refuse_newer(version)
     elif application or tables:
         raise ProviderError("the file is a database of another application", provider="sqlite")
 
@@ -108,27 +108,16 @@ def rebuild(connection: sqlite3.Connection, job: Job) -> None:
 def _migrate(connection: sqlite3.Connection, job: Job, kind: FileKind) -> None:
     begin_immediate(connection, job)
     try:
-        version = version_of(connection)  # another process may have been quicker
-        _refuse_newer(version, kind)
-        for statements in kind.migrations[version:]:
+        for _, statements in kind.migrations.due(version_of(connection)):  # another process may have been quicker
             for statement in statements:
                 connection.execute(statement)
         connection.execute(f"pragma application_id={kind.application_id}")
-        connection.execute(f"pragma user_version={max(version, kind.version)}")
+        connection.execute(f"pragma user_version={kind.migrations.newest}")
         connection.execute("commit")
     except BaseException:
         if connection.in_transaction:
             connection.execute("rollback")
         raise
-
-
-def _refuse_newer(version: int, kind: FileKind) -> None:
-    if version > kind.version:
-        raise ProviderError(
-            f"the database was made by a newer version of openmem (schema {version}, this one knows "
-            f"{kind.version}): upgrade openmem",
-            provider="sqlite",
-        )
 
 
 def version_of(connection: sqlite3.Connection) -> int:

@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 
 from openmem._io.sqlite.errors import READ_ONLY, Job
 from openmem._io.sqlite.opening import BUSY_MILLISECONDS, recognise, version_of, when_free
-from openmem._sql.sqlite.files import FileKind
+from openmem._sql.file_kind import FileKind
 from openmem.errors import ProviderError, ProviderUnavailableError
 
 Fingerprint: TypeAlias = tuple[int, int, int, int]
@@ -113,9 +113,10 @@ def _connect(path: str, mode: str, job: Job, kind: FileKind) -> sqlite3.Connecti
 def _check_version(version: int, kind: FileKind) -> None:
     if version == 0:
         raise ProviderError("the file is empty and read-only: no database can be made in it", provider="sqlite")
-    if version < kind.version:
+    needed = kind.migrations.newest
+    if version < needed:
         raise ProviderError(
-            f"the database was made by an older version of openmem (schema {version}, this one needs {kind.version}), "
+            f"the database was made by an older version of openmem (schema {version}, this one needs {needed}), "
             "and cannot be brought up to date because it is read-only: open it once where it may be written",
             provider="sqlite",
         )

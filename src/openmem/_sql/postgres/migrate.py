@@ -6,7 +6,7 @@ from openmem._sql.postgres.cluster import distribution
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.schema import LOCK_KEY, NEEDS_EXTENSION, ledger, migrations
 from openmem._sql.steps import Query, Steps
-from openmem.errors import InvalidRequestError, ProviderError
+from openmem.errors import InvalidRequestError
 
 
 def current_version(db: Names) -> Steps[int | None]:
@@ -15,20 +15,20 @@ def current_version(db: Names) -> Steps[int | None]:
     Raises:
         InvalidRequestError: The server has no text search configuration of that name.
     """
+    noted = ledger(db)
     rows = yield Query(
         """
         select to_regclass($1::text) is not null, array_agg(cfgname::text order by cfgname)
         from pg_ts_config where pg_ts_config_is_visible(oid)
         """,
-        (db.table("migrations"),),
+        (noted.table,),
     )
     if db.config not in rows[0][1]:
         known = ", ".join(rows[0][1])
         raise InvalidRequestError(f"text_search: the database has no configuration {db.config!r}, only {known}")
     if not rows[0][0]:
         return None
-    rows = yield Query(f"select coalesce(max(version), 0) from {db.table('migrations')}")
-    return int(rows[0][0])
+    return (yield from noted.version())
 
 
 def has_extension() -> Steps[bool]:
@@ -54,42 +54,13 @@ def create_extension() -> Steps[None]:
     yield Query(f"{NEEDS_EXTENSION} with schema public" if rows[0][0] else NEEDS_EXTENSION)
 
 
-def apply(db: Names) -> Steps[int]:
-    """Apply the migrations that are missing; return the version. To be run in one transaction.
+def apply(db: Names) -> Steps[None]:
+    """Apply the migrations that are due. To be run in one transaction.
 
     Raises:
         ProviderError: A newer version of openmem made the schema.
     """
-    yield Query("select pg_advisory_xact_lock($1::bigint)", (LOCK_KEY,))
     # Citus changes shards on many connections at once, unless told to use one: then a later statement sees it all.
     yield Query("select set_config('citus.multi_shard_modify_mode', 'sequential', true)")
-    there = yield Query("select to_regnamespace($1::text) is not null", (db.schema,))
-    # Making a schema takes a right on the database, even if it is there: who was given a schema needs none.
-    for statement in ledger(db)[1 if there[0][0] else 0 :]:
-        yield Query(statement)
-    rows = yield Query(f"select coalesce(max(version), 0) from {db.table('migrations')}")
-    version, wanted = int(rows[0][0]), migrations(db)
-    refuse_newer(version, db)
-    for number, statements in enumerate(wanted[version:], version + 1):
-        for statement in statements:
-            yield Query(statement)
-        yield Query(f"insert into {db.table('migrations')}(version) values($1)", (number,))
-    if version < len(wanted):
+    if (yield from ledger(db).apply(migrations(db))):
         yield Query(distribution(db, first=False))
-    return len(wanted)
-
-
-def newest(db: Names) -> int:
-    """Return the version that this code brings a schema to."""
-    return len(migrations(db))
-
-
-def refuse_newer(version: int, db: Names) -> None:
-    """Raise `ProviderError` if the schema is newer than this code."""
-    known = newest(db)
-    if version > known:
-        raise ProviderError(
-            f"the schema {db.schema!r} was made by a newer version of openmem (schema {version}, this one knows "
-            f"{known}): upgrade openmem",
-            provider="postgres",
-        )

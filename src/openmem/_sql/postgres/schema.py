@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from openmem._sql.migrations import Ledger, Migrations
 from openmem._sql.postgres.cluster import distribution
 from openmem._sql.postgres.names import Names, quoted
 from openmem._sql.postgres.options import DEFAULT_CONFIG, DEFAULT_SCHEMA
@@ -43,9 +44,10 @@ _FIND_VECTOR: Final = (
 )
 
 
-def migrations(db: Names) -> tuple[tuple[str, ...], ...]:
-    """Return the statements of each version, from 1 on."""
-    return (_first(db), _circles_and_lengths(db), _versions_as_changes(db), _retention(db))
+def migrations(db: Names) -> Migrations:
+    """Return what brings the schema up to date."""
+    statements = (_first(db), _circles_and_lengths(db), _versions_as_changes(db), _retention(db))
+    return Migrations(statements, f"the schema {db.schema!r}", "postgres")
 
 
 def migration_script(
@@ -72,6 +74,7 @@ def migration_script(
     if distribute and partitions is not None:
         raise InvalidRequestError("distribute and partitions exclude each other")
     db = Names(schema, text_search)
+    noted = ledger(db)
     lock = f"select pg_advisory_xact_lock({LOCK_KEY});"
     parts = [
         *([_NEEDS_CITUS] if distribute else []),
@@ -80,11 +83,12 @@ def migration_script(
         _FIND_VECTOR,
         _ONE_CONNECTION,
         lock,
-        *map(_trimmed, ledger(db)),
+        _trimmed(noted.make_schema),
+        _trimmed(noted.make_table),
     ]
-    for number, statements in enumerate(migrations(db), 1):
+    for number, statements in migrations(db).due(0):
         parts += [f"{_trimmed(statement)};" for statement in statements]
-        parts.append(f"insert into {db.table('migrations')}(version) values({number}) on conflict do nothing;")
+        parts.append(f"insert into {noted.table}(version) values({number}) on conflict do nothing;")
     parts.append(_trimmed(distribution(db, first=distribute)))
     tables = (db.memories, db.versions, db.supersessions, db.vectors, db.audit) if distribute else ()
     copies = [f"select truncate_local_data_after_distributing_table('{table}');" for table in tables]
@@ -99,17 +103,16 @@ def vector_column(dim: int) -> str:
     return "embedding_half" if dim <= MAX_HALF else "embedding_far"
 
 
-def ledger(db: Names) -> tuple[str, ...]:
-    """Return the statements that make the table of applied migrations."""
-    return (
-        f"create schema if not exists {quoted(db.schema)}",
-        f"""
-        create table if not exists {db.table("migrations")}(
+def ledger(db: Names) -> Ledger:
+    """Return the table of applied migrations."""
+    table = db.table("migrations")
+    make_table = f"""
+        create table if not exists {table}(
           version integer primary key,
           applied_at timestamptz not null default now()
         )
-        """,
-    )
+        """
+    return Ledger(db.schema, table, f"create schema if not exists {quoted(db.schema)}", make_table, LOCK_KEY)
 
 
 def _first(db: Names) -> tuple[str, ...]:

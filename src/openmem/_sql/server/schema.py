@@ -1,22 +1,31 @@
-"""The tables of a server's store, as numbered migrations. Append to `migrations`; never edit what was released."""
+"""The tables of a server's store, as numbered migrations. Append to `statements`; never edit what was released."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from openmem._sql.file_kind import FileKind
+from openmem._sql.migrations import Ledger, Migrations
 from openmem._sql.server.dialect import POSTGRES, SCHEMA, SQLITE, Dialect
-from openmem._sql.sqlite.files import FileKind
 from openmem._sql.steps import Query, Steps
-from openmem.errors import ProviderError
 
-LOCK_KEY: Final = 0x6F6D6573  # "omes", for the advisory lock of migrations
+LEDGER: Final = Ledger(
+    SCHEMA,
+    f"{SCHEMA}.migrations",
+    f"create schema {SCHEMA}",
+    f"create table if not exists {SCHEMA}.migrations(version integer primary key)",
+    lock_key=0x6F6D6573,  # "omes"
+)
 
-_LEDGER: Final = f"{SCHEMA}.migrations"
 
-
-def migrations(db: Dialect) -> tuple[tuple[str, ...], ...]:
+def statements(db: Dialect) -> tuple[tuple[str, ...], ...]:
     """Return the statements of each version, from 1 on."""
     return _first(db), _second(db), _third(db)
+
+
+def migrations() -> Migrations:
+    """Return what brings the schema on Postgres up to date."""
+    return Migrations(statements(POSTGRES), f"the schema {SCHEMA!r}", "postgres")
 
 
 def touch() -> Steps[None]:
@@ -25,44 +34,18 @@ def touch() -> Steps[None]:
 
 
 def current_version() -> Steps[int]:
-    """Return the version of the schema on Postgres, 0 if there is none.
+    """Return the version of the schema on Postgres, 0 if there is none."""
+    rows = yield Query("select to_regclass($1::text) is not null", (LEDGER.table,))
+    return (yield from LEDGER.version()) if rows[0][0] else 0
+
+
+def apply() -> Steps[bool]:
+    """Apply the migrations that are due on Postgres; return whether any was. To be run in one transaction.
 
     Raises:
         ProviderError: A newer version of openmem made it.
     """
-    rows = yield Query("select to_regclass($1::text) is not null", (_LEDGER,))
-    return (yield from _version()) if rows[0][0] else 0
-
-
-def apply() -> Steps[None]:
-    """Apply the migrations that are missing on Postgres. To be run in one transaction."""
-    yield Query("select pg_advisory_xact_lock($1::bigint)", (LOCK_KEY,))
-    there = yield Query("select to_regnamespace($1::text) is not null", (SCHEMA,))
-    if not there[0][0]:  # even where it is there, making it takes a right on the database
-        yield Query(f"create schema {SCHEMA}")
-    yield Query(f"create table if not exists {_LEDGER}(version integer primary key)")
-    version = yield from _version()
-    for number, statements in enumerate(migrations(POSTGRES)[version:], version + 1):
-        for statement in statements:
-            yield Query(statement)
-        yield Query(f"insert into {_LEDGER}(version) values($1)", (number,))
-
-
-def newest() -> int:
-    """Return the version that this code brings a schema to."""
-    return len(migrations(POSTGRES))
-
-
-def _version() -> Steps[int]:
-    rows = yield Query(f"select coalesce(max(version), 0) from {_LEDGER}")
-    version = int(rows[0][0])
-    if version > newest():
-        raise ProviderError(
-            f"the schema {SCHEMA!r} was made by a newer version of openmem (schema {version}, this one knows "
-            f"{newest()}): upgrade openmem",
-            provider="postgres",
-        )
-    return version
+    return LEDGER.apply(migrations())
 
 
 def _first(db: Dialect) -> tuple[str, ...]:
@@ -131,4 +114,4 @@ def _third(db: Dialect) -> tuple[str, ...]:
 
 
 # Replies hold what users store: what is deleted is overwritten at once, and nobody else may read the file.
-FILE: Final = FileKind(0x4F4D4553, migrations(SQLITE), secure_delete="on")  # "OMES"
+FILE: Final = FileKind(0x4F4D4553, statements(SQLITE), secure_delete="on")  # "OMES"

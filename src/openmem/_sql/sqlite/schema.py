@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from openmem._sql.file_kind import FileKind
+
 APPLICATION_ID: Final = 0x4F4D454D  # "OMEM"
 PAGE_SIZE: Final = 16_384
 USER_RANGE: Final = "between users.user_no << 32 and users.user_no << 32 | 4294967295"
@@ -188,6 +190,8 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     _VERSIONS_AS_CHANGES,
     _RETENTION,
 )
+
+MEMORIES: Final = FileKind(APPLICATION_ID, MIGRATIONS, PAGE_SIZE)
 
 
 def create_vectors(model_no: int) -> str:
