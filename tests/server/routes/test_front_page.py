@@ -88,13 +88,13 @@ def test_reference_loads_everything_from_this_server(server: httpx.Client) -> No
 
 
 def test_files_of_the_reference_are_those_of_the_package(server: httpx.Client) -> None:
-    shipped = (files("fastapi_offline") / "static" / "swagger-ui-bundle.js").read_bytes()
+    shipped = (files("openapi_ui_bundles") / "swagger_ui" / "vendor" / "swagger-ui-bundle.js").read_bytes()
     assert server.get("/docs/swagger-ui-bundle.js").content == shipped
     root = Path(reference.__file__).resolve().parents[3]
     assert not list((root / "src").rglob("swagger*")), "its files are not copied into the project"
 
 
-@pytest.mark.parametrize("name", ["redoc.standalone.js", "..%2fcore.py", "nothing.js", "favicon.png"])
+@pytest.mark.parametrize("name", ["index.html", "..%2f__init__.py", "nothing.js", "favicon-32x32.png"])
 def test_no_other_file_is_served(server: httpx.Client, name: str) -> None:
     assert server.get(f"/docs/{name}").status_code == 404
 

@@ -1,7 +1,7 @@
 """`/docs`: the contract as pages that can be tried, by Swagger UI.
 
-Its files come from the package `fastapi-offline`, which is part of the extra `server` and is never imported; a browser
-gets them from this server and nothing from elsewhere.
+Its files come from the package `openapi-ui-bundles` of the extra `server`, which depends on nothing and is never
+imported. A browser gets them from this server, and nothing from elsewhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from starlette.routing import Route
 from openmem._config.extras import install_extra
 from openmem.server.routes.route_table import PAGE_FILE
 
-PACKAGE: Final = "fastapi_offline"
+PACKAGE: Final = "openapi_ui_bundles"
+_FOLDER: Final = ("swagger_ui", "vendor")
 PATH: Final = "/docs"
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -81,10 +82,10 @@ async def _file(request: Request) -> Response:
 
 @cache
 def _read(name: str) -> bytes:
-    return Path(_folders()[0], "static", name).read_bytes()
+    return Path(_folders()[0], *_FOLDER, name).read_bytes()
 
 
 def _folders() -> Sequence[str]:
-    """Return where the package is; to import it would load FastAPI, of which nothing is used."""
+    """Return where the package is, without importing it."""
     found = find_spec(PACKAGE)
     return (found and found.submodule_search_locations) or ()
