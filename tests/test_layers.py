@@ -123,6 +123,11 @@ def provider(module: str) -> str:
     return found[1] if found else ""
 
 
+def dialect(module: str) -> str:
+    found = re.search(r"\._sql\.(sqlite|postgres|server)\b", module)
+    return found[1] if found else ""
+
+
 def violations(module: str, source: str, *, is_package: bool = False) -> Iterator[str]:
     """Yield what the imports of a module break."""
     own = package_of(module)
@@ -136,6 +141,8 @@ def violations(module: str, source: str, *, is_package: bool = False) -> Iterato
                 yield f"{where}: one form imports the other: {name}"
             if provider(module) and provider(name) not in {"", EMULATED, provider(module)}:
                 yield f"{where}: a provider imports another: {name}"
+            if dialect(module) and dialect(name) not in {"", dialect(module)}:
+                yield f"{where}: statements of one store import those of another: {name}"
         elif top == "pytest" and own != "testing":
             yield f"{where}: only openmem.testing imports pytest"
         elif top in WAITING and own != "_io" and (module, top) not in MAY_WAIT:
@@ -209,6 +216,12 @@ def test_pure_modules_ask_nothing_of_the_world() -> None:
     assert not {module: found for module, found in acts.items() if found}
 
 
+def test_epoch_and_the_microsecond_are_written_down_once() -> None:
+    written = re.compile(r"datetime\(1970|timedelta\(microseconds=1\)")
+    found = {module_of(path) for path in FILES if written.search(path.read_text(encoding="utf-8"))}
+    assert {module for module in found if package_of(module) != "testing"} == {"openmem._model.timestamps"}
+
+
 def test_table_of_layers_is_short_and_has_no_package_that_is_gone() -> None:
     there = {package_of(module_of(path)) for path in FILES}
     assert len(PACKAGES) <= 20
@@ -249,6 +262,7 @@ def test_mirrored_modules_have_nothing_without_a_sync_meaning() -> None:
         ("openmem._async.memory", "from openmem._sync.memory import Memory", "one form imports the other"),
         ("openmem.testing._sync.a", "from openmem.testing._async import a", "one form imports the other"),
         ("openmem._async.providers.mem0", "from openmem._async.providers import sqlite", "imports another"),
+        ("openmem._sql.server.keys", "from openmem._sql.sqlite.rows import dumps", "statements of one store import"),
         ("openmem._async.memory", "import pytest", "only openmem.testing imports pytest"),
         ("openmem._async.memory", "from time import sleep", "only openmem._io imports time"),
         ("openmem._async.memory", "import asyncio", "only openmem._io imports asyncio"),

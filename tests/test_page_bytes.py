@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from openmem import Memory
+from openmem._model.timestamps import micros
 from openmem._rules.paging import PAGE_BYTES, fitting, highest_so_far
-from openmem._sql.sqlite.rows import micros
 from openmem.types import UTC
 from tests.server.running import running
 

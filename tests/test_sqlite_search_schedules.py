@@ -24,10 +24,11 @@ import pytest
 from openmem import Memory
 from openmem._model.requests import Change, Draft, SearchQuery, View
 from openmem._model.scopes import parse_pattern
+from openmem._model.timestamps import micros
 from openmem._retrieval.user_index import UserCache
 from openmem._sql.sqlite import erase, purge, write
 from openmem._sql.sqlite.indexing import WAIT_AT_MOST
-from openmem._sql.sqlite.rows import Model, Stamp, micros
+from openmem._sql.sqlite.rows import Model, Stamp
 from openmem._sql.sqlite.search import Shape, by_keyword, by_vector
 from openmem._sql.sqlite.snapshot import forgetting
 from openmem._sql.sqlite.word_index import empty, enter_some
@@ -38,7 +39,7 @@ Answer = list[tuple[str, float]]
 
 USER = "ann"
 MODEL = Model("four numbers", 4)
-NOW = micros(datetime.now(UTC)) or 0
+NOW = micros(datetime.now(UTC))
 STAMP = Stamp(NOW, None, "req_1")
 VECTOR = np.array([1, 0, 0, 0], dtype=np.float32)
 FILTERED = View(USER, scope=parse_pattern("home/a"), tags=("green",))

@@ -13,9 +13,9 @@ import psycopg
 
 from openmem import Seed, ServerStore
 from openmem._config.settings import sqlite_path
+from openmem._model.timestamps import micros
 from openmem._sql.server import schema
 from openmem._sql.server.dialect import POSTGRES, SCHEMA, SQLITE
-from openmem._sql.sqlite.rows import micros
 from openmem.server import Remembered, StoredReply
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from openmem._model.timestamps import micros
 from openmem._retrieval.dates import MAX_DATES, NamedDate, date_match, dates_named
-from openmem._sql.sqlite.rows import micros
 
 
 @pytest.mark.parametrize(

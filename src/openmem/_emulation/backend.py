@@ -6,16 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, ClassVar, Final
+from datetime import datetime
+from typing import Any, ClassVar
 
-from openmem.types import UTC, MemoryRecord, SearchMode
+from openmem._model.timestamps import micros
+from openmem.types import MemoryRecord, SearchMode
 
 Place = tuple[int, str]
 """Where a memory stands among those of its user: a number, and a text for those of equal numbers."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,4 +155,4 @@ class Backend(ABC):
 
 def place_of(record: MemoryRecord) -> Place:
     """Return the place of a memory by age."""
-    return (record.created_at - _EPOCH) // _MICROSECOND, record.id
+    return micros(record.created_at), record.id

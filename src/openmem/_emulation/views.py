@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from openmem._emulation import metadata as envelope
 from openmem._model.requests import View
 from openmem._model.scopes import ScopePattern
+from openmem._model.timestamps import MICROSECOND
 from openmem._rules.supersession import Link, circle_of, void_links
 from openmem.types import MemoryRecord
 
@@ -69,7 +70,7 @@ def with_last_word(record: MemoryRecord, others: Iterable[MemoryRecord]) -> Memo
     newest = max((written_at(known[id_]) for id_ in circle - {record.id}), default=None)
     if newest is None or written_at(record) > newest:
         return record
-    return record.model_copy(update={"updated_at": newest + timedelta(microseconds=1)})
+    return record.model_copy(update={"updated_at": newest + MICROSECOND})
 
 
 def written_at(record: MemoryRecord) -> datetime:

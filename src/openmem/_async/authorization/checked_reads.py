@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import Final
 
 from openmem._async.authorization.guard import AsyncGuard
 from openmem._async.provider import AsyncProvider, compute_over
@@ -17,11 +16,10 @@ from openmem._model.candidates import Candidate, candidate_of
 from openmem._model.cursors import CursorTrail, decode_cursor, encode_cursor
 from openmem._model.requests import Change, Draft, HistoryQuery, ListQuery, SearchQuery, View
 from openmem._model.results import HistoryPage, SearchResults
+from openmem._model.timestamps import MICROSECOND
 from openmem._rules.paging import page_of_history, results_of
 from openmem.errors import IngestionTimeoutError, InvalidRequestError, NotFoundError, ProviderError
 from openmem.types import MemoryPage, MemoryRecord, SearchResult
-
-_TICK: Final = timedelta(microseconds=1)
 
 
 class AsyncOuterGuard(AsyncGuard):
@@ -147,7 +145,7 @@ class AsyncOuterGuard(AsyncGuard):
         """Return the first records behind a place, one more than fit on the page, and all of the last one's time."""
         until = query.until
         if after is not None:
-            until = min(until or after[0] + _TICK, after[0] + _TICK)
+            until = min(until or after[0] + MICROSECOND, after[0] + MICROSECOND)
         asked = replace(query, until=until, cursor=None)
         found: list[MemoryRecord] = []
         trail = CursorTrail()

@@ -31,10 +31,11 @@ from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, Lis
 from openmem._model.results import HistoryPage
 from openmem._model.retention import MaintenanceReport, Retention
 from openmem._model.scopes import ScopePattern
+from openmem._model.timestamps import micros
 from openmem._rules.capabilities import native_capabilities
 from openmem._sql.sqlite import erase, health, history, journal, portable, read, reembed, write
 from openmem._sql.sqlite.purge import Purge
-from openmem._sql.sqlite.rows import Model, Stamp, micros
+from openmem._sql.sqlite.rows import Model, Stamp
 from openmem._sql.sqlite.writer import Blob, Incoming
 from openmem._sql.steps import Steps
 from openmem.errors import DeadlineExceededError, ProviderUnavailableError
@@ -132,7 +133,7 @@ class AsyncSqliteProvider(AsyncProvider):
         at, start = call.origin()
         ids = await self.new_ids(drafts, at, start)
         items = [Incoming(*item) for item in zip(drafts, ids, blobs, strict=True)]
-        stamp = Stamp(micros(at) or 0, call.app, call.request_id)
+        stamp = Stamp(micros(at), call.app, call.request_id)
         steps = write.add(items, model, stamp, call.access, repeatable=call.seed is not None)
         return await self._db.write(steps, call.deadline)
 
@@ -388,7 +389,7 @@ def _seen(call: Call) -> Patterns | None:
 
 
 def _now(call: Call) -> int:
-    return micros(call.now) or 0
+    return micros(call.now)
 
 
 def _stamp(call: Call) -> Stamp:

@@ -10,8 +10,8 @@ from openmem._io.concurrency.background import AsyncRest
 from openmem._io.concurrency.call import Deadline
 from openmem._io.sqlite.database import AsyncSqlite
 from openmem._model.retention import MaintenanceReport, Retention
+from openmem._model.timestamps import micros
 from openmem._sql.sqlite import retention as steps
-from openmem._sql.sqlite.rows import micros
 from openmem._sql.steps import Steps
 
 

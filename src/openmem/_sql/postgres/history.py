@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from openmem._model.access import Patterns, matches_any
 from openmem._model.cursors import decode_cursor, encode_cursor
 from openmem._model.ids import routing_bucket
 from openmem._model.requests import HistoryQuery
 from openmem._model.results import HistoryPage
+from openmem._model.timestamps import micros
 from openmem._rules.paging import PAGE_BYTES, highest_so_far
 from openmem._rules.versions import size_of
 from openmem._sql.postgres import journal
@@ -20,10 +20,7 @@ from openmem._sql.postgres.scoped import allowed
 from openmem._sql.postgres.versions import at_version, state_of
 from openmem._sql.postgres.write import find
 from openmem._sql.steps import Query, Row, Steps
-from openmem.types import UTC, MemoryRecord
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_TICK: Final = timedelta(microseconds=1)
+from openmem.types import MemoryRecord
 
 
 class Member(NamedTuple):
@@ -143,7 +140,7 @@ def _members(db: Names, start: MemoryRecord, seen: Patterns | None) -> Steps[lis
             (routing_bucket(start.user_id), start.user_id, wave, *params),
         )
         for id_, version, created_at, changed_at, _ in rows:
-            members[id_] = Member(id_, version, _micros(created_at), _micros(changed_at))
+            members[id_] = Member(id_, version, micros(created_at), micros(changed_at))
         wave = list({old_id for row in rows for old_id in row[4] or ()} - members.keys())
     return list(members.values())
 
@@ -158,8 +155,8 @@ def _places(db: Names, start: MemoryRecord, members: Sequence[Member]) -> Steps[
     )
     versions: dict[str, list[tuple[int, int, int | None]]] = {}
     for id_, version, replaced_at, began in rows:
-        first = None if began is None else _micros(began)
-        versions.setdefault(id_, []).append((version, _micros(replaced_at), first))
+        first = None if began is None else micros(began)
+        versions.setdefault(id_, []).append((version, micros(replaced_at), first))
     places = [place for member in members for place in _places_of(member, versions.get(member.id, []))]
     return sorted((place for place in places if (place.id, place.version) != (start.id, start.version)), reverse=True)
 
@@ -175,7 +172,3 @@ def _places_of(member: Member, versions: Sequence[tuple[int, int, int | None]]) 
 
 def _page(shown: Sequence[tuple[Place, MemoryRecord]], binding: Sequence[Any]) -> HistoryPage:
     return HistoryPage([record for _, record in shown], encode_cursor("history", shown[-1][0], binding))
-
-
-def _micros(time: datetime) -> int:
-    return (time - _EPOCH) // _TICK

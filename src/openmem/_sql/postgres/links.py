@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
 from openmem._model.ids import routing_bucket
+from openmem._model.timestamps import MICROSECOND
 from openmem._rules.supersession import Link, circle_of, circles, void_links
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import by_id
@@ -180,7 +181,7 @@ def _judge(db: Names, user_id: str, links: Sequence[Link], ring: set[str], last:
     if last in written:
         newest = max((written[id_] for id_ in circle_of(last, links) & written.keys() - {last}), default=None)
         if newest is not None and written[last] <= newest:
-            written[last] = corrected = newest + timedelta(microseconds=1)
+            written[last] = corrected = newest + MICROSECOND
             yield Query(
                 f"update {db.memories} set updated_at = $4 where bucket = $1 and {by_id()} and id = $3",
                 (bucket, user_id, last, corrected),

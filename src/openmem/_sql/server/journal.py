@@ -8,8 +8,8 @@ from typing import Final
 
 from openmem._model.requests import AuditQuery
 from openmem._model.scopes import EVERYTHING, ScopePattern
+from openmem._model.timestamps import micros, time_of
 from openmem._sql.server.dialect import Dialect
-from openmem._sql.sqlite.rows import micros, time_of
 from openmem._sql.steps import Steps
 from openmem.types import AuditEntry
 
@@ -57,7 +57,7 @@ def old_entries(db: Dialect, before: datetime, after: int) -> Steps[tuple[list[i
     rows = yield db.query(
         f"select entry, at from {db.prefix}journal where entry > $1 order by entry limit $2", after, LOOKED_AT
     )
-    bound = micros(before) or 0
+    bound = micros(before)
     return [entry for entry, at in rows if at < bound], int(rows[-1][0]) if len(rows) == LOOKED_AT else None
 
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from openmem._model.keys import KeyInfo, is_secret_of
 from openmem._model.scopes import parse_grant
+from openmem._model.timestamps import micros, time_of
 from openmem._sql.server.dialect import Dialect
-from openmem._sql.sqlite.rows import micros, time_of
 from openmem._sql.steps import Row, Steps
 from openmem.errors import NotFoundError, ProviderError
 
@@ -97,11 +97,7 @@ def _info(row: Row) -> KeyInfo:
         user_id=user_id,
         grants=tuple(parse_grant(grant) for grant in json.loads(grants)),
         created_at=time_of(created_at),
-        expires_at=_maybe(expires_at),
-        last_used_at=_maybe(last_used_at),
-        revoked_at=_maybe(revoked_at),
+        expires_at=time_of(expires_at),
+        last_used_at=time_of(last_used_at),
+        revoked_at=time_of(revoked_at),
     )
-
-
-def _maybe(value: int | None) -> datetime | None:
-    return None if value is None else time_of(value)

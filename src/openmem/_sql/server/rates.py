@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from openmem._model.timestamps import micros
 from openmem._sql.server.dialect import Dialect
-from openmem._sql.sqlite.rows import micros
 from openmem._sql.steps import Steps
 
 WINDOW: Final = 60_000_000
@@ -14,7 +14,7 @@ WINDOW: Final = 60_000_000
 
 def take(db: Dialect, caller: str, per_minute: int, now: datetime) -> Steps[float]:
     """Count a request, in one statement; return 0.0 if it may go on, else the seconds to wait."""
-    at = micros(now) or 0
+    at = micros(now)
     # Also over when it began in the future: some server's clock was wrong, and nobody shall wait for hours.
     over = f"abs($2 - rates.started_at) >= {WINDOW}"
     rows = yield db.query(

@@ -10,8 +10,8 @@ from typing import Final
 from openmem._model.access import Seed
 from openmem._model.ids import is_made_from, origin_of
 from openmem._model.keys import MAX_REPLY, Remembered, StoredReply
+from openmem._model.timestamps import micros, time_of
 from openmem._sql.server.dialect import Dialect
-from openmem._sql.sqlite.rows import micros, time_of
 from openmem._sql.steps import Row, Steps
 from openmem.errors import IdempotencyConflictError
 

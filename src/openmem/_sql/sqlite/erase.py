@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from openmem._model.scopes import ScopePattern
+from openmem._model.timestamps import time_of
 from openmem._sql.sqlite import journal
-from openmem._sql.sqlite.rows import Stamp, dumps, time_of
+from openmem._sql.sqlite.rows import Stamp, dumps
 from openmem._sql.sqlite.schema import first_rid, last_rid
 from openmem._sql.sqlite.write import erase_rows
 from openmem._sql.sqlite.writer import Writer, close_user, model_numbers, open_user

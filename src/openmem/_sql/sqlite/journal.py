@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from openmem._model.requests import AuditQuery, Draft
-from openmem._sql.sqlite.rows import Stamp, dumps, micros, moment
+from openmem._model.timestamps import micros, time_of
+from openmem._sql.sqlite.rows import Stamp, dumps
 from openmem._sql.sqlite.schema import LAST_ENTRY, USER_RANGE
 from openmem._sql.sqlite.writer import Writer
 from openmem._sql.steps import Many, Query, Row, Steps
@@ -109,5 +110,5 @@ def entries(query: AuditQuery) -> Steps[list[AuditEntry]]:
 def _entry(row: Row) -> AuditEntry:
     at, app, action, memory_id, scope, request_id, _ = row
     return AuditEntry(
-        timestamp=moment(at), app=app, action=action, memory_id=memory_id, scope=scope, request_id=request_id
+        timestamp=time_of(at), app=app, action=action, memory_id=memory_id, scope=scope, request_id=request_id
     )

@@ -11,8 +11,9 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from openmem._model.requests import Draft
+from openmem._model.timestamps import micros
 from openmem._rules.supersession import Link, circle_of, circles, void_links
-from openmem._sql.sqlite.rows import dumps, micros
+from openmem._sql.sqlite.rows import dumps
 from openmem._sql.sqlite.writer import Incoming, Writer
 from openmem._sql.steps import Many, Query, Steps
 

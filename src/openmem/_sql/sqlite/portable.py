@@ -8,7 +8,8 @@ from typing import Final
 
 from openmem._model.cursors import decode_cursor, encode_cursor
 from openmem._model.ids import routing_bucket, substitute_id
-from openmem._sql.sqlite.rows import Model, Stamp, dumps, micros, page_of, select_some, select_where
+from openmem._model.timestamps import micros
+from openmem._sql.sqlite.rows import Model, Stamp, dumps, page_of, select_some, select_where
 from openmem._sql.sqlite.write import insert, put
 from openmem._sql.sqlite.writer import Incoming, Writer, close_user, open_user
 from openmem._sql.steps import Query, Row, Steps
@@ -44,7 +45,7 @@ def export_page(user_id: str | None, cursor: str | None, limit: int) -> Steps[tu
     following = None
     if more:
         last = records[-1]
-        following = encode_cursor("export", [last.user_id, micros(last.created_at) or 0, last.id], [user_id])
+        following = encode_cursor("export", [last.user_id, micros(last.created_at), last.id], [user_id])
     return records, following
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from openmem._model.access import Patterns, matches_any
 from openmem._model.cursors import decode_cursor, encode_cursor
 from openmem._model.requests import ListQuery, View
-from openmem._sql.sqlite.rows import dumps, micros, page_of, select_some
+from openmem._model.timestamps import micros
+from openmem._sql.sqlite.rows import dumps, page_of, select_some
 from openmem._sql.sqlite.write import find
 from openmem._sql.steps import Query, Steps
 from openmem.types import MemoryPage, MemoryRecord
@@ -49,7 +50,7 @@ def page(query: ListQuery, now: int) -> Steps[MemoryPage]:
     cursor = None
     if more:
         last = records[-1]
-        cursor = encode_cursor("list", [micros(last.created_at) or 0, last.id], query.binding)
+        cursor = encode_cursor("list", [micros(last.created_at), last.id], query.binding)
     return MemoryPage.model_construct(items=records, next_cursor=cursor)
 
 
@@ -60,7 +61,7 @@ def check_all(ids: Sequence[str], user_id: str, seen: Patterns | None = None) ->
 
 
 def _view(view: View, user_no: int, now: int) -> Steps[tuple[list[str], list[Any]]]:
-    at = now if view.as_of is None else (micros(view.as_of) or 0)
+    at = now if view.as_of is None else (micros(view.as_of))
     conditions: list[str] = []
     params: list[Any] = []
     if view.as_of is not None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from openmem._model.access import Access
+from openmem._model.timestamps import time_of
 from openmem._rules.capabilities import answer_again, made_at
 from openmem._sql.sqlite import versions
-from openmem._sql.sqlite.rows import Model, dumps, record_of, select_where, time_of
+from openmem._sql.sqlite.rows import Model, dumps, record_of, select_where
 from openmem._sql.sqlite.writer import Incoming, Writer
 from openmem._sql.steps import Steps
 from openmem.types import MemoryRecord

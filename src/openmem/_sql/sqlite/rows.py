@@ -10,13 +10,11 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from openmem._model.requests import Draft
+from openmem._model.timestamps import EPOCH, time_of
 from openmem._model.unchecked import stored_record
 from openmem._rules.paging import PAGE_BYTES, fitting
 from openmem._sql.steps import Overfull, Query, Row, Steps, Weight
-from openmem.types import UTC, MemoryRecord, MemorySource
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
+from openmem.types import MemoryRecord, MemorySource
 
 SELECT: Final = """
     select m.rid, m.user_no, m.id, m.content, u.user_id, m.created_at, s.path, m.tags, m.source, m.confidence,
@@ -58,21 +56,6 @@ class Stored(NamedTuple):
     behind: int
 
 
-def micros(time: datetime | None) -> int | None:
-    """Return a time as microseconds since 1970."""
-    return None if time is None else (time - _EPOCH) // _MICROSECOND
-
-
-def time_of(value: int) -> datetime:
-    """Return microseconds since 1970 as a time in UTC."""
-    return _EPOCH + timedelta(microseconds=value)
-
-
-def moment(value: int | None) -> datetime | None:
-    """Return the same for a value that may be missing."""
-    return None if value is None else time_of(value)
-
-
 def stored_of(row: Row) -> Stored:
     """Return the record that a row of `SELECT` holds."""
     # Without calls for what is missing: a page has hundreds of such values.
@@ -83,7 +66,7 @@ def stored_of(row: Row) -> Stored:
             "id": id_,
             "content": content,
             "user_id": user_id,
-            "created_at": _EPOCH + timedelta(microseconds=created_at),
+            "created_at": EPOCH + timedelta(microseconds=created_at),
             "scope": scope,
             "tags": None if tags is None else json.loads(tags),
             "source": MemorySource.model_validate(json.loads(source)) if source else None,

@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 from openmem._model.candidates import Candidate
 from openmem._model.requests import SearchQuery
+from openmem._model.timestamps import micros, time_of
 from openmem._model.unchecked import search_result
 from openmem._retrieval.analysis import stem, terms_of, words_of
 from openmem._retrieval.dates import date_match, dates_named
 from openmem._retrieval.ranking import Parts, Postings, Weights, bm25, clean_query, cosine, frequent_terms, top
 from openmem._retrieval.user_index import NEVER, Columns, Mask, UserCache, Vectors, numbers_of, runs_of
 from openmem._rules.paging import Truncated
-from openmem._sql.sqlite.rows import Model, micros, moment, select_contents, select_rids, time_of
+from openmem._sql.sqlite.rows import Model, select_contents, select_rids
 from openmem._sql.sqlite.schema import index_token
 from openmem._sql.sqlite.snapshot import UserState, load_columns, load_vectors, user_state
 from openmem._sql.steps import Query, Row, Steps
@@ -40,7 +41,7 @@ class Shape(NamedTuple, Generic[T]):
 
 def _candidate(row: Row, score: float, _: dict[str, Any] | None) -> Candidate:
     id_, content, valid_from, created_at = row
-    return Candidate(id_, score, content, moment(valid_from), time_of(created_at))
+    return Candidate(id_, score, content, time_of(valid_from), time_of(created_at))
 
 
 RESULTS: Final = Shape(select_rids, search_result)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from openmem._model.requests import Draft
+from openmem._model.timestamps import micros
 from openmem._rules.versions import size_of, step_back, step_to
-from openmem._sql.sqlite.rows import Stamp, Stored, dumps, micros
+from openmem._sql.sqlite.rows import Stamp, Stored, dumps
 from openmem._sql.steps import Query, Row, Steps
 from openmem.types import MemoryRecord
 

@@ -10,12 +10,13 @@ from openmem._model.access import Access, Patterns, key_denied
 from openmem._model.checks import check_window
 from openmem._model.ids import may_be_of
 from openmem._model.requests import Change, Draft
+from openmem._model.timestamps import micros, time_of
 from openmem._rules.capabilities import by_user, updated_draft
 from openmem._sql.sqlite import indexing, journal, versions
 from openmem._sql.sqlite.links import has_links, link, relink, unlink
 from openmem._sql.sqlite.purge import OVERWRITE, OVERWRITE_CHEAPLY
 from openmem._sql.sqlite.repeats import stored_before
-from openmem._sql.sqlite.rows import Model, Stamp, Stored, dumps, micros, record_of, select_where, time_of
+from openmem._sql.sqlite.rows import Model, Stamp, Stored, dumps, record_of, select_where
 from openmem._sql.sqlite.scoped import allowed
 from openmem._sql.sqlite.writer import Blob, Incoming, Writer, close_user, ensure_scopes, model_numbers, open_user
 from openmem._sql.steps import Many, Query, Steps

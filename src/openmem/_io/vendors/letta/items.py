@@ -11,17 +11,16 @@ import re
 import threading
 import uuid
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from openmem._emulation import metadata as envelope
 from openmem._emulation.backend import Entry
+from openmem._model.timestamps import EPOCH, micros, time_of
 from openmem.types import UTC, MemoryRecord
 
 NAME: Final = "letta"
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _DIGEST_BITS: Final = 50
 _OWN: Final = re.compile(r"(\d{1,16})\.\S+", re.ASCII)
 
@@ -36,7 +35,7 @@ class Stamps:
     def take(self, wanted: datetime) -> int:
         """Return the microseconds of a moment, or those after the last that was taken; never those of the future."""
         with self._lock:
-            self._last = max(self._last + 1, min(micros_of(wanted), micros_of(datetime.now(UTC))))
+            self._last = max(self._last + 1, min(micros(wanted), micros(datetime.now(UTC))))
             return self._last
 
 
@@ -53,14 +52,9 @@ def stamp_of(id_: str) -> int:
     return int.from_bytes(hashlib.blake2b(id_.encode(), digest_size=8).digest(), "big") >> (64 - _DIGEST_BITS)
 
 
-def micros_of(moment: datetime) -> int:
-    """Return the microseconds since 1970."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
 def text_of(stamp: int) -> str:
     """Return a moment as Letta takes it."""
-    return (_EPOCH + stamp * _MICROSECOND).isoformat(timespec="microseconds")
+    return (time_of(stamp)).isoformat(timespec="microseconds")
 
 
 def passage_of(record: MemoryRecord, *, outdated: bool) -> dict[str, Any]:
@@ -78,12 +72,12 @@ def entry_of(passage: Mapping[str, Any], user_id: str) -> Entry | None:
     content, metadata = passage["text"], passage.get("metadata") or {}
     if not content or passage.get("is_deleted"):
         return None
-    made = envelope.moment_of(passage["created_at"]) or _EPOCH
+    made = envelope.moment_of(passage["created_at"]) or EPOCH
     entry = envelope.unpack(
         NAME,
         metadata,
         handle=str(passage["id"]),
-        id=f"{micros_of(made)}.{passage['id']}",
+        id=f"{micros(made)}.{passage['id']}",
         content=content,
         user_id=user_id,
         created_at=made,

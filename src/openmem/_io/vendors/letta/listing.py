@@ -11,8 +11,9 @@ from typing import Any, Final
 from openmem._emulation.backend import Place
 from openmem._emulation.metadata import moment_of
 from openmem._io.vendors.call_deadline import time_left
-from openmem._io.vendors.letta.items import NAME, micros_of, text_of
+from openmem._io.vendors.letta.items import NAME, text_of
 from openmem._io.vendors.letta.wire import MOST, SDK, Item, LettaWire, passages_of, read, read_rows
+from openmem._model.timestamps import micros
 from openmem.errors import OMPError, ProviderError
 
 NO_MODEL: Final = {
@@ -74,7 +75,7 @@ def place_of(passage: Item) -> Place:
     made = moment_of(passage["created_at"])
     if made is None:
         raise ProviderError("letta named a passage without its time", provider=NAME)
-    return micros_of(made), str(passage["id"])
+    return micros(made), str(passage["id"])
 
 
 def _behind(after: Place | None, passages: list[Item]) -> list[Item]:

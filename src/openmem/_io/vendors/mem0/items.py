@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from openmem._emulation.backend import Entry, Hit
 from openmem._emulation.metadata import moment_of, unpack
 from openmem._io.vendors.mem0.errors import NAME
 from openmem._model.finite import is_finite
-from openmem.types import UTC, MemoryRecord
+from openmem._model.timestamps import EPOCH
+from openmem.types import MemoryRecord
 
 ENTITIES: Final = ("agent_id", "run_id", "app_id")
 _EXTRAS: Final = (*ENTITIES, "actor_id", "categories", "expiration_date", "replaced_by")
 _PARTS: Final = ("semantic", "bm25", "entity", "entity_boost")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def entry_of(item: Mapping[str, Any]) -> Entry | None:
@@ -33,7 +32,7 @@ def entry_of(item: Mapping[str, Any]) -> Entry | None:
         id=str(item["id"]),
         content=content,
         user_id=user_id,
-        created_at=moment_of(item.get("created_at")) or _EPOCH,
+        created_at=moment_of(item.get("created_at")) or EPOCH,
         updated_at=moment_of(item.get("updated_at")),
         extras=extras,
     )

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, Final
 
 from openmem._emulation import metadata as envelope
 from openmem._emulation.backend import Entry
+from openmem._model.timestamps import EPOCH
 from openmem.errors import ProviderError
-from openmem.types import UTC, MemoryRecord, Status
+from openmem.types import MemoryRecord, Status
 
 NAME: Final = "supermemory"
 USER: Final = "omp_user"
@@ -32,7 +32,6 @@ _LONGEST_NAMESPACE: Final = 100
 _HASHED: Final = ":h"
 _URL: Final = re.compile(r"([a-z][a-z0-9+.-]*:\S+|//\S+|[\w-]+(\.[\w-]+)+([/:?#]\S*)?)", re.IGNORECASE)
 _BEFORE_URL: Final = "Text: "
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EXTRAS: Final = ("title", "type", "summary", "url")
 
 
@@ -114,7 +113,7 @@ def entry_of(document: Any, user_id: str) -> Entry | None:
         id=str(document.id),
         content=content,
         user_id=user_id,
-        created_at=envelope.moment_of(getattr(system, "created_at", None)) or _EPOCH,
+        created_at=envelope.moment_of(getattr(system, "created_at", None)) or EPOCH,
         updated_at=envelope.moment_of(getattr(system, "updated_at", None)),
         extras=extras,
     )
