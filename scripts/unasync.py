@@ -44,6 +44,7 @@ RULES = {
     "async_import_module": "import_module",
     "async_load": "load",
     "async_no_rest": "no_rest",
+    "async_repeat": "repeat",
     "async_sleep": "sleep",
     "async_to_thread": "to_thread",
     "find_async_provider": "find_provider",

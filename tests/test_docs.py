@@ -44,7 +44,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 LINKED = [*PAGES, *(page for page in (ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md") if page.exists())]
 RUN = ("python", "sql", "console")
 TYPED = re.compile(r"\$ (\w+=\S+ )*(omp|omp-server|curl|echo|psql|pg_dump|pg_restore)\b")
-OWN_SETTINGS = {"provider", "url", "base_url", "api_key", "embedder", "app", "timeout", "create"}
+OWN_SETTINGS = {"provider", "url", "base_url", "api_key", "embedder", "app", "timeout", "retry", "create"}
 
 FENCE = re.compile(r"^(?P<ticks>```+)(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=ticks)[ ]*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

@@ -13,7 +13,7 @@ from openmem import InvalidRequestError, Memory
 from openmem._config.registry import BUILT_IN, ProviderSpec
 from openmem._io.plugins import find_spec, load_async_provider, load_provider
 from openmem.errors import UnsupportedProviderError
-from openmem.providers import ProviderName
+from openmem.providers import ProviderName, Retry
 
 _PACKAGE = """
 from openmem.providers import Provider, ProviderSpec
@@ -21,6 +21,7 @@ from openmem.types import MemoryRecord
 
 SPEC = ProviderSpec("acme", "acme_openmem:AsyncAcme", "acme_openmem:Acme", schemes=("acme-red",))
 ASYNC_ONLY = ProviderSpec("acme-async", "acme_openmem:AsyncAcme", None)
+STUBBORN = ProviderSpec("acme-stubborn", "acme_openmem:AsyncAcme", "acme_openmem:Stubborn")
 NO_SPEC = "acme"
 UNINSTALLED = ProviderSpec("acme-driver", "acme_no_such_driver:A", "acme_no_such_driver:B", "acme[driver]")
 
@@ -31,9 +32,19 @@ class Acme(Provider):
 
     def get(self, id, user_id, call):
         return MemoryRecord(id=id, content=self.settings.options["colour"], user_id="ann", created_at=call.now)
+
+
+class Stubborn(Acme):
+    options = frozenset()
+    takes_retry = True
+
+    def get(self, id, user_id, call):
+        often = str(self.settings.retry.retries)
+        return MemoryRecord(id=id, content=often, user_id="ann", created_at=call.now)
 """
 _ENTRY_POINTS = """[openmem.providers]
 acme = acme_openmem:SPEC
+acme-stubborn = acme_openmem:STUBBORN
 acme-async = acme_openmem:ASYNC_ONLY
 acme-broken = acme_openmem:NO_SPEC
 acme-driver = acme_openmem:UNINSTALLED
@@ -51,6 +62,13 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     importlib.invalidate_caches()
     yield
     sys.modules.pop("acme_openmem", None)
+
+
+def test_policy_of_repeats_reaches_a_provider_that_says_it_follows_one() -> None:
+    with Memory(ProviderName("acme-stubborn"), retry=Retry(7)) as memory:
+        assert memory.get("x").content == "7"
+    with pytest.raises(InvalidRequestError, match="retry: provider 'acme' makes no requests"):
+        Memory(ProviderName("acme"), colour="red", retry=Retry(7))
 
 
 def test_an_installed_provider_is_found_by_its_name() -> None:

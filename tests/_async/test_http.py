@@ -11,6 +11,7 @@ import pytest
 
 from openmem._io.concurrency.call import Deadline
 from openmem._io.http.client import AsyncHttp
+from openmem._model.retry import Retry
 from openmem.errors import (
     DeadlineExceededError,
     InvalidRequestError,
@@ -32,8 +33,8 @@ def stub() -> Iterator[OpenAIStub]:
         yield server
 
 
-async def ask(stub: OpenAIStub, timeout: float | None = 10.0, **options: Any) -> Any:
-    http = AsyncHttp(stub.url, headers={"Authorization": f"Bearer {KEY}"}, provider="p")
+async def ask(stub: OpenAIStub, timeout: float | None = 10.0, retries: int = 2, **options: Any) -> Any:
+    http = AsyncHttp(stub.url, headers={"Authorization": f"Bearer {KEY}"}, provider="p", retry=Retry(retries))
     try:
         return await http.request_json("GET", "/things", deadline=Deadline.after(timeout), **options)
     finally:
@@ -155,7 +156,7 @@ async def test_server_that_is_not_there_is_unavailable() -> None:
         url = gone.url
     http = AsyncHttp(url, headers={"Authorization": f"Bearer {KEY}"}, provider="p")
     with pytest.raises(ProviderUnavailableError, match=r"cannot connect to 127\.0\.0\.1:\d+$") as caught:
-        await http.request_json("POST", "/x", json={}, deadline=Deadline.after(5), retries=1)
+        await http.request_json("POST", "/x", json={}, deadline=Deadline.after(5))
     await http.aclose()
     assert isinstance(caught.value.__cause__, ConnectionError)
     assert KEY.encode() not in pickle.dumps(caught.value)
@@ -179,7 +180,7 @@ async def test_redirect_of_a_read_is_followed_and_that_of_a_write_is_not(stub: O
     stub.faults.append(fault(302, location="/elsewhere"))
     http = AsyncHttp(stub.url)
     with pytest.raises(ProviderError, match="may not follow"):
-        await http.request_json("POST", "/things", json={}, deadline=Deadline.after(5), retries=5, retry_safe=True)
+        await http.request_json("POST", "/things", json={}, deadline=Deadline.after(5), retry_safe=True)
     await http.aclose()
     assert len(stub.received) == 3
 

@@ -12,6 +12,7 @@ import pytest
 
 from openmem._io.concurrency.call import Deadline
 from openmem._io.http.client import Http
+from openmem._model.retry import Retry
 from openmem.errors import (
     DeadlineExceededError,
     InvalidRequestError,
@@ -33,8 +34,8 @@ def stub() -> Iterator[OpenAIStub]:
         yield server
 
 
-def ask(stub: OpenAIStub, timeout: float | None = 10.0, **options: Any) -> Any:
-    http = Http(stub.url, headers={"Authorization": f"Bearer {KEY}"}, provider="p")
+def ask(stub: OpenAIStub, timeout: float | None = 10.0, retries: int = 2, **options: Any) -> Any:
+    http = Http(stub.url, headers={"Authorization": f"Bearer {KEY}"}, provider="p", retry=Retry(retries))
     try:
         return http.request_json("GET", "/things", deadline=Deadline.after(timeout), **options)
     finally:
@@ -156,7 +157,7 @@ def test_server_that_is_not_there_is_unavailable() -> None:
         url = gone.url
     http = Http(url, headers={"Authorization": f"Bearer {KEY}"}, provider="p")
     with pytest.raises(ProviderUnavailableError, match=r"cannot connect to 127\.0\.0\.1:\d+$") as caught:
-        http.request_json("POST", "/x", json={}, deadline=Deadline.after(5), retries=1)
+        http.request_json("POST", "/x", json={}, deadline=Deadline.after(5))
     http.close()
     assert isinstance(caught.value.__cause__, ConnectionError)
     assert KEY.encode() not in pickle.dumps(caught.value)
@@ -180,7 +181,7 @@ def test_redirect_of_a_read_is_followed_and_that_of_a_write_is_not(stub: OpenAIS
     stub.faults.append(fault(302, location="/elsewhere"))
     http = Http(stub.url)
     with pytest.raises(ProviderError, match="may not follow"):
-        http.request_json("POST", "/things", json={}, deadline=Deadline.after(5), retries=5, retry_safe=True)
+        http.request_json("POST", "/things", json={}, deadline=Deadline.after(5), retry_safe=True)
     http.close()
     assert len(stub.received) == 3
 

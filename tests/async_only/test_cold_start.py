@@ -80,6 +80,7 @@ def test_what_a_spec_says_is_what_the_classes_say(name: str) -> None:
     spec = BUILT_IN[name]
     for kind in (find_async_provider(name).load(), find_provider(name).load()):
         assert (kind.name, kind.options, kind.embeds) == (name, spec.options, spec.embeds)
+        assert kind.takes_retry == spec.takes_retry
 
 
 def test_first_verbs_on_a_file_import_nothing_on_the_event_loop(store_url: str) -> None:

@@ -7,13 +7,9 @@ from typing import Any
 
 import pytest
 
+from openmem._model.retry import FailedAttempt
 from openmem._protocol.http_errors import (
-    BACKOFF_BASE,
-    BACKOFF_CAP,
-    LONGEST_PAUSE,
     Endpoint,
-    Failure,
-    backoff,
     decode_json,
     failure_of_reply,
     parse_retry_after,
@@ -35,7 +31,7 @@ KEY = "sk-secret-4711"
 ENDPOINT = Endpoint.of("https://api.example.com/v1", {"Authorization": f"Bearer {KEY}"}, "openai")
 
 
-def reply(status: int, body: Any = None, **headers: str) -> Failure:
+def reply(status: int, body: Any = None, **headers: str) -> FailedAttempt:
     raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return failure_of_reply(ENDPOINT, status, named, raw, NOW)
@@ -148,57 +144,6 @@ def test_request_id_of_the_reply_is_kept() -> None:
 )
 def test_retry_after_is_read_as_seconds_or_date_and_junk_ignored(value: str | None, seconds: float | None) -> None:
     assert parse_retry_after(value, NOW) == seconds
-
-
-def test_backoff_grows_to_a_cap_and_spreads_from_zero() -> None:
-    assert backoff(0, 0.0) == 0.0
-    assert [backoff(n, 1.0) for n in range(3)] == [BACKOFF_BASE, BACKOFF_BASE * 2, BACKOFF_BASE * 4]
-    assert backoff(5000, 1.0) == BACKOFF_CAP
-
-
-def test_backoff_waits_at_least_as_long_as_the_server_asks() -> None:
-    assert backoff(0, 0.0, 4.0) == 4.0
-    assert 4.0 < backoff(9, 1.0, 4.0) <= 4.0 + BACKOFF_BASE
-
-
-def pause(failure: Failure, attempt: int = 0, **changes: Any) -> float | None:
-    arguments: dict[str, Any] = {
-        "retries": 2,
-        "retry_safe": True,
-        "remaining": 10.0,
-        "jitter": 0.5,
-        **changes,
-    }
-    return failure.pause(attempt, **arguments)
-
-
-def test_passing_failure_is_repeated_as_often_as_allowed() -> None:
-    for status in (408, 429, 500, 502, 503, 504):
-        assert pause(reply(status)) is not None
-        assert pause(reply(status), 2) is None
-        assert pause(reply(status), retries=0) is None
-
-
-def test_lasting_failure_is_not_repeated() -> None:
-    for status in (301, 400, 401, 403, 404, 409, 412, 422, 501):
-        assert pause(reply(status)) is None
-
-
-def test_request_that_may_not_run_twice_is_repeated_only_when_refused() -> None:
-    assert pause(reply(429), retry_safe=False) is not None
-    assert pause(reply(500), retry_safe=False) is None
-    assert pause(reply(503), retry_safe=False) is None
-
-
-def test_pause_beyond_the_time_left_is_not_begun() -> None:
-    assert pause(reply(429, retry_after="9")) is not None
-    assert pause(reply(429, retry_after="11")) is None
-    assert pause(reply(500), remaining=0.0) is None
-
-
-def test_long_pause_is_not_begun_even_without_a_deadline() -> None:
-    assert pause(reply(429, retry_after=str(LONGEST_PAUSE + 1)), remaining=None) is None
-    assert pause(reply(429, retry_after="5"), remaining=None) is not None
 
 
 def test_empty_success_is_none_and_text_is_an_error() -> None:

@@ -20,6 +20,7 @@ from openmem._io.plugins import provider_of_scheme
 from openmem._model.access import Access, Seed
 from openmem._model.arguments import BuiltInProvider, ProviderName, ProviderOptions
 from openmem._model.checks import check_app, check_flag, check_instance, check_request_id, check_timeout
+from openmem._model.retry import Retry
 from openmem.errors import InvalidRequestError
 
 T = TypeVar("T")
@@ -52,6 +53,7 @@ class AsyncClient:
         embedder: Any = None,
         app: str | None = None,
         timeout: float | None = 30.0,
+        retry: Retry | None = None,
         create: bool = True,
         **options: Unpack[ProviderOptions],
     ) -> None: ...
@@ -66,6 +68,7 @@ class AsyncClient:
         embedder: Any = None,
         app: str | None = None,
         timeout: float | None = 30.0,
+        retry: Retry | None = None,
         create: bool = True,
         **options: Any,
     ) -> None: ...
@@ -79,11 +82,12 @@ class AsyncClient:
         embedder: Any = None,
         app: str | None = None,
         timeout: float | None = 30.0,
+        retry: Retry | None = None,
         create: bool = True,
         **options: Any,
     ) -> None:
         settings = resolve_settings(provider, url, base_url, api_key, embedder, options, os.environ, provider_of_scheme)
-        settings = replace(settings, create=check_flag(create, "create"))
+        settings = replace(settings, create=check_flag(create, "create"), retry=check_instance(retry, Retry, "retry"))
         self._app = check_app(app)
         self._timeout = check_timeout(timeout)
         self._ingest_timeout = settings.ingest_timeout

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from openmem._async.embedders import AsyncEmbedder, resolve_embedder
+from openmem._async.embedders import AsyncEmbedder, AsyncRemoteEmbedder, resolve_embedder
 from openmem._async.provider import AsyncProvider
 from openmem._config.settings import Settings, check_options
 from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import async_load
 from openmem._io.plugins import ProviderClass, find_async_provider
+from openmem.errors import InvalidRequestError
 
 
 def begin(settings: Settings) -> AsyncProvider:
@@ -18,10 +19,12 @@ def begin(settings: Settings) -> AsyncProvider:
         UnsupportedProviderError: There is no such provider.
     """
     found = find_async_provider(settings.entrance)
-    if found.spec.options is None and (settings.options or settings.embedder is not None):
+    given = (settings.options, settings.embedder is not None, settings.retry)
+    if found.spec.options is None and any(given):
         return _made(found.load(), settings)  # only the class knows whether these are right
     checked = found.check(settings)
-    embedder = resolve_embedder(settings.embedder) if found.spec.embeds else None
+    embedder = _embedder_of(settings) if found.spec.embeds else None
+    _check_retry(settings, found.spec.takes_retry, embedder)
     return AsyncDeferredProvider(found, settings, embedder, getattr(checked, "place", None))
 
 
@@ -84,4 +87,21 @@ class AsyncDeferredProvider(AsyncProvider):
 def _made(kind: type[AsyncProvider], settings: Settings) -> AsyncProvider:
     if settings.provider == settings.entrance:
         check_options(settings.provider, settings.options, kind.options)
-    return kind(settings, resolve_embedder(settings.embedder) if kind.embeds else None)
+    embedder = _embedder_of(settings) if kind.embeds else None
+    _check_retry(settings, kind.takes_retry, embedder)
+    return kind(settings, embedder)
+
+
+def _embedder_of(settings: Settings) -> AsyncEmbedder | None:
+    return resolve_embedder(settings.embedder, retry=settings.retry)
+
+
+def _check_retry(settings: Settings, taken: bool, embedder: AsyncEmbedder | None) -> None:
+    """Refuse a policy that nothing would follow: neither the provider nor its embedder makes requests over HTTP."""
+    if settings.retry is None or taken or isinstance(embedder, AsyncRemoteEmbedder):
+        return
+    message = (
+        f"retry: provider {settings.provider!r} makes no requests that it could repeat, and no embedder does; retry= "
+        "is for providers over HTTP and for embedders of the form openai:MODEL"
+    )
+    raise InvalidRequestError(message, provider=settings.provider)

@@ -14,6 +14,7 @@ from openmem._io.concurrency.call import Deadline
 from openmem._io.concurrency.primitives import async_gather, async_import_module, async_to_thread
 from openmem._io.concurrency.user_code import AsyncUserFunction
 from openmem._io.local_model import NOT_INSTALLED, is_loaded, load_local_model
+from openmem._model.retry import Retry
 from openmem.errors import DeadlineExceededError, InvalidRequestError, OMPError, ProviderError
 
 if TYPE_CHECKING:
@@ -29,7 +30,11 @@ _VECTORS = "openmem._embedding.vectors"
 
 
 def resolve_embedder(
-    spec: embedding.EmbedderSpec, *, api_key: str | None = None, base_url: str | None = None
+    spec: embedding.EmbedderSpec,
+    *,
+    api_key: str | None = None,
+    base_url: str | None = None,
+    retry: Retry | None = None,
 ) -> AsyncEmbedder | None:
     """Return the embedder that `embedder=` asks for, without loading or calling anything.
 
@@ -38,6 +43,7 @@ def resolve_embedder(
             `"openai:MODEL"`; a `FastEmbed` or an `OpenAIEmbedder`; or the user's own object.
         api_key: Key of the endpoint, for `"openai:MODEL"`.
         base_url: Address of the endpoint, for `"openai:MODEL"`.
+        retry: How requests to an endpoint are repeated, if the choice itself does not say so.
 
     Returns:
         The embedder, or `None` when there is none and only words can be searched.
@@ -55,7 +61,7 @@ def resolve_embedder(
             raise InvalidRequestError(NOT_INSTALLED)
         return AsyncLocalEmbedder(choice)
     if isinstance(choice, embedding.OpenAIEmbedder):
-        return AsyncRemoteEmbedder(choice, api_key=api_key, base_url=base_url)
+        return AsyncRemoteEmbedder(choice, api_key=api_key, base_url=base_url, retry=retry)
     embedding.check_embedder(choice)
     return AsyncCustomEmbedder(choice)
 
@@ -170,7 +176,12 @@ class AsyncRemoteEmbedder(AsyncEmbedder):
     """A model behind an endpoint that speaks OpenAI's `/embeddings`."""
 
     def __init__(
-        self, choice: embedding.OpenAIEmbedder, *, api_key: str | None = None, base_url: str | None = None
+        self,
+        choice: embedding.OpenAIEmbedder,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        retry: Retry | None = None,
     ) -> None:
         super().__init__(choice.model, choice.known_dim)
         key = choice.api_key or api_key or os.environ.get("OPENAI_API_KEY")
@@ -181,6 +192,7 @@ class AsyncRemoteEmbedder(AsyncEmbedder):
                 "OpenAIEmbedder(model, api_key=…); for another endpoint set OPENAI_BASE_URL or base_url="
             )
         self._choice = choice
+        self._retry = choice.retry or retry or Retry(choice.retries)
         self._most = choice.batch_size
         self._url, self._headers = url, {"Authorization": f"Bearer {key}"} if key else {}
         from openmem._protocol.http_errors import Endpoint  # here: most programs never need an HTTP client
@@ -257,14 +269,13 @@ class AsyncRemoteEmbedder(AsyncEmbedder):
             "/embeddings",
             json=body,
             deadline=deadline,
-            retries=self._choice.retries,
             retry_safe=True,
         )
         return await self._checked(vectors_of_reply(reply, len(texts), "openai"), len(texts))
 
     async def _connected(self, deadline: Deadline) -> AsyncHttp:
         clients = await async_import_module("openmem._io.http.client", deadline)
-        made: AsyncHttp = clients.AsyncHttp(self._url, headers=self._headers, provider="openai")
+        made: AsyncHttp = clients.AsyncHttp(self._url, headers=self._headers, provider="openai", retry=self._retry)
         if self._closed:
             await made.aclose()  # it says so itself, to who asks
         self._http = self._http or made

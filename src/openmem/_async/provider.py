@@ -63,6 +63,8 @@ class AsyncProvider:
     """The keyword arguments of the facade that only this provider knows."""
     takes_base_url: ClassVar[bool] = False
     """Whether `base_url` may be the address of this provider's service."""
+    takes_retry: ClassVar[bool] = False
+    """Whether requests are repeated as `Settings.retry` says."""
     embeds: ClassVar[bool] = False
     """Whether the provider uses an embedder of this side; if not, none is made for it."""
     pages_history: ClassVar[bool] = False

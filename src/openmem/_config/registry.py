@@ -29,6 +29,7 @@ class ProviderSpec:
         options: The keyword arguments that only this provider knows, as its classes say. `None` leaves that to the
             classes: one is loaded at once when an option or an embedder is given, else by the first verb.
         embeds: Whether the provider uses an embedder of this side, as its classes say.
+        takes_retry: Whether the provider repeats requests as `Settings.retry` says, as its classes say.
         check: `package.module:function`, which is called with the `Settings` of a new instance and raises
             `InvalidRequestError`. It loads nothing heavy, and does no I/O. If what it returns has a `place`, that is
             where the store is; else it is the address.
@@ -43,6 +44,7 @@ class ProviderSpec:
     schemes: tuple[str, ...] = ()
     options: frozenset[str] | None = None
     embeds: bool = False
+    takes_retry: bool = False
     check: str | None = None
     async_needs: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
@@ -75,6 +77,7 @@ BUILT_IN: Final[dict[str, ProviderSpec]] = {
         "openmem._async.providers.passthrough:AsyncPassthroughProvider",
         "openmem._sync.providers.passthrough:PassthroughProvider",
         options=frozenset({"capabilities", "transport"}),
+        takes_retry=True,
         check="openmem._protocol.passthrough_options:check",
     ),
     "mem0": ProviderSpec(
@@ -83,6 +86,7 @@ BUILT_IN: Final[dict[str, ProviderSpec]] = {
         "openmem._sync.providers.mem0:Mem0Provider",
         requirement("mem0"),
         options=frozenset({"mode", "config", "client", "infer", "workers"}),
+        takes_retry=True,
         check="openmem._io.vendors.mem0.client:access_of",
     ),
     "supermemory": ProviderSpec(
@@ -91,6 +95,7 @@ BUILT_IN: Final[dict[str, ProviderSpec]] = {
         "openmem._sync.providers.supermemory:SupermemoryProvider",
         requirement("supermemory"),
         options=frozenset({"client", "task_type", "dreaming", "workers"}),
+        takes_retry=True,
         check="openmem._io.vendors.supermemory.client:access_of",
     ),
     "letta": ProviderSpec(
@@ -99,6 +104,7 @@ BUILT_IN: Final[dict[str, ProviderSpec]] = {
         "openmem._sync.providers.letta:LettaProvider",
         requirement("letta"),
         options=frozenset({"embedding", "client", "workers"}),
+        takes_retry=True,
         check="openmem._io.vendors.letta.client:access_of",
     ),
 }

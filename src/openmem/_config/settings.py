@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
 from openmem._model.retention import options_from
+from openmem._model.retry import Retry
 from openmem._model.urls import check_file_name, check_path, is_bare_name, is_url, parse_url
 from openmem._text.misspellings import closest, did_you_mean, shown
 from openmem.errors import InvalidRequestError
@@ -25,7 +26,7 @@ _SCHEMES: Final = {
 _KEY_OF: Final = {"mem0": "MEM0_API_KEY", "supermemory": "SUPERMEMORY_API_KEY", "letta": "LETTA_API_KEY"}
 
 _PLACE_OF: Final = {"postgres": "OMP_POSTGRES_URL", "sqlite": "OMP_DB_PATH"}
-_ARGUMENTS: Final = ("provider", "url", "base_url", "api_key", "embedder", "app", "timeout", "create")
+_ARGUMENTS: Final = ("provider", "url", "base_url", "api_key", "embedder", "app", "timeout", "retry", "create")
 # What others call these arguments, or who comes from another library would.
 _MEANT: Final = {
     **dict.fromkeys(("path", "file", "filename", "db", "db_path", "database", "dsn", "uri", "store"), "url"),
@@ -35,6 +36,7 @@ _MEANT: Final = {
     **dict.fromkeys(("model", "embedding_model", "embeddings", "embedding_function", "use_openai"), "embedder"),
     **dict.fromkeys(("app_id", "app_name", "application", "client_name"), "app"),
     **dict.fromkeys(("backend", "vector_store", "kind"), "provider"),
+    **dict.fromkeys(("retries", "max_retries", "retry_policy"), "retry"),
     "executor_max_workers": "workers",
 }
 _ADDRESS_OF: Final = {"passthrough": "OMP_PASSTHROUGH_BASE_URL", "supermemory": "SUPERMEMORY_BASE_URL"}
@@ -51,7 +53,7 @@ class Settings:
     `remote_key` is the key for an OMP server: the one that was given, but none that the environment holds for
     another service. `ingest_timeout` is how many seconds `wait_for_ingest` waits, if the environment says so, and
     `ingest_block` whether an `add` waits as well. `create` says whether a store
-    is made where there is none.
+    is made where there is none, and `retry` how requests are repeated, if the caller says so.
     """
 
     provider: str
@@ -64,6 +66,7 @@ class Settings:
     ingest_timeout: float | None = None
     ingest_block: bool = False
     create: bool = True
+    retry: Retry | None = None
 
     @property
     def entrance(self) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from openmem._model.checks import MAX_NAME, check_text
+from openmem._model.checks import MAX_NAME, check_instance, check_text
+from openmem._model.retry import Retry
 from openmem.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ class OpenAIEmbedder:
         max_text_tokens: The same in tokens, of which a byte of UTF-8 may be one. What an endpoint refuses as too long
             even so is cut further, and what it refuses as too many texts is sent in smaller requests.
         concurrency: How many requests of one call are under way at once.
-        retries: How often a request is repeated after a passing failure.
+        retries: How often a request is repeated after a passing failure, where there is no `retry`.
+        retry: How often, and after how long; by default that of the memory, else `retries` and waits of its own.
         query_prefix: Put before search queries, for models that want it.
         document_prefix: Put before stored texts, for models that want it.
 
@@ -139,6 +141,7 @@ class OpenAIEmbedder:
     max_text_tokens: int = field(default=8_000, kw_only=True)
     concurrency: int = field(default=4, kw_only=True)
     retries: int = field(default=3, kw_only=True)
+    retry: Retry | None = field(default=None, kw_only=True)
     query_prefix: str = field(default="", kw_only=True)
     document_prefix: str = field(default="", kw_only=True)
 
@@ -155,6 +158,7 @@ class OpenAIEmbedder:
         )
         if self.retries < 0:
             raise InvalidRequestError("OpenAIEmbedder: retries must not be negative")
+        check_instance(self.retry, Retry, "OpenAIEmbedder: retry")
 
     @property
     def known_dim(self) -> int | None:

@@ -15,8 +15,6 @@ from openmem.errors import (
     UnauthorizedError,
 )
 
-RETRYABLE: Final = frozenset({408, 429, 500, 502, 503, 504})
-
 _MEANINGS: Final[dict[int, tuple[type[OMPError], str]]] = {
     400: (InvalidRequestError, "refused the request as invalid"),
     401: (UnauthorizedError, "does not accept the API key"),

@@ -1,4 +1,4 @@
-"""What a reply over HTTP means: which error it is, whether to try again, and after how long. Pure."""
+"""What a reply over HTTP means: which error it is, and how long it asks to wait. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from openmem._model.retry import FailedAttempt
 from openmem._model.urls import parse_url
 from openmem._protocol.json_size import MOST_OF_A_REPLY, is_larger_than
 from openmem.errors import (
-    DeadlineExceededError,
-    IngestionTimeoutError,
     InvalidRequestError,
     NotFoundError,
     OMPError,
@@ -26,9 +25,6 @@ from openmem.errors import (
     VersionConflictError,
 )
 
-BACKOFF_BASE: Final = 0.25
-BACKOFF_CAP: Final = 8.0
-LONGEST_PAUSE: Final = 60.0
 MESSAGE_LIMIT: Final = 200
 ENVELOPE_LIMIT: Final = 1_000
 SECRET_HEADER: Final = re.compile(r"auth|(?<!idempotency-)key|token|cookie", re.IGNORECASE)
@@ -41,7 +37,6 @@ _LONGEST_MESSAGE: Final = 100_000
 _LONGEST_ERROR: Final = 1_048_576
 _WORD: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _ENVELOPE_TYPES: Final = frozenset({"auth", "not_found", "invalid", "rate_limited", "provider_error"})
-_RETRYABLE: Final = frozenset({408, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529})
 _CLASS_OF_STATUS: Final[dict[int, type[OMPError]]] = {
     401: UnauthorizedError,
     403: ScopeDeniedError,
@@ -76,45 +71,6 @@ class Endpoint:
         return cls(base_url, server, provider, _secrets_of(headers))
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One attempt that failed.
-
-    Attributes:
-        error: What to raise if there is no further attempt.
-        passing: The trouble may be gone a moment later.
-        refused: The server certainly did not act on the request.
-    """
-
-    error: OMPError
-    passing: bool
-    refused: bool
-
-    def pause(
-        self, attempt: int, *, retries: int, retry_safe: bool, remaining: float | None, jitter: float
-    ) -> float | None:
-        """Return the seconds to wait before the next attempt, or `None` to give up.
-
-        Args:
-            attempt: How many attempts were repeated so far, from 0.
-            retries: How many repeats are allowed.
-            retry_safe: The request may be sent twice without harm.
-            remaining: Seconds left for the call; `None` without a limit.
-            jitter: A random number in [0, 1).
-        """
-        if not self.passing or attempt >= retries or not (retry_safe or self.refused):
-            return None
-        pause = backoff(attempt, jitter, self.error.retry_after)
-        limit = LONGEST_PAUSE if remaining is None else remaining
-        return pause if pause < limit else None
-
-
-def backoff(attempt: int, jitter: float, retry_after: float | None = None) -> float:
-    """Return a pause in seconds: exponential with full jitter, and never less than the server asked for."""
-    spread = jitter * min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(attempt, 16))
-    return spread if retry_after is None else retry_after + jitter * BACKOFF_BASE
-
-
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
     """Return the seconds that a `Retry-After` header asks for: a number or an HTTP date; junk is `None`."""
     text = (value or "").strip()
@@ -134,8 +90,8 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
 
 def failure_of_reply(
     endpoint: Endpoint, status: int, headers: Mapping[str, str], body: bytes, now: datetime
-) -> Failure:
-    """Return the failure that a reply outside 200-299 stands for.
+) -> FailedAttempt:
+    """Return the failed attempt that a reply outside 200-299 stands for.
 
     Args:
         endpoint: Who was asked.
@@ -148,9 +104,7 @@ def failure_of_reply(
     error = _from_envelope(endpoint, body, retry_after)
     if error is None:
         error = _from_status(endpoint, status, body, retry_after, headers.get("x-request-id"))
-    # A deadline that passed there has passed here too, or nearly.
-    late = isinstance(error, DeadlineExceededError | IngestionTimeoutError)
-    return Failure(error, passing=status in _RETRYABLE and not late, refused=status == 429)
+    return FailedAttempt(error, status)
 
 
 def decode_json(endpoint: Endpoint, body: bytes) -> Any:

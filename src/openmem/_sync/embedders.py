@@ -15,6 +15,7 @@ from openmem._io.concurrency.call import Deadline
 from openmem._io.concurrency.primitives import gather, import_module, to_thread
 from openmem._io.concurrency.user_code import UserFunction
 from openmem._io.local_model import NOT_INSTALLED, is_loaded, load_local_model
+from openmem._model.retry import Retry
 from openmem.errors import DeadlineExceededError, InvalidRequestError, OMPError, ProviderError
 
 if TYPE_CHECKING:
@@ -30,7 +31,11 @@ _VECTORS = "openmem._embedding.vectors"
 
 
 def resolve_embedder(
-    spec: embedding.EmbedderSpec, *, api_key: str | None = None, base_url: str | None = None
+    spec: embedding.EmbedderSpec,
+    *,
+    api_key: str | None = None,
+    base_url: str | None = None,
+    retry: Retry | None = None,
 ) -> Embedder | None:
     """Return the embedder that `embedder=` asks for, without loading or calling anything.
 
@@ -39,6 +44,7 @@ def resolve_embedder(
             `"openai:MODEL"`; a `FastEmbed` or an `OpenAIEmbedder`; or the user's own object.
         api_key: Key of the endpoint, for `"openai:MODEL"`.
         base_url: Address of the endpoint, for `"openai:MODEL"`.
+        retry: How requests to an endpoint are repeated, if the choice itself does not say so.
 
     Returns:
         The embedder, or `None` when there is none and only words can be searched.
@@ -56,7 +62,7 @@ def resolve_embedder(
             raise InvalidRequestError(NOT_INSTALLED)
         return LocalEmbedder(choice)
     if isinstance(choice, embedding.OpenAIEmbedder):
-        return RemoteEmbedder(choice, api_key=api_key, base_url=base_url)
+        return RemoteEmbedder(choice, api_key=api_key, base_url=base_url, retry=retry)
     embedding.check_embedder(choice)
     return CustomEmbedder(choice)
 
@@ -171,7 +177,12 @@ class RemoteEmbedder(Embedder):
     """A model behind an endpoint that speaks OpenAI's `/embeddings`."""
 
     def __init__(
-        self, choice: embedding.OpenAIEmbedder, *, api_key: str | None = None, base_url: str | None = None
+        self,
+        choice: embedding.OpenAIEmbedder,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        retry: Retry | None = None,
     ) -> None:
         super().__init__(choice.model, choice.known_dim)
         key = choice.api_key or api_key or os.environ.get("OPENAI_API_KEY")
@@ -182,6 +193,7 @@ class RemoteEmbedder(Embedder):
                 "OpenAIEmbedder(model, api_key=…); for another endpoint set OPENAI_BASE_URL or base_url="
             )
         self._choice = choice
+        self._retry = choice.retry or retry or Retry(choice.retries)
         self._most = choice.batch_size
         self._url, self._headers = url, {"Authorization": f"Bearer {key}"} if key else {}
         from openmem._protocol.http_errors import Endpoint  # here: most programs never need an HTTP client
@@ -258,14 +270,13 @@ class RemoteEmbedder(Embedder):
             "/embeddings",
             json=body,
             deadline=deadline,
-            retries=self._choice.retries,
             retry_safe=True,
         )
         return self._checked(vectors_of_reply(reply, len(texts), "openai"), len(texts))
 
     def _connected(self, deadline: Deadline) -> Http:
         clients = import_module("openmem._io.http.client", deadline)
-        made: Http = clients.Http(self._url, headers=self._headers, provider="openai")
+        made: Http = clients.Http(self._url, headers=self._headers, provider="openai", retry=self._retry)
         if self._closed:
             made.close()  # it says so itself, to who asks
         self._http = self._http or made

@@ -68,6 +68,8 @@ class Memory(Listing, Portable):
             `"fastembed[:model[@folder]]"`, or an object with `dim`, `model` and `embed(texts)`.
         app: Who uses this instance, for the audit log.
         timeout: Seconds that a verb may take, `None` for no limit.
+        retry: How often, and after how long, requests to a server, a service or an embeddings endpoint are repeated:
+            an `openmem.providers.Retry`. For providers that make requests, or have such an embedder.
         create: Make the store where there is none; `False` makes that an error, so that a wrong address is noticed.
         **options: What only the provider knows.
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from openmem._model.results import HistoryPage as HistoryPage
     from openmem._model.retention import MaintenanceReport as MaintenanceReport
     from openmem._model.retention import Retention as Retention
+    from openmem._model.retry import FailedAttempt as FailedAttempt
+    from openmem._model.retry import Retry as Retry
     from openmem._model.scopes import ScopePattern as ScopePattern
     from openmem._retrieval.analysis import terms_of as terms_of
     from openmem._sync.embedders import Embedder as Embedder
@@ -52,6 +54,7 @@ __all__ = [
     "Deadline",
     "Draft",
     "Embedder",
+    "FailedAttempt",
     "HistoryPage",
     "HistoryQuery",
     "ListQuery",
@@ -60,6 +63,7 @@ __all__ = [
     "ProviderName",
     "ProviderSpec",
     "Retention",
+    "Retry",
     "ScopePattern",
     "SearchQuery",
     "Settings",
@@ -85,6 +89,7 @@ _HOMES = homes_of(
         "openmem._model.requests": "AuditQuery Change Draft HistoryQuery ListQuery SearchQuery View",
         "openmem._model.results": "HistoryPage",
         "openmem._model.retention": "MaintenanceReport Retention",
+        "openmem._model.retry": "FailedAttempt Retry",
         "openmem._model.scopes": "ScopePattern",
         "openmem._retrieval.analysis": "terms_of",
         "openmem._sync.embedders": "Embedder",

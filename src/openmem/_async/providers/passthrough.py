@@ -19,6 +19,7 @@ from openmem._io.http.client import AsyncHttp
 from openmem._io.plugins import load_async_provider
 from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
 from openmem._model.results import HistoryPage
+from openmem._model.retry import DEFAULT_RETRY
 from openmem._model.scopes import ScopePattern
 from openmem._protocol import capability_checks as wire_limits
 from openmem._protocol import requests as wire
@@ -85,6 +86,7 @@ class AsyncPassthroughProvider(AsyncProvider):
     name: ClassVar[str] = "passthrough"
     options: ClassVar[frozenset[str]] = built_in_options("passthrough")
     takes_base_url: ClassVar[bool] = True
+    takes_retry: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
         super().__init__(settings, embedder)
@@ -95,6 +97,7 @@ class AsyncPassthroughProvider(AsyncProvider):
             headers=headers_of(settings),
             provider=self.name,
             deadline_header="X-OMP-Timeout",
+            retry=settings.retry or DEFAULT_RETRY,
             transport=settings.options.get("transport"),
         )
 

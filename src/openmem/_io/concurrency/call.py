@@ -39,6 +39,10 @@ class Deadline(NamedTuple):
             raise self.exceeded()
         return left
 
+    def left(self) -> float | None:
+        """Return the seconds left, 0 once the time is used up, or `None` without a limit."""
+        return None if self.at is None else max(0.0, self.at - time.monotonic())
+
     def check(self) -> None:
         """Raise `DeadlineExceededError` if the time is used up."""
         self.remaining()

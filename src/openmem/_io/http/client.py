@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from openmem._io.concurrency.call import Deadline
-from openmem._io.concurrency.primitives import async_compute, async_sleep, async_to_thread, sleep
+from openmem._io.concurrency.primitives import async_compute, async_sleep, async_to_thread
+from openmem._io.concurrency.retrying import async_repeat, repeat
 from openmem._io.http.exchange import (
     Quiet,
     Received,
@@ -18,9 +20,9 @@ from openmem._io.http.exchange import (
     failure_of_exception,
     new_client,
     outcome,
-    pause_before_next,
 )
-from openmem._protocol.http_errors import Endpoint, Failure, decode_json
+from openmem._model.retry import DEFAULT_RETRY, FailedAttempt, Retry
+from openmem._protocol.http_errors import Endpoint, decode_json
 from openmem._protocol.http_messages import HttpReply, HttpRequest, Route, json_body
 from openmem.errors import OMPError
 
@@ -45,6 +47,7 @@ class AsyncHttp:
         headers: Sent with every request. Values of those that hold keys never reach an error message.
         provider: Name that errors carry.
         deadline_header: Header in which every request says how many seconds are left for it.
+        retry: How often a request that failed for a passing reason is made again, and after how long.
         transport: Replaces the network.
 
     Raises:
@@ -58,11 +61,13 @@ class AsyncHttp:
         headers: Mapping[str, str] | None = None,
         provider: str | None = None,
         deadline_header: str | None = None,
+        retry: Retry = DEFAULT_RETRY,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._headers = {**_BASE_HEADERS, **(headers or {})}
         self._endpoint = Endpoint.of(base_url, self._headers, provider)
         self._deadline_header = deadline_header
+        self._retry = retry
         self._transport = transport
         self._clients: dict[int, httpx.AsyncClient] = {}
         self._closed = False
@@ -80,7 +85,6 @@ class AsyncHttp:
         json: Any = None,
         params: Mapping[str, Any] | None = None,
         deadline: Deadline,
-        retries: int = 2,
         retry_safe: bool = False,
     ) -> Any:
         """Send a request and return the decoded reply; an empty reply is `None`.
@@ -91,7 +95,6 @@ class AsyncHttp:
             json: Body to send.
             params: Query parameters; those that are `None` are left out.
             deadline: Bounds the whole call, repeats and pauses included.
-            retries: How often to repeat a request that failed for a passing reason.
             retry_safe: The request may be carried out twice without harm. If not, it is repeated only when
                 the server certainly did not act on it.
 
@@ -100,33 +103,24 @@ class AsyncHttp:
             DeadlineExceededError: The deadline came first.
         """
         request = _json_request(method, path, json, params, retry_safe)
-        body = (await self.send(request, deadline=deadline, retries=retries)).body
+        body = (await self.send(request, deadline=deadline)).body
         if len(body) > _DECODED_AT_ONCE:
             return await async_compute(decode_json, self._endpoint, body)
         return decode_json(self._endpoint, body)
 
-    async def send(self, request: HttpRequest, *, deadline: Deadline, retries: int = 2) -> HttpReply:
+    async def send(self, request: HttpRequest, *, deadline: Deadline) -> HttpReply:
         """Send a request and return the reply, which is a success.
 
         Args:
             request: The request.
             deadline: Bounds the whole call, repeats and pauses included.
-            retries: How often to repeat a request that failed for a passing reason.
 
         Raises:
             OMPError: The class that fits the reply; `ProviderUnavailableError` when there is none.
             DeadlineExceededError: The deadline came first.
         """
-        attempt = 0
-        while True:
-            result = await self._attempt(request, deadline)
-            if not isinstance(result, Failure):
-                return result
-            pause = pause_before_next(result, attempt, retries, request.retry_safe, deadline)
-            if pause is None:
-                raise result.error
-            await async_sleep(pause)
-            attempt += 1
+        attempt = partial(self._attempt, request, deadline)
+        return await async_repeat(attempt, self._retry, deadline, repeatable=request.retry_safe)
 
     async def aclose(self) -> None:
         """Close the connections. May be called twice."""
@@ -136,7 +130,7 @@ class AsyncHttp:
             with Quiet():
                 await client.aclose()
 
-    async def _attempt(self, request: HttpRequest, deadline: Deadline) -> HttpReply | Failure:
+    async def _attempt(self, request: HttpRequest, deadline: Deadline) -> HttpReply | FailedAttempt:
         route = Route(self._endpoint, request, self._headers)
         try:
             async with asyncio.timeout(deadline.remaining()) as limit:
@@ -199,6 +193,7 @@ class Http:
         headers: Sent with every request. Values of those that hold keys never reach an error message.
         provider: Name that errors carry.
         deadline_header: Header in which every request says how many seconds are left for it.
+        retry: How often a request that failed for a passing reason is made again, and after how long.
         transport: Replaces the network.
 
     Raises:
@@ -212,11 +207,13 @@ class Http:
         headers: Mapping[str, str] | None = None,
         provider: str | None = None,
         deadline_header: str | None = None,
+        retry: Retry = DEFAULT_RETRY,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._headers = {**_BASE_HEADERS, **(headers or {})}
         self._endpoint = Endpoint.of(base_url, self._headers, provider)
         self._deadline_header = deadline_header
+        self._retry = retry
         self._transport = transport
         self._clients: dict[int, httpx.Client] = {}
         self._closed = False
@@ -234,25 +231,16 @@ class Http:
         json: Any = None,
         params: Mapping[str, Any] | None = None,
         deadline: Deadline,
-        retries: int = 2,
         retry_safe: bool = False,
     ) -> Any:
         """Send a request and return the decoded reply; see `AsyncHttp.request_json`."""
         request = _json_request(method, path, json, params, retry_safe)
-        return decode_json(self._endpoint, self.send(request, deadline=deadline, retries=retries).body)
+        return decode_json(self._endpoint, self.send(request, deadline=deadline).body)
 
-    def send(self, request: HttpRequest, *, deadline: Deadline, retries: int = 2) -> HttpReply:
+    def send(self, request: HttpRequest, *, deadline: Deadline) -> HttpReply:
         """Send a request and return the reply, which is a success; see `AsyncHttp.send`."""
-        attempt = 0
-        while True:
-            result = self._attempt(request, deadline)
-            if not isinstance(result, Failure):
-                return result
-            pause = pause_before_next(result, attempt, retries, request.retry_safe, deadline)
-            if pause is None:
-                raise result.error
-            sleep(pause)
-            attempt += 1
+        attempt = partial(self._attempt, request, deadline)
+        return repeat(attempt, self._retry, deadline, repeatable=request.retry_safe)
 
     def close(self) -> None:
         """Close the connections. May be called twice."""
@@ -262,7 +250,7 @@ class Http:
             with Quiet():
                 client.close()
 
-    def _attempt(self, request: HttpRequest, deadline: Deadline) -> HttpReply | Failure:
+    def _attempt(self, request: HttpRequest, deadline: Deadline) -> HttpReply | FailedAttempt:
         deadline.check()
         route = Route(self._endpoint, request, self._headers)
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import http.cookiejar
 import logging
-import random
 import ssl
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -13,8 +12,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from openmem._io.concurrency.call import Deadline
+from openmem._model.retry import FailedAttempt
 from openmem._protocol.http_content import ACCEPTED, BodyDecoder, EncodingError
-from openmem._protocol.http_errors import Endpoint, Failure, failure_of_reply
+from openmem._protocol.http_errors import Endpoint, failure_of_reply
 from openmem._protocol.http_messages import Header, HttpReply, Route
 from openmem.errors import InvalidRequestError, OMPError, ProviderError, ProviderUnavailableError
 
@@ -200,14 +200,14 @@ class Received:
         return ProviderError(f"{self._endpoint.server} answered {error}", provider=self._endpoint.provider)
 
 
-def outcome(endpoint: Endpoint, reply: HttpReply) -> HttpReply | Failure:
+def outcome(endpoint: Endpoint, reply: HttpReply) -> HttpReply | FailedAttempt:
     """Return the reply if it is a success, else what it stands for."""
     if 200 <= reply.status < 300:
         return reply
     return failure_of_reply(endpoint, reply.status, reply.headers, reply.body, datetime.now(UTC))
 
 
-def failure_of_exception(endpoint: Endpoint, exc: Exception, deadline: Deadline) -> Failure:
+def failure_of_exception(endpoint: Endpoint, exc: Exception, deadline: Deadline) -> FailedAttempt:
     """Return what an exception of the library stands for; raise it again if it is none of the library's."""
     import httpx
 
@@ -216,7 +216,7 @@ def failure_of_exception(endpoint: Endpoint, exc: Exception, deadline: Deadline)
     connecting = isinstance(exc, httpx.ConnectTimeout)
     # Every limit but that of connecting is the deadline itself.
     if isinstance(exc, httpx.TimeoutException) and (deadline.passed() or not connecting):
-        return Failure(deadline.exceeded(), passing=False, refused=False)
+        return FailedAttempt(deadline.exceeded())
     refused = connecting or isinstance(exc, httpx.ConnectError)
     error: OMPError
     if isinstance(exc, httpx.NetworkError | httpx.ConnectTimeout | httpx.RemoteProtocolError):
@@ -227,15 +227,7 @@ def failure_of_exception(endpoint: Endpoint, exc: Exception, deadline: Deadline)
         passing = False
     # The library's own exception carries the request, with its headers, wherever it is pickled or logged.
     error.__cause__ = ConnectionError(type(exc).__name__)
-    return Failure(error, passing=passing, refused=refused)
-
-
-def pause_before_next(
-    failure: Failure, attempt: int, retries: int, retry_safe: bool, deadline: Deadline
-) -> float | None:
-    """Return the seconds to wait before the next attempt, or `None` to give up."""
-    remaining = 0.0 if deadline.passed() else deadline.remaining()
-    return failure.pause(attempt, retries=retries, retry_safe=retry_safe, remaining=remaining, jitter=random.random())
+    return FailedAttempt(error, passing=passing, untouched=refused)
 
 
 def check_open(closed: bool) -> None:

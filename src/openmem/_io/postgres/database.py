@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from openmem._config.extras import install_extra
 from openmem._io.concurrency.call import Deadline
+from openmem._io.concurrency.retrying import async_repeat, repeat
 from openmem._io.postgres.failure import Failure
 from openmem._io.postgres.options import PoolOptions
 from openmem._io.postgres.run_steps import (
@@ -28,6 +29,7 @@ from openmem._io.postgres.run_steps import (
     run_autocommit,
 )
 from openmem._io.postgres.running import Running
+from openmem._model.retry import FailedAttempt, Retry
 from openmem._sql.postgres.errors import PROVIDER, closed
 from openmem._sql.steps import Steps
 from openmem.errors import InvalidRequestError
@@ -46,6 +48,8 @@ Make: TypeAlias = Callable[[], Steps[T]]
 
 _ASYNC_POOL: Final = "openmem._io.postgres.shared_pools"
 _POOL: Final = "openmem._io.postgres.thread_pool"
+ONCE_MORE: Final = Retry(1, backoff=0.0)
+"""A connection that is lost is replaced at once; if the next one is lost too, the server is."""
 
 
 class AsyncPg:
@@ -145,9 +149,8 @@ class AsyncPg:
         try:
             return await self._work(pool, session, runner, make, deadline, heavy=False)
         except Failure as caught:
-            failure = caught
-        # Not while it is handled: its own context may quote what was to be stored.
-        raise failure.error from failure.cause
+            error = caught.attempt.error
+        raise error  # not while it is handled: its own context may quote what was to be stored
 
     async def aclose(self) -> None:
         """Close what is open, within some seconds; calls in progress fail. Calling it again does nothing."""
@@ -183,16 +186,15 @@ class AsyncPg:
         self, runner: AsyncRunner[T], make: Make[T], deadline: Deadline, retry: bool, heavy: bool = False
     ) -> T:
         pool = await self._get_pool()
-        again = True
-        while True:
+
+        async def attempt() -> T | FailedAttempt:
             session = await pool.take(deadline, self._running)
             try:
                 return await self._work(pool, session, runner, make, deadline, heavy)
-            except Failure as caught:
-                failure = caught
-            if not again or not failure.may_repeat(retry):
-                raise failure.error from failure.cause  # not while it is handled, as above
-            again = False
+            except Failure as failure:
+                return failure.attempt
+
+        return await async_repeat(attempt, ONCE_MORE, deadline, repeatable=retry)
 
     async def _work(
         self,
@@ -307,9 +309,8 @@ class Pg:
         try:
             return self._work(pool, session, in_transaction if transaction else run_autocommit, make)
         except Failure as caught:
-            failure = caught
-        # Not while it is handled: its own context may quote what was to be stored.
-        raise failure.error from failure.cause
+            error = caught.attempt.error
+        raise error  # not while it is handled: its own context may quote what was to be stored
 
     def close(self) -> None:
         """Close what is open, within some seconds; calls in progress fail. Calling it again does nothing."""
@@ -339,16 +340,15 @@ class Pg:
 
     def _perform(self, runner: Runner[T], make: Make[T], deadline: Deadline, retry: bool) -> T:
         pool = self._get_pool()
-        again = True
-        while True:
+
+        def attempt() -> T | FailedAttempt:
             session = pool.take(deadline)
             try:
                 return self._work(pool, session, runner, make)
-            except Failure as caught:
-                failure = caught
-            if not again or not failure.may_repeat(retry):
-                raise failure.error from failure.cause  # not while it is handled, as above
-            again = False
+            except Failure as failure:
+                return failure.attempt
+
+        return repeat(attempt, ONCE_MORE, deadline, repeatable=retry)
 
     def _work(self, pool: Pool, session: Session, runner: Runner[T], make: Make[T]) -> T:
         try:

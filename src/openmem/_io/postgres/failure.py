@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from openmem._model.retry import FailedAttempt
 from openmem._sql.postgres.errors import Report, is_collision, quotes_values
 from openmem.errors import OMPError
 
@@ -10,11 +11,9 @@ class Failure(Exception):
     """A statement or a connection failed. It never leaves the pipes.
 
     Attributes:
-        error: What to raise if there is no further attempt.
-        cause: The driver's own error, to be shown as the cause; `None` if it may quote what was stored.
+        attempt: What it says of the attempt that it ended. The cause of its error is the driver's own, or none if
+            that may quote what was stored.
         lost: The connection is of no further use.
-        passing: Another attempt may well succeed.
-        harmless: Nothing was done yet, so another attempt is always allowed.
         unprepared: The server does not know a prepared statement that was made before: something stands between.
     """
 
@@ -29,16 +28,10 @@ class Failure(Exception):
         unprepared: bool = False,
     ) -> None:
         super().__init__(error.message)
-        self.error = error
-        self.cause = cause
+        error.__cause__ = cause
+        self.attempt = FailedAttempt(error, passing=passing, untouched=harmless)
         self.lost = lost
-        self.passing = passing
-        self.harmless = harmless
         self.unprepared = unprepared
-
-    def may_repeat(self, retry: bool) -> bool:
-        """Return whether the work may be done once more, if that is harmless or `retry` says it is."""
-        return self.passing and (retry or self.harmless)
 
 
 def failure_of_report(

@@ -28,7 +28,8 @@ import anyio
 
 from openmem._io.concurrency.call import Deadline
 from openmem._io.concurrency.primitives import AsyncBinding, thread_of_loop
-from openmem._io.vendors.call_deadline import use_deadline
+from openmem._io.vendors.call_deadline import use_deadline, use_retry
+from openmem._model.retry import DEFAULT_RETRY, Retry
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -43,8 +44,8 @@ _log = logging.getLogger("openmem.shim")
 class _ClientRef(Generic[C]):
     """The client: made once, by the first call that needs it, and disposed of once, after the last call."""
 
-    def __init__(self, make: Callable[[], C], dispose: Callable[[C], None]) -> None:
-        self._make, self._dispose = make, dispose
+    def __init__(self, make: Callable[[], C], dispose: Callable[[C], None], retry: Retry) -> None:
+        self._make, self._dispose, self._retry = make, dispose, retry
         self._making = threading.Lock()
         self._counting = threading.Lock()
         self._made: list[C] = []
@@ -53,7 +54,7 @@ class _ClientRef(Generic[C]):
         self.disposed = threading.Event()
 
     def use(self, work: Callable[[C], T], deadline: Deadline) -> T:
-        with use_deadline(deadline):
+        with use_deadline(deadline), use_retry(self._retry):
             if not self._made:
                 self._make_one(deadline)
             return work(self._made[0])
@@ -142,10 +143,18 @@ class AsyncBlockingClient(Generic[C]):
         dispose: Closes the client; runs in a worker, after the last call.
         workers: How many calls may run at the same time.
         owner: What to call the user of this object in errors.
+        retry: How often, and after how long, calls repeat a request.
     """
 
-    def __init__(self, make: Callable[[], C], dispose: Callable[[C], None], workers: int, owner: str) -> None:
-        self._parts = (make, dispose)
+    def __init__(
+        self,
+        make: Callable[[], C],
+        dispose: Callable[[C], None],
+        workers: int,
+        owner: str,
+        retry: Retry = DEFAULT_RETRY,
+    ) -> None:
+        self._parts = (make, dispose, retry)
         self._owner, self._workers = owner, workers
         self._binding = AsyncBinding(owner)
         self._closed = False
@@ -256,10 +265,18 @@ class BlockingClient(Generic[C]):
         dispose: Closes the client after the last call.
         workers: Has no meaning here: callers bring their own threads.
         owner: What to call the user of this object in errors.
+        retry: How often, and after how long, calls repeat a request.
     """
 
-    def __init__(self, make: Callable[[], C], dispose: Callable[[C], None], workers: int, owner: str) -> None:
-        self._parts = (make, dispose)
+    def __init__(
+        self,
+        make: Callable[[], C],
+        dispose: Callable[[C], None],
+        workers: int,
+        owner: str,
+        retry: Retry = DEFAULT_RETRY,
+    ) -> None:
+        self._parts = (make, dispose, retry)
         self._owner = owner
         self._closed = False
         self.forked()

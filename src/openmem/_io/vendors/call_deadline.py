@@ -1,4 +1,4 @@
-"""The deadline of the call that a worker is at, for SDKs that take a timeout of their own."""
+"""What the call of a worker may take: its deadline, for SDKs that take a timeout, and its repeats."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from contextvars import ContextVar
 from typing import Final
 
 from openmem._io.concurrency.call import Deadline
+from openmem._model.retry import DEFAULT_RETRY, Retry
 
 UNDO_SECONDS: Final = 30.0
 """Seconds that rolling back a failed batch may take, whatever is left of the call's own time."""
 
+_retry: ContextVar[Retry] = ContextVar("openmem_retry", default=DEFAULT_RETRY)
 _deadline: ContextVar[Deadline] = ContextVar("openmem_deadline", default=Deadline())  # noqa: B039 - it cannot change
 
 
@@ -27,6 +29,21 @@ def time_left() -> float | None:
 def call_deadline() -> Deadline:
     """Return the deadline of the call that this worker is at."""
     return _deadline.get()
+
+
+def call_retry() -> Retry:
+    """Return how often, and after how long, the call of this worker repeats a request."""
+    return _retry.get()
+
+
+@contextmanager
+def use_retry(retry: Retry) -> Iterator[None]:
+    """Make a policy that of the calls in this context."""
+    token = _retry.set(retry)
+    try:
+        yield
+    finally:
+        _retry.reset(token)
 
 
 @contextmanager

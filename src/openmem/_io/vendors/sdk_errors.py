@@ -1,24 +1,23 @@
-"""Errors of an SDK that speaks HTTP as ours, without a word of the request, and when to try again."""
+"""Errors of an SDK that speaks HTTP as ours, without a word of the request, and requests that are made again."""
 
 from __future__ import annotations
 
 import functools
-import random
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final, ParamSpec, TypeVar
+from functools import partial
+from typing import ParamSpec, TypeVar
 
-from openmem._emulation.failures import RETRYABLE, error_of_status
+from openmem._emulation.failures import error_of_status
+from openmem._io.concurrency.retrying import repeat
 from openmem._io.http.exchange import Quiet
-from openmem._io.vendors.call_deadline import time_left
-from openmem._protocol.http_errors import LONGEST_PAUSE, backoff, parse_retry_after
+from openmem._io.vendors.call_deadline import call_deadline, call_retry, time_left
+from openmem._model.retry import FailedAttempt
+from openmem._protocol.http_errors import parse_retry_after
 from openmem.errors import DeadlineExceededError, OMPError, ProviderError, ProviderUnavailableError
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-ATTEMPTS: Final = 3
 
 
 class SdkErrors:
@@ -46,16 +45,7 @@ class SdkErrors:
 
     def ask_again(self, request: Callable[[], T]) -> T:
         """Make a request that may be made more than once, and make it again if it failed for a passing reason."""
-        attempt = 0
-        while True:
-            try:
-                return self.ask(request)
-            except OMPError as error:
-                pause = pause_after(error, attempt)
-                if pause is None:
-                    raise
-            time.sleep(pause)
-            attempt += 1
+        return repeat_request(partial(self.ask, request))
 
     def understood(self, method: Callable[P, T]) -> Callable[P, T]:
         """Have a method raise an `OMPError` where a reply lacks what it needs: such SDKs check no reply."""
@@ -95,19 +85,26 @@ def own_error(error: BaseException) -> OMPError | None:
     return None
 
 
-def pause_after(error: OMPError, attempt: int) -> float | None:
-    """Return the seconds to wait before a request is made again, or `None` to give up.
+def repeat_request(request: Callable[[], T]) -> T:
+    """Make a request that may be made more than once, and make it again as the policy of the worker's call says.
 
     Args:
-        error: Why it failed.
-        attempt: How many times it was made again so far.
+        request: Makes it once; it raises nothing but `OMPError`.
     """
+
+    def attempt() -> T | FailedAttempt:
+        try:
+            return request()
+        except OMPError as error:
+            return failed_attempt(error)
+
+    return repeat(attempt, call_retry(), call_deadline(), repeatable=True)
+
+
+def failed_attempt(error: OMPError) -> FailedAttempt:
+    """Return what an error says of the attempt that it ended."""
     status = (error.details or {}).get("status")
-    passing = status in RETRYABLE if status is not None else error.code == "provider_unavailable"
-    if not passing or attempt + 1 >= ATTEMPTS:
-        return None
-    pause, left = backoff(attempt, random.random(), error.retry_after), time_left()
-    return pause if pause < (LONGEST_PAUSE if left is None else left) else None
+    return FailedAttempt(error, status, passing=error.code == "provider_unavailable")
 
 
 def _late() -> DeadlineExceededError | None:

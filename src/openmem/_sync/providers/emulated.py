@@ -19,6 +19,7 @@ from openmem._io.vendors.workers import workers_of
 from openmem._io.vendors.writer_locks import WriterLocks
 from openmem._model.checks import MAX_CONTENT
 from openmem._model.requests import Change, Draft, ListQuery, SearchQuery
+from openmem._model.retry import DEFAULT_RETRY
 from openmem._model.scopes import ScopePattern
 from openmem._rules.capabilities import OMP_VERSION
 from openmem._rules.validation import MAX_SEARCH
@@ -72,13 +73,16 @@ class EmulatedProvider(Provider):
     """What the service does by itself, for `capabilities`."""
     emulated: ClassVar[tuple[str, ...]] = ()
     """What is done on this side, for `capabilities`."""
+    takes_retry: ClassVar[bool] = True
     poll: ClassVar[float] = 1.0
     """Seconds between two looks at what is being taken in, at most."""
 
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)
         self._workers = workers_of(settings)
-        self._sdk = BlockingClient[Backend](self.make_backend, self.dispose, self._workers, self.name)
+        self._sdk = BlockingClient[Backend](
+            self.make_backend, self.dispose, self._workers, self.name, settings.retry or DEFAULT_RETRY
+        )
         self._locks = WriterLocks()
 
     @abstractmethod

@@ -18,6 +18,7 @@ from openmem._io.http.client import Http
 from openmem._io.plugins import load_provider
 from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
 from openmem._model.results import HistoryPage
+from openmem._model.retry import DEFAULT_RETRY
 from openmem._model.scopes import ScopePattern
 from openmem._protocol import capability_checks as wire_limits
 from openmem._protocol import requests as wire
@@ -86,6 +87,7 @@ class PassthroughProvider(Provider):
     name: ClassVar[str] = "passthrough"
     options: ClassVar[frozenset[str]] = built_in_options("passthrough")
     takes_base_url: ClassVar[bool] = True
+    takes_retry: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)
@@ -96,6 +98,7 @@ class PassthroughProvider(Provider):
             headers=headers_of(settings),
             provider=self.name,
             deadline_header="X-OMP-Timeout",
+            retry=settings.retry or DEFAULT_RETRY,
             transport=settings.options.get("transport"),
         )
 

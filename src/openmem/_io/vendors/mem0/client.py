@@ -141,10 +141,13 @@ def access_of(settings: Settings) -> Mem0Settings:
     if settings.url is not None:
         raise InvalidRequestError("provider 'mem0' takes base_url, config or client, not url", provider="mem0")
     if client is not None:
-        return Mem0Settings(_mode_of(client, settings.options.get("mode")), client=client, infer=infer)
+        found = _mode_of(client, settings.options.get("mode"))
+        _check_retry(settings, found)
+        return Mem0Settings(found, client=client, infer=infer)
     if not is_installed():
         raise InvalidRequestError(MISSING, provider="mem0")
     mode = check_choice(settings.options.get("mode", "hosted" if config is None else "oss"), ("hosted", "oss"), "mode")
+    _check_retry(settings, mode)
     if mode == "oss":
         if not isinstance(config, Mapping):
             raise InvalidRequestError("mode='oss' needs config: what mem0.Memory.from_config takes", provider="mem0")
@@ -157,6 +160,12 @@ def access_of(settings: Settings) -> Mem0Settings:
             provider="mem0",
         )
     return Mem0Settings("hosted", api_key=settings.api_key, host=settings.base_url, infer=infer)
+
+
+def _check_retry(settings: Settings, mode: str) -> None:
+    if settings.retry is not None and mode == "oss":
+        message = "retry: mem0 in this process makes its own requests, which openmem cannot repeat"
+        raise InvalidRequestError(message, provider="mem0")
 
 
 def _mode_of(client: object, mode: object) -> Mode:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -13,8 +12,8 @@ from openmem._emulation.backend import Entry, Hit
 from openmem._io.vendors.mem0.errors import NAME, ask, understood
 from openmem._io.vendors.mem0.items import added, entities_of, entry_of, hit_of, is_handle, stored
 from openmem._io.vendors.mem0.traces import TracedBackend
-from openmem._io.vendors.sdk_errors import pause_after
-from openmem.errors import NotFoundError, OMPError, ProviderError
+from openmem._io.vendors.sdk_errors import repeat_request
+from openmem.errors import NotFoundError, ProviderError
 from openmem.types import MemoryRecord, SearchMode
 
 T = TypeVar("T")
@@ -192,16 +191,7 @@ class Mem0Hosted(TracedBackend):
 
     def _read(self, request: Callable[[], T]) -> T:
         """Make a request that may be made again, and make it again if it failed for a passing reason."""
-        attempt = 0
-        while True:
-            try:
-                return ask(request)
-            except OMPError as error:
-                pause = pause_after(error, attempt)
-                if pause is None:
-                    raise
-            time.sleep(pause)
-            attempt += 1
+        return repeat_request(partial(ask, request))
 
 
 def _filters(user_id: str, equal: Mapping[str, str | bool]) -> dict[str, Any]:

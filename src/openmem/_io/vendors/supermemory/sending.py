@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final
 
 from openmem._emulation.failures import is_refusal
-from openmem._io.vendors.call_deadline import time_left
-from openmem._io.vendors.sdk_errors import SdkErrors, pause_after
+from openmem._io.concurrency.retrying import repeat
+from openmem._io.vendors.call_deadline import call_deadline, call_retry, time_left
+from openmem._io.vendors.sdk_errors import SdkErrors, failed_attempt
 from openmem._io.vendors.supermemory.items import NAME
+from openmem._model.retry import FailedAttempt
 from openmem.errors import OMPError, ProviderError
 
 SDK: Final = SdkErrors(NAME)
@@ -42,24 +43,23 @@ class Sender:
             in_doubt: Called before an error is raised, if some of them may be there.
         """
         refs: dict[str, Any] = {}
-        attempt, doubt = 0, False
-        try:
-            while True:
+        failures: list[OMPError] = []
+
+        def attempt() -> dict[str, Any] | FailedAttempt:
+            waiting = [document for document in documents if document["id"] not in refs]
+            if failures:  # what the failed request brought there all the same is not sent again
+                refs.update(self._known(namespace, waiting))
                 waiting = [document for document in documents if document["id"] not in refs]
-                try:
-                    return refs | SDK.ask(partial(self._send, namespace, waiting))
-                except OMPError as error:
-                    doubt = doubt or not is_refusal(error)
-                    pause = pause_after(error, attempt)
-                    if pause is None:
-                        raise
-                time.sleep(pause)
-                attempt += 1
-                refs |= self._known(namespace, waiting)
-                if len(refs) == len(documents):
-                    return refs
+            try:
+                return refs | (SDK.ask(partial(self._send, namespace, waiting)) if waiting else {})
+            except OMPError as error:
+                failures.append(error)
+                return failed_attempt(error)
+
+        try:
+            return repeat(attempt, call_retry(), call_deadline(), repeatable=True)
         except OMPError:
-            if doubt:
+            if not all(map(is_refusal, failures)):
                 in_doubt()
             raise
 

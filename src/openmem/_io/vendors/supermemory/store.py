@@ -12,13 +12,14 @@ from typing import Any, ClassVar, Final
 
 from openmem._emulation import metadata as envelope
 from openmem._emulation.backend import Backend, Entry, Hit
-from openmem._io.vendors.call_deadline import time_left
-from openmem._io.vendors.sdk_errors import ATTEMPTS
+from openmem._io.concurrency.primitives import sleep
+from openmem._io.concurrency.retrying import repeat
+from openmem._io.vendors.call_deadline import call_deadline, call_retry
 from openmem._io.vendors.supermemory import items
 from openmem._io.vendors.supermemory.items import NAME
 from openmem._io.vendors.supermemory.sending import SDK, Sender, options
 from openmem._model.ids import ENTROPY_BYTES, bucket_of, new_memory_id, routing_bucket
-from openmem._protocol.http_errors import backoff
+from openmem._model.retry import FailedAttempt
 from openmem.errors import NotFoundError, ProviderError
 from openmem.types import MemoryRecord, SearchMode, Status
 
@@ -93,15 +94,16 @@ class SupermemoryStore(Backend):
     def remove(self, entry: Entry) -> None:
         """Erase a document. The service reports per document what it could not erase, in a reply that is a success."""
         namespace = items.namespace_of(entry.record.user_id)
-        for attempt in range(ATTEMPTS):
+
+        def attempt() -> FailedAttempt | None:
             reply = self._again(self.sdk.documents.delete, namespace, ids=[entry.handle])
-            done = not reply.errors and reply.count == 1
-            if done or self._look(namespace, entry.handle) is None:
-                self._forget(namespace, entry)
-                return
-            if attempt + 1 < ATTEMPTS:
-                _sleep(backoff(attempt, 1.0))
-        raise ProviderError("supermemory could not erase the memory", provider=NAME)
+            if (not reply.errors and reply.count == 1) or self._look(namespace, entry.handle) is None:
+                return None
+            error = ProviderError("supermemory could not erase the memory", provider=NAME)
+            return FailedAttempt(error, passing=True)
+
+        repeat(attempt, call_retry(), call_deadline(), repeatable=True)
+        self._forget(namespace, entry)
 
     @SDK.understood
     def fetch(self, id: str, user_id: str | None) -> Sequence[Entry]:
@@ -197,7 +199,7 @@ class SupermemoryStore(Backend):
         document = self._look(namespace, handle)
         pause = 0.01
         while document is None and self._is_new(namespace, handle):
-            _sleep(pause)
+            sleep(pause if (left := call_deadline().left()) is None else min(pause, left))
             pause *= 2
             document = self._look(namespace, handle)
         entry = None if document is None else items.entry_of(document, user_id)
@@ -310,8 +312,3 @@ def _with_state(document: Any) -> Any:
 def _new_id(user_id: str) -> str:
     millis = int(datetime.now(UTC).timestamp() * 1000)
     return new_memory_id(user_id, millis=millis, entropy=secrets.token_bytes(ENTROPY_BYTES))
-
-
-def _sleep(seconds: float) -> None:
-    left = time_left()
-    time.sleep(seconds if left is None else min(seconds, left))
