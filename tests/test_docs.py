@@ -37,6 +37,7 @@ from openmem.server.runtime.settings import VARIABLES, ServerSettings
 from openmem.testing._postgres.install import find_install
 from openmem.testing.postgres import PostgresServer
 from tests.terminal import Terminal
+from tests.vendor.stubs import stub_store
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -110,6 +111,20 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.
 
 
 @pytest.fixture
+def service(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """A stand-in for the service that a page is about; the environment names it, as that of a reader would."""
+    if page.stem not in ("letta", "supermemory"):
+        yield
+        return
+    with stub_store(page.stem, tmp_path, lambda: request.getfixturevalue("postgres")) as stub:
+        monkeypatch.setenv("OMP_BASE_URL", stub.service.url)
+        monkeypatch.setenv(f"{page.stem.upper()}_API_KEY", str(stub.key))
+        yield
+
+
+@pytest.fixture
 def programs(page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
     """What a page on Postgres presupposes: empty databases, one of them for its reader, and the server's programs."""
     if page.name == "server.md":
@@ -135,7 +150,7 @@ def run_sql(text: str, programs: list[Path]) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_code_runs_and_prints_what_is_shown(
-    page: Path, reader: asyncio.Runner, tmp_path: Path, programs: list[Path]
+    page: Path, reader: asyncio.Runner, tmp_path: Path, programs: list[Path], service: None
 ) -> None:
     with contextlib.closing(Terminal(tmp_path, *programs)) as terminal:
         follow(page, reader, terminal, programs)
@@ -185,6 +200,26 @@ def test_relative_links_resolve(page: Path) -> None:
 
 def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(prose(page))}
+
+
+@pytest.fixture(scope="module")
+def sources() -> list[str]:
+    """The paths of all Python files, with a slash before each."""
+    folders = ("src", "tests", "scripts", "benchmarks", "examples")
+    return [f"/{file.relative_to(ROOT).as_posix()}" for folder in folders for file in (ROOT / folder).rglob("*.py")]
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=name_of)
+def test_source_file_that_a_page_names_exists(page: Path, sources: list[str]) -> None:
+    named = re.findall(r"`([\w./-]+\.py)`", prose(page))
+    assert [name for name in named if not any(source.endswith(f"/{name}") for source in sources)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_page_installs_from_a_clone_or_a_wheel(page: Path) -> None:
+    """Nothing is published: `pip install openmem-sdk` into an empty environment fails, or brings somebody else's."""
+    elsewhere = re.findall(r"^pip install '?openmem-sdk(?!.* @ ).*", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert elsewhere == []
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=name_of)
