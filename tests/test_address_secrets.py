@@ -102,7 +102,7 @@ def _add(memory: Any) -> None:
 
 
 def _store(address: str) -> Any:
-    return server_store_url(store=address, environ={}, platform="linux", home="/home/ann")
+    return server_store_url(store=address, environ={})
 
 
 SDK: dict[str, tuple[Entry, Callable[[Any], Any]]] = {

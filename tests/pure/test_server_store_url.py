@@ -10,12 +10,16 @@ from openmem import InvalidRequestError, server_store_url
 from openmem._io.server_store_url import VARIABLE
 
 POSTGRES = "postgresql://app:pw@db/x?sslmode=require"
-DATA = "/home/ann/.local/share/openmem"
+DATA = "/data/openmem"
 
 
-def place(url: Any = None, *, environ: dict[str, str] | None = None, platform: str = "linux", **given: Any) -> str:
-    home = r"C:\Users\ann" if platform == "win32" else "/home/ann"
-    return server_store_url(url, environ=environ or {}, platform=platform, home=home, **given)
+@pytest.fixture(autouse=True)
+def data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "/data")
+
+
+def place(url: Any = None, *, environ: dict[str, str] | None = None, **given: Any) -> str:
+    return server_store_url(url, environ=environ or {}, **given)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +36,7 @@ def place(url: Any = None, *, environ: dict[str, str] | None = None, platform: s
         (None, {"provider": "postgres"}, {"OMP_URL": POSTGRES}, POSTGRES),
         ("other.db", {}, {"OMP_URL": POSTGRES}, "other.db-server.db"),
         ("https://memories.example", {}, {}, f"{DATA}/server.db"),
-        (None, {"provider": "mem0"}, {"XDG_DATA_HOME": "/data"}, "/data/openmem/server.db"),
+        (None, {"provider": "mem0"}, {}, f"{DATA}/server.db"),
         (None, {"base_url": "https://memories.example"}, {}, f"{DATA}/server.db"),
         (POSTGRES, {"store": "keys.db"}, {VARIABLE: "other.db"}, "keys.db"),
         (POSTGRES, {}, {VARIABLE: "keys.db"}, "keys.db"),
@@ -44,9 +48,15 @@ def test_place_follows_from_what_is_said(url: Any, given: Any, environ: dict[str
     assert place(url, environ=environ, **given) == expected
 
 
-def test_windows_has_its_own_folder() -> None:
-    assert place(platform="win32") == r"C:\Users\ann\AppData\Local\openmem\memories.db-server.db"
-    assert place("http://x", platform="win32") == r"C:\Users\ann\AppData\Local\openmem\server.db"
+def test_variables_are_those_of_the_process_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "keys.db")
+    assert server_store_url("notes.db") == "keys.db"
+
+
+@pytest.mark.parametrize("given", [{"platform": "win32"}, {"home": "/home/ann"}])
+def test_platform_and_home_are_deprecated_and_count_for_nothing(given: Any) -> None:
+    with pytest.warns(DeprecationWarning, match="count for nothing"):
+        assert place("http://x", **given) == f"{DATA}/server.db"
 
 
 @pytest.mark.parametrize("given", [{"store": ""}, {"store": "http://x"}, {"url": "ftp://x"}, {"url": " "}])

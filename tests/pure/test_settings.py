@@ -163,4 +163,4 @@ def test_an_object_for_a_path_may_be_a_single_word() -> None:
 def test_the_servers_own_store_is_no_single_word_either() -> None:
     for given in ({"store": "typo"}, {"url": "typo"}):
         with pytest.raises(InvalidRequestError, match=r"\./typo"):
-            server_store_url(**given, environ={}, platform="linux", home="/home/ann")
+            server_store_url(**given, environ={})

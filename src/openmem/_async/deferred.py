@@ -25,7 +25,7 @@ def begin(settings: Settings) -> AsyncProvider:
     checked = found.check(settings)
     embedder = _embedder_of(settings) if found.spec.embeds else None
     _check_retry(settings, found.spec.takes_retry, embedder)
-    return AsyncDeferredProvider(found, settings, embedder, getattr(checked, "place", None))
+    return AsyncDeferredProvider(found, settings, embedder, checked)
 
 
 class AsyncDeferredProvider(AsyncProvider):
@@ -35,15 +35,16 @@ class AsyncDeferredProvider(AsyncProvider):
         found: Where its class is.
         settings: What it is to be built from; they were checked.
         embedder: Its embedder, or `None`.
-        place: Where its store is, if that is not its address.
+        checked: The outcome of the provider's check. If it has a `place`, that is where the store is; else it is the
+            address.
     """
 
     def __init__(
-        self, found: ProviderClass, settings: Settings, embedder: AsyncEmbedder | None, place: str | None
+        self, found: ProviderClass, settings: Settings, embedder: AsyncEmbedder | None, checked: object
     ) -> None:
         super().__init__(settings, embedder)
         self.name = found.spec.name  # type: ignore[misc]  # that of the provider it stands for
-        self._found, self._place = found, place
+        self._found, self._checked = found, checked
         self._provider: AsyncProvider | None = None
         self._closed = False
 
@@ -52,7 +53,8 @@ class AsyncDeferredProvider(AsyncProvider):
         """Where the store is. It is on every error, so nothing is loaded to know it."""
         if self._provider is not None:
             return self._provider.place
-        return super().place if self._place is None else self._place
+        place: str | None = getattr(self._checked, "place", None)
+        return super().place if place is None else place
 
     @property
     def made(self) -> bool:  # type: ignore[override]

@@ -5,20 +5,18 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openmem._config.extras import install_extra
-from openmem._config.paths import user_cache_dir
 from openmem._embedding.batches import shortest_first
 from openmem._embedding.choices import FastEmbed, prefixes
 from openmem._io.concurrency.call import Deadline
 from openmem._io.concurrency.primitives import ThreadLock
+from openmem._io.paths import user_cache_dir
 from openmem.errors import InvalidRequestError, ProviderError
 
 if TYPE_CHECKING:
@@ -195,7 +193,7 @@ def _cannot_load(choice: FastEmbed) -> ProviderError:
 def _cache_dir(choice: FastEmbed) -> str:
     if choice.cache_dir:
         return str(choice.cache_dir)
-    return str(Path(user_cache_dir(os.environ, sys.platform, str(Path.home())), "models"))
+    return os.path.join(user_cache_dir(), "models")
 
 
 def _default_threads() -> int:

@@ -1,14 +1,14 @@
-"""Where the server's own store is: given, or next to the memories. Pure."""
+"""Where the server's own store is: given, or next to the memories."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Final
+from warnings import warn
 
-from openmem._config.paths import user_data_dir
 from openmem._config.settings import provider_of_url, resolve_settings, sqlite_path
+from openmem._io.paths import user_data_dir
 from openmem._io.plugins import provider_of_scheme
 from openmem._model.urls import check_file_name, is_url
 from openmem.errors import InvalidRequestError
@@ -23,9 +23,9 @@ def server_store_url(
     store: str | None = None,
     provider: str | None = None,
     base_url: str | None = None,
-    environ: Mapping[str, str],
-    platform: str,
-    home: str,
+    environ: Mapping[str, str] | None = None,
+    platform: str | None = None,
+    home: str | None = None,
 ) -> str:
     """Return where a server over these memories keeps its keys, as `ServerStore` takes it.
 
@@ -37,23 +37,25 @@ def server_store_url(
         store: Where the server's store is, if that was said.
         provider: The name of the provider, if that was said.
         base_url: The address of the provider, if that was said.
-        environ: The environment variables.
-        platform: The value of `sys.platform`.
-        home: The user's home folder.
+        environ: Variables to read instead of those of this process.
+        platform: Deprecated: the user's data folder is that of this process, as for the memories.
+        home: Deprecated, like `platform`.
 
     Raises:
         InvalidRequestError: One of them cannot be a place.
     """
+    if platform is not None or home is not None:
+        warn("server_store_url(platform=, home=) count for nothing, and go in the next version", DeprecationWarning, 2)
+    environ = os.environ if environ is None else environ
     given = store if store is not None else environ.get(VARIABLE) or None
     if given is not None:
         return check_store_url(given)
-    folder = user_data_dir(environ, platform, home)
     settings = resolve_settings(provider, url, base_url, None, None, {}, environ, provider_of_scheme)
     if settings.provider == "postgres" and settings.url is not None:
         return settings.url
     if settings.provider != "sqlite":
-        return _inside(folder, "server.db", platform)
-    path = sqlite_path(settings.url) if settings.url else _inside(folder, "memories.db", platform)
+        return os.path.join(user_data_dir(), "server.db")
+    path = sqlite_path(settings.url) if settings.url else os.path.join(user_data_dir(), "memories.db")
     return path + SUFFIX
 
 
@@ -68,7 +70,3 @@ def check_store_url(url: object) -> str:
     if provider_of_url(url) not in ("postgres", "sqlite"):
         raise InvalidRequestError("the server's store must be postgresql://, sqlite:///FILE or a path")
     return url if is_url(url) else check_file_name(url, "the server's store")
-
-
-def _inside(folder: str, name: str, platform: str) -> str:
-    return str((PureWindowsPath if platform == "win32" else PurePosixPath)(folder) / name)

@@ -26,7 +26,7 @@ def begin(settings: Settings) -> Provider:
     checked = found.check(settings)
     embedder = _embedder_of(settings) if found.spec.embeds else None
     _check_retry(settings, found.spec.takes_retry, embedder)
-    return DeferredProvider(found, settings, embedder, getattr(checked, "place", None))
+    return DeferredProvider(found, settings, embedder, checked)
 
 
 class DeferredProvider(Provider):
@@ -36,13 +36,14 @@ class DeferredProvider(Provider):
         found: Where its class is.
         settings: What it is to be built from; they were checked.
         embedder: Its embedder, or `None`.
-        place: Where its store is, if that is not its address.
+        checked: The outcome of the provider's check. If it has a `place`, that is where the store is; else it is the
+            address.
     """
 
-    def __init__(self, found: ProviderClass, settings: Settings, embedder: Embedder | None, place: str | None) -> None:
+    def __init__(self, found: ProviderClass, settings: Settings, embedder: Embedder | None, checked: object) -> None:
         super().__init__(settings, embedder)
         self.name = found.spec.name  # type: ignore[misc]  # that of the provider it stands for
-        self._found, self._place = found, place
+        self._found, self._checked = found, checked
         self._provider: Provider | None = None
         self._closed = False
 
@@ -51,7 +52,8 @@ class DeferredProvider(Provider):
         """Where the store is. It is on every error, so nothing is loaded to know it."""
         if self._provider is not None:
             return self._provider.place
-        return super().place if self._place is None else self._place
+        place: str | None = getattr(self._checked, "place", None)
+        return super().place if place is None else place
 
     @property
     def made(self) -> bool:  # type: ignore[override]

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -53,14 +50,7 @@ class Place:
         """Return where the keys are."""
         from openmem import server_store_url
 
-        return server_store_url(
-            self.url,
-            store=self.store,
-            provider=self.provider,
-            environ=os.environ,
-            platform=sys.platform,
-            home=str(Path.home()),
-        )
+        return server_store_url(self.url, store=self.store, provider=self.provider)
 
     def open(self, *, create: bool = False) -> ServerStore:
         """Return the store, not opened yet; only `create` makes one where there is none."""

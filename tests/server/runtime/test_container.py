@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from openmem._config.paths import user_data_dir
+from openmem._io.paths import user_data_dir
 from openmem.server.runtime.settings import VARIABLES, ServerSettings, read_settings
 from tests.server.process import environment, started
 
@@ -106,8 +106,11 @@ def test_image_agrees_with_the_settings() -> None:
     assert "omp-server" in PROJECT["project"]["scripts"]
 
 
-def test_data_is_where_the_volume_is_and_belongs_to_the_user_who_is_a_number() -> None:
-    folder = user_data_dir(variables(), "linux", "/nonexistent")
+def test_data_is_where_the_volume_is_and_belongs_to_the_user_who_is_a_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", variables()["XDG_DATA_HOME"])
+    folder = user_data_dir()
     assert instruction("VOLUME") == variables()["XDG_DATA_HOME"] == os.path.dirname(folder)
     assert f"{folder}/memories.db" in DOCKERFILE
     user, group = instruction("USER").split(":")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
 
-from openmem._config.paths import user_data_dir
 from openmem._config.settings import provider_of_url, sqlite_path
 from openmem._io.concurrency.call import Deadline
+from openmem._io.paths import user_data_dir
 from openmem._io.server_store_url import check_store_url
 from openmem._io.sqlite.database import AsyncSqlite
 from openmem._io.sqlite.errors import DiskFullError
@@ -164,4 +162,4 @@ def place_of(url: str, *, statement_cache: bool, create: bool = True) -> AsyncPl
 
 
 def _is_default_folder(path: str) -> bool:
-    return os.path.dirname(path) == user_data_dir(os.environ, sys.platform, str(Path.home()))
+    return os.path.dirname(path) == user_data_dir()

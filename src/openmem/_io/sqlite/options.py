@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Final, NamedTuple
 
-from openmem._config.paths import user_data_dir
 from openmem._config.settings import Settings, sqlite_path
+from openmem._io.paths import user_data_dir
 from openmem._model.retention import Retention
 from openmem.errors import InvalidRequestError
 
@@ -15,11 +14,16 @@ _SYNCHRONOUS: Final = ("normal", "full")
 
 
 class SqliteOptions(NamedTuple):
-    """The options, checked; `place` is the path of the file."""
+    """The options, checked."""
 
     synchronous: str
     cache_mb: int
-    place: str
+    path: str | None
+
+    @property
+    def place(self) -> str:
+        """The path of the file. Only now is the user's folder looked for, if none was given."""
+        return self.path or os.path.join(user_data_dir(), "memories.db")
 
 
 def check(settings: Settings) -> SqliteOptions:
@@ -35,9 +39,4 @@ def check(settings: Settings) -> SqliteOptions:
     if not isinstance(cache_mb, int) or isinstance(cache_mb, bool) or cache_mb < 1:
         raise InvalidRequestError("cache_mb must be a whole number from 1", provider="sqlite")
     Retention.of(settings.options)
-    return SqliteOptions(synchronous, cache_mb, sqlite_path(settings.url) if settings.url else _default_path())
-
-
-def _default_path() -> str:
-    folder = user_data_dir(os.environ, sys.platform, os.path.expanduser("~"))
-    return os.path.join(folder, "memories.db")
+    return SqliteOptions(synchronous, cache_mb, sqlite_path(settings.url) if settings.url else None)

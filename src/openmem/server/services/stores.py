@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
 from typing import Any, Final
 
 from openmem import AsyncMemory, AsyncServerStore, server_store_url
@@ -42,13 +39,5 @@ def make_memory(settings: ServerSettings) -> AsyncMemory:
 
 def make_store(settings: ServerSettings) -> AsyncServerStore:
     """Return the server's own store, not opened yet."""
-    url = server_store_url(
-        settings.url,
-        store=settings.store,
-        provider=settings.provider,
-        base_url=settings.base_url,
-        environ=os.environ,
-        platform=sys.platform,
-        home=str(Path.home()),
-    )
+    url = server_store_url(settings.url, store=settings.store, provider=settings.provider, base_url=settings.base_url)
     return AsyncServerStore(url)
