@@ -38,6 +38,7 @@ OPEN_TO_ENTRIES = {"", "cli", "server", "types", "errors", "providers"}
 ENTRY_MODULES = (
     "openmem._config.extras.",
     "openmem._config.lazy.",
+    "openmem._config.settings.location_in",
     "openmem._model.ids.REQUEST_ID",
     "openmem._model.keys.",
     "openmem._text.misspellings.",

@@ -126,6 +126,16 @@ def resolve_settings(
     )
 
 
+def location_in(environ: Mapping[str, str], provider: str | None = None) -> tuple[str | None, str | None, str | None]:
+    """Return the provider, the `url` and the `base_url` that the environment names.
+
+    Args:
+        environ: The environment variables.
+        provider: The provider, if that was said: variables of others count for nothing.
+    """
+    return _from_environment(environ) if provider is None else (provider, *_place_of(provider, environ))
+
+
 def provider_of_url(url: str, provider_of_scheme: ProviderOfScheme = lambda scheme: None) -> str:
     """Return the provider that a URL's scheme names; a path is a file of the embedded store.
 

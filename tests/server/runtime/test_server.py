@@ -334,11 +334,14 @@ def test_workers_share_the_store_and_add_up_their_metrics(file: Path) -> None:
     assert stored(file) == 12
 
 
-def test_worker_that_dies_is_replaced(file: Path) -> None:
-    with started("--url", str(file), "--workers", "2") as server:
+def test_worker_that_dies_is_replaced_and_its_gauges_are_forgotten(file: Path) -> None:
+    with started("--url", str(file), "--workers", "2", PROMETHEUS_MULTIPROC_DIR=str(file.parent)) as server:
         first = _children(server.process.pid)
+        gauges = file.parent / f"gauge_livesum_{first[0]}.db"
+        assert gauges.exists()
         os.kill(first[0], signal.SIGKILL)
         until(lambda: first[0] not in (now := _children(server.process.pid)) and len(now) == 2)
+        until(lambda: not gauges.exists())
         assert server.ask("POST", "/memories", body_of(1)).status == 201
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -23,6 +23,8 @@ class Metrics:
     """The numbers of a server. Workers of one server add theirs up through files in a folder they share."""
 
     def __init__(self) -> None:
+        # The times at which each number began double the text and tell little.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "omp_requests", "Requests answered.", ("method", "route", "status"), registry=self._registry
@@ -62,24 +64,10 @@ class Metrics:
         """Return all numbers, of all workers, in the text format of Prometheus."""
         folder = os.environ.get(FOLDER_VARIABLE)
         if not folder:
-            return generate_latest(_Plain(self._registry))
-        _forget_dead(folder)
+            return generate_latest(self._registry)
         registry = CollectorRegistry()
         _Workers(registry, path=folder)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
-
-
-class _Plain(CollectorRegistry):
-    """The numbers of a registry without the times at which each of them began: they double the text and tell little."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        super().__init__()
-        self._registry = registry
-
-    def collect(self) -> Iterator[Metric]:
-        for metric in self._registry.collect():
-            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
-            yield metric
 
 
 class _Workers(MultiProcessCollector):
@@ -96,21 +84,3 @@ def _is_written(file: Path) -> bool:
         return file.stat().st_size > 0
     except FileNotFoundError:  # of a worker that is gone
         return False
-
-
-def _forget_dead(folder: str) -> None:
-    # A worker that was killed could not take its gauges along.
-    for file in Path(folder).glob("gauge_live*_*.db"):
-        pid = file.stem.rpartition("_")[2]
-        if pid.isdigit() and not _is_alive(int(pid)):
-            file.unlink(missing_ok=True)  # another worker may have seen it, too
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

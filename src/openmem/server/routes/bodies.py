@@ -133,6 +133,18 @@ def refuse_unknown(body: Mapping[str, Any], known: frozenset[str]) -> None:
         raise InvalidRequestError(f"{shown(name)} is unknown{meant}")
 
 
+def text_member(body: Mapping[str, Any], name: str) -> str | None:
+    """Return a member that is a text, or `None` if it is missing or null.
+
+    Raises:
+        InvalidRequestError: It is something else.
+    """
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise InvalidRequestError(f"{name} must be a string, not {type(value).__name__}")
+    return value
+
+
 def as_whole(value: Any) -> Any:
     """Return 1 for 1.0, which is the same number to JSON, and anything else as it is."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

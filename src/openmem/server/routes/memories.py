@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from openmem import UNSET, AsyncMemory, InvalidRequestError, OMPError, ProviderError, Seed, VersionConflictError
-from openmem.server.routes.bodies import refuse_unknown
+from openmem.server.routes.bodies import refuse_unknown, text_member
 from openmem.server.routes.request import RequestContext
 from openmem.server.routes.responses import (
     Reply,
@@ -37,7 +37,7 @@ async def add_memory(request: RequestContext) -> Reply:
     """Answer POST /memories."""
     fields = request.json()
     given = {"content": None, **{name: fields.pop(name) for name in _NEW & fields.keys()}}
-    given["user_id"] = user_id = request.user(_text_or_none(given, "user_id"))
+    given["user_id"] = user_id = request.user(text_member(given, "user_id"))
 
     async def act(seed: Seed | None) -> Reply:
         memory, audit = request.memory(seed), request.service.audit
@@ -57,7 +57,7 @@ async def add_memories(request: RequestContext) -> Reply:
     items = fields.get("items")
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_BATCH:
         raise InvalidRequestError(f"items must be a list of 1 to {MAX_BATCH} memories")
-    user_id = request.user_or_any(_text_or_none(fields, "user_id"))
+    user_id = request.user_or_any(text_member(fields, "user_id"))
 
     async def act(seed: Seed | None) -> Reply:
         memory, audit = request.memory(seed), request.service.audit
@@ -82,7 +82,7 @@ async def update_memory(request: RequestContext) -> Reply:
     """Answer PATCH /memories/{id}."""
     fields = request.json()
     changes = {name: fields.pop(name, UNSET) for name in _CHANGES}
-    owner = request.owner(_text_or_none(fields, "user_id"))
+    owner = request.owner(text_member(fields, "user_id"))
     fields.pop("user_id", None)
     version = _expected_version(request.header("if-match"))
     id, memory, audit = request.id(), request.memory(), request.service.audit
@@ -144,17 +144,10 @@ async def wait_for_memories(request: RequestContext) -> Reply:
     """Answer POST /memories/wait."""
     fields = request.json()
     refuse_unknown(fields, _WAIT)
-    user_id = request.user(_text_or_none(fields, "user_id"))
+    user_id = request.user(text_member(fields, "user_id"))
     ids: Any = fields.get("ids")
     await request.memory().wait_for_ingest(ids, user_id)
     return empty_reply()
-
-
-def _text_or_none(fields: dict[str, Any], name: str) -> str | None:
-    value = fields.get(name)
-    if value is not None and not isinstance(value, str):
-        raise InvalidRequestError(f"{name} must be a string, not {type(value).__name__}")
-    return value
 
 
 def _targets(items: list[Any], default: str | None) -> list[Touched]:

@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from openmem._config.extras import install_extra
+from openmem.server.routes.front_page import page_file
 from openmem.server.routes.route_table import PAGE_FILE
 
 PACKAGE: Final = "openapi_ui_bundles"
@@ -29,19 +30,6 @@ POLICY: Final = (
 )
 _BUNDLE: Final = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 _KEPT: Final = "public, max-age=86400"
-# It asks no one about the document, and keeps no key that was typed.
-_START: Final = """window.onload = () => SwaggerUIBundle({
-  url: "openapi.json", dom_id: "#reference", validatorUrl: null, persistAuthorization: false, deepLinking: true,
-});
-"""
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>openmem: reference</title>
-<link rel="stylesheet" href="docs/swagger-ui.css"></head>
-<body><div id="reference"></div>
-<script src="docs/swagger-ui-bundle.js"></script><script src="docs/start.js"></script></body>
-</html>
-"""
 
 
 def is_available() -> bool:
@@ -61,7 +49,7 @@ def reference_routes() -> list[Route]:
 
 
 async def _page(request: Request) -> Response:
-    return HTMLResponse(_PAGE, headers={"content-security-policy": POLICY})
+    return HTMLResponse(page_file("docs.html"), headers={"content-security-policy": POLICY})
 
 
 async def _missing(request: Request) -> Response:
@@ -70,7 +58,7 @@ async def _missing(request: Request) -> Response:
 
 
 async def _start(request: Request) -> Response:
-    return Response(_START, media_type="text/javascript", headers={"cache-control": _KEPT})
+    return Response(page_file("start.js"), media_type="text/javascript", headers={"cache-control": _KEPT})
 
 
 async def _file(request: Request) -> Response:

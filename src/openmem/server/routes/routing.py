@@ -11,32 +11,12 @@ from starlette.routing import Match, Route
 from openmem import OMPError
 from openmem.server.middleware.asgi import request_id_of
 from openmem.server.middleware.errors import InternalError, has_body
+from openmem.server.routes import memories, openapi, search, transfer
 from openmem.server.routes.disconnects import ClientGoneError, Watch
 from openmem.server.routes.error_responses import MethodNotAllowedError, error_reply, log_unexpected
-from openmem.server.routes.memories import (
-    add_memories,
-    add_memory,
-    delete_memories,
-    delete_memory,
-    get_history,
-    get_memory,
-    update_memory,
-    wait_for_memories,
-)
-from openmem.server.routes.openapi import get_contract
 from openmem.server.routes.request import RequestContext
 from openmem.server.routes.responses import Reply, Stream
 from openmem.server.routes.route_table import ROUTES, Operation
-from openmem.server.routes.search import (
-    get_audit,
-    get_capabilities,
-    get_context,
-    list_memories,
-    reembed,
-    search_at_length,
-    search_memories,
-)
-from openmem.server.routes.transfer import export_memories, import_memories
 from openmem.server.services.authentication import ANONYMOUS
 
 if TYPE_CHECKING:
@@ -47,24 +27,24 @@ if TYPE_CHECKING:
 Handler = Callable[[RequestContext], Awaitable[Reply | Stream]]
 
 HANDLERS: Final[Mapping[str, Handler]] = {
-    "GET /memories/search": search_memories,
-    "POST /memories/search": search_at_length,
-    "GET /memories": list_memories,
-    "POST /memories": add_memory,
-    "DELETE /memories": delete_memories,
-    "POST /context": get_context,
-    "GET /capabilities": get_capabilities,
-    "GET /openapi.json": get_contract,
-    "POST /memories/batch": add_memories,
-    "POST /memories/wait": wait_for_memories,
-    "GET /memories/{id}": get_memory,
-    "PATCH /memories/{id}": update_memory,
-    "DELETE /memories/{id}": delete_memory,
-    "GET /memories/{id}/history": get_history,
-    "GET /audit": get_audit,
-    "GET /export": export_memories,
-    "POST /import": import_memories,
-    "POST /reembed": reembed,
+    "GET /memories/search": search.search_memories,
+    "POST /memories/search": search.search_at_length,
+    "GET /memories": search.list_memories,
+    "POST /memories": memories.add_memory,
+    "DELETE /memories": memories.delete_memories,
+    "POST /context": search.get_context,
+    "GET /capabilities": search.get_capabilities,
+    "GET /openapi.json": openapi.get_contract,
+    "POST /memories/batch": memories.add_memories,
+    "POST /memories/wait": memories.wait_for_memories,
+    "GET /memories/{id}": memories.get_memory,
+    "PATCH /memories/{id}": memories.update_memory,
+    "DELETE /memories/{id}": memories.delete_memory,
+    "GET /memories/{id}/history": memories.get_history,
+    "GET /audit": search.get_audit,
+    "GET /export": transfer.export_memories,
+    "POST /import": transfer.import_memories,
+    "POST /reembed": search.reembed,
 }
 """What answers each method of each path in the table of routes."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from openmem import InvalidRequestError
-from openmem.server.routes.bodies import as_whole, refuse_unknown
+from openmem.server.routes.bodies import as_whole, refuse_unknown, text_member
 from openmem.server.routes.request import MAX_WAIT, RequestContext
 from openmem.server.routes.responses import Reply, entries_reply, json_reply, model_reply, page_reply, results_reply
 from openmem.server.services.audit import Touched
@@ -51,26 +51,21 @@ async def list_memories(request: RequestContext) -> Reply:
 async def search_memories(request: RequestContext) -> Reply:
     """Answer GET /memories/search."""
     query = request.query
-    words, purpose = query.text("q"), cast("Any", query.word("purpose", "search"))
-    user_id, scope = request.user(query.text("user_id")), query.text("scope")
-    if words is None:
-        raise InvalidRequestError("q is required: what is looked for")
-    results = await request.memory().search(
-        words,
-        user_id,
-        scope=scope,
-        limit=query.whole("limit", 10),
-        min_score=query.number("min_score"),
-        tags=query.texts("tags"),
-        mode=cast("Any", query.word("mode", "hybrid")),
-        as_of=query.time("as_of"),
-        include_superseded=query.flag("include_superseded"),
-        include_expired=query.flag("include_expired"),
-        explain=query.flag("explain"),
-        purpose=purpose,
-    )
-    await request.service.audit.enter(request, purpose, Touched(user_id, None, scope))
-    return results_reply(results)
+    given = {
+        "q": query.text("q"),
+        "user_id": query.text("user_id"),
+        "scope": query.text("scope"),
+        "limit": query.whole("limit", 10),
+        "min_score": query.number("min_score"),
+        "tags": query.texts("tags"),
+        "mode": query.word("mode", "hybrid"),
+        "as_of": query.time("as_of"),
+        "include_superseded": query.flag("include_superseded"),
+        "include_expired": query.flag("include_expired"),
+        "explain": query.flag("explain"),
+        "purpose": query.word("purpose", "search"),
+    }
+    return await _search(request, given)
 
 
 async def search_at_length(request: RequestContext) -> Reply:
@@ -84,9 +79,13 @@ async def search_at_length(request: RequestContext) -> Reply:
     given = {name: value for name, value in fields.items() if value is not None}
     if "limit" in given:
         given["limit"] = as_whole(given["limit"])
-    words, user_id = given.pop("q", None), request.user(_user_of(given))
+    return await _search(request, given)
+
+
+async def _search(request: RequestContext, given: dict[str, Any]) -> Reply:
+    user_id = request.user(text_member(given, "user_id"))
     given.pop("user_id", None)
-    purpose = given.pop("purpose", "search")
+    words, purpose = given.pop("q", None), given.pop("purpose", "search")
     if words is None:
         raise InvalidRequestError("q is required: what is looked for")
     results = await request.memory().search(words, user_id, purpose=purpose, **given)
@@ -98,7 +97,7 @@ async def get_context(request: RequestContext) -> Reply:
     """Answer POST /context."""
     fields = request.json()
     refuse_unknown(fields, _CONTEXT)
-    user_id = request.user(_user_of(fields))
+    user_id = request.user(text_member(fields, "user_id"))
     budget = fields.get("token_budget")
     block = await request.memory().context(
         cast("Any", fields.get("query")),
@@ -120,13 +119,6 @@ async def get_audit(request: RequestContext) -> Reply:
     if await request.service.audit.needed():
         return entries_reply(await request.service.audit.entries(request, user_id, app, since, limit))
     return entries_reply(await request.memory().audit(user_id, app=app, since=since, limit=limit))
-
-
-def _user_of(fields: dict[str, Any]) -> str | None:
-    user_id = fields.get("user_id")
-    if user_id is not None and not isinstance(user_id, str):
-        raise InvalidRequestError(f"user_id must be a string, not {type(user_id).__name__}")
-    return user_id
 
 
 async def reembed(request: RequestContext) -> Reply:

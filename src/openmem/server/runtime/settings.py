@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, fi
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from openmem._config.settings import location_in
 from openmem.server.runtime.addresses import host_in, is_loopback
 
 LogFormat = Literal["text", "json"]
@@ -26,6 +27,10 @@ NEEDED: Final[Mapping[str, tuple[str, str]]] = {
 }
 LOCATION: Final = ("provider", "url", "base_url", "api_key")
 """Settings that come from several variables: those of the protocol's first client, and those of a provider."""
+_LOCATIONS: Final = (
+    *("OMP_PROVIDER", "OMP_URL", "OMP_POSTGRES_URL", "OMP_DB_PATH"),
+    *("OMP_BASE_URL", "OMP_PASSTHROUGH_BASE_URL", "SUPERMEMORY_BASE_URL"),
+)
 _ORIGIN: Final = re.compile(r"https?://[^/?#@\s]+")
 _KINDS: Final[Mapping[str, str]] = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 
@@ -264,38 +269,11 @@ def variable_of(name: str, environ: Mapping[str, str]) -> str | None:
 
 def _location(given: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
     """Return where the environment says the memories are, as far as the flags say nothing of it."""
-    provider: str | None = given.get("provider")
-    if provider is None and "url" not in given and "base_url" not in given:
-        provider = variable_of("OMP_PROVIDER", environ)
-    location: dict[str, Any] = {"provider": provider}
+    provider, url, base_url = given.get("provider"), None, None
     if "url" not in given and "base_url" not in given:
-        location.update(_url(provider, environ))
-        location["base_url"] = _address(provider, environ) if location.get("url") is None else None
+        texts = {name: text for name in _LOCATIONS if (text := variable_of(name, environ)) is not None}
+        provider, url, base_url = location_in(texts, provider)
+    location = {"provider": provider, "url": url, "base_url": base_url}
     needed, variable = NEEDED.get(provider or "", ("", ""))
     location["api_key"] = variable_of(variable if needed == "api_key" else "OMP_API_KEY", environ)
     return location
-
-
-def _address(provider: str | None, environ: Mapping[str, str]) -> str | None:
-    own = {"supermemory": "SUPERMEMORY_BASE_URL"}.get(provider or "", "OMP_PASSTHROUGH_BASE_URL")
-    address = variable_of("OMP_BASE_URL", environ)
-    return (
-        variable_of(own, environ) if address is None and provider in (None, "passthrough", "supermemory") else address
-    )
-
-
-def _url(provider: str | None, environ: Mapping[str, str]) -> dict[str, Any]:
-    own = {"OMP_POSTGRES_URL": "postgres", "OMP_DB_PATH": "sqlite"}
-    for variable in ("OMP_URL", *own):
-        of = own.get(variable, provider)
-        url = variable_of(variable, environ)
-        if url is None or (provider is not None and not _fits(provider, of, url)):
-            continue
-        return {"url": url, "provider": of}
-    return {}
-
-
-def _fits(provider: str, of: str | None, url: str) -> bool:
-    scheme = url.strip().partition("://")[0].lower() if "://" in url else "sqlite"
-    is_postgres = scheme in ("postgres", "postgresql")
-    return of == provider and (is_postgres if provider == "postgres" else not is_postgres)

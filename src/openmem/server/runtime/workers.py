@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from openmem.server.middleware.metrics import FOLDER_VARIABLE
@@ -96,6 +97,8 @@ class Workers(Multiprocess):
                 continue
             say(f"worker {worker.pid} ended unexpectedly, another takes its place")
             worker.join()
+            # Killed, it could not take its gauges along.
+            mark_process_dead(worker.pid, os.environ[FOLDER_VARIABLE])  # type: ignore[no-untyped-call]
             self.processes[index] = Worker(self.config, self.sockets)
             self.processes[index].start()
 
