@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 import psycopg
 from benchmarks.corpus import DIM, Batch, Floats
+from pgvector import Vector
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
@@ -22,7 +23,6 @@ from openmem._rules.validation import make_search_query
 from openmem._sql.postgres import search, write
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import Incoming, Model, Stamp
-from openmem._sql.postgres.values import Vector, encode_vector
 from openmem._sql.steps import Many, Query
 
 MODEL = Model("given", DIM)
@@ -149,7 +149,7 @@ def same_add(text: str, user_id: str, scope: str, vector: Floats) -> Asked:
 
 
 def _raw(values: Iterable[Any]) -> list[Any]:
-    return [Encoded(encode_vector(value)) if isinstance(value, Vector) else value for value in values]
+    return [Encoded(value.to_binary()) if isinstance(value, Vector) else value for value in values]
 
 
 def _stamp() -> Stamp:

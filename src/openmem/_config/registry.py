@@ -69,8 +69,8 @@ BUILT_IN: Final[dict[str, ProviderSpec]] = {
         | OPTIONS,
         embeds=True,
         check="openmem._sql.postgres.options:check",
-        async_needs=("asyncpg",),
-        needs=("psycopg",),
+        async_needs=("asyncpg", "pgvector"),
+        needs=("psycopg", "pgvector"),
     ),
     "passthrough": ProviderSpec(
         "passthrough",

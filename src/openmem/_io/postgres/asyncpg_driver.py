@@ -9,10 +9,11 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import asyncpg
+from pgvector.asyncpg import register_vector
 
 from openmem._io.postgres.failure import Failure, failure_of_report
 from openmem._io.postgres.options import PoolOptions, Target
@@ -40,15 +41,10 @@ _READ_AT_ONCE: Final = 32 * 1024
 _FIND_TYPES: Final = """
     select t.typname::text, t.oid, n.nspname::text
     from pg_catalog.pg_extension e
-    join pg_catalog.pg_type t on t.typnamespace = e.extnamespace and t.typname in ('vector', 'halfvec')
+    join pg_catalog.pg_type t on t.typnamespace = e.extnamespace and t.typname in ('vector', 'halfvec', 'sparsevec')
     join pg_catalog.pg_namespace n on n.oid = t.typnamespace
     where e.extname = 'vector'
 """
-_Codec = tuple[Callable[[Any], bytes], Callable[[bytes], Any]]
-_CODECS: Final[dict[str, _Codec]] = {
-    "vector": (values.encode_vector, values.decode_vector),
-    "halfvec": (values.encode_half_vector, values.decode_half_vector),
-}
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
@@ -158,12 +154,13 @@ class AsyncDriver:
             self._types = {row[0]: (row[1], row[2]) for row in rows}
         connection.found = self._types
         connection.late = late = LateReader()
-        codecs: dict[str, _Codec] = {"jsonb": (values.encode_json, late.decode), **_CODECS}
-        for name, (encode, decode) in codecs.items():
-            schema = "pg_catalog" if name == "jsonb" else self._types.get(name, (0, ""))[1]
-            if schema:
-                await connection.set_type_codec(name, schema=schema, encoder=encode, decoder=decode, format="binary")
-        return bool(self._types)
+        await connection.set_type_codec(
+            "jsonb", schema="pg_catalog", encoder=values.encode_json, decoder=late.decode, format="binary"
+        )
+        if "vector" not in self._types:
+            return False
+        await register_vector(connection, schema=self._types["vector"][1])
+        return True
 
 
 class AsyncSession:

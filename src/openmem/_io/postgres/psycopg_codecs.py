@@ -7,9 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import psycopg
+from pgvector.psycopg.halfvec import register_halfvec_info
+from pgvector.psycopg.vector import register_vector_info
 from psycopg.abc import Buffer
 from psycopg.adapt import Dumper, Loader
 from psycopg.pq import Format
+from psycopg.types import TypeInfo
 
 from openmem._sql.postgres import values
 
@@ -34,34 +37,6 @@ class _JsonLoader(Loader):
         return values.decode_json(bytes(data))
 
 
-class _VectorDumper(Dumper):
-    format = Format.BINARY
-
-    def dump(self, obj: values.Vector) -> Buffer:
-        return values.encode_vector(obj)
-
-
-class _HalfVectorDumper(Dumper):
-    format = Format.BINARY
-
-    def dump(self, obj: values.HalfVector) -> Buffer:
-        return values.encode_half_vector(obj)
-
-
-class _VectorLoader(Loader):
-    format = Format.BINARY
-
-    def load(self, data: Buffer) -> Any:
-        return values.decode_vector(bytes(data))
-
-
-class _HalfVectorLoader(Loader):
-    format = Format.BINARY
-
-    def load(self, data: Buffer) -> Any:
-        return values.decode_half_vector(bytes(data))
-
-
 class _InstantLoader(Loader):
     """Gives UTC, whatever the time zone of the session is."""
 
@@ -84,10 +59,8 @@ def register(connection: psycopg.Connection[Any], types: Mapping[str, int]) -> N
     adapters.register_dumper(values.EncodedJson, _JsonDumper)
     adapters.register_loader(_JSONB, _JsonLoader)
     adapters.register_loader(_TIMESTAMPTZ, _InstantLoader)
-    for name, kind, dumper, loader in (
-        ("vector", values.Vector, _VectorDumper, _VectorLoader),
-        ("halfvec", values.HalfVector, _HalfVectorDumper, _HalfVectorLoader),
-    ):
-        if name in types:
-            adapters.register_dumper(kind, type(dumper.__name__, (dumper,), {"oid": types[name]}))
-            adapters.register_loader(types[name], loader)
+    # `register_vector` would ask the server four times for each connection, and find the types on its search path only.
+    if "vector" in types:
+        register_vector_info(connection, TypeInfo("vector", types["vector"], 0))
+    if "halfvec" in types:
+        register_halfvec_info(connection, TypeInfo("halfvec", types["halfvec"], 0))

@@ -1,23 +1,19 @@
-"""Parameters whose Python type does not say which Postgres type they have: JSON and vectors. Pure.
+"""JSON as parameters of statements: its Python type does not say that the Postgres type is `jsonb`. Pure.
 
-The wire forms stand here too, so that both drivers send and read the same bytes.
+The wire form stands here too, so that both drivers send and read the same bytes. Vectors are those of the package
+`pgvector`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from openmem._rules.drafting import is_large
 
-_HEADER: Final = struct.Struct(">HH")  # number of dimensions, zero
 _JSONB_VERSION: Final = b"\x01"
 _REWRITTEN: Final = re.compile(r"[:,\[]-?(?:\d+(?:\.\d+)?[eE]|0\.0[,\]}])")
 """What a number has that `jsonb` would not give back as it is. To find it in a string does no harm."""
@@ -46,20 +42,6 @@ class LateJson:
     def read(self) -> Any:
         """Return the value."""
         return decode_json(self.data)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Vector:
-    """An array of one dimension for a `vector` parameter."""
-
-    array: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HalfVector:
-    """An array of one dimension for a `halfvec` parameter; it is rounded to half precision on the way."""
-
-    array: NDArray[np.float32]
 
 
 def encode_json(value: Json | EncodedJson) -> bytes:
@@ -98,27 +80,3 @@ def with_json_encoded(params: Sequence[Any]) -> list[Any]:
 def with_json_read(row: Sequence[Any]) -> tuple[Any, ...]:
     """Return a row with everything in it that was left to be read later."""
     return tuple([value.read() if type(value) is LateJson else value for value in row])
-
-
-def encode_vector(value: Vector) -> bytes:
-    """Return the binary form of `vector`."""
-    return _encode(value.array, ">f4")
-
-
-def decode_vector(data: bytes) -> NDArray[np.float32]:
-    """Return the array that the binary form of `vector` holds."""
-    return np.frombuffer(data, ">f4", offset=_HEADER.size).astype(np.float32)
-
-
-def encode_half_vector(value: HalfVector) -> bytes:
-    """Return the binary form of `halfvec`."""
-    return _encode(value.array, ">f2")
-
-
-def decode_half_vector(data: bytes) -> NDArray[np.float32]:
-    """Return the array that the binary form of `halfvec` holds, in single precision."""
-    return np.frombuffer(data, ">f2", offset=_HEADER.size).astype(np.float32)
-
-
-def _encode(array: NDArray[np.float32], form: str) -> bytes:
-    return _HEADER.pack(array.shape[0], 0) + array.astype(form).tobytes()

@@ -8,6 +8,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from pgvector import HalfVector, Vector
+
 from openmem._model.access import Access, Patterns, key_denied
 from openmem._model.checks import check_window
 from openmem._model.ids import routing_bucket
@@ -35,7 +37,7 @@ from openmem._sql.postgres.rows import (
 )
 from openmem._sql.postgres.schema import vector_column
 from openmem._sql.postgres.scoped import allowed
-from openmem._sql.postgres.values import HalfVector, Json, Vector
+from openmem._sql.postgres.values import Json
 from openmem._sql.steps import Many, Query, Steps
 from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictError
 from openmem.types import Action, MemoryRecord
