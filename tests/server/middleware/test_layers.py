@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager, closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from openmem.server.middleware.rate_limit import RateLimit, RateLimiter
 from openmem.server.middleware.tracing import traced
 
 SECRET = "swordfish"
+
+Ask = Callable[..., Awaitable[int]]
 
 
 def client(app: Any) -> httpx.AsyncClient:
@@ -170,9 +173,13 @@ async def test_store_that_is_down_leaves_the_bucket(caplog: pytest.LogCaptureFix
     assert len(caplog.records) == 1
 
 
-async def test_accepted_key_has_a_bucket_of_its_own_and_a_wrong_one_has_not() -> None:
+@asynccontextmanager
+async def limited_to_three(revoked: Collection[str] = ()) -> AsyncIterator[tuple[httpx.AsyncClient, Ask]]:
+    """A server that takes three requests a minute and knows all keys but `revoked` ones and those like `wrong`."""
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        wrong = b"wrong" in dict(scope["headers"]).get(b"authorization", b"")
+        key = dict(scope["headers"]).get(b"authorization", b"").decode().removeprefix("Bearer ")
+        wrong = key.startswith("wrong") or key in revoked
         if not wrong and scope["path"] != "/capabilities":
             scope["state"]["caller"] = "k1"
         await send({"type": "http.response.start", "status": 401 if wrong else 200, "headers": []})
@@ -181,19 +188,37 @@ async def test_accepted_key_has_a_bucket_of_its_own_and_a_wrong_one_has_not() ->
     limited: ASGIApp = RateLimit(app, RateLimiter(None, 3, Clock()))
     async with client(AccessLog(limited)) as http:
 
-        async def ask(key: str) -> int:
-            return (await http.get("/memories", headers={"authorization": f"Bearer {key}"})).status_code
+        async def ask(key: str, path: str = "/memories") -> int:
+            return (await http.get(path, headers={"authorization": f"Bearer {key}"})).status_code
 
+        yield http, ask
+
+
+async def test_accepted_key_has_a_bucket_of_its_own_and_a_wrong_one_has_not() -> None:
+    async with limited_to_three() as (http, ask):
         assert await ask("good") == 200  # counted for the address
         assert [await ask("good") for _ in range(3)] == [200] * 3  # counted for the key
         assert [await ask(f"wrong{number}") for number in range(3)] == [401, 401, 429]
-        # Where nobody looks at keys, none becomes known.
-        assert (await http.get("/capabilities", headers={"authorization": "Bearer made-up"})).status_code == 429
         refused = await http.get("/memories")
         assert refused.status_code == 429
         assert refused.json()["error"]["code"] == "rate_limited"
         assert int(refused.headers["retry-after"]) == 20
         assert (await http.get("/metrics")).status_code == 200
+
+
+async def test_key_that_no_one_looked_at_does_not_become_known() -> None:
+    async with limited_to_three() as (_, ask):
+        assert [await ask("made-up", "/capabilities") for _ in range(4)] == [200, 200, 200, 429]
+
+
+async def test_key_that_stops_working_counts_for_its_address_again() -> None:
+    revoked = set[str]()
+    async with limited_to_three(revoked) as (_, ask):
+        assert await ask("good") == 200
+        assert [await ask("wrong") for _ in range(3)] == [401, 401, 429]  # nothing is left for the address
+        assert await ask("good") == 200
+        revoked.add("good")
+        assert [await ask("good") for _ in range(2)] == [401, 429]
 
 
 # Metrics and spans
