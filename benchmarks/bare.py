@@ -1,4 +1,4 @@
-"""What openmem is measured against: the same rows in plain SQLite and numpy, with nothing around them."""
+"""The yardstick for the embedded store: the same rows in plain SQLite and numpy, with nothing around them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class BareStore:
         return [row[0] for row in self._db.execute(_MATCH, (f'u:"u1" AND content:({words})', _CANDIDATES))]
 
     def search(self, query: str, vector: Floats) -> tuple[list[int], list[int]]:
-        """Return both lists, which nobody joins here."""
+        """Return both lists, which are not joined here."""
         return self.scan(vector), self.match(query)
 
     def _next(self, count: int) -> int:

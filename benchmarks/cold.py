@@ -1,4 +1,4 @@
-"""What the first instance of a process costs: `python -m benchmarks.cold [ROUNDS]`.
+"""Cost of the first instance of a process: `python -m benchmarks.cold [ROUNDS]`.
 
 Each round is a fresh process for each provider and form. It measures processor time, so that a busy machine does not
 show, of three things: `import openmem`, the first access to the class, and the constructor.

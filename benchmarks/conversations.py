@@ -21,7 +21,7 @@ TurnId = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one speaker said at once: one memory."""
+    """One turn of a speaker: one memory."""
 
     id: TurnId
     speaker: str

@@ -1,4 +1,4 @@
-"""What a thousand hostile connections without a key cost a server: its memory, a caller with a key, and its log.
+"""Cost of a thousand hostile connections without a key: its memory, a caller with a key, and its log.
 
 `python -m benchmarks.hostile_connections` prints the figures; `--seconds` and `--connections` change the size.
 """
@@ -43,7 +43,7 @@ KINDS: Final[dict[str, tuple[bytes, bytes]]] = {
     "reads nothing": (b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 40, b""),
     "requests ahead": (b"GET /capabilities HTTP/1.1\r\nHost: x\r\n\r\n" * 400, b""),
 }
-"""What a connection sends at first, and what again and again."""
+"""The bytes that a connection sends at first, and those that it repeats."""
 _READ_LITTLE: Final = ("reads nothing", "requests ahead")
 
 
@@ -73,7 +73,7 @@ class Server:
 
 @dataclass
 class Figures:
-    """What was measured.
+    """The measurements.
 
     Attributes:
         before: Megabytes of memory before the crowd came.

@@ -26,7 +26,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of a load: seconds of each request, and of all of them together."""
+    """The result of a load: seconds of each request, and of all of them together."""
 
     timing: Timing
     seconds: float

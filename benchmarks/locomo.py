@@ -31,7 +31,7 @@ _HEAD = "                     recall@5  recall@10  hit@10    MRR  nDCG@10 | cat.
 
 @dataclass(slots=True)
 class Outcome:
-    """What one way of searching achieved; `rows_per_second` only where the store was filled for it."""
+    """The scores of one way of searching; `rows_per_second` only where the store was filled for it."""
 
     name: str
     least: float | None = None

@@ -86,7 +86,7 @@ def ratio(what: str, measured: Timing, against: Timing, at_most: float | None = 
 
 
 async def race(competitors: Mapping[K, Callable[[int], Any]], rounds: int) -> dict[K, Timing]:
-    """Time competitors in turns: ABC, BCA, CAB, then the same backwards, so that nobody comes first more often.
+    """Time competitors in turns: ABC, BCA, CAB, then the same backwards, so that none comes first more often.
 
     Args:
         competitors: By name, what to time: plain or coroutine functions of the number of the round.

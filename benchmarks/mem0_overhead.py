@@ -1,4 +1,4 @@
-"""How much openmem adds to bare calls of mem0's SDK, in process on Qdrant's embedded store.
+"""The overhead of openmem over bare calls of mem0's SDK, in process on Qdrant's embedded store.
 
     python benchmarks/mem0_overhead.py [memories]
 
@@ -49,7 +49,7 @@ async def main(count: int) -> None:
     plain, later = Memory("mem0", client=sdk), AsyncMemory("mem0", client=sdk)
     import mem0  # now that its telemetry is off
 
-    own = mem0.AsyncMemory.__new__(mem0.AsyncMemory)  # over the same store, which lets nobody else in
+    own = mem0.AsyncMemory.__new__(mem0.AsyncMemory)  # over the same store, which takes one client only
     own.__dict__.update(sdk.__dict__)
     plain.add_many([{"content": TEXT.format(n)} for n in range(count)], user_id="ann", timeout=600)
     bare = {"filters": {"user_id": "ann"}, "top_k": 10, "threshold": 0.0, "show_expired": True}

@@ -1,4 +1,4 @@
-"""What openmem is measured against on Postgres: its own statements, ready-made, through the bare drivers.
+"""The yardstick on Postgres: its own statements, ready-made, through the bare drivers.
 
 One connection without a pool, vectors encoded beforehand, rows left as the driver returns them.
 """
@@ -27,7 +27,7 @@ from openmem._sql.steps import Many, Query
 
 MODEL = Model("given", DIM)
 OWN = Names("bare")
-"""Where the bare drivers store rows: tables like openmem's, with the same indexes."""
+"""The tables of the bare drivers: like openmem's, with the same indexes."""
 
 _PLAIN = """
     select id, user_id, content, scope, tags, created_at, version, 1 - (embedding <=> $3) as cosine
@@ -121,7 +121,7 @@ def same_search(text: str, user_id: str, vector: Floats, mode: str = "vector") -
 
 
 def plain_search(user_id: str, vector: Floats) -> Asked:
-    """Return what somebody would write who needs neither an audit log nor validity: the least there can be."""
+    """Return the tables of a program that needs neither an audit log nor validity: the least there can be."""
     return _PLAIN, [routing_bucket(user_id), user_id, *_raw([Vector(vector)])]
 
 

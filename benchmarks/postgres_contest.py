@@ -1,6 +1,6 @@
 """openmem against the others on one server: the same vectors, the same rows, in turns.
 
-Twice: without an approximate index, where everybody scans the rows of the user, and with the HNSW index that the
+Twice: without an approximate index, where all scan the rows of the user, and with the HNSW index that the
 others make unless they are told otherwise. openmem's default is without; it stays as it is.
 """
 
@@ -66,41 +66,41 @@ async def contest(server: PostgresServer, rows: int, rounds: int, seed: int) -> 
     lines: list[Line] = []
     corpus = Corpus(seed)
     with tempfile.TemporaryDirectory(prefix="openmem-benchmark-") as name:
-        async with _opened(server, rows, corpus, Path(name)) as (everybody, databases):
-            if not everybody.rivals:
+        async with _opened(server, rows, corpus, Path(name)) as (contest, databases):
+            if not contest.rivals:
                 return []
             for index in ("exact", "HNSW"):
                 if index == "HNSW":
-                    for rival in everybody.rivals:
+                    for rival in contest.rivals:
                         note(f"{rival.name}: making its index")
                         await rival.make_index()
                 _settle(databases)
                 where = f"{rows // USERS:,} rows per user, theirs {index}"
-                lines += await _searches(everybody, corpus, rounds, where)
-                lines += await _writes(everybody, corpus, rounds, where)
-                lines += await _recalls(everybody, corpus, where)
+                lines += await _searches(contest, corpus, rounds, where)
+                lines += await _writes(contest, corpus, rounds, where)
+                lines += await _recalls(contest, corpus, where)
     return lines
 
 
-async def _searches(everybody: Contest, corpus: Corpus, rounds: int, where: str) -> list[Line]:
+async def _searches(contest: Contest, corpus: Corpus, rounds: int, where: str) -> list[Line]:
     note(f"contest: searches, {where}")
-    queries = everybody.learn(corpus.queries(rounds + 1))
+    queries = contest.learn(corpus.queries(rounds + 1))
     texts = queries.texts
     competitors: dict[str, Any] = {
-        "async": lambda n: everybody.search(texts[n], user(n)),
-        "sync": lambda n: everybody.plain.search(texts[n], user(n), mode="vector"),
-        "hybrid": lambda n: everybody.plain.search(texts[n], user(n)),
+        "async": lambda n: contest.search(texts[n], user(n)),
+        "sync": lambda n: contest.plain.search(texts[n], user(n), mode="vector"),
+        "hybrid": lambda n: contest.plain.search(texts[n], user(n)),
     }
-    for rival in everybody.rivals:
+    for rival in contest.rivals:
         competitors[rival.name] = lambda n, rival=rival: rival.search(texts[n], user(n))
     one = await race(competitors, rounds)
     asked = [(texts[n], user(n)) for n in range(min(AT_ONCE, len(texts)))]
-    competitors = {"async": lambda n: _all(everybody, asked)}
-    for rival in everybody.rivals:
+    competitors = {"async": lambda n: _all(contest, asked)}
+    for rival in contest.rivals:
         competitors[rival.name] = lambda n, rival=rival: rival.search_all(asked)
     many = await race(competitors, max(5, rounds // 20))
     lines = []
-    for rival in everybody.rivals:
+    for rival in contest.rivals:
         ours = _face(rival)
         lines.append(_line("search", rival, one[ours], one[rival.name], where))
         if rival.name == Mem0.name:  # which searches by words as well
@@ -109,48 +109,48 @@ async def _searches(everybody: Contest, corpus: Corpus, rounds: int, where: str)
     return lines
 
 
-async def _writes(everybody: Contest, corpus: Corpus, rounds: int, where: str) -> list[Line]:
+async def _writes(contest: Contest, corpus: Corpus, rounds: int, where: str) -> list[Line]:
     note(f"contest: adds, {where}")
-    texts = everybody.learn(corpus.batch(rounds + 1)).texts
+    texts = contest.learn(corpus.batch(rounds + 1)).texts
     competitors: dict[str, Any] = {
-        "async": lambda n: everybody.awaited.add(content=texts[n], user_id=_writer(n)),
-        "sync": lambda n: everybody.plain.add(content=texts[n], user_id=_writer(n)),
+        "async": lambda n: contest.awaited.add(content=texts[n], user_id=_writer(n)),
+        "sync": lambda n: contest.plain.add(content=texts[n], user_id=_writer(n)),
     }
-    for rival in everybody.rivals:
+    for rival in contest.rivals:
         competitors[rival.name] = lambda n, rival=rival: rival.add(texts[n], _writer(n))
     one = await race(competitors, rounds)
     note(f"contest: {INGESTED:,} rows ingested, {where}")
-    batches = [everybody.learn(corpus.batch(INGESTED)).texts for _ in range(4)]
+    batches = [contest.learn(corpus.batch(INGESTED)).texts for _ in range(4)]
     competitors = {
-        "async": lambda n: everybody.awaited.add_many(_items(batches[n]), user_id=f"new-{n}", timeout=LONG),
-        "sync": lambda n: everybody.plain.add_many(_items(batches[n]), user_id=f"new-{n}", timeout=LONG),
+        "async": lambda n: contest.awaited.add_many(_items(batches[n]), user_id=f"new-{n}", timeout=LONG),
+        "sync": lambda n: contest.plain.add_many(_items(batches[n]), user_id=f"new-{n}", timeout=LONG),
     }
-    for rival in everybody.rivals:
+    for rival in contest.rivals:
         competitors[rival.name] = lambda n, rival=rival: rival.ingest(batches[n], f"new-{n}")
     many = await race(competitors, len(batches) - 1)
     lines = []
-    for rival in everybody.rivals:
+    for rival in contest.rivals:
         ours = _face(rival)
         lines.append(_line("add", rival, one[ours], one[rival.name], where))
         lines.append(_line(f"{INGESTED:,} rows ingested", rival, many[ours], many[rival.name], where))
     return lines
 
 
-async def _recalls(everybody: Contest, corpus: Corpus, where: str) -> list[Line]:
+async def _recalls(contest: Contest, corpus: Corpus, where: str) -> list[Line]:
     """Compare what is found with the ten nearest rows of the user."""
-    queries = everybody.learn(corpus.queries(_RECALL_QUERIES))
-    shares = {"openmem": 0.0} | {rival.name: 0.0 for rival in everybody.rivals}
+    queries = contest.learn(corpus.queries(_RECALL_QUERIES))
+    shares = {"openmem": 0.0} | {rival.name: 0.0 for rival in contest.rivals}
     for number, text in enumerate(queries.texts):
         owner = user(number)
-        wanted = everybody.nearest(owner, queries.vectors[number])
-        found = [result.memory.content for result in await everybody.search(text, owner)]
+        wanted = contest.nearest(owner, queries.vectors[number])
+        found = [result.memory.content for result in await contest.search(text, owner)]
         shares["openmem"] += len(wanted.intersection(found)) / len(wanted)
-        for rival in everybody.rivals:
+        for rival in contest.rivals:
             answer = rival.search(text, owner)
             answer = await answer if hasattr(answer, "__await__") else answer
             shares[rival.name] += len(wanted.intersection(rival.found(answer))) / len(wanted)
     recalls = {name: share / len(queries) for name, share in shares.items()}
-    return [_recall_line(rival.name, recalls, len(queries), where) for rival in everybody.rivals]
+    return [_recall_line(rival.name, recalls, len(queries), where) for rival in contest.rivals]
 
 
 @contextlib.asynccontextmanager
@@ -167,9 +167,9 @@ async def _opened(
     url = databases["openmem"]
     async with AsyncMemory(url=url, embedder=vectors[1], pool_max_size=POOL) as awaited:
         with Memory(url=url, embedder=vectors[0], pool_max_size=POOL) as plain:
-            everybody = Contest(batch, owners, vectors, awaited, plain, rivals)
-            await _fill(everybody)
-            yield everybody, list(databases.values())
+            contest = Contest(batch, owners, vectors, awaited, plain, rivals)
+            await _fill(contest)
+            yield contest, list(databases.values())
     for rival in rivals:
         await rival.close()
     for database in databases.values():
@@ -190,14 +190,14 @@ async def _rivals(databases: dict[str, str], vectors: Known, folder: Path) -> li
     return rivals
 
 
-async def _fill(everybody: Contest) -> None:
-    asked = list(zip(everybody.batch.texts, everybody.owners, strict=True))
-    note(f"contest: filling {1 + len(everybody.rivals)} stores with {len(asked):,} rows")
+async def _fill(contest: Contest) -> None:
+    asked = list(zip(contest.batch.texts, contest.owners, strict=True))
+    note(f"contest: filling {1 + len(contest.rivals)} stores with {len(asked):,} rows")
     for place in range(0, len(asked), _FILLED_AT_ONCE):
         some = asked[place : place + _FILLED_AT_ONCE]
         rows: list[MemoryItem] = [{"content": text, "user_id": owner} for text, owner in some]
-        await everybody.awaited.add_many(rows, timeout=LONG)
-        for rival in everybody.rivals:
+        await contest.awaited.add_many(rows, timeout=LONG)
+        for rival in contest.rivals:
             await rival.fill(some)
 
 
@@ -207,8 +207,8 @@ def _settle(databases: Sequence[str]) -> None:
             bare.run(("vacuum analyze", []))
 
 
-async def _all(everybody: Contest, asked: Sequence[tuple[str, str]]) -> None:
-    await asyncio.gather(*(everybody.search(text, owner) for text, owner in asked))
+async def _all(contest: Contest, asked: Sequence[tuple[str, str]]) -> None:
+    await asyncio.gather(*(contest.search(text, owner) for text, owner in asked))
 
 
 def _writer(number: int) -> str:

@@ -89,12 +89,12 @@ class Way:
 
 
 def ways(sizes: Sequence[int]) -> list[Way]:
-    """Return the ways to search: the default, the index for large users only, and the index for everybody."""
+    """Return the ways to search: the default, the index for large users only, and the index for every user."""
     large = f"HNSW from {Approximation().from_rows:,} rows"
     return [
         Way("exact", {}, EXACT_AT_LEAST, sizes),
         Way(large, {"hnsw": True}, HNSW_AT_LEAST, sizes),
-        Way("HNSW for everybody", {"hnsw": True, "hnsw_from": 1}, None, sizes[2:]),
+        Way("HNSW for every user", {"hnsw": True, "hnsw_from": 1}, None, sizes[2:]),
     ]
 
 

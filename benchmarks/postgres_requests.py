@@ -30,7 +30,7 @@ _APP = "requests"
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a process holds."""
+    """The memory of a process."""
 
     connections: int
     tasks: int

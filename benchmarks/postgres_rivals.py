@@ -58,7 +58,7 @@ class KnownAsync(Known):
 
 
 class Rival(Protocol):
-    """What is measured of a store. `search` and `add` are in the form that is quickest for one call at a time."""
+    """The measurements of a store. `search` and `add` are in the form that is quickest for one call at a time."""
 
     name: str
 

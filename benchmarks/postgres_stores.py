@@ -1,4 +1,4 @@
-"""The stores of the Postgres benchmark: a server, one database for each size, and everybody who is measured on it."""
+"""The stores of the Postgres benchmark: a server, one database for each size, and all that is measured on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good an order of memories is: the usual measures, each a mean over questions."""
+"""Measures of the quality of a ranking: the usual ones, each a mean over questions."""
 
 from __future__ import annotations
 

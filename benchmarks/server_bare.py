@@ -1,4 +1,4 @@
-"""What the server is measured against: a FastAPI app on asyncpg that runs openmem's own statements and checks nothing.
+"""The yardstick for the server: a FastAPI app on asyncpg that runs openmem's own statements and checks nothing.
 
 No keys, no limits, no request ids, no errors: requests come in, rows go out. Texts and parameters of the searches are
 made beforehand. Run by `uvicorn --factory benchmarks.server_bare:make_app`.
@@ -38,7 +38,7 @@ Row = Any
 
 
 class Note(BaseModel):
-    """What is to be stored."""
+    """A memory to store."""
 
     content: str
     user_id: str
@@ -46,7 +46,7 @@ class Note(BaseModel):
 
 
 class Question(BaseModel):
-    """What a context is asked for."""
+    """A request for a context."""
 
     query: str
     user_id: str

@@ -1,4 +1,4 @@
-"""What openmem does, in one run: `make demo`. A temporary folder, keywords only, no network, no key.
+"""A tour of openmem in one run: `make demo`. A temporary folder, keywords only, no network, no key.
 
 Every step prints the call it makes and what came back. Read this file beside its output.
 """
@@ -106,7 +106,7 @@ async def travel(mem: AsyncMemory, screen: Screen) -> None:
 
 
 async def audit(mem: AsyncMemory, screen: Screen) -> None:
-    screen.step("See who did what (the journal never holds content)")
+    screen.step("See who did what (the audit log never holds content)")
     screen.call('await mem.audit("ann", limit=4)')
     for entry in await mem.audit(ANN, limit=4):
         screen.show(f"{entry.app}  {entry.action:<7}  {entry.scope or '-'}")

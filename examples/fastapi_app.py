@@ -23,7 +23,7 @@ from openmem import AsyncMemory, ContextBlock, InvalidRequestError, MemoryRecord
 
 
 class Note(BaseModel):
-    """What a client sends to have something remembered."""
+    """The body of a request to remember something."""
 
     content: str
     scope: str | None = None
@@ -31,7 +31,7 @@ class Note(BaseModel):
 
 
 class Question(BaseModel):
-    """What a client sends to get text for a prompt."""
+    """The body of a request for prompt text."""
 
     query: str
     token_budget: int = 500

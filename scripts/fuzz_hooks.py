@@ -1,4 +1,4 @@
-"""What schemathesis is told about this server: lines of JSON, and the rules that no schema can state.
+"""Hooks that tell schemathesis about this server: lines of JSON, and the rules that no schema can state.
 
 Loaded by `scripts/fuzz_server.py` through `SCHEMATHESIS_HOOKS`. What a rule let pass is counted, by rule, in the file
 that `FUZZ_EXCUSES` names.
@@ -99,7 +99,7 @@ def refused_for_a_reason(ctx: Any, response: Any, case: Any) -> bool | None:
 
 @schemathesis.check
 def refused_if_wrong(ctx: Any, response: Any, case: Any) -> bool | None:
-    """Refuse a request that breaks a schema; that HTTP lets everybody add headers is no such thing."""
+    """Refuse a request that breaks a schema; that HTTP lets any client add headers is no such thing."""
     if response.status_code == 504 and _is_late(response, case):
         return None  # looked at too late to be refused
     try:

@@ -35,7 +35,7 @@ NEVER = {500, 502, 503}
 
 @dataclass
 class Outcome:
-    """What was sent, what came back, and what schemathesis found wrong with it."""
+    """One request, its answer, and what schemathesis found wrong with it."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     phases: Counter[str] = field(default_factory=Counter)
@@ -46,7 +46,7 @@ class Outcome:
 
     @property
     def requests(self) -> int:
-        """How many requests the server has seen, by its own log."""
+        """The number of requests that the server has seen, by its own log."""
         return self.statuses.total()
 
     def lines(self) -> Iterator[str]:

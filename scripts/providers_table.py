@@ -75,7 +75,7 @@ async def capabilities_of_all() -> dict[str, Capabilities]:
     """Return what each provider says of itself, without asking a service."""
 
     def unused(*args: object, **kwargs: object) -> None:
-        raise AssertionError("capabilities ask nobody")
+        raise AssertionError("capabilities ask no server")
 
     qdrant = SimpleNamespace(vector_store=SimpleNamespace(provider="qdrant"))
     return {

@@ -5,7 +5,7 @@
 
 The package `unasync` replaces names token by token, so comments and layout survive. On top of it this script
 renames inside strings and comments (only the names of our own classes and modules), writes a header, sorts
-the imports and formats, and checks four things: stale files, orphan files, rules nobody uses, and words of
+the imports and formats, and checks four things: stale files, orphan files, rules without a use, and words of
 the async form that are left in the output.
 """
 
@@ -75,13 +75,13 @@ def sources(root: Path) -> dict[str, list[Path]]:
 
 
 def sync_path(path: str) -> str:
-    """Return the place of a source's output."""
+    """Return the path of a source's output."""
     tree = next(tree for tree in TREES if path.startswith(f"{tree}/"))
     return sync_tree(tree) + path.removeprefix(tree)
 
 
 def sync_tree(tree: str) -> str:
-    """Return the place of a tree's output."""
+    """Return the path of a tree's output."""
     return tree.removesuffix("_async") + "_sync"
 
 

@@ -22,7 +22,7 @@ _DROPPED = {"updated_at", "erased_at", "request_id", "exported_at", "audit", "la
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody with grants, and a store that holds only what the grants are about."""
+    """A caller with grants, and a store that holds only what the grants are about."""
 
     access: Access
     shadow: Memory

@@ -7,7 +7,7 @@ from typing import Final
 ONE: Final = "alphaRay"
 TWO: Final = "betaRay"
 PARTS: Final = (ONE, TWO)
-_PLACE: Final = "127.0.0.1:1"  # nobody listens there
+_PLACE: Final = "127.0.0.1:1"  # no process listens there
 
 # Refused when an instance is made: they cannot be read, or could be read in two ways.
 UNREADABLE: Final = {
@@ -64,9 +64,9 @@ UNREADABLE: Final = {
     "service without its end": f"http://u:{ONE}@[::1",
     "service on a port of letters": f"http://u:{ONE}@127.0.0.1:{TWO}",
 }
-# Read, and then nobody answers.
+# Read, and then there is no answer.
 UNREACHABLE: Final = {
-    "nobody there": f"postgresql://u:{ONE}@{_PLACE}/d",
+    "no server there": f"postgresql://u:{ONE}@{_PLACE}/d",
     "upper case": f"POSTGRESQL://u:{ONE}@{_PLACE}/d",
     "blanks around": f" postgresql://u:{ONE}@{_PLACE}/d\n",
     "password in the query": f"postgresql://u@{_PLACE}/d?password={ONE}",

@@ -1,4 +1,4 @@
-"""What stands in for Citus on the one Postgres that the tests start: its catalog and its functions, without its work.
+"""A stand-in for Citus on the one Postgres that the tests start: its catalog and its functions, without its work.
 
 It shows what openmem asks a cluster for, and lets every statement of the shapes for a cluster run on real tables. How
 a real cluster plans them is another matter: `tests/test_postgres_shapes.py` holds them to what its documents say.

@@ -1,4 +1,4 @@
-"""What every test gets: an environment of its own, a place for a store, and a guard over the event loop."""
+"""Fixtures of every test: an environment of its own, an address for a store, and a guard over the event loop."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.server_stores import server_store_url_  # noqa: F401 - a fixture
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The tests start hundreds of programs. Where containers forbid bytecode files, each would compile the project anew.
+# The tests start hundreds of programs. Where containers forbid bytecode files, each would compile the project again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
@@ -49,7 +49,7 @@ settings.load_profile("openmem")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say once for each reason how many tests were skipped, instead of once for each place."""
+    """Say once for each reason how many tests were skipped, instead of once for each test."""
     reports = terminalreporter.stats.get("skipped", [])
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
     for reason, count in reasons.most_common():
@@ -75,7 +75,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the settings and the default store of whoever runs the tests out of them."""
+    """Keep the settings and the default store of the user who runs the tests out of them."""
     for name in [*os.environ]:
         if name.startswith("OMP_"):
             monkeypatch.delenv(name)

@@ -12,7 +12,7 @@ from openmem import OMPError
 
 FACTOR: Final = 3.0  # twice the input is twice the work; four times would be its square
 FLOOR: Final = (
-    0.008  # seconds of processor: below that a square harms nobody, and clocks and caches say more than the work
+    0.008  # seconds of processor: below that a square does no harm, and clocks and caches say more than the work
 )
 TRIES: Final = 6  # the best of so many counts: a busy machine makes work slower, never faster
 

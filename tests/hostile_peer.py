@@ -13,7 +13,7 @@ Script = Callable[["Exchange"], None]
 TICK = 0.02
 """Seconds between two parts of a slow answer."""
 CROSSED = 1_000
-"""Ticks after which a slow peer gives up: whoever is still there then does not obey a deadline."""
+"""Ticks after which a slow peer gives up: a client that is still there then does not obey a deadline."""
 
 
 class Exchange:
@@ -73,7 +73,7 @@ class HostilePeer:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The address that it listens on."""
         port: int = self._server.getsockname()[1]
         return port
 

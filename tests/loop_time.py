@@ -1,6 +1,6 @@
-"""How long an event loop is held: the processor time of its own thread, callback by callback.
+"""The time for which an event loop is held: the processor time of its own thread, callback by callback.
 
-Whoever else computes on the machine, in other threads of this process too, does not change it.
+Other work on the machine, in other threads of this process too, does not change it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from openmem.server.routes.bodies import parse_object
 from tests.doubling import set_garbage_aside
 
 TICK = 0.01
-MOST_BETWEEN_TICKS = 0.05  # seconds of the loop's processor time: how long somebody else waits at most for a turn
+MOST_BETWEEN_TICKS = 0.05  # seconds of the loop's processor time: how long another task waits at most for a turn
 
 callback_of: Callable[[asyncio.Handle], object] = attrgetter("_callback")
 

@@ -1,4 +1,4 @@
-"""What `omp list` and `omp recall` show on terminals of several widths, as docs/cli.md has it.
+"""Output of `omp list` and `omp recall` on terminals of several widths, as docs/cli.md has it.
 
 python -m tests.narrow_terminals      write it there
 """

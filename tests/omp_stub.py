@@ -34,7 +34,7 @@ RECORD: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What is sent back; `hang` and `drop` send nothing, and `size` that many bytes of white space."""
+    """A reply; `hang` and `drop` send nothing, and `size` that many bytes of white space."""
 
     status: int = 200
     body: bytes = b""
@@ -55,7 +55,7 @@ class Asked:
 
     @property
     def json(self) -> Any:
-        """What the body says."""
+        """The parsed body."""
         return json.loads(self.body)
 
 
@@ -89,7 +89,7 @@ class OmpStub:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The address that it listens on."""
         port: int = self._server.server_address[1]
         return port
 
@@ -100,12 +100,12 @@ class OmpStub:
 
     @property
     def verbs(self) -> list[Asked]:
-        """What came in beside the questions about capabilities."""
+        """The requests that came in, without those for capabilities."""
         return [asked for asked in self.asked if asked.path != "/capabilities"]
 
     @property
     def connections(self) -> int:
-        """How many connections were made."""
+        """The number of connections that were made."""
         return self._server.connections
 
     def __enter__(self) -> OmpStub:

@@ -16,7 +16,7 @@ DIM = 8
 
 @dataclass(frozen=True)
 class Fault:
-    """What to answer instead of embeddings."""
+    """A reply instead of embeddings."""
 
     status: int = 200
     body: bytes = b""

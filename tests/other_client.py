@@ -1,4 +1,4 @@
-"""Somebody else who uses the same store at the same time, through a client of their own."""
+"""Another program that uses the same store at the same time, through a client of its own."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from openmem.testing._postgres.cluster import free_port
 from openmem.testing._postgres.install import find_install
 from tests.postgres_observer import until
 
-PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"  # where Debian puts it, not on everybody's path
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"  # where Debian puts it, not on every user's path
 BINARY = shutil.which("pgbouncer", path=PATH)
 
 

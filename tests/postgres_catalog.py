@@ -1,4 +1,4 @@
-"""What a schema on Postgres consists of, to compare, and roles with few rights."""
+"""The objects of a schema on Postgres, to compare, and roles with few rights."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tests.postgres_partitions import empty_tables
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """The server of the run, shared by all its workers; nobody may stop it."""
+    """The server of the run, shared by all its workers; no test may stop it."""
     with postgres_server(fsync=False) as server:
         yield server
 
@@ -32,7 +32,7 @@ def _migrate(url: str) -> None:
 
 @pytest.fixture
 def postgres_url(postgres: PostgresServer, postgres_template: str | None) -> Iterator[str]:
-    """The address of a database that nobody has used yet, with the schema."""
+    """The address of a database that was never used, with the schema."""
     url = postgres.new_database(template=postgres_template)
     yield url
     postgres.drop_database(url)

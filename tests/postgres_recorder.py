@@ -28,7 +28,7 @@ class Sent:
 
 @dataclass
 class Record:
-    """What was sent, and all steps that took part."""
+    """The statements that were sent, and all steps that took part."""
 
     sent: list[Sent] = field(default_factory=list)
     places: set[str] = field(default_factory=set)

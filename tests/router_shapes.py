@@ -1,4 +1,4 @@
-"""Which shape a statement has to a router that spreads tables over servers, told from the parser of Postgres itself.
+"""The shape of a statement for a router that spreads tables over servers, from the parser of Postgres itself.
 
 Citus sends a statement on as it is, to one server, where every table in it is bound to one and the same value of the
 column by which the tables are spread. Its documents name what it cuts in pieces, pulls together or refuses: writing
@@ -22,7 +22,7 @@ ONE_SHARD, ALL_SHARDS, LOCAL, CONTROL = "one shard", "all shards", "local tables
 
 @dataclass
 class Shape:
-    """What a statement asks of a router.
+    """The demands of a statement on a router.
 
     Attributes:
         kind: Where it goes.

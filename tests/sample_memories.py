@@ -1,4 +1,4 @@
-"""What is moved from one store to another: memories of several users, with everything that a memory can have."""
+"""Memories to move from one store to another: those of several users, with everything that a memory can have."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fill(memory: Memory, each: int = EACH) -> None:
 
 
 class SampleMemories:
-    """What a store holds, read through `Memory`.
+    """The content of a store, read through `Memory`.
 
     Args:
         memory: The store.

@@ -26,7 +26,7 @@ WAITING_CHUNKS = 64
 
 @dataclass(frozen=True)
 class Mode:
-    """What the proxy does with connections and bytes."""
+    """The behaviour of the proxy with connections and bytes."""
 
     name: str
     latency: float = 0.0
@@ -40,7 +40,7 @@ RESET = Mode("reset")
 HALF_OPEN = Mode("half-open")
 # New connections are taken and never answered, not even after PASS; existing ones go on.
 BLACK_HOLE = Mode("black-hole")
-# Nobody listens for new connections; existing ones go on.
+# New connections are refused; existing ones go on.
 REFUSE = Mode("refuse")
 
 
@@ -64,7 +64,7 @@ class TcpProxy:
     """
 
     def __init__(self, host: str, port: int) -> None:
-        # Bound but deaf: it keeps the port while nobody listens.
+        # Bound but deaf: it keeps the port without listening.
         self._claim = socket.socket()
         self._claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._claim.bind(("127.0.0.1", 0))
@@ -94,7 +94,7 @@ class TcpProxy:
 
     @property
     def mode(self) -> Mode:
-        """What the proxy does now."""
+        """The current behaviour of the proxy."""
         return self._mode
 
     @mode.setter
@@ -103,7 +103,7 @@ class TcpProxy:
 
     @property
     def open(self) -> int:
-        """How many connections it holds now."""
+        """The number of connections that it holds now."""
         return len(self._links)
 
     def reset_connections(self) -> None:

@@ -79,7 +79,7 @@ class Leaks(RuleBasedStateMachine):
         old=st.lists(PLACE, max_size=1),
     )
     def add(self, user: int, scope: str | None, text: str, tags: list[str], key: str | None, old: list[int]) -> None:
-        """Somebody who may do everything adds a memory; it replaces memories of the same scope only."""
+        """A caller who may do everything adds a memory; it replaces memories of the same scope only."""
         owner, step = self.users[user], seed(next(self.steps))
         ids = [id for id in self.picked(old) if self.known[id] == (owner, scope)]
         given: dict[str, Any] = {"content": text, "scope": scope, "tags": tags, "supersedes": ids or None}
@@ -92,13 +92,13 @@ class Leaks(RuleBasedStateMachine):
 
     @rule(place=PLACE, text=TEXT, tags=TAGGED)
     def change(self, place: int, text: str, tags: list[str]) -> None:
-        """Somebody who may do everything changes a memory."""
+        """A caller who may do everything changes a memory."""
         for id in self.picked([place]):
             self.everywhere(id, partial(_update, id=id, content=text, tags=tags))
 
     @rule(place=PLACE)
     def erase(self, place: int) -> None:
-        """Somebody who may do everything erases a memory."""
+        """A caller who may do everything erases a memory."""
         for id in self.picked([place]):
             self.everywhere(id, partial(_delete, id=id))
             del self.known[id]
@@ -144,7 +144,7 @@ class Leaks(RuleBasedStateMachine):
 
     @rule(who=WHO, user=USER, scope=SCOPE, text=TEXT, old=OLD)
     def caller_adds(self, who: int, user: int, scope: str | None, text: str, old: list[int]) -> None:
-        """A caller adds a memory, perhaps in place of one that is hidden."""
+        """A caller adds a memory, which perhaps supersedes one that is hidden."""
         owner, step = self.users[user], seed(next(self.steps))
         ids = self.picked(old) or None
         if self.callers[who].access.may("write", None):
@@ -175,7 +175,7 @@ class Leaks(RuleBasedStateMachine):
                 del self.known[id]
 
     def teardown(self) -> None:
-        """At the end, let everybody look once more."""
+        """At the end, let all callers look once more."""
         for who in range(len(self.callers)):
             for owner in self.users:
                 self.compare(who, partial(pages, user_id=owner, limit=7))

@@ -250,7 +250,7 @@ def test_a_file_with_an_address_shows_no_part_of_the_secret(
             check(told(lambda: make_memory(_read({})), repr), form)
 
 
-@pytest.mark.parametrize("form", ["template in brackets", "keywords", "nobody there", "unknown service"])
+@pytest.mark.parametrize("form", ["template in brackets", "keywords", "no server there", "unknown service"])
 def test_a_server_that_does_not_start_shows_no_part_of_the_secret(form: str, tmp_path: Path) -> None:
     flags = ("--boot-timeout", "1", "--port", "0", "--log-level", "debug")
     done = run_server("--url", FORMS[form], *flags, HOME=str(tmp_path))

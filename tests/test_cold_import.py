@@ -102,7 +102,7 @@ MOST = 12
 @pytest.mark.parametrize("face", ["AsyncMemory", "Memory"])
 @pytest.mark.parametrize("case", MAKES)
 def test_making_an_instance_loads_nothing_but_checks(case: str, face: str, tmp_path: Path) -> None:
-    """The first instance of a program took 100 to 200 ms on the event loop, for what nobody used yet."""
+    """The first instance of a program took 100 to 200 ms on the event loop, for what was not used yet."""
     if case in NEEDS:
         pytest.importorskip(NEEDS[case])
     for name, text in ACME.items():

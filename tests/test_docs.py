@@ -101,7 +101,7 @@ def run(block: Block, page: Path, namespace: dict[str, Any], runner: asyncio.Run
 
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.Runner]:
-    """What a reader has: an empty folder, no settings, and no model, so that the output is the same everywhere."""
+    """The environment of a reader: an empty folder, no settings, no model, so that the output is always the same."""
     monkeypatch.chdir(tmp_path)
     for name in ("HOME", "LOCALAPPDATA", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
@@ -126,7 +126,7 @@ def service(
 
 @pytest.fixture
 def programs(page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
-    """What a page on Postgres presupposes: empty databases, one of them for its reader, and the server's programs."""
+    """The needs of the page on Postgres: empty databases, one of them for its reader, and the server's programs."""
     if page.name == "server.md":
         monkeypatch.setenv("POSTGRES_URL", request.getfixturevalue("empty_postgres_url"))
     if page.name != "postgres.md":
@@ -217,7 +217,7 @@ def test_source_file_that_a_page_names_exists(page: Path, sources: list[str]) ->
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_page_installs_from_a_clone_or_a_wheel(page: Path) -> None:
-    """Nothing is published: `pip install openmem-sdk` into an empty environment fails, or brings somebody else's."""
+    """Nothing is published: `pip install openmem-sdk` into an empty environment fails, or brings another package."""
     elsewhere = re.findall(r"^pip install '?openmem-sdk(?!.* @ ).*", page.read_text(encoding="utf-8"), re.MULTILINE)
     assert elsewhere == []
 

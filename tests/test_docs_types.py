@@ -42,5 +42,5 @@ def test_every_flag_that_a_provider_shows_is_described() -> None:
     for said in asyncio.run(capabilities_of_all()).values():
         shown |= said.features.model_dump().keys()
     described = {row[0].strip("`") for row in rows_below("What each flag means")}
-    assert shown - described == set(), "flags that nobody explains"
-    assert described - shown == set(), "flags that nobody shows"
+    assert shown - described == set(), "flags without an explanation"
+    assert described - shown == set(), "flags that are not shown"

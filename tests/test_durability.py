@@ -1,4 +1,4 @@
-"""What was acknowledged is there: after writers were killed at any moment, and after many wrote at once."""
+"""Acknowledged writes are there: after writers were killed at any moment, and after many wrote at once."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def assert_sound(path: Path) -> None:
 
 
 class Log:
-    """What killed writers said."""
+    """The output of killed writers."""
 
     def __init__(self) -> None:
         self.added: set[str] = set()

@@ -1,4 +1,4 @@
-"""Whatever a service answers, a client of ours takes little memory for it: measured as the peak of a child process."""
+"""Hostile replies cost a client little memory: measured as the peak of a child process."""
 
 from __future__ import annotations
 

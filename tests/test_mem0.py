@@ -1,4 +1,4 @@
-"""What mem0 does to the process around it: nothing is sent, nothing imported before it is needed."""
+"""Effects of mem0 on the process around it: nothing is sent, nothing imported before it is needed."""
 
 from __future__ import annotations
 

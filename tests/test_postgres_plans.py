@@ -1,4 +1,4 @@
-"""What the planner makes of the statements: work for what is asked, not for all that a user has."""
+"""Plans of the statements: work for what is asked, not for all that a user has."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAGE = 100
 
 @pytest.fixture(scope="module")
 def sent(postgres: PostgresServer) -> Iterator[tuple[str, Record]]:
-    """An address, and what was sent there: a table that was just filled and that nobody has analyzed."""
+    """An address, and what was sent there: a table that was just filled and not analyzed yet."""
     url = postgres.new_database()
     with Memory(url=url, embedder="none") as memory:
         with psycopg.connect(url, autocommit=True) as connection:

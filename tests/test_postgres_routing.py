@@ -42,10 +42,10 @@ UNROUTED = {
     "reembed.progress": (6, "how far the move of all users to another model is, for each of three lengths"),
     "reembed.next_user": (3, "the walk over all users, for each of three lengths"),
 }
-"""Where how many statements may ask all partitions, and why. No verb of one user is among them."""
+"""The statements that may ask all partitions, how many, and why. No verb of one user is among them."""
 
 DEFINES = {"migrate.apply", "migrate.create_extension", "hnsw.make_index", "hnsw.drop_index"}
-"""Where statements define tables and indexes."""
+"""The modules whose statements define tables and indexes."""
 
 DATA = ("select", "insert", "update", "delete", "with")
 MENTION = re.compile(rf"(insert into|from|join|update|delete from) openmem\.({'|'.join(TABLES)})\b(\([^)]*\)| \w+)?")
@@ -148,7 +148,7 @@ def partitioned_url(postgres: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def record(partitioned_url: str) -> Record:
-    """What all verbs sent, on partitioned tables."""
+    """The statements of all verbs, on partitioned tables."""
     with recorded() as record:
         use_every_verb(partitioned_url)
     return record

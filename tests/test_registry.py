@@ -78,7 +78,7 @@ def test_an_installed_provider_is_found_by_its_name() -> None:
 
 @pytest.mark.parametrize("url", ["acme://host/x", "ACME://host", "acme-red://host"])
 def test_an_installed_provider_is_found_by_the_scheme_of_a_url(url: str) -> None:
-    with Memory(url=url, colour="red") as memory:  # type: ignore[call-overload]  # an option of somebody else's
+    with Memory(url=url, colour="red") as memory:  # type: ignore[call-overload]  # an option of another provider
         assert memory.get("x").content == "red"
 
 

@@ -1,4 +1,4 @@
-"""Old entries and versions go whoever removes them, however often that is broken off, and beside callers."""
+"""Old entries and versions go, however often their removal is broken off, and beside callers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What erasing leaves of the file of the embedded store: no bytes, no room, and no more work for the next time."""
+"""Traces of erasing in the file of the embedded store: no bytes, no room, and no more work for the next time."""
 
 from __future__ import annotations
 

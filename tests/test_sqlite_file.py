@@ -147,7 +147,7 @@ def unprivileged(path: Path, folder: bool) -> str:
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
 @pytest.mark.parametrize("folder", [False, True])
 def test_write_to_a_read_only_store_is_an_error_of_ours(folder: bool) -> None:
-    with tempfile.TemporaryDirectory() as name:  # not in `tmp_path`, which nobody else may enter
+    with tempfile.TemporaryDirectory() as name:  # not in `tmp_path`, which no other user may enter
         home = Path(name)
         home.chmod(0o777)
         fill(home / "store.db")

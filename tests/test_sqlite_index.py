@@ -102,7 +102,7 @@ def drive(path: Path, steps: Steps[T]) -> T:
 
 
 def test_only_the_words_of_ones_own_are_read(memory: Memory, store_path: Path) -> None:
-    """Whoever never had 64 memories would else read the rows of everybody who came before."""
+    """A user who never had 64 memories would else read the rows of all users before."""
     for user in ("ann", "bob", "cid"):
         memory.add(content=f"{user} takes tea", user_id=user)
     state = drive(store_path, user_state("bob"))
@@ -141,7 +141,7 @@ def test_changed_and_deleted_memories_are_found_as_they_are(memory: Memory, stor
 
 
 def test_memory_stored_after_the_newest_was_deleted_is_found(memory: Memory, store_path: Path) -> None:
-    """The place of a deleted memory that the index had seen would count as seen."""
+    """The position of a deleted memory that the index had seen would count as seen."""
     made = memory.add_many([{"content": f"tea n{number}"} for number in range(WAIT_AT_MOST)], user_id="ann")
     memory.delete(made[-1].id)
     memory.add(content="milk", user_id="ann")

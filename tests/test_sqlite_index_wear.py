@@ -105,7 +105,7 @@ def test_index_whose_filling_was_cut_off_is_filled_by_the_next_erasure(
 
 
 def test_search_beside_an_index_that_is_filled_again_finds_what_is_cached(store_path: Path) -> None:
-    """What was cached said which memories wait for the index, and nothing told it that all of them do again."""
+    """The cache said which memories wait for the index, and nothing told it that all of them do again."""
     with Memory(url=str(store_path), embedder="none") as memory:
         memory.add_many([{"content": f"green tea {number}"} for number in range(70)], user_id="ann")
         assert len(memory.search("tea", "ann", limit=100)) == 70

@@ -48,7 +48,7 @@ NEAREST = SearchQuery("tea", View(USER), limit=10)
 
 
 class Asked(NamedTuple):
-    """What a reader found by words, and by vector."""
+    """The matches of a reader by words, and by vector."""
 
     by_words: Answer
     by_vector: Answer

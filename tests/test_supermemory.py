@@ -1,4 +1,4 @@
-"""What the supermemory provider needs and loads."""
+"""Requirements of the supermemory provider, and what it loads."""
 
 from __future__ import annotations
 

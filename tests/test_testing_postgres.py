@@ -1,4 +1,4 @@
-"""The Postgres for tests: started once, shared, killed and brought back, and gone when nobody uses it any more."""
+"""The Postgres for tests: started once, shared, killed and brought back, and gone when no process uses it any more."""
 
 from __future__ import annotations
 
@@ -331,7 +331,7 @@ def test_server_left_by_a_killed_watchdog_is_replaced_by_a_fresh_one(start: Call
     left = pid_of(home)
     os.kill(watchdog_of(home), signal.SIGKILL)
     first.kill()
-    assert answers(url)  # nobody watches over it
+    assert answers(url)  # nothing watches over it
     second = start()
     assert answers(second.url)
     assert pid_of(home) != left
@@ -368,14 +368,14 @@ def watchdog_of(home: Path) -> int:
             continue
         if b"openmem.testing._postgres.watchdog" in command and str(home).encode() in command:
             return int(process.name)
-    raise AssertionError("nobody watches")
+    raise AssertionError("nothing watches")
 
 
 def test_folder_that_somebody_else_prepared_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     check_owner(tmp_path / "real")
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    with pytest.raises(PostgresUnavailable, match="somebody else"):
+    with pytest.raises(PostgresUnavailable, match="another user"):
         check_owner(tmp_path / "link")
 
 
@@ -394,7 +394,7 @@ def hidden_wheel() -> Iterator[Path]:
         yield hidden
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become another user")
 def test_binaries_that_the_account_cannot_read_are_copied_once_and_again_if_damaged(hidden_wheel: Path) -> None:
     account, folder = find_install().account, hidden_wheel.parent
     assert not account.run(hidden_wheel / TREE / "bin" / "postgres", "--version")[0]
@@ -408,7 +408,7 @@ def test_binaries_that_the_account_cannot_read_are_copied_once_and_again_if_dama
     assert (copy / TREE / "lib" / "postgresql" / "vector.so").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become another user")
 def test_server_starts_from_a_wheel_that_its_account_cannot_read(hidden_wheel: Path) -> None:
     environment = {**os.environ, "TMPDIR": str(hidden_wheel.parent)}
     path = os.pathsep.join([str(hidden_wheel), *sys.path])
@@ -424,7 +424,7 @@ def test_server_starts_from_a_wheel_that_its_account_cannot_read(hidden_wheel: P
     assert len(list(hidden_wheel.parent.glob("*.bin"))) == 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become another user")
 def test_server_of_root_runs_as_somebody_else(postgres: PostgresServer) -> None:
     assert find_install().account.uid
     owner = (home_of(postgres.url) / "pg").stat().st_uid

@@ -16,7 +16,7 @@ from tests.sample_memories import EACH, USERS, SampleMemories, assert_searches, 
 from tests.vendor.stubs import PROVIDERS, StubStore, stub_store
 
 FEW = 50
-"""How many memories each user has in the pairs that are always run."""
+"""The memories of each user in the pairs that are always run."""
 ALWAYS = [("sqlite", "supermemory"), ("letta", "sqlite")]
 # Three to a hundred seconds each: mem0 waits for the disk, Letta sends 4,096 numbers with every memory.
 AT_LENGTH = [pytest.mark.long, pytest.mark.timeout(240)]

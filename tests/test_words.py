@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import io
 import re
+import tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,6 +21,10 @@ RETIRED = {
     r"opens no door|which door|the doors": "entry, command",
     r"this room|map of rooms|the rooms|which room": "package, layer",
 }
+# In docstrings and comments: who or what is meant has a name (caller, client, user, process, thread).
+VAGUE = re.compile(r"\b(nobody|somebody|anybody|everybody|whoever|whomever|anew)\b", re.IGNORECASE)
+INVERTED = re.compile(r"(What|Whatever|Who|Whom|Whose|Whoever|Where|How|Which|When)\b")
+LATER = re.compile(r"src/openmem/(_sql|_io|server|cli|_config)/")  # not rewritten yet
 PLACES = ("src", "tests", "docs", "scripts", "benchmarks", "examples", "README.md", "CONTRIBUTING.md", "Makefile")
 SPOKEN = re.compile(r"(content|text)=|\"[^\"]*\bdoor\b[^\"]*\"|'[^']*\bdoor\b[^']*'")  # memories of examples
 
@@ -36,6 +43,44 @@ def retired_words(text: str) -> list[str]:
         if not SPOKEN.search(line)
         for match in re.finditer(rf"(?<![A-Za-z])(?:{word})(?![A-Za-z])", line, re.IGNORECASE)
     ]
+
+
+def sources() -> list[Path]:
+    """Return the files of Python, but for generated ones: those follow their source."""
+    return [
+        path
+        for path in files()
+        if path.suffix == ".py" and "_sync" not in path.parts and not LATER.search(path.as_posix())
+    ]
+
+
+def said_of_code(text: str) -> list[str]:
+    """Return the docstrings of a file, and its comments if any word in it is vague."""
+    strings = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Expr)]
+    found = [node.value for node in strings if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    if not VAGUE.search(text):  # to take a file apart for its comments takes long
+        return found
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return found + [token.string for token in tokens if token.type == tokenize.COMMENT]
+
+
+def inverted_or_vague(text: str) -> list[str]:
+    """Return docstrings that begin with a question word, and docstrings and comments that name no subject."""
+    return [said for said in said_of_code(text) if INVERTED.match(said) or VAGUE.search(said)]
+
+
+def test_docstrings_and_comments_name_their_subject_and_begin_with_it() -> None:
+    found = {path.relative_to(ROOT).as_posix(): inverted_or_vague(path.read_text("utf-8")) for path in sources()}
+    assert len(found) > 300
+    assert not {name: said for name, said in found.items() if said}
+
+
+def test_docstring_without_a_subject_is_found() -> None:
+    assert inverted_or_vague('"""What is kept."""\nx = 1  # nobody asks again\n') == [
+        "What is kept.",
+        "# nobody asks again",
+    ]
+    assert not inverted_or_vague('"""The retention of a store."""\nuser = "nobody"  # an account of Unix\n')
 
 
 def test_no_file_uses_a_retired_word() -> None:

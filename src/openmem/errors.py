@@ -170,7 +170,7 @@ class ScopeDeniedError(OMPError):
 
 
 class NotFoundError(OMPError):
-    """No such memory, or it belongs to somebody else: the two cannot be told apart."""
+    """No such memory, or it belongs to another user: the two cannot be told apart."""
 
     code, type, http_status = "not_found", "not_found", 404
 

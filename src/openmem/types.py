@@ -49,7 +49,7 @@ TransferConflict = Literal["skip", "overwrite"]
 ErrorType = Literal["auth", "not_found", "invalid", "rate_limited", "provider_error"]
 TransferStage = Literal["survey", "copy", "verify"]
 TokenCounter = Callable[[str], int]
-"""What counts the tokens of a text in the way of a model."""
+"""A function that counts the tokens of a text in the way of a model."""
 
 PROTOCOL_VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 OWN_MEMBER: Final = "x-openmem"
@@ -118,7 +118,7 @@ def _field(model: OMPModel, name: str) -> Any:
 
 
 class MemorySource(OMPModel):
-    """Where a memory came from: the app, how it was made, and an opaque pointer back."""
+    """The origin of a memory: the app, how it was made, and an opaque pointer back."""
 
     app: str | None = None
     type: SourceType | None = None
@@ -150,7 +150,7 @@ Memory: TypeAlias = MemoryRecord
 
 
 class MemoryInput(OMPModel):
-    """What `add` takes, as one object: the items of `add_many` and the body of `POST /memories`."""
+    """The arguments of `add`, as one object: the items of `add_many` and the body of `POST /memories`."""
 
     content: str
     user_id: str
@@ -165,7 +165,7 @@ class MemoryInput(OMPModel):
 
 
 class MemoryUpdate(OMPModel):
-    """What `update` takes, as one object. A field that was not set is left alone; `None` clears it."""
+    """The arguments of `update`, as one object. A field that was not set is left alone; `None` clears it."""
 
     content: str | None = None
     scope: str | None = None
@@ -217,7 +217,7 @@ class SearchResult(OMPModel):
 
 
 class Citation(OMPModel):
-    """Which memory stands behind a numbered line of a `ContextBlock`, and its relevance in [0, 1]."""
+    """The memory behind a numbered line of a `ContextBlock`, and its relevance in [0, 1]."""
 
     memory_id: str
     score: float
@@ -232,7 +232,7 @@ class ContextBlock(OMPModel):
 
 
 class CapabilityFeatures(OMPModel):
-    """What a provider can do. `None` means that it makes no statement."""
+    """The abilities of a provider. `None` means that it makes no statement."""
 
     vector_search: bool | None = None
     keyword_search: bool | None = None
@@ -305,7 +305,7 @@ class AuditEntry(OMPModel):
 
 
 class ErasureReceipt(OMPModel):
-    """What `delete_all` erased and what a search for leftovers found.
+    """The counts of `delete_all`: what it erased, and what a search for leftovers found.
 
     `erased` and `remaining` count items by store (memories, vectors, index, history, audit). The erasure is
     proved when every count in `remaining`, taken in the transaction that erased, is zero. `purged` says whether
@@ -360,7 +360,7 @@ class ExportPage(OMPModel):
 
 
 class ImportReport(OMPModel):
-    """How many records an import wrote, and what it did with those that were there already."""
+    """The counts of an import: records written, and what became of those that were there already."""
 
     imported: int = 0
     skipped: int = 0
@@ -376,7 +376,7 @@ class ImportReport(OMPModel):
 
 
 class TransferProgress(OMPModel):
-    """How far a transfer is: its stage, and memories done of those there are.
+    """The progress of a transfer: its stage, and memories done of those there are.
 
     The copy is done up to `cursor`. Kept somewhere, this lets another process go on from here.
     """
@@ -399,7 +399,7 @@ class TransferLoss(OMPModel):
 
 
 class TransferReport(ImportReport):
-    """What a transfer did, and what a comparison of both stores found afterwards.
+    """The result of a transfer, and what a comparison of both stores found afterwards.
 
     `memories` counts those of the source. `missing` and `different` count those that should be in the target and are
     not, or are there with another content; `examples` holds up to 20 of their ids. `imported` and its siblings
@@ -423,7 +423,7 @@ class TransferReport(ImportReport):
 
 
 class ReembedReport(OMPModel):
-    """How far a move to another embedding model has come: memories embedded, and memories in all."""
+    """The progress of a move to another embedding model: memories embedded, and memories in all."""
 
     model: str
     done: int
@@ -440,7 +440,7 @@ class Health(OMPModel):
 
 
 class ErrorDetail(OMPModel):
-    """What went wrong: a code for programs, a message for people, and the category of the code."""
+    """The description of an error: a code for programs, a message for people, and the category of the code."""
 
     code: str
     message: str

@@ -24,7 +24,7 @@ SPOILS = [
     *('"0001-01-01T00:00:00+14:00"', '"9999-12-31T23:59:59-14:00"', '"2026-01-31"', '"2026-01-31T12:00:00"'),
     *('"' + "x" * 100_000 + '"', '{"id": {"id": {}}, "type": {}, "code": []}'),
 ]
-"""What takes the place of a node, as JSON or nearly."""
+"""The replacement of a node, as JSON or nearly."""
 
 RECORD: dict[str, Any] = {
     "id": "mem_1",
@@ -344,7 +344,7 @@ def _closest(case: Case, place: str) -> str:
 
 
 def spoiled(value: Any, every: int = 1) -> Iterator[tuple[str, bytes, Any, str]]:
-    """Yield the place of a node, the reply with a spoil there, the good value and the spoil.
+    """Yield the path of a node, the reply with a spoil there, the good value and the spoil.
 
     Args:
         value: The good reply.

@@ -17,7 +17,7 @@ SPEC = ProviderSpec("late", "tests._async.late_provider:AsyncLateProvider", "tes
 SILENT = "the service never takes this"
 LATE = "the service takes this when it is too late"
 GONE = "the service goes away before this"
-ERASED = "somebody erases this"
+ERASED = "another client erases this"
 UNTOLD = "the service takes this and does not say so"
 
 

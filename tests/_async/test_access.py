@@ -26,7 +26,7 @@ EVERYTHING = ("read:*", "write:*", "delete:*")
 async def memory(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[AsyncMemory]:
-    """A store that nobody has used."""
+    """A store without a user yet."""
     monkeypatch.setitem(BUILT_IN, "outside", SPEC)
     name = request.param
     url = request.getfixturevalue("postgres_url") if name == "postgres" else f"sqlite:///{tmp_path / 'a.db'}"
@@ -54,10 +54,10 @@ class World:
             self.ids[name] = record.id
         return self
 
-    def acting(self, *grants: str, anybody: bool = False) -> AsyncMemory:
-        """Return the store as seen by somebody with these grants for ann, or for anybody."""
+    def acting(self, *grants: str, any_user: bool = False) -> AsyncMemory:
+        """Return the store as seen by a caller with these grants for ann, or for any user."""
         given = tuple(parse_grant(grant) for grant in grants)
-        return self.memory.acting(access=Access(None if anybody else self.ann, given))
+        return self.memory.acting(access=Access(None if any_user else self.ann, given))
 
 
 async def worlds(memory: AsyncMemory, count: int) -> list[World]:
@@ -136,7 +136,7 @@ async def test_memory_by_id(memory: AsyncMemory) -> None:
 @pytest.mark.parametrize("verb", [*BY_ID])
 async def test_hidden_memory_is_exactly_a_missing_one(memory: AsyncMemory, verb: str) -> None:
     world = await World(memory).fill()
-    for caller in (world.acting(*HEALTH), world.acting(*HEALTH, anybody=True)):
+    for caller in (world.acting(*HEALTH), world.acting(*HEALTH, any_user=True)):
         answers = [
             await error_of(lambda id, caller=caller: BY_ID[verb](caller, id), world.ids[name])
             for name in ("coding", "plain", "missing")
@@ -213,9 +213,9 @@ def names_in(answer: Any) -> str:
 @pytest.mark.parametrize("reader", [*READERS])
 async def test_reading_many_shows_what_may_be_read(memory: AsyncMemory, reader: str) -> None:
     world = await World(memory).fill()
-    for anybody in (False, True):
+    for any_user in (False, True):
         for grants, scope, expected in SEEN:
-            caller = world.acting(*grants, anybody=anybody)
+            caller = world.acting(*grants, any_user=any_user)
             try:
                 found = names_in(await READERS[reader](caller, world.ann, scope))
             except OMPError as error:
@@ -320,7 +320,7 @@ async def test_waiting_for_hidden_memories_is_waiting_for_missing_ones(memory: A
 
 
 WHOLE: list[tuple[str, tuple[str, ...], bool, str]] = [
-    # verb, grants, for anybody, outcome
+    # verb, grants, for any user, outcome
     ("delete_all", HEALTH, False, "scope_denied delete:*"),
     ("delete_all", ("delete:*",), False, "ok"),
     ("delete_part", HEALTH, False, "ok"),
@@ -349,8 +349,8 @@ WHOLE: list[tuple[str, tuple[str, ...], bool, str]] = [
 
 
 async def test_verbs_over_everything(memory: AsyncMemory) -> None:
-    for world, (verb, grants, anybody, expected) in zip(await worlds(memory, len(WHOLE)), WHOLE, strict=True):
-        caller = world.acting(*grants, anybody=anybody)
+    for world, (verb, grants, any_user, expected) in zip(await worlds(memory, len(WHOLE)), WHOLE, strict=True):
+        caller = world.acting(*grants, any_user=any_user)
         lines = (await memory.export(world.bob if verb.endswith("bobs") else world.ann)).lines
         action = whole_verbs(caller, world.ann, lines)[verb.removesuffix("_bobs")]
         assert await outcome(action) == expected, (verb, grants)
@@ -382,7 +382,7 @@ async def test_export_of_a_bound_caller_is_its_own(memory: AsyncMemory) -> None:
 async def test_health_counts_nothing_for_others(memory: AsyncMemory) -> None:
     world = await World(memory).fill()
     assert (await world.acting(*EVERYTHING).health()).detail == {}
-    assert (await world.acting("admin:*", anybody=True).health()).detail != {}
+    assert (await world.acting("admin:*", any_user=True).health()).detail != {}
 
 
 async def test_pages_of_one_caller_are_no_pages_of_another(memory: AsyncMemory) -> None:
@@ -420,7 +420,7 @@ async def test_same_id_of_two_users_does_not_tell_of_hidden_memories(memory: Asy
     lines = (await memory.export(world.ann)).lines
     for user_id in (world.ann, world.bob):
         await memory.import_([line.replace(world.ann, user_id).replace(record.id, "same") for line in lines])
-    caller = world.acting(*HEALTH, anybody=True)
+    caller = world.acting(*HEALTH, any_user=True)
     for verb in BY_ID.values():
         answers = [await error_of(lambda id, verb=verb: verb(caller, id), id) for id in ("same", "missing")]
         assert answers[0] == answers[1]

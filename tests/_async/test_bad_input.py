@@ -1,4 +1,4 @@
-"""Whatever is wrong with an argument: the promised error names it, and the store did not notice."""
+"""Bad arguments: the promised error names each, and the store did not notice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a client is put together: which provider, which file, which embedder; what it shows and what errors carry."""
+"""Construction of a client: which provider, which file, which embedder; what it shows and what errors carry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a peer sends, and how slowly: every client ends by its deadline, with the promised error, in little room."""
+"""Hostile peers: every client ends by its deadline, with the promised error, in little memory."""
 
 from __future__ import annotations
 

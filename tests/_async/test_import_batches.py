@@ -1,4 +1,4 @@
-"""How an import takes its lines: in batches that are bounded by size too, whatever a line holds."""
+"""Batches of an import: they are bounded by size too, whatever a line holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must not be copied says so, and a file that went away from under an open store is noticed."""
+"""Objects that must not be copied say so, and an open store notices that its file went away."""
 
 from __future__ import annotations
 

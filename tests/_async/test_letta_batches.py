@@ -1,4 +1,4 @@
-"""What the Letta provider sends in one request, and how an export reads an archive in parts."""
+"""Requests of the Letta provider: what goes into one, and how an export reads an archive in parts."""
 
 from __future__ import annotations
 

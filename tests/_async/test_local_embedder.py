@@ -86,7 +86,7 @@ async def test_texts_beyond_the_window_are_told_apart() -> None:
 
 @needs_minilm
 async def test_memory_says_that_its_vector_stands_for_the_beginning(store_url: str) -> None:
-    """It was stored without a mark, and nobody could see why a search did not find what the text ends with."""
+    """It was stored without a mark, and nothing showed why a search did not find what the text ends with."""
     embedder = FastEmbed(MODEL, model_path=build_minilm())
     async with AsyncMemory(url=store_url, embedder=embedder, timeout=60) as memory:
         long = await memory.add(content="Ann likes tea. " * WINDOW, user_id="ann")

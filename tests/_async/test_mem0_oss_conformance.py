@@ -47,7 +47,7 @@ def opener(sdk: Any) -> OpenMemory:
 
 
 class Mem0Oss(AsyncProviderSuite):
-    """What holds for both stores."""
+    """The rules for both stores."""
 
     keyword_search: ClassVar[bool] = False
     scopes: ClassVar[ScopeSupport] = "tags"

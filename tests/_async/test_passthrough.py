@@ -1,4 +1,4 @@
-"""What the client says to an OMP server, and what it makes of answers that no good server gives."""
+"""Requests of the client to an OMP server, and its reaction to answers that no good server gives."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def opener(served: list[Served], provider: str, url: str, store: Path | None) ->
 
 @pytest.fixture
 def served() -> Iterator[list[Served]]:
-    """What the test put behind an address."""
+    """The server behind an address."""
     served: list[Served] = []
     yield served
     for one in served:

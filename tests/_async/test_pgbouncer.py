@@ -101,7 +101,7 @@ async def use_on_two_connections(memory: AsyncMemory, bounced_url: str) -> None:
     for _ in range(4):
         assert len(await memory.search("tea", "ann")) == 1
     with psycopg.connect(bounced_url, prepare_threshold=None) as other:
-        other.execute("select 1")  # whoever is in a transaction keeps the connection
+        other.execute("select 1")  # a client in a transaction keeps the connection
         assert len(await memory.search("tea", "ann")) == 1
 
 

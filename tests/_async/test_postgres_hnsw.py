@@ -1,4 +1,4 @@
-"""The approximate index: never fewer results than there are, hardly ever others, and nobody gets it unasked."""
+"""The approximate index: never fewer results than there are, hardly ever others, and only for those who ask for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schema is made once, by whoever comes first and may; who may not is told what an administrator must run."""
+"""The schema is made once, by the first role that may; one that may not is told what an administrator must run."""
 
 from __future__ import annotations
 

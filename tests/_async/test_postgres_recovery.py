@@ -1,4 +1,4 @@
-"""What changes under a running program: tables, prepared statements, nodes of a cluster, names of constraints."""
+"""Changes under a running program: tables, prepared statements, nodes of a cluster, names of constraints."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ async def test_old_entries_go_and_young_ones_stay(place: str) -> None:
 
 
 async def test_entries_keep_their_order_and_lose_their_names_after_older_ones_went(place: str) -> None:
-    """What an erasure forgets is found by the numbers of entries: they must not begin again."""
+    """An erasure finds entries by their numbers: they must not begin again."""
     async with opened(place) as memory:
         await memory.add_many([{"content": f"note {number}"} for number in range(20)], user_id="ann")
         await memory.delete_all("ann")

@@ -20,7 +20,7 @@ SEED = Seed(AT, 4711)
 
 @pytest.fixture(params=["sqlite", "postgres"])
 async def memory(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncMemory]:
-    """A store that nobody has used."""
+    """A store without a user yet."""
     name = request.param
     url = request.getfixturevalue("postgres_url") if name == "postgres" else f"sqlite:///{tmp_path / 'a.db'}"
     async with AsyncMemory(name, url=url, embedder=HashEmbedder(16)) as memory:

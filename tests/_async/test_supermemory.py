@@ -220,7 +220,7 @@ async def test_any_user_has_a_namespace_of_its_own(
 
 
 class TestTakingIn:
-    """What is sent is queued, then done, or failed."""
+    """A text that was sent is queued, then done, or failed."""
 
     async def test_status_follows_the_service(self, memory: AsyncMemory, service: SupermemoryService) -> None:
         service.looks = 2

@@ -1,4 +1,4 @@
-"""What the supermemory provider sends in one request, and that a batch is stored whole or not at all, and once."""
+"""Requests of the supermemory provider: a batch is stored whole or not at all, and once."""
 
 from __future__ import annotations
 

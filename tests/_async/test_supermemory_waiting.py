@@ -1,4 +1,4 @@
-"""How the supermemory provider waits for many memories: in lists, and one by one for what no list shows."""
+"""Waiting of the supermemory provider for many memories: in lists, and one by one for what no list shows."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ EVERYTHING = ("read:*", "write:*", "delete:*")
 
 @pytest.fixture(params=ALL)
 def memory(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Memory]:
-    """A store that nobody has used."""
+    """A store without a user yet."""
     monkeypatch.setitem(BUILT_IN, "outside", SPEC)
     name = request.param
     url = request.getfixturevalue("postgres_url") if name == "postgres" else f"sqlite:///{tmp_path / 'a.db'}"
@@ -53,10 +53,10 @@ class World:
             self.ids[name] = record.id
         return self
 
-    def acting(self, *grants: str, anybody: bool = False) -> Memory:
-        """Return the store as seen by somebody with these grants for ann, or for anybody."""
+    def acting(self, *grants: str, any_user: bool = False) -> Memory:
+        """Return the store as seen by a caller with these grants for ann, or for any user."""
         given = tuple(parse_grant(grant) for grant in grants)
-        return self.memory.acting(access=Access(None if anybody else self.ann, given))
+        return self.memory.acting(access=Access(None if any_user else self.ann, given))
 
 
 def worlds(memory: Memory, count: int) -> list[World]:
@@ -135,7 +135,7 @@ def test_memory_by_id(memory: Memory) -> None:
 @pytest.mark.parametrize("verb", [*BY_ID])
 def test_hidden_memory_is_exactly_a_missing_one(memory: Memory, verb: str) -> None:
     world = World(memory).fill()
-    for caller in (world.acting(*HEALTH), world.acting(*HEALTH, anybody=True)):
+    for caller in (world.acting(*HEALTH), world.acting(*HEALTH, any_user=True)):
         answers = [
             error_of(lambda id, caller=caller: BY_ID[verb](caller, id), world.ids[name])
             for name in ("coding", "plain", "missing")
@@ -210,9 +210,9 @@ def names_in(answer: Any) -> str:
 @pytest.mark.parametrize("reader", [*READERS])
 def test_reading_many_shows_what_may_be_read(memory: Memory, reader: str) -> None:
     world = World(memory).fill()
-    for anybody in (False, True):
+    for any_user in (False, True):
         for grants, scope, expected in SEEN:
-            caller = world.acting(*grants, anybody=anybody)
+            caller = world.acting(*grants, any_user=any_user)
             try:
                 found = names_in(READERS[reader](caller, world.ann, scope))
             except OMPError as error:
@@ -317,7 +317,7 @@ def test_waiting_for_hidden_memories_is_waiting_for_missing_ones(memory: Memory)
 
 
 WHOLE: list[tuple[str, tuple[str, ...], bool, str]] = [
-    # verb, grants, for anybody, outcome
+    # verb, grants, for any user, outcome
     ("delete_all", HEALTH, False, "scope_denied delete:*"),
     ("delete_all", ("delete:*",), False, "ok"),
     ("delete_part", HEALTH, False, "ok"),
@@ -346,8 +346,8 @@ WHOLE: list[tuple[str, tuple[str, ...], bool, str]] = [
 
 
 def test_verbs_over_everything(memory: Memory) -> None:
-    for world, (verb, grants, anybody, expected) in zip(worlds(memory, len(WHOLE)), WHOLE, strict=True):
-        caller = world.acting(*grants, anybody=anybody)
+    for world, (verb, grants, any_user, expected) in zip(worlds(memory, len(WHOLE)), WHOLE, strict=True):
+        caller = world.acting(*grants, any_user=any_user)
         lines = (memory.export(world.bob if verb.endswith("bobs") else world.ann)).lines
         action = whole_verbs(caller, world.ann, lines)[verb.removesuffix("_bobs")]
         assert outcome(action) == expected, (verb, grants)
@@ -379,7 +379,7 @@ def test_export_of_a_bound_caller_is_its_own(memory: Memory) -> None:
 def test_health_counts_nothing_for_others(memory: Memory) -> None:
     world = World(memory).fill()
     assert (world.acting(*EVERYTHING).health()).detail == {}
-    assert (world.acting("admin:*", anybody=True).health()).detail != {}
+    assert (world.acting("admin:*", any_user=True).health()).detail != {}
 
 
 def test_pages_of_one_caller_are_no_pages_of_another(memory: Memory) -> None:
@@ -417,7 +417,7 @@ def test_same_id_of_two_users_does_not_tell_of_hidden_memories(memory: Memory) -
     lines = (memory.export(world.ann)).lines
     for user_id in (world.ann, world.bob):
         memory.import_([line.replace(world.ann, user_id).replace(record.id, "same") for line in lines])
-    caller = world.acting(*HEALTH, anybody=True)
+    caller = world.acting(*HEALTH, any_user=True)
     for verb in BY_ID.values():
         answers = [error_of(lambda id, verb=verb: verb(caller, id), id) for id in ("same", "missing")]
         assert answers[0] == answers[1]

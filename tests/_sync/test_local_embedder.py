@@ -87,7 +87,7 @@ def test_texts_beyond_the_window_are_told_apart() -> None:
 
 @needs_minilm
 def test_memory_says_that_its_vector_stands_for_the_beginning(store_url: str) -> None:
-    """It was stored without a mark, and nobody could see why a search did not find what the text ends with."""
+    """It was stored without a mark, and nothing showed why a search did not find what the text ends with."""
     embedder = FastEmbed(MODEL, model_path=build_minilm())
     with Memory(url=store_url, embedder=embedder, timeout=60) as memory:
         long = memory.add(content="Ann likes tea. " * WINDOW, user_id="ann")

@@ -48,7 +48,7 @@ def opener(sdk: Any) -> OpenMemory:
 
 
 class Mem0Oss(ProviderSuite):
-    """What holds for both stores."""
+    """The rules for both stores."""
 
     keyword_search: ClassVar[bool] = False
     scopes: ClassVar[ScopeSupport] = "tags"

@@ -102,7 +102,7 @@ def use_on_two_connections(memory: Memory, bounced_url: str) -> None:
     for _ in range(4):
         assert len(memory.search("tea", "ann")) == 1
     with psycopg.connect(bounced_url, prepare_threshold=None) as other:
-        other.execute("select 1")  # whoever is in a transaction keeps the connection
+        other.execute("select 1")  # a client in a transaction keeps the connection
         assert len(memory.search("tea", "ann")) == 1
 
 

@@ -46,7 +46,7 @@ def works(url: str, **options: Any) -> bool:
 
 @pytest.fixture
 def parts(empty_postgres_url: str) -> tuple[str, int, str]:
-    """Host, port and name of a database that nobody has used yet."""
+    """Host, port and name of a database that was never used."""
     found = urlsplit(empty_postgres_url)
     return found.hostname or "", found.port or 0, found.path[1:]
 

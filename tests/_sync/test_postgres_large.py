@@ -22,7 +22,7 @@ AROUND = 500_000  # what comes beside the texts: vectors, words and other column
 
 @pytest.fixture
 def proxy(postgres_url: str) -> Iterator[TcpProxy]:
-    """What counts between the memory and the server."""
+    """A proxy between the memory and the server that counts."""
     parts = urlsplit(postgres_url)
     with TcpProxy(parts.hostname or "127.0.0.1", parts.port or 5432) as proxy:
         yield proxy

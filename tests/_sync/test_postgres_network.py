@@ -27,7 +27,7 @@ SOON_AFTER = DEADLINE + 1.5
 
 @pytest.fixture
 def proxy(postgres_url: str) -> Iterator[TcpProxy]:
-    """What stands between the memory and the server."""
+    """The proxy between the memory and the server."""
     parts = urlsplit(postgres_url)
     with TcpProxy(parts.hostname or "127.0.0.1", parts.port or 5432) as proxy:
         yield proxy
@@ -105,7 +105,7 @@ def test_write_whose_connection_is_reset_is_not_done_twice(memory: Memory, proxy
     with observer.interfere(proxy.reset_connections), fails(ProviderUnavailableError, "lost", within=AT_ONCE):
         memory.add(content="likes coffee", user_id="ann")
     assert proxy.accepted == before
-    until(lambda: not observer.held())  # the server did not know that nobody waits for its answer
+    until(lambda: not observer.held())  # the server did not know that no client waits for its answer
     assert (contents(memory)).count("likes coffee") <= 1
     assert use(memory) == ["likes coffee"]
 

@@ -21,7 +21,7 @@ SEED = Seed(AT, 4711)
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def memory(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Memory]:
-    """A store that nobody has used."""
+    """A store without a user yet."""
     name = request.param
     url = request.getfixturevalue("postgres_url") if name == "postgres" else f"sqlite:///{tmp_path / 'a.db'}"
     with Memory(name, url=url, embedder=HashEmbedder(16)) as memory:

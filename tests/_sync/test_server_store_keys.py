@@ -177,7 +177,7 @@ def test_keys_are_made_side_by_side(server_store_url_: str) -> None:
         assert len({one.info.id for one in made}) == 20
 
 
-# --- the place ---
+# --- the address ---
 
 
 def test_file_is_of_its_own_kind_and_private(tmp_path: Path) -> None:

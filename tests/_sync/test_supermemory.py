@@ -213,7 +213,7 @@ def test_any_user_has_a_namespace_of_its_own(memory: Memory, service: Supermemor
 
 
 class TestTakingIn:
-    """What is sent is queued, then done, or failed."""
+    """A text that was sent is queued, then done, or failed."""
 
     def test_status_follows_the_service(self, memory: Memory, service: SupermemoryService) -> None:
         service.looks = 2

@@ -139,7 +139,7 @@ async def test_cancelled_caller_leaves_at_once_and_the_late_result_is_dropped(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert place.client.at_once == 1  # it goes on, and nobody waited for it
+    assert place.client.at_once == 1  # it goes on, and no caller waited for it
     assert caplog.messages == []
     place.client.gate.set()
     await until(lambda: caplog.messages == [ORPHAN])

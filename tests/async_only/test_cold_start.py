@@ -47,7 +47,7 @@ _FILES = {
 
 
 class Gate:
-    """A provider's module, whose import begins and then waits, and an instance that nobody used yet."""
+    """A provider's module, whose import begins and then waits, and an instance without a call yet."""
 
     def __init__(self, begun: threading.Event, opened: threading.Event) -> None:
         self.begun, self.opened = begun, opened

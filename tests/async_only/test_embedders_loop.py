@@ -34,7 +34,7 @@ class Coroutine(Own):
 
 
 class Waits(Own):
-    """Answers only once somebody else has run."""
+    """Answers only once another task has run."""
 
     def __init__(self) -> None:
         self.entered, self.go = threading.Event(), threading.Event()

@@ -1,4 +1,4 @@
-"""Threads that call functions: as many as are needed, gone when nobody needs them, and no call cut off at exit."""
+"""Threads that call functions: as many as are needed, gone when no call needs them, and no call cut off at exit."""
 
 from __future__ import annotations
 

@@ -298,7 +298,7 @@ async def test_full_pool_turns_away_in_time(empty_postgres_url: str, observer: A
             with pytest.raises(ProviderUnavailableError, match="pool exhausted"):
                 await db.run(ask("select 1"), deadline)
             assert time.monotonic() - started > limit - 0.02
-            assert not holder.done()  # nobody was waited for
+            assert not holder.done()  # no caller was waited for
         assert db.stats() == {"size": 1, "idle": 0, "waiting": 0}
         await cancel(holder)
 

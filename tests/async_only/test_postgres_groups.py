@@ -1,4 +1,4 @@
-"""Adds that come at the same moment share a transaction, and nobody notices but by the time it takes."""
+"""Adds that come at the same moment share a transaction, and no caller notices but by the time it takes."""
 
 from __future__ import annotations
 

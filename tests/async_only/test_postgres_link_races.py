@@ -1,4 +1,4 @@
-"""What two transactions of one user work out at once from the links between memories, each by a schedule of its own.
+"""Two transactions of one user that compute from the links between memories at once, each by a schedule of its own.
 
 Another connection, the blocker, holds one of them up where it would miss what the other does. That it went wrong once
 is why each of them is here: a memory was hidden by links that were gone, or shown beside what supersedes it.

@@ -1,4 +1,4 @@
-"""supermemory beside an event loop: slow replies hold up nobody, and a cancelled caller leaves at once."""
+"""supermemory beside an event loop: slow replies hold up no other task, and a cancelled caller leaves at once."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def create(*args: str, **more: Any) -> Any:
 
 @pytest.fixture
 def place(store_path: Path) -> str:
-    """Where the keys of that store are."""
+    """The address of the keys of that store."""
     return f"{store_path}-server.db"
 
 

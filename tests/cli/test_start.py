@@ -64,7 +64,7 @@ def test_a_recall_that_computes_loads_numpy_and_one_stemmer() -> None:
 @pytest.mark.skipif(find_spec("fastembed") is None, reason="fastembed is not installed")
 @pytest.mark.parametrize("command", ["recall", "context"])
 def test_memories_without_vectors_are_found_without_loading_the_model(command: str) -> None:
-    """Where nothing has a vector, it took half a second to load a model that could not change the answer."""
+    """A search without any vector took half a second to load a model that could not change the answer."""
     remember("Ann likes green tea")
     before = contents()
     loaded = loaded_by("--embedder", "fastembed", command, "teas")

@@ -1,4 +1,4 @@
-"""What `omp` says of the store, of itself, and of what is wrong."""
+"""Reports of `omp` on the store, on itself, and on what is wrong."""
 
 from __future__ import annotations
 

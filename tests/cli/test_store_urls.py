@@ -1,4 +1,4 @@
-"""Where the commands look, what they make there and with which rights, and what they say of it."""
+"""Store addresses of the commands: where they look, what they make there and with which rights, and what they print."""
 
 from __future__ import annotations
 

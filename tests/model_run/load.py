@@ -37,7 +37,7 @@ WEIGHTS = {
 
 @dataclass
 class Outcome:
-    """What a run found.
+    """The findings of a run.
 
     Attributes:
         done: How often each operation was done.
@@ -49,7 +49,7 @@ class Outcome:
 
     @property
     def operations(self) -> int:
-        """How many operations were done."""
+        """The number of operations that were done."""
         return sum(self.done.values())
 
 

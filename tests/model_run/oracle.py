@@ -1,4 +1,4 @@
-"""What one user's memories must be: plain Python that shares nothing with openmem, not even a rule."""
+"""The expected memories of one user: plain Python that shares nothing with openmem, not even a rule."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a list or a search asks for."""
+    """The arguments of a list or a search."""
 
     scope: str | None = None
     tag: str | None = None

@@ -90,7 +90,7 @@ def test_random_load_is_answered_as_the_model_says(connect: Connect) -> None:
 def test_random_load_is_answered_beside_an_index_of_words_that_is_filled_again_and_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What happens after a thousand erasures happens every few here: then all memories wait for the index again."""
+    """The index is worn after a few erasures here, not after a thousand: then all memories wait for it again."""
     emptied = []
 
     def counted() -> Steps[None]:

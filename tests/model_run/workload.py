@@ -1,4 +1,4 @@
-"""What callers do: one method for each kind of operation, each of which compares the answer with the oracle."""
+"""The operations of callers: one method for each kind, each of which compares the answer with the oracle."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Session:
         return self.chance.choice(memories) if memories else None
 
     async def add(self) -> None:
-        """Add a memory, now and then in place of older ones."""
+        """Add a memory, which now and then supersedes older ones."""
         content, fields = self.fresh(), self.fields()
         older = self.one()
         if older is not None and self.chance.random() < 0.25:

@@ -11,7 +11,7 @@ from openmem._io.sqlite.opening import when_free
 
 
 def waits_for_the_lock() -> bool:
-    """Return whether a thread is where the store tries again until nobody locks the file."""
+    """Return whether a thread is where the store tries again until the file is free."""
     stacks = [traceback.walk_stack(frame) for frame in sys._current_frames().values()]
     return any(frame.f_code is when_free.__code__ for stack in stacks for frame, _ in stack)
 

@@ -1,4 +1,4 @@
-"""What a caller may do, as words: grants, the patterns that they make, and the seed of a repeatable `add`."""
+"""Access rights as words: grants, the patterns that they make, and the seed of a repeatable `add`."""
 
 from __future__ import annotations
 

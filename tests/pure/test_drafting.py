@@ -301,5 +301,5 @@ def test_bad_part_of_a_change_is_refused_by_name(name: str, value: object) -> No
     ],
 )
 def test_values_of_many_parts_are_told_from_long_ones(values: tuple[object, ...], large: bool) -> None:
-    """What has many parts takes long to check, however deep they lie; a long text does not."""
+    """A value of many parts takes long to check, however deep they lie; a long text does not."""
     assert is_large(*values) is large

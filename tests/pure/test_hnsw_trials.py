@@ -1,4 +1,4 @@
-"""When an approximate index is relied on."""
+"""Conditions under which an approximate index is relied on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is misspelt is named together with what was meant."""
+"""A misspelt name is reported together with the one that was meant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What JSON takes once it is read is known before, and never said to be less than half of what it is."""
+"""The memory that JSON takes once it is read is known before, and never said to be less than half of what it is."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_time_grows_with_the_text(name: str, start: str) -> None:
 
 
 def counted(work: Callable[[], object]) -> float:
-    """Return the steps that work says it took, in place of seconds: they are the same on a busy machine."""
+    """Return the steps that work says it took, instead of seconds: they are the same on a busy machine."""
     steps = work()
     assert isinstance(steps, int)
     return float(steps)

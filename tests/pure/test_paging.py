@@ -57,7 +57,7 @@ def test_page_is_still_a_model(page: MemoryPage | ExportPage) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(openmem.__all__) - {"UNSET", "__version__"}))
 def test_public_name_is_the_one_that_the_object_bears(name: str) -> None:
-    """What a traceback, a schema or a type checker shows is what can be imported."""
+    """The name that a traceback, a schema or a type checker shows can be imported."""
     found = getattr(openmem, name)
     assert found.__name__ == name
     if isinstance(found, type) and issubclass(found, OMPModel):

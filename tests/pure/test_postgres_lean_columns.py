@@ -1,4 +1,4 @@
-"""What comes of a memory with the first statement on Postgres, and what stays behind because it is large."""
+"""Lean columns: parts of a memory that the first statement on Postgres reads, and large ones that it does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a server keeps its keys, by where the memories are."""
+"""The address of a server's own store, by the address of the memories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a move carries, leaves and proves, without any store."""
+"""The plan of a transfer: what it carries, leaves and proves, without any store."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_ledger_tells_what_arrived_from_what_is_missing_and_what_is_different() 
     ledger.meet(memory("same"))
     ledger.meet(memory("changed", content="likes coffee"))
     ledger.meet(memory("lost", user_id="bob"))
-    ledger.meet(memory("of somebody else"))
+    ledger.meet(memory("of another user"))
     assert (ledger.verified, ledger.different, ledger.missing) == (1, ["changed"], ["lost"])
 
 

@@ -1,4 +1,4 @@
-"""Requests that nobody sends with good intentions, as the bytes that go over the wire, and the answers they deserve."""
+"""Requests of attackers, as the bytes that go over the wire, and the answers they deserve."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ KEEP_ALIVE_SECONDS = ServerSettings().keep_alive_timeout
 
 @dataclass(frozen=True)
 class RouteOptions:
-    """What the routes need to know of the server's settings."""
+    """The server's settings that the routes need."""
 
     open_without_keys: bool = True
     verb_timeout: float | None = None

@@ -1,4 +1,4 @@
-"""A provider over a service that takes as long for a write as the test says, and finishes it whoever waits for it."""
+"""A provider over a service that takes as long for a write as the test says, and then finishes it."""
 
 from __future__ import annotations
 

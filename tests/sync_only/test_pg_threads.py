@@ -1,4 +1,4 @@
-"""What only the form for threads has: threads that share a pool, forks, Ctrl-C, and an exit without a goodbye."""
+"""Behaviour of the form for threads alone: threads that share a pool, forks, Ctrl-C, and an exit without a goodbye."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_full_pool_turns_away_in_time(db: Pg) -> None:
 
     def held() -> Steps[Any]:
         yield Query("select 1")
-        assert turned_away.wait(60)  # so whoever is turned away is not served either
+        assert turned_away.wait(60)  # so a thread that is turned away is not served either
 
     with ThreadPoolExecutor() as threads:
         busy = [threads.submit(db.run, held, SOON) for _ in range(2)]

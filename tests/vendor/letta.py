@@ -29,7 +29,7 @@ NEEDED = f"letta-client is not installed: {install_extra('letta')}"
 _ID = r"{}-[0-9a-f]{{8}}-[0-9a-f]{{4}}-4[0-9a-f]{{3}}-[89ab][0-9a-f]{{3}}-[0-9a-f]{{12}}"
 _CONFIG = {"embedding_endpoint_type": "openai", "embedding_model": "text-embedding-3-small", "embedding_dim": 1536}
 _CHECKED = 10
-"""How many rows of a reply are held against the contract: all are made by one function."""
+"""The rows of a reply that are held against the contract: all are made by one function."""
 _FAR = (("start_date", "0001-01-01T00:00:00+00:00"), ("end_date", "9999-12-31T00:00:00+00:00"))
 
 Item = dict[str, Any]
@@ -80,11 +80,11 @@ class LettaService:
         self._server.close()
 
     def fail(self, method: str, place: str, *replies: Reply) -> None:
-        """Have the next requests to a place answered like this."""
+        """Have the next requests to a path answered like this."""
         self.faults += [(method, place, reply) for reply in replies]
 
     def store(self, archive_id: str, text: str, made: datetime, **more: Any) -> Item:
-        """Keep a passage that somebody wrote."""
+        """Keep a passage that another client wrote."""
         passage: Item = {
             "id": f"passage-{uuid.uuid4()}",
             "text": text,

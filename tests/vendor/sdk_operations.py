@@ -1,4 +1,4 @@
-"""Which method of a vendor's SDK stands behind which request, for those that the providers make."""
+"""The method of a vendor's SDK behind each request that the providers make."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class AsyncDeferredProvider(AsyncProvider):
 
     @property
     def place(self) -> str | None:
-        """Where the store is. It is on every error, so nothing is loaded to know it."""
+        """The location of the store. It is on every error, so nothing is loaded to know it."""
         if self._provider is not None:
             return self._provider.place
         place: str | None = getattr(self._checked, "place", None)

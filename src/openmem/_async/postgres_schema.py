@@ -1,4 +1,4 @@
-"""How the provider of Postgres makes its tables and brings them up to date."""
+"""Makes the tables of the Postgres provider and brings them up to date."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class AsyncPostgresSchema(AsyncProvider):
                 raise
             raise ProviderError(
                 "this role may not make the schema: give it the right (GRANT CREATE ON DATABASE … TO …;), or have "
-                "somebody run what `omp migrate --sql` prints",
+                "an administrator run what `omp migrate --sql` prints",
                 provider=self.name,
             ) from error
 

@@ -1,4 +1,4 @@
-"""What a provider must offer. It is a subclass; a verb that it lacks raises `UnsupportedCapabilityError`."""
+"""The base class of providers. A provider is a subclass; a verb that it lacks raises `UnsupportedCapabilityError`."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class AsyncProvider:
 
     @property
     def place(self) -> str | None:
-        """Where the store is, as a file or an address without secrets; `None` if it is at no such place."""
+        """The location of the store, as a file or an address without secrets; `None` if it has no such location."""
         where = self.settings.url or self.settings.base_url
         return None if where is None else redacted_url(where)
 
@@ -104,7 +104,7 @@ class AsyncProvider:
         """Release everything. Called once, after the last verb."""
 
     def check_user(self, user_id: str) -> None:
-        """Refuse a user whose memories cannot be kept apart from another's; nobody is refused by default.
+        """Refuse a user whose memories cannot be kept apart from another's; none is refused by default.
 
         Raises:
             InvalidRequestError: The backend would read the id as another one.
@@ -175,7 +175,7 @@ class AsyncProvider:
         raise self.cannot("history")
 
     async def history_page(self, query: HistoryQuery, call: Call) -> HistoryPage:
-        """Return a page of the same; whoever does not do it better takes it from the whole."""
+        """Return a page of the same; by default it is taken from the whole."""
         states = await self.history(query.id, query.user_id, call)
         return await compute_over(states, page_of_history, states, query)
 

@@ -31,7 +31,7 @@ PATIENCE: Final = 60.0
 
 
 class AsyncTransferEnd(Protocol):
-    """What a transfer asks of a store."""
+    """The part of a store that a transfer uses."""
 
     async def capabilities(self, timeout: float | None) -> Capabilities:
         """Return what the store can do."""

@@ -1,4 +1,4 @@
-"""What every verb of the face has in common: errors that end where the caller stands, and name what was meant."""
+"""The frame around every public verb: errors that end where the caller stands, and name what was meant."""
 
 from __future__ import annotations
 

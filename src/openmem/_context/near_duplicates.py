@@ -37,7 +37,7 @@ _TELLING: Final = frozenset(_TELLING_WORDS.split())
 
 
 class _Fingerprint(NamedTuple):
-    """What a text says: its words without fillers, in order; all its words; the telling ones; amounts and signs."""
+    """The words of a text: those without fillers, in order; all; the telling ones; amounts and signs."""
 
     order: tuple[str, ...]
     terms: frozenset[str]
@@ -100,7 +100,7 @@ class Deduplicator:
         self._alike: dict[tuple[int, int], bool] = {}
 
     def keeps(self, place: int) -> bool:
-        """Return whether the candidate at this place of `ranked` is the newest of its group of copies."""
+        """Return whether the candidate at this position of `ranked` is the newest of its group of copies."""
         if place not in self._verdicts:
             group = self._related(place) if self._frequency[self._rarest(place)[-1]] > 1 else [place]
             kept = self._newest(group) if len(group) > 1 else group
@@ -122,7 +122,7 @@ class Deduplicator:
         return kept
 
     def _related(self, place: int) -> list[int]:
-        # Copies of copies of copies: nobody else has a say in who stands for them.
+        # Copies of copies of copies: nothing else decides which of them stands for all.
         found, asked, waiting = {place}, set[str](), [place]
         while waiting:
             member = waiting.pop()

@@ -72,7 +72,7 @@ _SQUARE: Final = "|".join(
 # ### Instruction:
 _HEADING: Final = rf"(?P<heading>(?<!##)(?: *+#){{0,15}}+(?={_JUNK}{_NAME} *+(?::|#|$)))"
 _FENCE: Final = r"(?P<fence>(?<=`)(?: *+`){2,}+|(?<=~)(?: *+~){2,}+|(?<=\")\"{2,}+|(?<=')'{2,}+)"
-# --> and --!> end a comment, ]]> a section, for whoever parses the prompt; a blank within, and they end nothing.
+# --> and --!> end a comment, ]]> a section, for a parser of the prompt; a blank within, and they end nothing.
 _COMMENT: Final = r"(?P<comment>(?<=-)(?<!--)-++(?=!?>))"
 _SECTION: Final = r"(?P<section>(?<=\])\](?=>))"
 # It takes linear time: what repeats has a bound, or ends at the sign with which it begins.
@@ -93,7 +93,7 @@ def quote(text: str) -> str:
     """Return the text on one line, with white space collapsed and look-alikes of frames defused.
 
     Args:
-        text: Any text, whoever wrote it.
+        text: Any text, of any author.
 
     Returns:
         One line without control characters, possibly empty.

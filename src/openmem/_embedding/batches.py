@@ -1,4 +1,4 @@
-"""How texts are cut into requests, how a reply is put back in order, and what does not fit. Pure, without numpy."""
+"""Cuts texts into requests, puts replies back in order, and finds what does not fit. Pure, without numpy."""
 
 from __future__ import annotations
 

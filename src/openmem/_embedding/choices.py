@@ -1,4 +1,4 @@
-"""What an embedder is, and how one is chosen: the protocol for the user's own, and the two built-in choices.
+"""Choice of an embedder: the protocol for the user's own, and the two built-in choices.
 
 An embedder turns texts into vectors, so that a search finds what is meant and not only what is written.
 """
@@ -53,7 +53,7 @@ _PREFIXES: Final[tuple[tuple[str, str, str], ...]] = (
 
 
 class Embedder(Protocol):
-    """What an object passed as `embedder=` must have. Instances may be shared by several memories.
+    """The protocol of an object passed as `embedder=`. Instances may be shared by several memories.
 
     An optional method `embed_query(texts)` of the same form is used for search queries, for models that treat
     queries and stored texts differently.
@@ -61,7 +61,7 @@ class Embedder(Protocol):
 
     @property
     def dim(self) -> int:
-        """How many numbers a vector has; at least 1."""
+        """The numbers in a vector; at least 1."""
         ...
 
     @property
@@ -102,7 +102,7 @@ class FastEmbed:
 
     @property
     def known_dim(self) -> int | None:
-        """How many numbers a vector has, or `None` if that is known only once the model is loaded."""
+        """The numbers in a vector, or `None` if that is known only once the model is loaded."""
         return _KNOWN_DIMS.get(self.model)
 
 
@@ -162,12 +162,12 @@ class OpenAIEmbedder:
 
     @property
     def known_dim(self) -> int | None:
-        """How many numbers a vector has, or `None` if only a first reply can tell."""
+        """The numbers in a vector, or `None` if only a first reply can tell."""
         return self.dim or _KNOWN_DIMS.get(self.model)
 
 
 EmbedderSpec: TypeAlias = str | Embedder | FastEmbed | OpenAIEmbedder | None
-"""What `embedder=` takes."""
+"""The values that `embedder=` takes."""
 
 
 def parse_embedder(text: str) -> FastEmbed | OpenAIEmbedder | None:

@@ -1,4 +1,4 @@
-"""What turns the SDK of another memory service into a provider with every rule of the protocol.
+"""Turns the SDK of another memory service into a provider with every rule of the protocol.
 
 A provider of this kind writes two things and inherits the rest:
 

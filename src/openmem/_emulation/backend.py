@@ -13,7 +13,7 @@ from openmem._model.timestamps import micros
 from openmem.types import MemoryRecord, SearchMode
 
 Place = tuple[int, str]
-"""Where a memory stands among those of its user: a number, and a text for those of equal numbers."""
+"""The position of a memory among those of its user: a number, and a text for those of equal numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +42,19 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What one verb carries along.
+    """The state of one verb.
 
     Attributes:
         now: The time of the call.
         check: Raises once the deadline has passed.
         hold: Keeps other writers of a user out while the context lasts.
-        anew: Gives what is done in the context a limit of its own, whatever is left of the call's.
+        fresh_deadline: Gives what is done in the context a limit of its own, whatever is left of the call's.
     """
 
     now: datetime
     check: Callable[[], None]
     hold: Callable[[str], AbstractContextManager[Any]]
-    anew: Callable[[], AbstractContextManager[Any]]
+    fresh_deadline: Callable[[], AbstractContextManager[Any]]
 
 
 class Backend(ABC):
@@ -69,9 +69,9 @@ class Backend(ABC):
     filters: ClassVar[bool] = True
     """Whether `entries` costs less with values of mirrors than without; if not, an import reads all of a user once."""
     most_hits: ClassVar[int | None] = None
-    """How many results one search can return; `None` for any number."""
+    """The most results that one search can return; `None` for any number."""
     most_inserts: ClassVar[int] = 1
-    """How many memories of a user `insert_many` stores at once."""
+    """The memories of a user that `insert_many` stores at once, at most."""
     lists_all_scored: ClassVar[bool] = False
     """Whether `nearest` in vector mode returns every memory of the user when asked for enough of them."""
 
@@ -119,7 +119,7 @@ class Backend(ABC):
     def following(
         self, user_id: str, after: Place | None, count: int
     ) -> tuple[Sequence[tuple[Place, Entry]], Place | None]:
-        """Return memories of a user behind a place, in an order that lasts, and where to go on.
+        """Return memories of a user behind a position, in an order that lasts, and where to go on.
 
         Here all are read, oldest first. A service that can be read in parts does better.
 
@@ -154,5 +154,5 @@ class Backend(ABC):
 
 
 def place_of(record: MemoryRecord) -> Place:
-    """Return the place of a memory by age."""
+    """Return the position of a memory by age."""
     return micros(record.created_at), record.id

@@ -1,4 +1,4 @@
-"""What the status of a service's reply means, in messages that hold nothing of the request."""
+"""Maps the status of a service's reply to an error, in messages that hold nothing of the request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an import does over a backend: memories of another store under their own ids, all or none of a batch."""
+"""Import over a backend: memories of another store under their own ids, all or none of a batch."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class _Import:
 
 
 class _Roll:
-    """What is known of the memories that a user has.
+    """The known memories of a user.
 
     Args:
         backend: Where they are.

@@ -1,4 +1,4 @@
-"""How a record travels through metadata of a service: flat keys, no nulls, one JSON text that is the truth."""
+"""Records as metadata of a service: flat keys, no nulls, one JSON text that is the truth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCOPE: Final = "omp_scope"
 LINKS: Final = "omp_links"
 OUTDATED: Final = "omp_outdated"
 TRACE: Final = "omp_trace"
-"""By what a part of a batch is found if nobody knows whether it was stored; a text of its own."""
+"""The mark by which a part of a batch is found if it is not known to be stored; a text of its own."""
 FILTER_FIELDS: Final = (ID, KEY, SCOPE, LINKS, OUTDATED)
 """Metadata to filter by: three texts, empty for none, and two flags."""
 OWN: Final = frozenset({PAYLOAD, "omp_tags", TRACE, *FILTER_FIELDS})
@@ -116,7 +116,7 @@ def unpack(
             "version": truth.get("version", 1),
             **{name: truth.get(name) for name in _PLAIN},
         }
-        # Whoever can write to the service can write into the envelope, too.
+        # Others who can write to the service can write into the envelope, too.
         MemoryRecord.model_validate(fields, strict=True)
         extensions = _members_of(truth, "x")
         if known:

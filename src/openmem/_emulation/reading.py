@@ -1,4 +1,4 @@
-"""What reads do over a backend: by id, in pages, by relevance."""
+"""Reads over a backend: by id, in pages, by relevance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which memories a view shows. Pure, for stores that cannot be asked such a question."""
+"""Decides which memories a view shows. Pure, for stores that cannot be asked such a question."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def shows(view: View, record: MemoryRecord, now: datetime, superseded: Mapping[s
 
 
 class Hiding(NamedTuple):
-    """What hides a memory: from when on, and whether from the moment on that it was stored, whatever the clocks say."""
+    """A reason to hide a memory: from when on, and whether from when it was stored, whatever the clocks say."""
 
     since: datetime
     at_once: bool

@@ -1,4 +1,4 @@
-"""What writes do over a backend: one writer of a user at a time, and what fails is taken back."""
+"""Writes over a backend: one writer of a user at a time, and what fails is taken back."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def taking_back(backend: Backend, task: Task) -> Iterator[list[Undo]]:
     try:
         yield done
     except BaseException as error:
-        with task.anew():
+        with task.fresh_deadline():
             left = sum(not _undone(undo) for undo in reversed(done))
         if left:
             kind = ProviderUnavailableError if isinstance(error, ProviderUnavailableError) else ProviderError
@@ -126,7 +126,7 @@ def _undone(undo: Undo) -> bool:
     try:
         undo()
     except NotFoundError:
-        return True  # somebody else erased it
+        return True  # another client erased it
     except OMPError:
         return False
     return True

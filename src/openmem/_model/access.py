@@ -1,4 +1,4 @@
-"""Who may do what: the grants of one caller, and the seed that makes a caller's `add` repeatable."""
+"""Access rights: the grants of one caller, and the seed that makes a caller's `add` repeatable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Patterns: TypeAlias = tuple[ScopePattern, ...]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a caller may do.
+    """The rights of one caller.
 
     Args:
         user_id: The only user whose memories the caller may touch; `None` for those of any user.
@@ -72,7 +72,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """What ids and times of new memories are made from, instead of the clock and chance.
+    """The source of ids and times of new memories, instead of the clock and chance.
 
     The same `add` with the same seed stores its memories once, however often it is sent.
 
@@ -93,7 +93,7 @@ class Seed:
             raise InvalidRequestError(f"seed.entropy must be a whole number of at most {MAX_ENTROPY_BITS} bits")
 
     def __repr__(self) -> str:
-        return "<Seed>"  # whoever knows it can name ids
+        return "<Seed>"  # it tells the ids that will be made
 
 
 def missing_grant(verb: str, scope: str | ScopePattern | None) -> ScopeDeniedError:

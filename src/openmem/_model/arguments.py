@@ -1,7 +1,7 @@
 """The types of arguments, as a type checker sees them: at run time everything is checked anyway.
 
 A misspelt argument, option, field or provider is an error of the type checker. So there are no open `**names: Any`
-here: what has no name of its own goes into `extra=`, and a provider of somebody else is named with `ProviderName`.
+here: what has no name of its own goes into `extra=`, and a provider of a third party is named with `ProviderName`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a context is made of: memories that a search found, with no more of each than a context shows or compares."""
+"""The candidates of a context: memories that a search found, with no more of each than a context shows or compares."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Candidate(NamedTuple):
 
     @property
     def since(self) -> datetime:
-        """From when on it holds, as far as anybody said so; otherwise when it was stored."""
+        """From when on it holds, if that was said; otherwise when it was stored."""
         return self.valid_from or self.created_at
 
 

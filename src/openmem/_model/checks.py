@@ -101,7 +101,7 @@ def check_size(name: str, argument: str) -> str:
 
 
 def check_owner(value: object) -> str | None:
-    """Return a user id as `check_user_id` does, or `None` where nobody is named."""
+    """Return a user id as `check_user_id` does, or `None` where none is named."""
     return None if value is None else check_user_id(value)
 
 

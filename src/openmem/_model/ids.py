@@ -104,7 +104,7 @@ def is_made_from(memory_id: str, start: int) -> bool:
 def may_be_of(memory_id: str, user_id: str) -> bool:
     """Return whether an id, without its user being named, may mean a memory of this user.
 
-    An id of our own form means one of the users of its bucket only. So nobody who imports a memory under the id of
+    An id of our own form means one of the users of its bucket only. So no user who imports a memory under the id of
     another user's takes its place, not even after that one was deleted.
     """
     return bucket_of(memory_id) in (None, routing_bucket(user_id))

@@ -58,7 +58,7 @@ class KeyInfo:
 
     @property
     def access(self) -> Access:
-        """What whoever shows the key may do."""
+        """The rights of a caller who shows the key."""
         return Access(self.user_id, self.grants)
 
     def state(self, now: datetime) -> KeyState:

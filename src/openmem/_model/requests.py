@@ -50,7 +50,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Which of one user's memories a read may see. It is part of the query, never applied after it.
+    """The part of one user's memories that a read may see. It is part of the query, never applied after it.
 
     `visible` are the scopes that the caller may read, beside those that it asks for; `None` is all of them.
     """
@@ -76,7 +76,7 @@ class ListQuery:
 
     @property
     def binding(self) -> tuple[object, ...]:
-        """What a cursor of this query is bound to: everything but the size of the page."""
+        """The values that a cursor of this query is bound to: everything but the size of the page."""
         view = self.view
         hidden = (view.as_of, view.include_superseded, view.include_expired)
         plain = (view.user_id, str(view.scope), *view.tags, self.since, self.until, *hidden)

@@ -1,4 +1,4 @@
-"""How long a store keeps its audit log and earlier versions, and what was done about it."""
+"""Retention: how long a store keeps its audit log and earlier versions, and the report of a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KEEPING: Final = frozenset({"sqlite", "postgres"})
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What is kept.
+    """The retention of a store.
 
     Args:
         audit_days: Days for which the audit log keeps an entry, `None` for ever; more than 0.
@@ -73,9 +73,9 @@ class Retention:
 
 
 class MaintenanceReport(OMPModel):
-    """What `maintain` removed, or with `dry_run` would remove.
+    """The rows that `maintain` removed, or with `dry_run` would remove.
 
-    `purged` says whether the bytes are gone from the file as well, `None` where nobody can tell; sizes are known of
+    `purged` says whether the bytes are gone from the file as well, `None` where that is not known; sizes are known of
     the embedded store only.
     """
 

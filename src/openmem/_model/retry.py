@@ -1,4 +1,4 @@
-"""When a request that failed is made again, and after how long. Chance and the time left are arguments: it is pure."""
+"""Whether and when to repeat a failed request. Chance and the time left are arguments: it is pure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FailedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a request that failed for a passing reason is made again, and how long the waits are.
+    """The repeats of a request that failed for a passing reason: how many, and how long the waits are.
 
     The waits grow exponentially, are spread at random, and are as long as `Retry-After` asks for at least. One that
     would not end before the deadline is not begun: the error is raised at once. A request that changes something is
@@ -127,4 +127,4 @@ def _statuses(value: Any) -> frozenset[int]:
 
 
 DEFAULT_RETRY: Final = Retry()
-"""What is done where nobody said anything else."""
+"""The default."""

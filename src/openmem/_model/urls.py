@@ -31,7 +31,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _MAX_HOST: Final = 253
 _MAX_SHOWN: Final = 60
-# What people write for a place, and what is no path: a connection string in words, a URL with a slip, or without
+# Texts that are meant as an address and are no path: a connection string in words, a URL with a slip, or without
 # its scheme. A file that is really called so can be named with ./ before it.
 _KEYWORDS: Final = re.compile(
     r"\s*(?:host|hostaddr|port|dbname|database|user|username|password|passfile|service|sslmode|options|server|uid|pwd"

@@ -1,4 +1,4 @@
-"""What a request asks of a server that its capabilities say it cannot do. Pure.
+"""Finds in a request what a server's capabilities say it cannot do. Pure.
 
 A server that does not know an argument ignores it, and an argument that is ignored is worse than one refused.
 """

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 ACCEPTED: Final = "gzip, deflate"
-"""What requests send as `Accept-Encoding`."""
+"""The value that requests send as `Accept-Encoding`."""
 PIECE: Final = 65_536
 """The most bytes that one step of decoding gives."""
 

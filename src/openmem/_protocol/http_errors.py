@@ -1,4 +1,4 @@
-"""What a reply over HTTP means: which error it is, and how long it asks to wait. Pure."""
+"""The meaning of a reply over HTTP: which error it is, and how long it asks to wait. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from openmem.errors import (
 MESSAGE_LIMIT: Final = 200
 ENVELOPE_LIMIT: Final = 1_000
 SECRET_HEADER: Final = re.compile(r"auth|(?<!idempotency-)key|token|cookie", re.IGNORECASE)
-"""Names of headers that hold what nobody else may see."""
+"""Names of headers that hold secrets."""
 
 _LONGEST_DATE: Final = 64
 _LONGEST_DETAILS: Final = 16_384
@@ -186,7 +186,7 @@ def _explain(endpoint: Endpoint, status: int, body: bytes) -> str:
 
 
 def _inner_error(body: bytes) -> Any:
-    if len(body) > _LONGEST_ERROR:  # nobody describes a failure at such length, and to read it would take long
+    if len(body) > _LONGEST_ERROR:  # no failure needs so long a description, and to read it would take long
         return None
     try:
         payload = parse_json(body)

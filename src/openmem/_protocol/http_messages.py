@@ -26,7 +26,7 @@ _NO_HEADERS: Final[Mapping[str, Header]] = {}
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """What is to be sent.
+    """A request to send.
 
     Attributes:
         method: The HTTP method.
@@ -49,7 +49,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """What came back; names of headers are in lower case."""
+    """A reply; names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]

@@ -54,7 +54,7 @@ class ReplyCheck:
             raise self._refused("with a memory of another scope than was asked for")
 
     def owners(self, wanted: Iterable[str | None], records: Iterable[MemoryRecord]) -> None:
-        """Check that each memory is of the user in its place; `None` is any.
+        """Check that each memory is of the user at its position; `None` is any.
 
         Raises:
             ProviderError: One is another user's.

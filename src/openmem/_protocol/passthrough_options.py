@@ -1,4 +1,4 @@
-"""What the provider on a remote OMP server is built from."""
+"""The options of the provider on a remote OMP server."""
 
 from __future__ import annotations
 

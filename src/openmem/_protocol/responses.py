@@ -1,4 +1,4 @@
-"""What an OMP server answers, as the types of the protocol. Whatever is not as it must be is a `ProviderError`."""
+"""Reads answers of an OMP server as the types of the protocol. One that is not as it must be is a `ProviderError`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Entries(TypedDict):
 
 
 class Found(OMPModel):
-    """What a search found, and whether some results were left off."""
+    """The results of a search, and whether some were left off."""
 
     results: list[SearchResult]
     truncated: bool = False

@@ -26,7 +26,7 @@ _scan: Final = json.JSONDecoder().raw_decode
 
 @dataclass(frozen=True, slots=True)
 class Sliced:
-    """How a reply with a list is read.
+    """The way in which a reply with a list is read.
 
     Attributes:
         items: Reads some of the list.

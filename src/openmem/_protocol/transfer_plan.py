@@ -1,4 +1,4 @@
-"""What a move from one store to another carries, what it must leave, and whether all of it arrived."""
+"""The plan of a transfer: what it carries, what it must leave, and whether all of it arrived."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Fitting:
 
     @property
     def losses(self) -> list[TransferLoss]:
-        """What the target could not hold of the memories so far."""
+        """The parts of the memories so far that the target could not hold."""
         return [TransferLoss(what=what, memories=count, stays=stays) for (what, stays), count in self._lost.items()]
 
     def _unfit(self, memory: Memory) -> str | None:
@@ -95,7 +95,7 @@ def describe(losses: list[TransferLoss]) -> str:
 
 
 class Ledger:
-    """What must be in the target, as digests: about 250 bytes for each memory.
+    """The memories that must be in the target, as digests: about 250 bytes for each memory.
 
     Args:
         target: The provider that adds `x-<target>` to what it returns.

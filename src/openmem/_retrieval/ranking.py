@@ -1,4 +1,4 @@
-"""Which memory fits a query best: cleaned query, BM25, cosine and hints from tags and dates, fused by score.
+"""Ranks memories by their fit to a query: cleaned query, BM25, cosine and hints from tags and dates, fused by score.
 
 The sources of the rules: BM25 as Robertson and Zaragoza give it (k1 = 1.2, b = 0.75); score fusion instead of
 rank fusion, and embedding the query without names and frequent words, as measured on conversation data
@@ -36,7 +36,7 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """How much each part counts. A part that plays no role in a query is left out of the sum.
+    """The weight of each part. A part that plays no role in a query is left out of the sum.
 
     Tags and dates are hints: enough to choose among memories that fit, too little to lift one that does not.
     """
@@ -48,7 +48,7 @@ class Weights:
 
 
 class Postings(NamedTuple):
-    """Where one term occurs: positions among the user's rows, and how often in each."""
+    """The occurrences of one term: positions among the user's rows, and how often in each."""
 
     term: str
     positions: Ints

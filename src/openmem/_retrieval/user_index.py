@@ -163,7 +163,7 @@ class Vectors:
 
 @dataclass(slots=True)
 class UserEntry:
-    """What is kept for one user; `lock` is held while it is brought up to date.
+    """The cached data of one user; `lock` is held while it is brought up to date.
 
     `counted` is what the cache has counted of it, in bytes, and belongs to the cache.
     """
@@ -216,7 +216,7 @@ class UserCache:
             self._total -= entry.counted if entry is not None else 0
 
     def trim(self, user_no: int) -> None:
-        """Count the entry of a user anew, and forget the oldest entries until what is left fits.
+        """Count the entry of a user again, and forget the oldest entries until what is left fits.
 
         The others are not looked at: what this takes does not depend on how many there are.
         """

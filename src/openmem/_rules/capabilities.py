@@ -1,4 +1,4 @@
-"""What the providers that keep memories themselves, without a service behind them, have in common."""
+"""The capabilities of providers that keep memories themselves, without a service behind them."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ EXTENSIONS: Final = "extensions"
 """The name under which a `Change` holds new values of the caller's own fields."""
 MAX_EXTENSIONS: Final = 1_000_000
 MAX_MEMBERS: Final = 1_000
-"""How many fields of the caller's own an object may have under names that do not begin with `x-`."""
+"""The fields of the caller's own that an object may have under names that do not begin with `x-`."""
 MAX_REF: Final = 2_000
 MAX_DEPTH: Final = 64
 

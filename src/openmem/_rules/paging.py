@@ -1,4 +1,4 @@
-"""How much goes on a page: no more than so many items, and no more than so many bytes of content."""
+"""Bounds a page: no more than so many items, and no more than so many bytes of content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which supersessions count, where memories supersede one another in a circle. Pure.
+"""Decides which supersessions count where memories supersede one another in a circle. Pure.
 
 Of the memories of a circle, the one that was written last wins: what supersedes it inside of the circle is void, the
 rest counts. So a circle never hides all of its memories. Written last means: the latest `updated_at`, or `created_at`

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Client:
-    """What every verb relies on.
+    """The base of every verb.
 
     The constructor checks its arguments and does no I/O. The provider is loaded and opened by the first verb or on
     entering the context.
@@ -101,7 +101,7 @@ class Client:
         try:
             self._use(self._call(None), _nothing)
         except BaseException:
-            self.close()  # nobody else does: the block is never entered
+            self.close()  # nothing else does: the block is never entered
             raise
         return self
 
@@ -138,7 +138,7 @@ class Client:
 
     @property
     def place(self) -> str | None:
-        """Where the store is, as a file or an address without secrets; `None` if it is at no such place."""
+        """The location of the store, as a file or an address without secrets; `None` if it has no such location."""
         return (self._root or self)._provider.place
 
     @property

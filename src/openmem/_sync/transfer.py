@@ -32,7 +32,7 @@ PATIENCE: Final = 60.0
 
 
 class TransferEnd(Protocol):
-    """What a transfer asks of a store."""
+    """The part of a store that a transfer uses."""
 
     def capabilities(self, timeout: float | None) -> Capabilities:
         """Return what the store can do."""

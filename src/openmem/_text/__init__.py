@@ -1,1 +1,1 @@
-"""What text looks like: normal forms, characters that cannot be seen or are confused, stems."""
+"""The look of text: normal forms, characters that cannot be seen or are confused, stems."""

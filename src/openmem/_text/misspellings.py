@@ -1,4 +1,4 @@
-"""Which known name a misspelt one stands for.
+"""Finds the known name that a misspelt one stands for.
 
 A name of the caller's own must not be taken for a misspelling, because what it holds is kept; so the rules for data are
 narrow, and those for arguments, which are refused anyway, are wide.

@@ -1,4 +1,4 @@
-"""Unicode normal forms in time that grows with the text, whoever wrote it.
+"""Unicode normal forms in time that grows with the text, even a hostile one.
 
 To normalise means to sort the marks behind each letter, and CPython sorts a run of n of them in n² steps. So runs are
 bounded first, as the Stream-Safe Text Format of Unicode has it (UAX #15, section 13): no more than 30 non-starters

@@ -1,4 +1,4 @@
-"""What a text looks like: in lower case, in signs and letters of ASCII where it has look-alikes of them, without marks.
+"""The look of a text: in lower case, in signs and letters of ASCII where it has look-alikes of them, without marks.
 
 Two texts with the same skeleton can be taken for one another, as Unicode Technical Standard #39 has it. Here a skeleton
 serves to find what looks like a frame, and is never shown.

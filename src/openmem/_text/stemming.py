@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any, Final
 
 _PACKAGE: Final = "snowballstemmer"
-_ALIAS: Final = "openmem._snowball"  # a name of our own: nobody else finds a package that is only half there
+_ALIAS: Final = "openmem._snowball"  # a name of our own: no other code finds a package that is only half there
 
 
 def english_stemmer() -> Any:

@@ -60,5 +60,5 @@ def _show_values_in_failures() -> None:
     pytest.register_assert_rewrite("openmem.testing._async", "openmem.testing._sync")
 
 
-if "pytest" in sys.modules:  # now, since somebody may import the rules without asking here for a suite
+if "pytest" in sys.modules:  # now, since a test may import the rules without asking here for a suite
     _show_values_in_failures()

@@ -86,7 +86,7 @@ class Bad:
 
     @property
     def name(self) -> str:
-        """What the test of this argument is called."""
+        """The name of the test of this argument."""
         return f"{self.verb}-{self.argument}"
 
     @property

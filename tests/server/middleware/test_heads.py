@@ -1,4 +1,4 @@
-"""What a head may hold: values given twice, hosts, and time that grows with the text and not with its square."""
+"""The head of a request: values given twice, hosts, and time that grows with the text and not with its square."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every failure looks the same on the wire, whoever answers: a route, the application, a middleware, a connection."""
+"""Every failure looks the same on the wire, be it from a route, the application, a middleware, a connection."""
 
 from __future__ import annotations
 

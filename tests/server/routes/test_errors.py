@@ -1,4 +1,4 @@
-"""What every route answers to bad requests: an envelope that names what is wrong, and nothing is done."""
+"""Answers of every route to bad requests: an envelope that names what is wrong, and nothing is done."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _SECRETS = ("memories.db", "server.db", "sqlite", "ann")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A server that answers nobody without a key."""
+    """A server that answers no request without a key."""
     folder: Path = tmp_path_factory.mktemp("pages")
     options = RouteOptions(docs=True, open_without_keys=False)
     memories, store = f"sqlite:///{folder}/memories.db", f"sqlite:///{folder}/server.db"

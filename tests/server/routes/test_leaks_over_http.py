@@ -1,4 +1,4 @@
-"""A state machine that looks for one leak over HTTP: nobody learns anything of what their key does not reach."""
+"""A state machine that looks for one leak over HTTP: no caller learns anything of what their key does not reach."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.server.running import Place, RouteOptions, running_with_store
 SCOPES = [None, "health", "health/notes", "healthy", "coding/rust", "work/a"]
 PATTERNS = [None, "*", "health/*", "health", "coding/*", "work/*"]
 WORDS = ["tea", "coffee", "rust", "doctor", "sugar", "pain"]
-# Whose memories (one of two users, or anybody's), what may be done with them, and which of them share grants.
+# Whose memories (those of one of two users, or all), what may be done with them, and which of them share grants.
 KEYS = [
     (None, "admin:*"),
     (0, "read:* write:* delete:*"),
@@ -140,12 +140,12 @@ class Leaks(RuleBasedStateMachine):
 
     @rule(user=USER, scope=SCOPE, text=TEXT)
     def adds(self, user: int, scope: str | None, text: str) -> None:
-        """Somebody who may do everything adds a memory."""
+        """A caller who may do everything adds a memory."""
         self.add(user, scope, text)
 
     @rule(who=WHO, place=PLACE, named=st.booleans())
     def asks_for_one_memory(self, who: int, place: int, named: bool) -> None:
-        """What a key does not reach is in every byte what was never there; what it may read, it gets."""
+        """To a key, a memory out of its reach is in every byte one that was never there; what it may read, it gets."""
         caller, (id, (owner, scope)) = self.callers[who], self.picked(place)
         user_id = owner if named else None
         if caller.touches(owner, scope):
@@ -188,7 +188,7 @@ class Leaks(RuleBasedStateMachine):
 
     @rule(who=WHO, user=USER, place=PLACE, scope=SCOPE, text=TEXT)
     def hidden_change(self, who: int, user: int, place: int, scope: str | None, text: str) -> None:
-        """Whatever happens where a key does not reach leaves all its answers as they were, to the byte."""
+        """Changes where a key does not reach leave all its answers as they were, to the byte."""
         caller, owner = self.callers[who], self.users[user]
         if caller.touches(owner, scope):
             return
@@ -213,7 +213,7 @@ class Leaks(RuleBasedStateMachine):
 
     @rule(who=WHO, other=WHO, user=USER, text=TEXT, alike=st.booleans())
     def repeats(self, who: int, other: int, user: int, text: str, alike: bool) -> None:
-        """An `Idempotency-Key` is the caller's own: nobody gets another's answer, nor learns that there is one."""
+        """An `Idempotency-Key` is the caller's own: none gets another's answer, nor learns that there is one."""
         first, second, owner = self.callers[who], self.callers[other], self.users[user]
         key = {"Idempotency_Key": f"k{next(self.serial)}"}
         body = {"content": f"{text} secret{next(self.serial)}", "user_id": owner, "scope": "work/a"}
@@ -257,7 +257,7 @@ class Leaks(RuleBasedStateMachine):
 
     @rule(who=WHO, user=USER)
     def reads_the_journal(self, who: int, user: int) -> None:
-        """The audit log is for those who may read all that a user has, and names nobody else's memories."""
+        """The audit log is for those who may read all that a user has, and names no other user's memories."""
         caller, owner = self.callers[who], self.users[user]
         reply = caller.ask("GET", f"/audit?user_id={owner}&limit=1000")
         assert reply.status_code == (200 if caller.may("read", owner, None) and self.reads_all(caller) else 403)

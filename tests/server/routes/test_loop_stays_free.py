@@ -1,7 +1,7 @@
 """The event loop is free for others while the largest legal requests run: one line of the table for each route.
 
 Processor time of the loop's own thread is measured: callback by callback, compared with that of parsing a body of
-1 MiB, and between two ticks of a timer. Whoever else computes on the machine changes neither.
+1 MiB, and between two ticks of a timer. Other work on the machine changes neither.
 """
 
 from __future__ import annotations

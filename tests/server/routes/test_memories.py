@@ -1,4 +1,4 @@
-"""What every route answers to good requests."""
+"""Answers of every route to good requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server uses of uvicorn, httptools and asyncio beyond their interfaces is there, and versions are bounded."""
+"""Private names of uvicorn, httptools and asyncio that the server uses: they are there, and versions are bounded."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ async def load_and_kill(start: Start, port: int, kills: int) -> tuple[Counter[st
 
 
 class Progress:
-    """How many adds were acknowledged, and whether the server is up as far as anybody knows."""
+    """The number of adds that were acknowledged, and whether the server is up as far as the clients know."""
 
     def __init__(self) -> None:
         self.count = 0

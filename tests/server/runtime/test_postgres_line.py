@@ -78,7 +78,7 @@ def the_line(postgres: PostgresServer, postgres_template: str) -> Iterator[Line]
 
 @pytest.fixture
 def line(the_line: Line, user: str) -> Iterator[Line]:
-    """The line, healthy, after somebody has used it."""
+    """The line, healthy, after its first use."""
     assert the_line.add(user).status_code == 201
     yield the_line
     the_line.proxy.mode = PASS

@@ -38,7 +38,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["httptools", "h11"])
 def server(request: pytest.FixtureRequest, large: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    """A server with few places and little patience, with either parser."""
+    """A server with room for few requests and little patience, with either parser."""
     path = without_httptools(tmp_path_factory.mktemp("h11")) if request.param == "h11" else str(SRC)
     flags = ["--concurrency", str(CONCURRENCY), "--write-timeout", str(PATIENCE), "--keep-alive-timeout", "1"]
     with started("--url", str(large), *flags, PYTHONPATH=path) as process:

@@ -1,4 +1,4 @@
-"""Who is asking: many who ask at once cost one look into the store."""
+"""Authentication: many requests at once cost one look into the store."""
 
 from __future__ import annotations
 

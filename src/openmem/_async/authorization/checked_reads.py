@@ -142,7 +142,7 @@ class AsyncOuterGuard(AsyncGuard):
                 await self._within(patterns, id, user_id, call)
 
     async def _newest(self, query: ListQuery, after: tuple[datetime, str] | None, call: Call) -> Sequence[MemoryRecord]:
-        """Return the first records behind a place, one more than fit on the page, and all of the last one's time."""
+        """Return the first records behind a position, one more than fit on the page, and all of the last one's time."""
         until = query.until
         if after is not None:
             until = min(until or after[0] + MICROSECOND, after[0] + MICROSECOND)

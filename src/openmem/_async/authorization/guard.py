@@ -168,7 +168,7 @@ class AsyncGuard(AsyncProvider):
         return user_id
 
     def owner(self, user_id: str | None) -> str | None:
-        """Return the same where no user need be named: then it is the caller's own, or anybody."""
+        """Return the same where no user need be named: then it is the caller's own, or any."""
         return self.access.user_id if user_id is None else self.named(user_id)
 
     def seen(self, query: SearchQuery) -> SearchQuery:

@@ -69,9 +69,9 @@ class AsyncEmulatedProvider(AsyncProvider):
     modes: ClassVar[frozenset[SearchMode]] = frozenset({"hybrid"})
     """The modes of search that the service has."""
     native: ClassVar[tuple[str, ...]] = ()
-    """What the service does by itself, for `capabilities`."""
+    """The features that the service itself has, for `capabilities`."""
     emulated: ClassVar[tuple[str, ...]] = ()
-    """What is done on this side, for `capabilities`."""
+    """The features that are emulated on this side, for `capabilities`."""
     takes_retry: ClassVar[bool] = True
     poll: ClassVar[float] = 1.0
     """Seconds between two looks at what is being taken in, at most."""
@@ -98,7 +98,7 @@ class AsyncEmulatedProvider(AsyncProvider):
         self._locks = WriterLocks()
 
     async def aclose(self) -> None:
-        """Close the client once nobody uses it."""
+        """Close the client once no call uses it."""
         await self._sdk.aclose()
 
     async def capabilities(self, call: Call) -> Capabilities:

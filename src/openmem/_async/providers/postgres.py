@@ -344,7 +344,7 @@ class AsyncPostgresProvider(AsyncPostgresSchema):
         return known.get((self._names, model), False)
 
     async def _has_vectors(self, deadline: Deadline) -> bool:
-        """Return whether a search may find a vector to compare with. Once there is one, nobody asks again."""
+        """Return whether a search may find a vector to compare with. Once there is one, it is not asked again."""
         known = self._db.server.vectors
         if not known.get(self._names):
             known[self._names] = await self._db.run(partial(models.are_there, self._names), deadline, retry=True)
@@ -431,7 +431,7 @@ class AsyncPostgresProvider(AsyncPostgresSchema):
                 return await self._db.transact(make, call.deadline, lock=lock, heavy=heavy)
             except ProviderError as error:
                 await self._explain(error, model, call.deadline)
-                # Somebody else added the same key at the same moment: now it is there to be updated.
+                # Another client added the same key at the same moment: now it is there to be updated.
                 # An index of a partition has a name of its own, but that of a primary key ends in "_pkey".
                 details = error.details or {}
                 constraint = details.get("constraint", "")
@@ -457,7 +457,7 @@ class AsyncPostgresProvider(AsyncPostgresSchema):
             except ProviderError as error:
                 await self._explain(error, model, call.deadline)
                 attempts -= 1
-                # Somebody stored the same id or key at the same moment: now it is there to be found.
+                # Another client stored the same id or key at the same moment: now it is there to be found.
                 if (error.details or {}).get("sqlstate") != _NOT_UNIQUE or not attempts:
                     raise
                 call.deadline.check()

@@ -1,1 +1,1 @@
-"""How long audit entries and versions are kept."""
+"""Retention of audit entries and versions."""

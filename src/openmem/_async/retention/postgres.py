@@ -1,4 +1,4 @@
-"""How old entries and versions are removed on Postgres: bucket by bucket, in short transactions."""
+"""Removes old entries and versions on Postgres: bucket by bucket, in short transactions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from openmem._sql.postgres import retention as steps
 from openmem._sql.postgres.names import Names
 
 MOST_IN_VAIN: Final = 20
-"""Attempts in a row at versions that somebody else holds: what is left then is for the next time."""
+"""Attempts in a row at versions that another client holds: what is left then is for the next time."""
 ALL_BUCKETS: Final[Sequence[int]] = range(BUCKETS)
 
 

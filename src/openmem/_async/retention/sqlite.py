@@ -1,4 +1,4 @@
-"""How the embedded store removes old entries and versions: looks on a snapshot, removes in short transactions."""
+"""Removes old entries and versions from the embedded store: looks on a snapshot, removes in short transactions."""
 
 from __future__ import annotations
 

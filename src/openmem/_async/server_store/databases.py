@@ -1,4 +1,4 @@
-"""Where a server's own store is: in a file or in a database. Both run the same steps."""
+"""The databases of a server's own store: a file, or tables in Postgres. Both run the same steps."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class AsyncDatabase:
                 raise
             raise ProviderError(
                 f"this role may not make the schema {SCHEMA}: give it the right (GRANT CREATE ON DATABASE … TO …;), "
-                f"or have somebody make it (CREATE SCHEMA {SCHEMA} AUTHORIZATION …;)",
+                f"or have an administrator make it (CREATE SCHEMA {SCHEMA} AUTHORIZATION …;)",
                 provider=self.name,
             ) from error
 
@@ -150,7 +150,7 @@ class AsyncDatabase:
 
 
 def place_of(url: str, *, statement_cache: bool, create: bool = True) -> AsyncPlace:
-    """Return the place that an address names; nothing is opened.
+    """Return the database that an address names; nothing is opened.
 
     Raises:
         InvalidRequestError: It names neither a Postgres database nor a file.

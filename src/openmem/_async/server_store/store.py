@@ -1,4 +1,4 @@
-"""What a server keeps besides memories: keys, replies to repeatable requests, rate counters and an audit log."""
+"""The server's own store: keys, replies to repeatable requests, rate counters and an audit log."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ class AsyncServerStore:
             fingerprint: What tells the request from others, such as a hash of method, path and body.
             now: The time of the request.
             user_id: The user whose memories the reply will hold. `None`: those of several, so that its body is not
-                kept, only the ids in it, as nobody could find it when one of them is to be forgotten.
+                kept, only the ids in it, as no search could find it when one of them is to be forgotten.
 
         Raises:
             IdempotencyConflictError: The caller used the key for another request.
@@ -258,7 +258,7 @@ class AsyncServerStore:
         Args:
             caller: As in `begin_reply`.
             idempotency_key: As in `begin_reply`.
-            seed: What `begin_reply` returned; a request that began anew since, or that is answered, stays.
+            seed: What `begin_reply` returned; a request that was begun again since, or that is answered, stays.
         """
         named = (_name(caller, "caller"), _name(idempotency_key, "idempotency_key"))
         await self._erase(replies.release, *named, check_instance(seed, Seed, "seed"))

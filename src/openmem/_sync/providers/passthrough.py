@@ -299,7 +299,7 @@ class PassthroughProvider(Provider):
             raise IngestionTimeoutError("a memory could not be taken in", provider=self._shown)
 
     def _own(self, id: str, user_id: str, call: Call) -> MemoryRecord:
-        """Return a memory of a user; a server that knows no owners answers with anybody's."""
+        """Return a memory of a user; a server that knows no owners answers with any user's."""
         self._need("get")
         record = self._read(self._send(wire.get(id, user_id), call), RECORD)
         if record.user_id != user_id:

@@ -345,7 +345,7 @@ class PostgresProvider(PostgresSchema):
         return known.get((self._names, model), False)
 
     def _has_vectors(self, deadline: Deadline) -> bool:
-        """Return whether a search may find a vector to compare with. Once there is one, nobody asks again."""
+        """Return whether a search may find a vector to compare with. Once there is one, it is not asked again."""
         known = self._db.server.vectors
         if not known.get(self._names):
             known[self._names] = self._db.run(partial(models.are_there, self._names), deadline, retry=True)
@@ -430,7 +430,7 @@ class PostgresProvider(PostgresSchema):
                 return self._db.transact(make, call.deadline, lock=lock, heavy=heavy)
             except ProviderError as error:
                 self._explain(error, model, call.deadline)
-                # Somebody else added the same key at the same moment: now it is there to be updated.
+                # Another client added the same key at the same moment: now it is there to be updated.
                 # An index of a partition has a name of its own, but that of a primary key ends in "_pkey".
                 details = error.details or {}
                 constraint = details.get("constraint", "")
@@ -454,7 +454,7 @@ class PostgresProvider(PostgresSchema):
             except ProviderError as error:
                 self._explain(error, model, call.deadline)
                 attempts -= 1
-                # Somebody stored the same id or key at the same moment: now it is there to be found.
+                # Another client stored the same id or key at the same moment: now it is there to be found.
                 if (error.details or {}).get("sqlstate") != _NOT_UNIQUE or not attempts:
                     raise
                 call.deadline.check()

@@ -32,7 +32,7 @@ class CircleRules(Rules):
     @needs("supersession", "updates")
     @pytest.mark.parametrize("count", [2, 3, 5])
     async def test_memory_that_closes_a_circle_wins(self, memory: AsyncMemory, count: int) -> None:
-        """Where the oldest of a chain is made to supersede the newest, it is shown and the others are hidden.
+        """If the oldest of a chain is made to supersede the newest, it is shown and the others are hidden.
 
         If this fails, check what the store does with a supersession that leads back to where it began: it must not
         hide everything.
@@ -47,7 +47,7 @@ class CircleRules(Rules):
     async def test_each_word_in_turn_wins(self, memory: AsyncMemory) -> None:
         """A circle that is closed by updates shows whichever was changed last, again and again.
 
-        If this fails, check that a circle is judged anew whenever one of its memories changes.
+        If this fails, check that a circle is judged again whenever one of its memories changes.
         """
         one, two, three = [await self.remember(memory, "ann", f"tea {number}") for number in range(3)]
         for older, newer in ((two, one), (three, two), (one, three)):

@@ -1,4 +1,4 @@
-"""Rules about users: nobody sees, changes or learns of anybody else's memories."""
+"""Rules about users: none sees, changes or learns of another's memories."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class IsolationRules(Rules):
         return results
 
     async def test_each_of_many_users_reads_only_its_own(self, memory: AsyncMemory) -> None:
-        """With many users in one store, list, search and context of each hold nobody else's memories.
+        """With many users in one store, list, search and context of each hold no other's memories.
 
         If this fails, check caches, top-k before filtering, and answers mixed up between concurrent calls.
         """

@@ -14,7 +14,7 @@ _CONTENTS = ("lives in Faro", "lives in Porto", "lives in Lisbon")
 
 
 class MaintenanceRules(Rules):
-    """How long versions and the audit log are kept."""
+    """Rules about the retention of versions and of the audit log."""
 
     async def test_maintenance_keeps_the_newest_versions(self, memory: AsyncMemory) -> None:
         """With `versions=1` one earlier version stays, and the memory itself is as it was; `dry_run` only counts.
@@ -37,7 +37,7 @@ class MaintenanceRules(Rules):
         assert await self.found(memory, "Lisbon", "ann") == [_CONTENTS[2]]
 
     async def test_maintenance_without_bounds_removes_nothing(self, memory: AsyncMemory) -> None:
-        """Nobody loses a version or an audit entry who did not say how long they are kept.
+        """No version and no audit entry is lost unless it was said how long they are kept.
 
         If this fails, check that bounds that were not given are not taken for 0.
         """

@@ -1,4 +1,4 @@
-"""What every rule stands on: the store under test, the declarations, and small steps shared by rules."""
+"""The base of every rule: the store under test, the declarations, and small steps shared by rules."""
 
 from __future__ import annotations
 

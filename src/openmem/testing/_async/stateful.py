@@ -47,7 +47,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(memories=drawn.MEMORIES)
     def add(self, memories: list[DrawnMemory]) -> None:
-        """Add memories, some under a key that is taken, some in place of others."""
+        """Add memories, some under a key that is taken, some of which supersede others."""
         for memory in memories:
             self.add_one(memory)
 
@@ -243,12 +243,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.model.records[record.id] = record
 
     def at(self, number: int) -> MemoryRecord | None:
-        """Return the memory at a place, if there is any."""
+        """Return the memory at a position, if there is any."""
         records = list(self.model.records.values())
         return records[number % len(records)] if records else None
 
     def ids_at(self, owner: str, places: list[int], but: MemoryRecord | None) -> list[str]:
-        """Return ids to supersede: the owner's, now and then somebody else's or one that is gone, never its own."""
+        """Return ids to supersede: the owner's, now and then another user's or one that is gone, never its own."""
         own = [record.id for record in self.model.of_user(owner) if record is not but]
         others = [*self.gone, *(record.id for record in self.model.records.values() if record.user_id != owner)]
         chosen = [(own if place and own else others) for place in places]
@@ -268,7 +268,7 @@ class StatefulRules(Rules):
     """Whether to look for a shorter run that fails too, which can take minutes."""
 
     def test_any_order_of_calls_agrees_with_a_dictionary(self, open_memory: OpenMemory) -> None:
-        """Whatever is done in whatever order, the store answers as a plain dictionary of memories would.
+        """The store answers as a plain dictionary of memories would, after any operations in any order.
 
         If this fails, check the last call of the run shown; `shorten_failures = True` looks for a shorter one.
         """

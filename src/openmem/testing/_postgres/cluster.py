@@ -51,7 +51,7 @@ class Cluster:
 
     @property
     def socket_folder(self) -> Path | None:
-        """Where the unix socket is, or None if its name would be too long."""
+        """The path of the unix socket, or None if it would be too long."""
         return self._place if len(f"{self._place}/.s.PGSQL.00000") < LONGEST_SOCKET_NAME else None
 
     def ensure_running(self, deadline: float) -> None:
@@ -141,7 +141,7 @@ class Cluster:
             return log.read()[-4000:].decode(errors="replace")
 
     def _clear_locks_of_the_dead(self) -> None:
-        """Remove the locks of a killed server: Postgres takes a zombie, or whoever has its id now, for alive."""
+        """Remove the locks of a killed server: to Postgres a zombie, or a process with its id, is alive."""
         if postgres_process.postmaster(self._data) is None:
             for lock in (self._data / "postmaster.pid", *self._place.glob(".s.PGSQL.*")):
                 lock.unlink(missing_ok=True)
@@ -153,7 +153,7 @@ def url_of(port: int, database: str) -> str:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on."""
+    """Return a TCP port of 127.0.0.1 that no process listens on."""
     for port in random.sample(PORTS, 100):
         with socket.socket() as probe:
             try:

@@ -30,7 +30,7 @@ class PostgresUnavailable(RuntimeError):
 
 @dataclass(frozen=True)
 class Account:
-    """Whom the server runs as. Without ids: whoever runs the tests."""
+    """The user that the server runs as. Without ids: the user that runs the tests."""
 
     uid: int | None = None
     gid: int | None = None
@@ -123,13 +123,13 @@ def readable_copy(site: Path, account: Account, folder: Path) -> Path:
 
 
 def check_owner(path: Path) -> None:
-    """Refuse a path that somebody else prepared: names in a folder for temporary files can be guessed.
+    """Refuse a path that another user prepared: names in a folder for temporary files can be guessed.
 
     Raises:
-        PostgresUnavailable: The path belongs to somebody else, or is a link.
+        PostgresUnavailable: The path belongs to another user, or is a link.
     """
     if path.is_symlink() or path.lstat().st_uid != os.geteuid():
-        raise PostgresUnavailable(f"{path} belongs to somebody else")
+        raise PostgresUnavailable(f"{path} belongs to another user")
 
 
 def _environment() -> dict[str, str]:

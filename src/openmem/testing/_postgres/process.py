@@ -17,7 +17,7 @@ def postmaster(data: Path) -> psutil.Process | None:
     """Return the first process of the server over a data directory, or None if it does not live."""
     try:
         found = psutil.Process(int(_lock_file(data)[0]))
-        # After a crash the number may be somebody else's by now.
+        # After a crash the number may be another process's by now.
         return found if found.name().startswith("postgres") and _lives(found) else None
     except (OSError, IndexError, ValueError, psutil.Error):
         return None

@@ -1,7 +1,7 @@
 """A server that several processes share. It starts for the first of them and ends with the last, however that ends.
 
 Every process that uses the server holds a shared lock on the file `users` (its seat). The system drops the lock when
-the process ends, also by SIGKILL, so nobody has to count. A watchdog, a small process of its own, waits until it can
+the process ends, also by SIGKILL, so no count is kept. A watchdog, a small process of its own, waits until it can
 lock that file alone; then it stops the server and removes the folder.
 """
 
@@ -79,7 +79,7 @@ def _settle(cluster: Cluster, seat: int, deadline: float) -> bool:
     if _try_lock(seat, fcntl.LOCK_EX):
         if watched:
             return False  # the last user left a moment ago: let the watchdog clean up
-        cluster.wipe()  # what is here belongs to nobody: its users and its watchdog were killed
+        cluster.wipe()  # it has no owner: its users and its watchdog were killed
     _wait_lock(seat, fcntl.LOCK_SH, deadline)
     if not _is(seat, cluster.home / "users"):
         return False

@@ -17,7 +17,7 @@ from openmem.testing._postgres import process as postgres_process
 
 
 def main(home: Path) -> None:
-    """Watch over the server in `home`, unless somebody does already."""
+    """Watch over the server in `home`, unless another watchdog does."""
     guard = os.open(home / "watchdog", os.O_RDWR | os.O_CREAT, 0o600)
     users = os.open(home / "users", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -28,11 +28,11 @@ def main(home: Path) -> None:
         return
     os.setsid()  # a Ctrl-C in the terminal is for the tests
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    fcntl.flock(users, fcntl.LOCK_EX)  # waits for as long as anybody uses the server
+    fcntl.flock(users, fcntl.LOCK_EX)  # waits for as long as any process uses the server
     data = home / "pg" / "data"
     postgres_process.end(data, timeout=10.0)
     postgres_process.bury(data)
-    # Away in one step: whoever comes now makes a folder of his own.
+    # Away in one step: a process that comes now makes a folder of its own.
     grave = home.with_name(f"{home.name}.{os.getpid()}")
     home.rename(grave)
     shutil.rmtree(grave, ignore_errors=True)

@@ -33,7 +33,7 @@ class CircleRules(Rules):
     @needs("supersession", "updates")
     @pytest.mark.parametrize("count", [2, 3, 5])
     def test_memory_that_closes_a_circle_wins(self, memory: Memory, count: int) -> None:
-        """Where the oldest of a chain is made to supersede the newest, it is shown and the others are hidden.
+        """If the oldest of a chain is made to supersede the newest, it is shown and the others are hidden.
 
         If this fails, check what the store does with a supersession that leads back to where it began: it must not
         hide everything.
@@ -48,7 +48,7 @@ class CircleRules(Rules):
     def test_each_word_in_turn_wins(self, memory: Memory) -> None:
         """A circle that is closed by updates shows whichever was changed last, again and again.
 
-        If this fails, check that a circle is judged anew whenever one of its memories changes.
+        If this fails, check that a circle is judged again whenever one of its memories changes.
         """
         one, two, three = [self.remember(memory, "ann", f"tea {number}") for number in range(3)]
         for older, newer in ((two, one), (three, two), (one, three)):

@@ -224,7 +224,7 @@ class CrudRules(Rules):
         assert got.valid_to == datetime(2200, 1, 1, 10, 59, 59, tzinfo=UTC)
 
     def test_unknown_id_is_not_found(self, memory: Memory) -> None:
-        """`get` and `delete` of an id that nobody has raise `NotFoundError`.
+        """`get` and `delete` of an unknown id raise `NotFoundError`.
 
         If this fails, check how the provider tells that no row was read or removed.
         """
@@ -235,7 +235,7 @@ class CrudRules(Rules):
 
     @needs("updates")
     def test_update_of_an_unknown_id_is_not_found(self, memory: Memory) -> None:
-        """`update` of an id that nobody has raises `NotFoundError` and stores nothing.
+        """`update` of an unknown id raises `NotFoundError` and stores nothing.
 
         If this fails, check that update does not insert.
         """

@@ -34,7 +34,7 @@ class LifecycleRules(Rules):
         assert health.provider == (memory.capabilities()).provider
 
     def test_memories_outlive_the_client(self, connect: OpenMemory) -> None:
-        """What one client stored, the next one finds.
+        """The next client finds a memory that another one stored.
 
         If this fails, check that writes are committed before they are acknowledged.
         """

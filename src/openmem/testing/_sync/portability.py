@@ -158,7 +158,7 @@ class PortabilityRules(Rules):
 
     @needs("portability")
     def test_import_of_a_header_alone_stores_nothing(self, memory: Memory) -> None:
-        """An export of nobody is a header, and importing it counts zero.
+        """An export of a user without memories is a header, and importing it counts zero.
 
         If this fails, check the case of no records on both sides.
         """

@@ -242,7 +242,7 @@ class SearchRules(Rules):
             other.search("green tea", "ann", mode="vector")
 
     def test_vectors_of_another_length_are_refused_and_led_out_of(self, connect: OpenMemory) -> None:
-        """An embedder of the same name with longer or shorter vectors stores nothing, and hinders nobody's search.
+        """An embedder of the same name with longer or shorter vectors stores nothing, and hinders no search.
         `reembed`, where there is one, leads out: from then on the new length is right and the old one is refused.
 
         If this fails, check that a vector is known by the name of its model and its length, in every statement.
@@ -269,7 +269,7 @@ class SearchRules(Rules):
         assert self.found(other, "green tea", "ann", mode="vector") == sorted([tea.content, chess.content])
 
     def test_memories_without_vectors_are_searched_without_the_embedder(self, connect: OpenMemory) -> None:
-        """Where nothing has a vector, the query needs none: no model is loaded, no endpoint asked, for an answer that
+        """A query needs no vector if no memory has one: no model is loaded, no endpoint asked, for an answer that
         it could not change. As soon as a memory has a vector, the query gets one.
 
         If this fails, check that the store is asked for vectors before the query is embedded.

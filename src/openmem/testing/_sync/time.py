@@ -89,7 +89,7 @@ class TimeRules(Rules):
 
     @needs("temporal", "portability")
     def test_the_first_and_the_last_moment_survive_a_move(self, memory: Memory) -> None:
-        """What is exported with such a window can be imported.
+        """An export with such a window can be imported.
 
         If this fails, check whether the export has moments without a time zone.
         """
@@ -230,7 +230,7 @@ class TimeRules(Rules):
 
     @needs("supersession")
     def test_deleting_the_replacement_shows_the_replaced_again(self, memory: Memory) -> None:
-        """What was superseded becomes visible again when the superseding memory is deleted.
+        """A superseded memory becomes visible again when the superseding memory is deleted.
 
         If this fails, check that being superseded is looked up and not written into the old memory.
         """
