@@ -1,4 +1,4 @@
-"""Where files of a user are, by the rules of the three platforms."""
+"""Folders of a user, by the rules of the three platforms."""
 
 from __future__ import annotations
 
