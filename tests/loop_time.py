@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp
 
-from openmem.server.routes.bodies import parse_object
+from openmem._protocol.json_bodies import parse_object
 from tests.doubling import set_garbage_aside
 
 TICK = 0.01

@@ -32,7 +32,8 @@ LAYERS = (
     ("cli", "server", "testing"),
 )
 PACKAGES = {package: floor for floor, packages in enumerate(LAYERS) for package in packages}
-# Entries live on the face alone, as a stranger's program does; they say how to install and what was meant, too.
+# Entries live on the face alone, as a stranger's program does; they say how to install and what was meant, too. The
+# server is the other end of the protocol, whose pure half is one package with that of the client.
 ENTRIES = {"cli", "server"}
 OPEN_TO_ENTRIES = {"", "cli", "server", "types", "errors", "providers"}
 ENTRY_MODULES = (
@@ -41,6 +42,7 @@ ENTRY_MODULES = (
     "openmem._config.settings.location_in",
     "openmem._model.ids.REQUEST_ID",
     "openmem._model.keys.",
+    "openmem._protocol.",
     "openmem._text.misspellings.",
 )
 # What a module does that thinks only: nothing that another process, the clock or the disk has a say in.

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from openmem import Memory
-from openmem.server.routes.route_table import ROUTES
+from openmem._protocol.routes import ROUTES
 from openmem.server.runtime.build import build_server
 from openmem.server.runtime.settings import ServerSettings
 from tests.doubling import Work, assert_linear, of_length

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from openmem._protocol.refusals import OverloadedError
 from openmem.server.middleware.body_budget import TURN_SECONDS, BodyBudget, ParsedBudget, size_when_parsed
-from openmem.server.middleware.errors import OverloadedError
 from openmem.server.routes.bodies import read_body
 
 Part = MutableMapping[str, Any]

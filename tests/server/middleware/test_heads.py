@@ -13,13 +13,13 @@ from urllib.parse import unquote, urlencode
 import pytest
 
 from openmem import AsyncMemory, InvalidRequestError
+from openmem._protocol.hosts import host_in, network_of
+from openmem._protocol.request_heads import MAX_HEADERS, SINGLE, fields_of
 from openmem.server import create_app
 from openmem.server.middleware.access_log import AccessLog
-from openmem.server.middleware.heads import MAX_HEADERS, SINGLE, fields_of
 from openmem.server.middleware.limits import Limits, RequestLimits
 from openmem.server.middleware.origins import OriginGuard
 from openmem.server.middleware.tracing import carrier_of, traced
-from openmem.server.runtime.addresses import host_in, network_of
 from tests.doubling import set_garbage_aside
 from tests.server.process import Process, request, started
 

@@ -23,10 +23,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from openmem import AsyncServerStore
+from openmem._protocol.refusals import OverloadedError
 from openmem.errors import ProviderUnavailableError
 from openmem.server.middleware.access_log import AccessLog
 from openmem.server.middleware.admission import Admission, Drain
-from openmem.server.middleware.errors import OverloadedError
 from openmem.server.middleware.metrics import FOLDER_VARIABLE, Metrics
 from openmem.server.middleware.rate_limit import RateLimit, RateLimiter
 from openmem.server.middleware.tracing import traced

@@ -10,11 +10,12 @@ import pytest
 from starlette.routing import Route
 
 from openmem import AsyncMemory, OMPError
+from openmem._protocol.refusals import MethodNotAllowedError
+from openmem._protocol.routes import Operation
 from openmem.errors import NotFoundError, ProviderUnavailableError, RateLimitedError, UnauthorizedError
 from openmem.server import create_app
 from openmem.server.middleware.access_log import AccessLog
-from openmem.server.routes.error_responses import MethodNotAllowedError, error_answer
-from openmem.server.routes.route_table import Operation
+from openmem.server.routes.error_responses import error_answer
 from openmem.server.routes.routing import EncodedRoute, Resource, Verb
 from openmem.server.services.service import Service
 

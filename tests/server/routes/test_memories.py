@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from openmem import AsyncMemory, Memory, NotFoundError
+from openmem._protocol.routes import ROUTES
 from openmem.server import create_app
-from openmem.server.routes.route_table import ROUTES
 from openmem.testing import HashEmbedder
 from tests.server.running import client_of, serving
 

@@ -15,15 +15,15 @@ from scripts.contract import SHIPPED, SOURCE, shipped_text
 from starlette.routing import Route
 
 from openmem import AsyncMemory, OMPError
+from openmem._protocol.query_string import NAMES
+from openmem._protocol.routes import OPERATIONS as OPERATION_PATHS
+from openmem._protocol.routes import ROUTES, template_of
 from openmem.server import create_app
 from openmem.server.routes import memories as routes_memories
 from openmem.server.routes import search as routes_reading
 from openmem.server.routes import transfer as routes_transfer
 from openmem.server.routes.openapi import contract, contract_text
-from openmem.server.routes.query import NAMES
 from openmem.server.routes.request import RequestContext
-from openmem.server.routes.route_table import OPERATIONS as OPERATION_PATHS
-from openmem.server.routes.route_table import ROUTES, template_of
 from openmem.server.routes.routing import HANDLERS
 from tests.server.contract_check import the_contract
 
@@ -140,7 +140,11 @@ def test_every_failure_is_an_envelope(path: str, method: str, operation: dict[st
 
 
 def test_errors_of_the_contract_are_those_the_server_has() -> None:
-    sent = [kind for kind in kinds_of(OMPError) if kind.__module__.startswith(("openmem.errors", "openmem.server."))]
+    sent = [
+        kind
+        for kind in kinds_of(OMPError)
+        if kind.__module__.startswith(("openmem.errors", "openmem._protocol.refusals"))
+    ]
     abstract = {"OMPError", "RefusedError"}
     mine = [kind for kind in sent if kind.__name__ not in abstract]
     error = CONTRACT.document["components"]["schemas"]["Error"]["properties"]["error"]["properties"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from openmem import ServerStore
-from openmem.server.middleware.heads import SINGLE
+from openmem._protocol.request_heads import SINGLE
 from tests.server.process import SRC, Process, Reply, request, started, without_httptools
 
 HEADERS = sorted({*(name.decode() for name in SINGLE), "if-match", "if-none-match", "content-encoding", "cookie"})

@@ -9,11 +9,13 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openmem import OMPError
+from openmem._protocol.error_bodies import DEFAULT_HEADERS
+from openmem._protocol.refusals import InternalError, OverloadedError
 from openmem.server.middleware.asgi import method_of, operation_of, request_id_of, route_of
-from openmem.server.middleware.errors import InternalError, OverloadedError, refuse
+from openmem.server.middleware.errors import refuse
 from openmem.server.middleware.logs import ALWAYS
 from openmem.server.middleware.metrics import Metrics
-from openmem.server.routes.error_responses import DEFAULT_HEADERS, log_unexpected
+from openmem.server.routes.error_responses import log_unexpected
 from openmem.server.services.timing import cancelled, clock
 
 access_log: Final = logging.getLogger("openmem.server.access")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from openmem.server.middleware.errors import OverloadedError
+from openmem._protocol.refusals import OverloadedError
 
 RETRY_SECONDS: Final = 1.0
 DRAIN_RETRY_SECONDS: Final = 5.0

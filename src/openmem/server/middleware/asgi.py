@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from starlette.types import Scope
 
 from openmem._model.ids import REQUEST_ID
-from openmem.server.routes.route_table import ROUTES, UNMATCHED, Operation, template_of
-
-Headers: TypeAlias = list[tuple[bytes, bytes]]
+from openmem._protocol.routes import ROUTES, UNMATCHED, Operation, template_of
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from types import TracebackType
 from typing import Final
 
-from openmem.server.middleware.errors import OverloadedError
+from openmem._protocol.refusals import OverloadedError
 
 BODY_BYTES: Final = 48 * 1024 * 1024
 """Bytes of bodies that are on their way, or wait to be parsed, in one process."""

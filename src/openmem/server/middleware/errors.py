@@ -1,70 +1,18 @@
-"""What the middleware refuses, and how the refusal reaches a client that is still sending."""
+"""Refusing a request so that the refusal reaches a client that is still sending."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
 from openmem import OMPError
-from openmem.errors import ProviderUnavailableError
 from openmem.server.middleware.asgi import header, request_id_of
 from openmem.server.routes.error_responses import error_reply
 from openmem.server.services.timing import within
 
 LINGER_SECONDS: Final = 2.0
 LINGER_BYTES: Final = 8 * 1024 * 1024
-
-
-class RefusedError(OMPError):
-    """The request breaks a rule of the server; no verb saw it."""
-
-    type = "invalid"
-
-
-class TooLargeError(RefusedError):
-    """The body, or a line of it, is too large."""
-
-    code, http_status = "payload_too_large", 413
-
-
-class UnsupportedMediaError(RefusedError):
-    """The body is encoded in a way that the server does not read."""
-
-    code, http_status = "unsupported_media_type", 415
-
-
-class HeaderTooLargeError(RefusedError):
-    """The head of the request is too large."""
-
-    code, http_status = "header_too_large", 431
-
-
-class SlowRequestError(RefusedError):
-    """The request did not arrive in time."""
-
-    code, http_status = "request_timeout", 408
-
-
-class ForeignPageError(RefusedError):
-    """A web page of another site asks a server that lets everybody in."""
-
-    code, type, http_status = "scope_denied", "auth", 403
-
-
-class OverloadedError(ProviderUnavailableError):
-    """The server has enough to do, or is about to stop."""
-
-    code = "overloaded"
-
-
-class InternalError(OMPError):
-    """Something went wrong that no one foresaw; the log has it."""
-
-    code, type, http_status = "internal_error", "provider_error", 500
-
-    def __init__(self, message: str = "internal server error", **more: Any) -> None:
-        super().__init__(message, **more)
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, error: OMPError) -> None:

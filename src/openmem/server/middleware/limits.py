@@ -12,17 +12,10 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openmem import InvalidRequestError, OMPError
+from openmem._protocol.refusals import HeaderTooLargeError, SlowRequestError, TooLargeError, UnsupportedMediaError
+from openmem._protocol.request_heads import MAX_HEADERS, fields_of
 from openmem.server.middleware.asgi import method_of, operation_of, route_of
-from openmem.server.middleware.errors import (
-    HeaderTooLargeError,
-    SlowRequestError,
-    TooLargeError,
-    UnsupportedMediaError,
-    has_body,
-    refuse,
-    take_rest,
-)
-from openmem.server.middleware.heads import MAX_HEADERS, fields_of
+from openmem.server.middleware.errors import has_body, refuse, take_rest
 from openmem.server.services.timing import clock, within
 
 # What a header takes on the wire besides its name and value.

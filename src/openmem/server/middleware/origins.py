@@ -10,11 +10,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from openmem._protocol.error_bodies import error_body
+from openmem._protocol.hosts import host_in, is_address, is_loopback
+from openmem._protocol.refusals import ForeignPageError, RefusedError
+from openmem._protocol.routes import PAGES
 from openmem.server.middleware.asgi import header, request_id_of
-from openmem.server.middleware.errors import ForeignPageError, RefusedError, refuse
-from openmem.server.routes.error_responses import error_body
-from openmem.server.routes.route_table import PAGES
-from openmem.server.runtime.addresses import host_in, is_address, is_loopback
+from openmem.server.middleware.errors import refuse
 
 _FOREIGN_PAGE: Final = "a server without keys does not serve pages of other sites: list the origin, or make a key"
 _FOREIGN_HOST: Final = (

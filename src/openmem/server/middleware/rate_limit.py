@@ -13,11 +13,11 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openmem import AsyncServerStore, OMPError
+from openmem._protocol.hosts import network_of
+from openmem._protocol.routes import OPERATIONS
 from openmem.errors import RateLimitedError
 from openmem.server.middleware.asgi import header
 from openmem.server.middleware.errors import refuse
-from openmem.server.routes.route_table import OPERATIONS
-from openmem.server.runtime.addresses import network_of
 from openmem.server.services.timing import clock, within
 
 log: Final = logging.getLogger("openmem.server")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from openmem.server.middleware.asgi import Headers, method_of, route_of, verb_of
+from openmem._protocol.request_heads import Headers
+from openmem.server.middleware.asgi import method_of, route_of, verb_of
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Awaitable, Callable
-from functools import cache
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -17,14 +16,19 @@ from starlette.responses import HTMLResponse, Response
 import openmem
 from openmem.server.middleware.asgi import request_id_of
 
-POLICY: Final = "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_REFERENCE: Final = '<dt><a href="docs">docs</a></dt><dd>Every route, to read and to try, in the browser.</dd>'
 
-
-@cache
 def page_file(name: str) -> str:
-    """Return the text of a file of the pages."""
+    """Return the text of a file of the pages. It is read when a module is imported, never on the event loop."""
     return files("openmem.server").joinpath("pages", name).read_text(encoding="utf-8")
+
+
+_PAGE: Final = Template(page_file("front.html"))
+_STYLE: Final = page_file("front.css")
+_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+POLICY: Final = (
+    f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_REFERENCE: Final = '<dt><a href="docs">docs</a></dt><dd>Every route, to read and to try, in the browser.</dd>'
 
 
 def front_page(reference: bool) -> Callable[[Request], Awaitable[Response]]:
@@ -33,14 +37,12 @@ def front_page(reference: bool) -> Callable[[Request], Awaitable[Response]]:
     Args:
         reference: Whether there is `/docs` to point to.
     """
-    page, style = Template(page_file("front.html")), page_file("front.css")
-    policy = POLICY.format(base64.b64encode(hashlib.sha256(style.encode()).digest()).decode())
-    known = {"style": style, "version": openmem.__version__, "reference": _REFERENCE if reference else ""}
+    known = {"style": _STYLE, "version": openmem.__version__, "reference": _REFERENCE if reference else ""}
 
     async def show(request: Request) -> Response:
-        text = page.substitute(known, address=escape(str(request.base_url).rstrip("/")))
+        text = _PAGE.substitute(known, address=escape(str(request.base_url).rstrip("/")))
         return HTMLResponse(
-            text, headers={"content-security-policy": policy, "x-request-id": request_id_of(request.scope)}
+            text, headers={"content-security-policy": POLICY, "x-request-id": request_id_of(request.scope)}
         )
 
     return show

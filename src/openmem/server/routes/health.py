@@ -10,9 +10,9 @@ from starlette.routing import Route
 
 import openmem
 from openmem import AsyncMemory, OMPError
+from openmem._protocol.refusals import OverloadedError
 from openmem.errors import ProviderUnavailableError
 from openmem.server.middleware.admission import DRAIN_RETRY_SECONDS, Drain
-from openmem.server.middleware.errors import OverloadedError
 from openmem.server.middleware.metrics import CONTENT_TYPE, Metrics
 from openmem.server.services.timing import TtlCache, within
 from openmem.types import Health

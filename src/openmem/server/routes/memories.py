@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from typing import Any, Final
 
-from openmem import UNSET, AsyncMemory, InvalidRequestError, OMPError, ProviderError, Seed, VersionConflictError
-from openmem.server.routes.bodies import refuse_unknown, text_member
+from openmem import UNSET, AsyncMemory, InvalidRequestError, OMPError, ProviderError, Seed
+from openmem._protocol.etags import etag, expected_version, is_known
+from openmem._protocol.json_bodies import refuse_unknown, text_member
 from openmem.server.routes.request import RequestContext
 from openmem.server.routes.responses import (
     Reply,
     empty_reply,
-    etag,
     history_reply,
     location,
     model_reply,
@@ -29,8 +28,6 @@ _NEW: Final = frozenset(
 _CHANGES: Final = ("content", "scope", "tags", "confidence", "valid_to", "supersedes")
 _BATCH: Final = frozenset(("items", "user_id"))
 _WAIT: Final = frozenset(("ids", "user_id"))
-_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
-_VERSION: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
 
 async def add_memory(request: RequestContext) -> Reply:
@@ -73,7 +70,7 @@ async def get_memory(request: RequestContext) -> Reply:
     """Answer GET /memories/{id}."""
     record = await request.memory().get(request.id(), user_id=request.owner())
     await request.service.audit.enter_records(request, "get", [record])
-    if _is_known(request.header("if-none-match"), record.version):
+    if is_known(request.header("if-none-match"), record.version):
         return empty_reply(304).with_header("etag", etag(record.version))
     return record_reply(record)
 
@@ -84,7 +81,7 @@ async def update_memory(request: RequestContext) -> Reply:
     changes = {name: fields.pop(name, UNSET) for name in _CHANGES}
     owner = request.owner(text_member(fields, "user_id"))
     fields.pop("user_id", None)
-    version = _expected_version(request.header("if-match"))
+    version = expected_version(request.header("if-match"))
     id, memory, audit = request.id(), request.memory(), request.service.audit
     owner, touched = await _touched(request, memory, id, owner)
     async with audit.writing(request, "update", *touched):
@@ -169,21 +166,3 @@ def _only_user(items: list[Any], default: str | None) -> str | None:
     users = [item.get("user_id") or default for item in items if isinstance(item, dict)]
     only = users[0] if users else None
     return only if isinstance(only, str) and all(user == only for user in users) else None
-
-
-def _is_known(header: str | None, version: int) -> bool:
-    if header is None:
-        return False
-    return header.strip() == "*" or any(tag == str(version) for _, tag in _TAG.findall(header))
-
-
-def _expected_version(header: str | None) -> int | None:
-    if header is None or header.strip() == "*":
-        return None
-    found = _TAG.fullmatch(header.strip())
-    if found is None:
-        raise InvalidRequestError('If-Match must be one version in quotes, such as "3", or *')
-    weak, tag = found.groups()
-    if weak or not _VERSION.fullmatch(tag):
-        raise VersionConflictError("If-Match names no version of this memory")
-    return int(tag)

@@ -18,8 +18,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from openmem._config.extras import install_extra
+from openmem._protocol.routes import PAGE_FILE
 from openmem.server.routes.front_page import page_file
-from openmem.server.routes.route_table import PAGE_FILE
 
 PACKAGE: Final = "openapi_ui_bundles"
 _FOLDER: Final = ("swagger_ui", "vendor")
@@ -29,6 +29,8 @@ POLICY: Final = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _BUNDLE: Final = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
+_PAGE: Final = page_file("docs.html")
+_START: Final = page_file("start.js")
 _KEPT: Final = "public, max-age=86400"
 
 
@@ -49,7 +51,7 @@ def reference_routes() -> list[Route]:
 
 
 async def _page(request: Request) -> Response:
-    return HTMLResponse(page_file("docs.html"), headers={"content-security-policy": POLICY})
+    return HTMLResponse(_PAGE, headers={"content-security-policy": POLICY})
 
 
 async def _missing(request: Request) -> Response:
@@ -58,7 +60,7 @@ async def _missing(request: Request) -> Response:
 
 
 async def _start(request: Request) -> Response:
-    return Response(page_file("start.js"), media_type="text/javascript", headers={"cache-control": _KEPT})
+    return Response(_START, media_type="text/javascript", headers={"cache-control": _KEPT})
 
 
 async def _file(request: Request) -> Response:

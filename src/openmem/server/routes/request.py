@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from openmem import AsyncMemory, DeadlineExceededError, InvalidRequestError, Seed
-from openmem.server.middleware.heads import fields_of
-from openmem.server.routes.bodies import check_json_type, parse_object, read_body, skip_body
-from openmem.server.routes.query import Parameters
+from openmem._protocol.json_bodies import check_json_type, parse_object
+from openmem._protocol.query_string import Parameters
+from openmem._protocol.request_heads import fields_of
+from openmem.server.routes.bodies import read_body, skip_body
 from openmem.server.services.authentication import ANONYMOUS_ID, Caller
 from openmem.server.services.current_request import MIN_TIME_AFTER_WRITE
 from openmem.server.services.timing import clock, off_loop, within

@@ -11,14 +11,14 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from openmem import HistoryPage, MemoryPage, MemoryRecord, SearchResult, SearchResults
+from openmem._protocol.etags import etag
+from openmem._protocol.request_heads import Headers
 from openmem.server.services.timing import off_loop
 from openmem.types import AuditEntry
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from starlette.types import Send
-
-Headers = list[tuple[bytes, bytes]]
 
 _JSON = (b"content-type", b"application/json")
 _records = TypeAdapter(list[MemoryRecord])
@@ -171,11 +171,6 @@ def entries_reply(entries: Sequence[AuditEntry]) -> Reply:
 def empty_reply(status: int = 204) -> Reply:
     """Return a reply without a body."""
     return Reply(status, None)
-
-
-def etag(version: int) -> str:
-    """Return the `ETag` of a version."""
-    return f'"{version}"'
 
 
 def location(root: str, id: str) -> str:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Final
 from starlette.routing import Match, Route
 
 from openmem import OMPError
+from openmem._protocol.refusals import InternalError, MethodNotAllowedError
+from openmem._protocol.routes import ROUTES, Operation
 from openmem.server.middleware.asgi import request_id_of
-from openmem.server.middleware.errors import InternalError, has_body
+from openmem.server.middleware.errors import has_body
 from openmem.server.routes import memories, openapi, search, transfer
 from openmem.server.routes.disconnects import ClientGoneError, Watch
-from openmem.server.routes.error_responses import MethodNotAllowedError, error_reply, log_unexpected
+from openmem.server.routes.error_responses import error_reply, log_unexpected
 from openmem.server.routes.request import RequestContext
 from openmem.server.routes.responses import Reply, Stream
-from openmem.server.routes.route_table import ROUTES, Operation
 from openmem.server.services.authentication import ANONYMOUS
 
 if TYPE_CHECKING:

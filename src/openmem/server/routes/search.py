@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from openmem import InvalidRequestError
-from openmem.server.routes.bodies import as_whole, refuse_unknown, text_member
+from openmem._protocol.json_bodies import as_whole, refuse_unknown, text_member
 from openmem.server.routes.request import MAX_WAIT, RequestContext
 from openmem.server.routes.responses import Reply, entries_reply, json_reply, model_reply, page_reply, results_reply
 from openmem.server.services.audit import Touched

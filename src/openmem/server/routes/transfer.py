@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any, Final, cast
 
 from openmem import AsyncMemory, ProviderError
-from openmem.server.routes.bodies import check_lines_type, lines_of
+from openmem._protocol.json_bodies import check_lines_type
+from openmem.server.routes.bodies import lines_of
 from openmem.server.routes.request import RequestContext
 from openmem.server.routes.responses import Reply, Stream, model_reply
 from openmem.server.services.audit import Touched

@@ -14,10 +14,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from openmem import AsyncMemory, AsyncServerStore, InvalidRequestError, OMPError
+from openmem._protocol.refusals import InternalError, MethodNotAllowedError, unknown_route
 from openmem.server.middleware.admission import Admission
 from openmem.server.middleware.asgi import request_id_of
-from openmem.server.middleware.errors import InternalError
-from openmem.server.routes.error_responses import MethodNotAllowedError, error_reply, log_unexpected, unknown_route
+from openmem.server.routes.error_responses import error_reply, log_unexpected
 from openmem.server.routes.front_page import front_page
 from openmem.server.routes.reference import reference_routes
 from openmem.server.routes.routing import routes_of

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 from openmem import OMPError, redacted_url
-from openmem.server.runtime.addresses import http_url, is_loopback
+from openmem._protocol.hosts import http_url, is_loopback
 from openmem.server.runtime.connections import BACKLOG
 from openmem.server.runtime.output import say
 from openmem.server.runtime.server import FAILED, ServerConfig, ServerProcess

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp
 
 from openmem import AsyncServerStore
+from openmem._protocol.hosts import is_loopback
 from openmem.server.middleware.access_log import AccessLog
 from openmem.server.middleware.admission import Admission, Drain
 from openmem.server.middleware.limits import Limits, RequestLimits
@@ -13,7 +14,6 @@ from openmem.server.middleware.origins import Cors, OriginGuard
 from openmem.server.middleware.rate_limit import RateLimit, RateLimiter
 from openmem.server.middleware.tracing import traced
 from openmem.server.routes.health import operation_routes
-from openmem.server.runtime.addresses import is_loopback
 from openmem.server.runtime.app import create_app
 from openmem.server.runtime.settings import ServerSettings
 from openmem.server.services.stores import make_memory, make_store

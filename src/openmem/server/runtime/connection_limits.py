@@ -21,11 +21,11 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 from openmem import InvalidRequestError, OMPError
+from openmem._protocol.refusals import HeaderTooLargeError, OverloadedError, SlowRequestError
+from openmem._protocol.routes import UNMATCHED
 from openmem.server.middleware.access_log import write_access
 from openmem.server.middleware.asgi import request_id_of
-from openmem.server.middleware.errors import HeaderTooLargeError, OverloadedError, SlowRequestError
 from openmem.server.routes.error_responses import error_answer
-from openmem.server.routes.route_table import UNMATCHED
 from openmem.server.runtime.connections import ConnectionTable
 from openmem.server.runtime.settings import ServerSettings
 

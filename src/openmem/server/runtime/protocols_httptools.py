@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from openmem.server.middleware.heads import MAX_HEADERS
+from openmem._protocol.request_heads import MAX_HEADERS
 from openmem.server.runtime.connection_limits import Guard
 
 

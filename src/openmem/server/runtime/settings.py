@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from openmem._config.settings import location_in
-from openmem.server.runtime.addresses import host_in, is_loopback
+from openmem._protocol.hosts import host_in, is_loopback
 
 LogFormat = Literal["text", "json"]
 LogLevel = Literal["critical", "error", "warning", "info", "debug", "trace"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from openmem import AsyncMemory, AsyncServerStore
+from openmem._protocol.routes import Effect
 from openmem.server.middleware.admission import Admission
 from openmem.server.middleware.body_budget import BodyBudget, ParsedBudget
-from openmem.server.routes.route_table import Effect
 from openmem.server.services.audit import AuditLog
 from openmem.server.services.authentication import Callers
 from openmem.server.services.idempotency import Replies

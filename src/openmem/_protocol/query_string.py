@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import parse_qsl
 
-from openmem import InvalidRequestError
 from openmem._text.misspellings import near_miss
+from openmem.errors import InvalidRequestError
 
 MAX_FIELDS: Final = 200
 NAMES: Final = (

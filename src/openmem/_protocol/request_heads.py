@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
-from openmem import InvalidRequestError
+from openmem.errors import InvalidRequestError
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 SINGLE: Final = frozenset(
     [
