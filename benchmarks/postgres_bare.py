@@ -22,8 +22,8 @@ from openmem._rules.drafting import make_draft
 from openmem._rules.validation import make_search_query
 from openmem._sql.postgres import search, write
 from openmem._sql.postgres.names import Names
-from openmem._sql.postgres.rows import Incoming, Model, Stamp
 from openmem._sql.steps import Many, Query
+from openmem._sql.writing import Incoming, Model, Stamp
 
 MODEL = Model("given", DIM)
 OWN = Names("bare")

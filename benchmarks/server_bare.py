@@ -24,8 +24,9 @@ from openmem._rules.drafting import make_draft
 from openmem._rules.validation import make_search_query
 from openmem._sql.postgres import search, write
 from openmem._sql.postgres.names import Names
-from openmem._sql.postgres.rows import RECORD_NAMES, Incoming, Stamp
+from openmem._sql.postgres.rows import RECORD_NAMES
 from openmem._sql.steps import Query
+from openmem._sql.writing import Incoming, Stamp
 
 SEED = 11
 QUERIES = 64

@@ -13,7 +13,7 @@ from openmem._io.postgres.database import Pg
 from openmem._rules.drafting import make_draft
 from openmem._sql.postgres import write
 from openmem._sql.postgres.names import Names
-from openmem._sql.postgres.rows import Incoming, Stamp
+from openmem._sql.writing import Incoming, Stamp
 
 AHEAD = timedelta(seconds=3)
 

@@ -1,4 +1,4 @@
-"""What a new connection costs the server, in both forms: the types of the extension are looked up once, not by each."""
+"""The cost of a new connection, in both forms: the types of the extension are looked up once, not by each."""
 
 from __future__ import annotations
 

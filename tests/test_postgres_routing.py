@@ -27,8 +27,9 @@ from openmem._rules.drafting import make_draft
 from openmem._sql.postgres import write as write_steps
 from openmem._sql.postgres.hnsw_trials import TRIALS
 from openmem._sql.postgres.names import Names
-from openmem._sql.postgres.rows import Incoming, Stamp
+from openmem._sql.postgres.rows import Row32
 from openmem._sql.steps import Many, Query
+from openmem._sql.writing import Incoming, Stamp
 from openmem._sync.retention import postgres as postgres_retention
 from openmem.testing import HashEmbedder
 from openmem.testing.postgres import PostgresServer
@@ -237,7 +238,7 @@ def test_statements_are_recorded_from_all_steps(record: Record) -> None:
 
 def test_adds_that_are_grouped_are_sent_as_the_statement_of_one() -> None:
     draft, stamp = make_draft("tea", "ann"), Stamp(datetime.now(UTC), None, "r", "e")
-    item = Incoming(draft, "m")
+    item: Incoming[Row32] = Incoming(draft, "m")
     one = next(write_steps.add_one(Names(), item, None, stamp))
     many = next(write_steps.add_each(Names(), [write_steps.Single(item, None, stamp)] * 2))
     assert isinstance(one, Query)

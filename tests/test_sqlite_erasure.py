@@ -14,10 +14,11 @@ import pytest
 
 from openmem import Memory
 from openmem._model.scopes import parse_pattern
+from openmem._model.timestamps import time_of
 from openmem._sql.sqlite.erase import erase
 from openmem._sql.sqlite.purge import Purge
-from openmem._sql.sqlite.rows import Stamp
 from openmem._sql.steps import Many, Steps
+from openmem._sql.writing import Stamp
 from openmem.testing import HashEmbedder
 
 T = TypeVar("T")
@@ -173,7 +174,7 @@ class Counting:
 def work_of_erasing(path: Path, scope: str | None) -> int:
     counting = Counting(path)
     pattern = None if scope is None else parse_pattern(scope)
-    receipt = counting.run(erase("ann", pattern, Stamp(1, None, "r")))
+    receipt = counting.run(erase("ann", pattern, Stamp(time_of(1), None, "r")))
     assert receipt.erased["memories"] == 20
     purge = Purge()
     while counting.run(purge.some()):

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from openmem import DeadlineExceededError, Memory
+from openmem._model.timestamps import time_of
 from openmem._sql.sqlite import journal
-from openmem._sql.sqlite.rows import Stamp
+from openmem._sql.writing import Stamp
 from openmem.errors import ProviderUnavailableError
 from openmem.types import AuditEntry
 
@@ -189,8 +190,8 @@ def test_entering_a_read_takes_as_much_however_long_the_journal_is(
     read, other = (memory.add(content=text, user_id="ann").id for text in ("tea", "milk"))
     if gone:
         memory.delete_all("ann")
-    named = journal.read_entry("ann", "get", read, None, Stamp(1, None, "r"))
-    longer = journal.read_entry("ann", "get", other, None, Stamp(1, None, "r"))
+    named = journal.read_entry("ann", "get", read, None, Stamp(time_of(1), None, "r"))
+    longer = journal.read_entry("ann", "get", other, None, Stamp(time_of(1), None, "r"))
     with closing(sqlite3.connect(store_path)) as connection:
 
         def steps_of_one() -> int:

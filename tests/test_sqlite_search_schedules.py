@@ -24,23 +24,23 @@ import pytest
 from openmem import Memory
 from openmem._model.requests import Change, Draft, SearchQuery, View
 from openmem._model.scopes import parse_pattern
-from openmem._model.timestamps import micros
+from openmem._model.timestamps import micros, time_of
 from openmem._retrieval.user_index import UserCache
 from openmem._sql.sqlite import erase, purge, write
 from openmem._sql.sqlite.indexing import WAIT_AT_MOST
-from openmem._sql.sqlite.rows import Model, Stamp
 from openmem._sql.sqlite.search import Shape, by_keyword, by_vector
 from openmem._sql.sqlite.snapshot import forgetting
 from openmem._sql.sqlite.word_index import empty, enter_some
-from openmem._sql.sqlite.writer import Incoming
+from openmem._sql.sqlite.writer import Blob
 from openmem._sql.steps import Many, Query, Steps
+from openmem._sql.writing import Incoming, Model, Stamp
 
 Answer = list[tuple[str, float]]
 
 USER = "ann"
 MODEL = Model("four numbers", 4)
 NOW = micros(datetime.now(UTC))
-STAMP = Stamp(NOW, None, "req_1")
+STAMP = Stamp(time_of(NOW), None, "req_1")
 VECTOR = np.array([1, 0, 0, 0], dtype=np.float32)
 FILTERED = View(USER, scope=parse_pattern("home/a"), tags=("green",))
 QUERY = SearchQuery("tea milk", FILTERED, limit=1_000)
@@ -174,7 +174,7 @@ def blob(number: int) -> bytes:
     return np.array([np.cos(angle), np.sin(angle), 0, 0], dtype="<f4").tobytes()
 
 
-def incoming(number: int, user: str = USER) -> Incoming:
+def incoming(number: int, user: str = USER) -> Incoming[Blob]:
     content = f"{'tea' if number % 3 else 'milk'} n{number}"
     tags = ("green",) if number % 2 else None
     return Incoming(

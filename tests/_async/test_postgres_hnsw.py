@@ -16,8 +16,8 @@ from openmem._io.concurrency.primitives import async_gather
 from openmem._sql.postgres.hnsw import index_name, index_statement
 from openmem._sql.postgres.hnsw_trials import AGAIN, TRIALS
 from openmem._sql.postgres.names import Names
-from openmem._sql.postgres.rows import Model
 from openmem._sql.steps import Query, Steps
+from openmem._sql.writing import Model
 from openmem.testing.postgres import PostgresServer
 from tests.postgres_catalog import execute
 from tests.postgres_observer import Observer, until

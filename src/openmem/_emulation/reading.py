@@ -9,9 +9,8 @@ from openmem._emulation import metadata as envelope
 from openmem._emulation.backend import Backend, Entry, Hit, Place, Task, place_of
 from openmem._emulation.views import Hiding, equal_of, shows, superseded_since
 from openmem._model.cursors import decode_cursor, encode_cursor
-from openmem._model.ids import may_be_of
+from openmem._model.ids import ambiguous_id, may_be_of, unknown_id
 from openmem._model.requests import ListQuery, SearchQuery, View
-from openmem.errors import InvalidRequestError, NotFoundError
 from openmem.types import MemoryPage, MemoryRecord, SearchResult
 
 GROWTH: Final = 4
@@ -26,9 +25,9 @@ def find(backend: Backend, id_: str, user_id: str | None) -> Entry:
     """
     found = [entry for entry in backend.fetch(id_, user_id) if _is_meant(entry.record.user_id, id_, user_id)]
     if not found:
-        raise NotFoundError(f"no memory has the id {id_!r}", provider=backend.name)
+        raise unknown_id(id_, backend.name)
     if len({entry.record.user_id for entry in found}) > 1:
-        raise InvalidRequestError("id: several users have a memory of this id; give user_id")
+        raise ambiguous_id()
     return oldest(found)
 
 

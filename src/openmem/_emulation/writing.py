@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
 
 from openmem._emulation import metadata as envelope
 from openmem._emulation.backend import Backend, Entry, Task
 from openmem._emulation.failures import is_refusal
 from openmem._emulation.reading import find, oldest
 from openmem._emulation.views import equal_of, with_last_word
-from openmem._model.checks import check_window
 from openmem._model.requests import Change, Draft
 from openmem._model.scopes import ScopePattern
-from openmem._model.unchecked import stored_record
-from openmem._rules.capabilities import changed_draft
-from openmem.errors import InvalidRequestError, NotFoundError, OMPError, ProviderError, ProviderUnavailableError
-from openmem.types import ErasureReceipt, MemoryRecord, MemorySource
+from openmem._rules import writing
+from openmem.errors import NotFoundError, OMPError, ProviderError, ProviderUnavailableError
+from openmem.types import ErasureReceipt, MemoryRecord
 
 Undo = Callable[[], object]
 
@@ -49,12 +46,9 @@ def update(backend: Backend, id_: str, user_id: str | None, change: Change, task
     with task.hold(owner):
         task.check()
         entry = find(backend, id_, owner)
-        if not change.fields:
+        draft = writing.updated(entry.record, change)
+        if draft is None:
             return entry.record
-        if id_ in (change.fields.get("supersedes") or ()):
-            raise InvalidRequestError("supersedes: a memory cannot supersede itself")
-        draft = changed_draft(entry.record, change.fields)
-        check_window(draft.valid_from, draft.valid_to)
         mark_superseded(backend, draft)
         return backend.rewrite(entry, _last_word(backend, _changed(entry, draft, task)), outdated=entry.outdated).record
 
@@ -85,25 +79,7 @@ def erase(backend: Backend, user_id: str, scope: ScopePattern | None, task: Task
 
 def record_of(draft: Draft, task: Task) -> MemoryRecord:
     """Return the record that storing a draft makes; its id is empty unless the draft has one."""
-    source = MemorySource.model_validate(draft.source) if draft.source is not None else None
-    fields: dict[str, Any] = {
-        "id": draft.id or "",
-        "content": draft.content,
-        "user_id": draft.user_id,
-        "created_at": draft.created_at or task.now,
-        "scope": draft.scope,
-        "tags": None if draft.tags is None else list(draft.tags),
-        "source": source,
-        "confidence": draft.confidence,
-        "valid_from": draft.valid_from,
-        "valid_to": draft.valid_to,
-        "supersedes": None if draft.supersedes is None else list(draft.supersedes),
-        "embedding_model": None,
-        "updated_at": draft.updated_at,
-        "version": draft.version,
-        "key": draft.key,
-    }
-    return stored_record(fields, draft.extensions)
+    return writing.record_of(draft, draft.id or "", draft.created_at or task.now, None)
 
 
 @contextmanager
@@ -167,6 +143,8 @@ def _add_run(backend: Backend, run: Sequence[Draft], done: list[Undo], task: Tas
 
 def _add_one(backend: Backend, draft: Draft, done: list[Undo], task: Task) -> MemoryRecord:
     known = with_key(backend, draft)
+    if known is not None:
+        writing.check_takes_over(known.record, draft, None)
     mark_superseded(backend, draft)
     if known is None:
         return insert_all(backend, [record_of(draft, task)], [False], done)[0]

@@ -13,6 +13,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
+from openmem.errors import InvalidRequestError, NotFoundError
+
 BUCKETS: Final = 4096
 ENTROPY_BYTES: Final = 9
 
@@ -126,3 +128,13 @@ def bucket_of(memory_id: str) -> int | None:
         return None
     first, second, third = (_VALUES[sign] for sign in memory_id[14:17])
     return (first << 7) | (second << 2) | (third >> 3)
+
+
+def unknown_id(id_: str, provider: str | None = None) -> NotFoundError:
+    """Return the error for an id that no memory has which the caller may see."""
+    return NotFoundError(f"no memory has the id {id_!r}", provider=provider)
+
+
+def ambiguous_id() -> InvalidRequestError:
+    """Return the error for an id that memories of several users have, where no user is named."""
+    return InvalidRequestError("id: several users have a memory of this id; give user_id")

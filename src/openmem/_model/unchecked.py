@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
-from openmem.types import MemoryRecord, SearchResult
+from openmem.types import MemoryRecord, MemorySource, SearchResult
 
 _new: Final = object.__new__
 _set: Final = object.__setattr__
@@ -27,6 +28,50 @@ def stored_record(fields: dict[str, Any], extensions: Mapping[str, Any] | None) 
     _set(record, "__pydantic_extra__", dict(extensions) if extensions else {})
     _set(record, "__pydantic_private__", None)
     return record
+
+
+def record_of_values(
+    id_: str,
+    content: str,
+    user_id: str,
+    created_at: datetime,
+    scope: str | None,
+    tags: list[str] | None,
+    source: Mapping[str, Any] | None,
+    confidence: float | None,
+    valid_from: datetime | None,
+    valid_to: datetime | None,
+    supersedes: list[str] | None,
+    embedding_model: str | None,
+    updated_at: datetime | None,
+    version: int,
+    key: str | None,
+    extensions: Mapping[str, Any] | None,
+) -> MemoryRecord:
+    """Return a record of the values of all fields; see `stored_record`.
+
+    By position: to find each by its name would take as long as to make the record.
+    """
+    return stored_record(
+        {
+            "id": id_,
+            "content": content,
+            "user_id": user_id,
+            "created_at": created_at,
+            "scope": scope,
+            "tags": tags,
+            "source": None if source is None else MemorySource.model_validate(source),
+            "confidence": confidence,
+            "valid_from": valid_from,
+            "valid_to": valid_to,
+            "supersedes": supersedes,
+            "embedding_model": embedding_model,
+            "updated_at": updated_at,
+            "version": version,
+            "key": key,
+        },
+        extensions,
+    )
 
 
 def search_result(memory: MemoryRecord, score: float, explain: dict[str, Any] | None) -> SearchResult:

@@ -17,6 +17,7 @@ from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import async_compute, async_sleep, async_to_thread
 from openmem._io.http.client import AsyncHttp
 from openmem._io.plugins import load_async_provider
+from openmem._model.ids import unknown_id
 from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
 from openmem._model.results import HistoryPage
 from openmem._model.retry import DEFAULT_RETRY
@@ -42,8 +43,8 @@ from openmem._protocol.responses import (
     read_found,
     read_history,
 )
-from openmem._rules.capabilities import is_large_change, take_long
 from openmem._rules.paging import page_of_history
+from openmem._rules.workload import is_large_change, take_long
 from openmem.errors import (
     DeadlineExceededError,
     IngestionTimeoutError,
@@ -302,7 +303,7 @@ class AsyncPassthroughProvider(AsyncProvider):
         self._need("get")
         record = await self._read(await self._send(wire.get(id, user_id), call), RECORD)
         if record.user_id != user_id:
-            raise NotFoundError(f"no memory has the id {id!r}", provider=self._shown)
+            raise unknown_id(id, self._shown)
         return record
 
     async def _send(self, request: HttpRequest, call: Call) -> HttpReply:

@@ -6,9 +6,10 @@ from openmem._model.ids import routing_bucket
 from openmem._model.scopes import ScopePattern
 from openmem._sql.postgres import journal
 from openmem._sql.postgres.names import Names
-from openmem._sql.postgres.rows import Stamp, by_id
+from openmem._sql.postgres.rows import by_id
 from openmem._sql.postgres.write import erase_rows
 from openmem._sql.steps import Query, Steps
+from openmem._sql.writing import Stamp
 from openmem.types import ErasureReceipt
 
 

@@ -15,11 +15,12 @@ from openmem._rules.paging import PAGE_BYTES, highest_so_far
 from openmem._rules.versions import size_of
 from openmem._sql.postgres import journal
 from openmem._sql.postgres.names import Names
-from openmem._sql.postgres.rows import Stamp, by_id, select_where
+from openmem._sql.postgres.rows import by_id, select_where
 from openmem._sql.postgres.scoped import allowed
 from openmem._sql.postgres.versions import at_version, state_of
 from openmem._sql.postgres.write import find
 from openmem._sql.steps import Query, Row, Steps
+from openmem._sql.writing import Stamp
 from openmem.types import MemoryRecord
 
 

@@ -9,8 +9,8 @@ from typing import Any, Final, TypeAlias
 from openmem._model.ids import routing_bucket
 from openmem._model.requests import AuditQuery
 from openmem._sql.postgres.names import Names
-from openmem._sql.postgres.rows import Stamp
 from openmem._sql.steps import Many, Query, Statement, Steps
+from openmem._sql.writing import Stamp
 from openmem.types import Action, AuditEntry
 
 Item: TypeAlias = tuple[str | None, str | None, str | None]

@@ -14,10 +14,11 @@ from openmem._model.ids import routing_bucket
 from openmem._model.requests import View
 from openmem._rules.paging import PAGE_BYTES, fitting
 from openmem._sql.postgres.names import Names
-from openmem._sql.postgres.rows import RECORD_NAMES, Stamp, by_id, columns
+from openmem._sql.postgres.rows import RECORD_NAMES, by_id, columns
 from openmem._sql.postgres.values import Json, encode_json
 from openmem._sql.postgres.view import Parameters, visible
 from openmem._sql.steps import Query, Row, Steps
+from openmem._sql.writing import Stamp
 
 SMALL: Final = PAGE_BYTES // 256
 """Bytes of a text that always comes; a hundred memories of two such texts are less than a page."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 from openmem._sql.postgres.names import Names
-from openmem._sql.postgres.rows import Model
 from openmem._sql.postgres.schema import vector_column
 from openmem._sql.steps import Query, Steps
+from openmem._sql.writing import Model
 
 REFUSED: Final = "23502"
 """What the server says to a statement whose guard found vectors of another length: no value for `version`."""

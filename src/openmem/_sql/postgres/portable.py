@@ -9,9 +9,10 @@ from openmem._model.cursors import decode_cursor, encode_cursor
 from openmem._model.ids import BUCKETS, routing_bucket, substitute_id
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.pages import page_of, page_text
-from openmem._sql.postgres.rows import Incoming, Model, Stamp, by_id, record_of_row, select_where
+from openmem._sql.postgres.rows import Row32, by_id, record_of_row, select_where
 from openmem._sql.postgres.write import insert, put
 from openmem._sql.steps import Query, Row, Steps
+from openmem._sql.writing import Incoming, Model, Stamp, split_import
 from openmem.errors import InvalidRequestError
 from openmem.types import ImportConflict, ImportReport, MemoryRecord
 
@@ -47,7 +48,7 @@ def known(db: Names, user_id: str, ids: Sequence[str]) -> Steps[set[str]]:
 
 def take_in(
     db: Names,
-    items: Sequence[Incoming],
+    items: Sequence[Incoming[Row32]],
     spare_ids: Sequence[str],
     conflict: ImportConflict,
     model: Model | None,
@@ -70,29 +71,18 @@ def take_in(
 
 
 def _split(
-    db: Names, user_id: str, items: Sequence[tuple[Incoming, str]]
-) -> Steps[tuple[list[Incoming], list[tuple[Incoming, str]]]]:
+    db: Names, user_id: str, items: Sequence[tuple[Incoming[Row32], str]]
+) -> Steps[tuple[list[Incoming[Row32]], list[tuple[Incoming[Row32], str]]]]:
     rows = yield from _alike(db, user_id, items)
     taken = {row[1] for row in rows if row[0] != user_id}
     if taken:
         items = [(_with_free_id(item) if item.id in taken else item, spare) for item, spare in items]
         rows = yield from _alike(db, user_id, items)
-    seen_ids = {row[1] for row in rows if row[0] == user_id}
-    seen_keys = {row[2] for row in rows if row[0] == user_id and row[2] is not None}
-    fresh: list[Incoming] = []
-    conflicting: list[tuple[Incoming, str]] = []
-    for item, spare in items:
-        if item.id in seen_ids or item.draft.key in seen_keys:
-            conflicting.append((item, spare))
-        else:
-            fresh.append(item)
-        seen_ids.add(item.id)
-        if item.draft.key is not None:
-            seen_keys.add(item.draft.key)
-    return fresh, conflicting
+    mine = [row for row in rows if row[0] == user_id]
+    return split_import(items, {row[1] for row in mine}, {row[2] for row in mine if row[2] is not None})
 
 
-def _alike(db: Names, user_id: str, items: Sequence[tuple[Incoming, str]]) -> Steps[Sequence[Row]]:
+def _alike(db: Names, user_id: str, items: Sequence[tuple[Incoming[Row32], str]]) -> Steps[Sequence[Row]]:
     """Read the memories of the bucket that have an id of the items, or a key of the user's."""
     keys = [item.draft.key for item, _ in items if item.draft.key is not None]
     return (
@@ -106,13 +96,13 @@ def _alike(db: Names, user_id: str, items: Sequence[tuple[Incoming, str]]) -> St
     )
 
 
-def _with_free_id(item: Incoming) -> Incoming:
+def _with_free_id(item: Incoming[Row32]) -> Incoming[Row32]:
     return replace(item, id=substitute_id(item.id, item.draft.user_id, item.draft.created_at))
 
 
 def _settle(
     db: Names,
-    item: Incoming,
+    item: Incoming[Row32],
     spare_id: str,
     conflict: ImportConflict,
     model: Model | None,

@@ -7,17 +7,18 @@ from datetime import datetime
 
 from openmem._model.access import Patterns
 from openmem._model.cursors import decode_cursor, encode_cursor
-from openmem._model.ids import routing_bucket
+from openmem._model.ids import routing_bucket, unknown_id
 from openmem._model.requests import ListQuery
 from openmem._rules.paging import PAGE_BYTES
 from openmem._sql.postgres import journal
 from openmem._sql.postgres.large import cut, lean, whole
 from openmem._sql.postgres.names import Names
-from openmem._sql.postgres.rows import RECORD_NAMES, Stamp, aware, by_id, columns, record_of_row
+from openmem._sql.postgres.rows import RECORD_NAMES, aware, by_id, columns, record_of_row
 from openmem._sql.postgres.scoped import allowed
 from openmem._sql.postgres.view import Parameters, visible
 from openmem._sql.steps import Query, Steps
-from openmem.errors import InvalidRequestError, NotFoundError
+from openmem._sql.writing import Stamp
+from openmem.errors import InvalidRequestError
 from openmem.types import MemoryPage, MemoryRecord
 
 
@@ -38,7 +39,7 @@ def get(db: Names, id_: str, user_id: str, stamp: Stamp, seen: Patterns | None =
         """
     rows = yield Query(text, given.values)
     if not rows:
-        raise NotFoundError(f"no memory has the id {id_!r}", provider="postgres")
+        raise unknown_id(id_, "postgres")
     record = record_of_row(rows[0])
     yield from journal.enter(db, user_id, "get", id_, record.scope, stamp)
     return record
@@ -88,7 +89,7 @@ def check_all(db: Names, ids: Sequence[str], user_id: str, seen: Patterns | None
     known = {row[0] for row in rows}
     for id_ in ids:
         if id_ not in known:
-            raise NotFoundError(f"no memory has the id {id_!r}", provider="postgres")
+            raise unknown_id(id_, "postgres")
 
 
 def _time(text: str) -> datetime:

@@ -1,23 +1,21 @@
-"""Rows to records and back, on Postgres."""
+"""Rows of Postgres to records, and the statement that reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, overload
+from typing import Any, Final, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from openmem._model.ids import routing_bucket
-from openmem._model.requests import Draft
-from openmem._model.unchecked import stored_record
+from openmem._model.unchecked import record_of_values
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.values import Json
 from openmem._sql.steps import Query, Row, Steps
-from openmem.types import MemoryRecord, MemorySource
+from openmem.types import MemoryRecord
 
 Row32 = npt.NDArray[np.float32]
 
@@ -42,32 +40,6 @@ RECORD_NAMES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """Who writes, when and under which request. `entry_id` is the id of the audit log's first entry."""
-
-    now: datetime
-    app: str | None
-    request_id: str
-    entry_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A draft on its way in: its id and its vector, if it has one."""
-
-    draft: Draft
-    id: str
-    vector: Row32 | None = None
-
-
-class Model(NamedTuple):
-    """An embedding model and the length of its vectors."""
-
-    name: str
-    dim: int
-
-
 @lru_cache(maxsize=16)
 def columns(prefix: str, names: tuple[str, ...] = RECORD_NAMES) -> str:
     """Return some columns; those that `record_of_row` reads, unless others are named."""
@@ -78,24 +50,22 @@ def record_of_row(row: Sequence[Any]) -> MemoryRecord:
     """Return the record that a row of `columns` holds."""
     _, id_, user_id, key, content, scope, tags, source, confidence, *others = row
     valid_from, valid_to, supersedes, extensions, model, created_at, updated_at, version = others
-    return stored_record(
-        {
-            "id": id_,
-            "content": content,
-            "user_id": user_id,
-            "created_at": created_at if created_at.tzinfo is not None else aware(created_at),
-            "scope": scope,
-            "tags": None if tags is None else list(tags),
-            "source": None if source is None else MemorySource.model_validate(source),
-            "confidence": confidence,
-            "valid_from": valid_from if valid_from is None else aware(valid_from),
-            "valid_to": valid_to if valid_to is None else aware(valid_to),
-            "supersedes": None if supersedes is None else list(supersedes),
-            "embedding_model": model,
-            "updated_at": updated_at if updated_at is None else aware(updated_at),
-            "version": version,
-            "key": key,
-        },
+    return record_of_values(
+        id_,
+        content,
+        user_id,
+        created_at if created_at.tzinfo is not None else aware(created_at),
+        scope,
+        tags,
+        source,
+        confidence,
+        valid_from if valid_from is None else aware(valid_from),
+        valid_to if valid_to is None else aware(valid_to),
+        supersedes,
+        model,
+        updated_at if updated_at is None else aware(updated_at),
+        version,
+        key,
         extensions,
     )
 
@@ -115,31 +85,6 @@ def aware(moment: datetime | None) -> datetime | None:
     codec of our own would cost more for every moment than this does.
     """
     return moment if moment is None or moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def record_of_draft(draft: Draft, id_: str, created_at: datetime, model: str | None) -> MemoryRecord:
-    """Return the record that storing a draft makes."""
-    return record_of_row(
-        (
-            0,
-            id_,
-            draft.user_id,
-            draft.key,
-            draft.content,
-            draft.scope,
-            draft.tags,
-            draft.source,
-            draft.confidence,
-            draft.valid_from,
-            draft.valid_to,
-            draft.supersedes,
-            draft.extensions,
-            model,
-            created_at,
-            draft.updated_at,
-            draft.version,
-        )
-    )
 
 
 def by_id(user: str = "user_id") -> str:

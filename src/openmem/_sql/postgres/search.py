@@ -25,11 +25,12 @@ from openmem._rules.paging import Truncated
 from openmem._sql.postgres import journal
 from openmem._sql.postgres.large import cut, lean, whole
 from openmem._sql.postgres.names import Names
-from openmem._sql.postgres.rows import RECORD_NAMES, Model, Stamp, aware, columns, record_of_row
+from openmem._sql.postgres.rows import RECORD_NAMES, aware, columns, record_of_row
 from openmem._sql.postgres.schema import vector_column
 from openmem._sql.postgres.view import Parameters, visible
 from openmem._sql.postgres.write import as_vector
 from openmem._sql.steps import Query, Row, Steps
+from openmem._sql.writing import Model, Stamp
 from openmem.errors import InvalidRequestError
 from openmem.types import SearchResult
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from openmem._sql.postgres.hnsw_trials import Trials
 from openmem._sql.postgres.names import Names
-from openmem._sql.postgres.rows import Model
+from openmem._sql.writing import Model
 
 
 @dataclass(slots=True)

@@ -10,9 +10,9 @@ from typing import Any, Final
 from openmem._model.ids import routing_bucket
 from openmem._rules.versions import size_of, step_to
 from openmem._sql.postgres.names import Names
-from openmem._sql.postgres.rows import Stamp
 from openmem._sql.postgres.values import EncodedJson, Json, encode_json
 from openmem._sql.steps import Query, Row, Steps
+from openmem._sql.writing import Stamp
 from openmem.types import MemoryRecord
 
 BEHIND: Final = """case when m.behind + $15::integer > $16::integer then 0 else m.behind + $15::integer end"""

@@ -10,36 +10,23 @@ from typing import Any
 
 from pgvector import HalfVector, Vector
 
-from openmem._model.access import Access, Patterns, key_denied
-from openmem._model.checks import check_window
-from openmem._model.ids import routing_bucket
+from openmem._model.access import Access, Patterns
+from openmem._model.ids import routing_bucket, unknown_id
 from openmem._model.requests import Change
 from openmem._retrieval.analysis import words_of
-from openmem._rules.capabilities import is_large_draft, updated_draft
 from openmem._rules.versions import step_back
+from openmem._rules.workload import is_large_draft
+from openmem._rules.writing import app_of, check_takes_over, split_by_key, updated
 from openmem._sql.postgres import journal, versions
 from openmem._sql.postgres.links import Supersession, link, locking, relink, unlink
 from openmem._sql.postgres.models import guarded
 from openmem._sql.postgres.names import Names
-from openmem._sql.postgres.repeats import stored_before
-from openmem._sql.postgres.rows import (
-    RECORD_NAMES,
-    Incoming,
-    Model,
-    Row32,
-    Stamp,
-    by_id,
-    columns,
-    optional_json,
-    record_of_draft,
-    record_of_row,
-    select_where,
-)
+from openmem._sql.postgres.rows import RECORD_NAMES, Row32, by_id, columns, optional_json, record_of_row, select_where
 from openmem._sql.postgres.schema import vector_column
 from openmem._sql.postgres.scoped import allowed
 from openmem._sql.postgres.values import Json
 from openmem._sql.steps import Many, Query, Steps
-from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictError
+from openmem._sql.writing import Incoming, Model, Stamp, check_supersedes, stored_before
 from openmem.types import Action, MemoryRecord
 
 
@@ -47,7 +34,7 @@ from openmem.types import Action, MemoryRecord
 class Single:
     """A memory that is stored by itself: it has no key, and is new."""
 
-    item: Incoming
+    item: Incoming[Row32]
     model: Model | None
     stamp: Stamp
 
@@ -55,6 +42,11 @@ class Single:
     def dim(self) -> int | None:
         """How many numbers its vector has, if there is one."""
         return self.model.dim if self.model and self.item.vector is not None else None
+
+    @property
+    def record(self) -> MemoryRecord:
+        """What storing it makes."""
+        return self.item.record(self.model, self.stamp.now)
 
 
 @lru_cache(maxsize=64)
@@ -68,7 +60,7 @@ def insert_text(db: Names, dim: int | None) -> str:
     return f"insert into {db.memories}({', '.join(names)}) values({', '.join(values)})"
 
 
-def add_one(db: Names, item: Incoming, model: Model | None, stamp: Stamp) -> Steps[MemoryRecord]:
+def add_one(db: Names, item: Incoming[Row32], model: Model | None, stamp: Stamp) -> Steps[MemoryRecord]:
     """Store one memory that has neither a key nor predecessors, with its audit entry, in one statement."""
     single = Single(item, model, stamp)
     if db.distributed:
@@ -77,7 +69,7 @@ def add_one(db: Names, item: Incoming, model: Model | None, stamp: Stamp) -> Ste
         yield journal.write(db, item.draft.user_id, "add", [_entry(item)], stamp)
     else:
         yield Query(_single_text(db, single.dim), _single_values(single))
-    return _record(item, model, stamp)
+    return item.record(model, stamp.now)
 
 
 def add_newer(db: Names, single: Single) -> Steps[MemoryRecord]:
@@ -89,7 +81,7 @@ def add_newer(db: Names, single: Single) -> Steps[MemoryRecord]:
     begin = single.item.draft.valid_from
     since = begin or single.item.draft.created_at or single.stamp.now
     yield Query(_newer_text(db, single.dim), (*_single_values(single), since, begin is None))
-    return _record(single.item, single.model, single.stamp)
+    return single.record
 
 
 def add_each(db: Names, singles: Sequence[Single]) -> Steps[list[MemoryRecord]]:
@@ -104,12 +96,12 @@ def add_each(db: Names, singles: Sequence[Single]) -> Steps[list[MemoryRecord]]:
     if db.distributed:
         users = [(one.item.draft.user_id, _entry(one.item), one.stamp) for one in singles]
         yield journal.write_of_users(db, "add", users)
-    return [_record(single.item, single.model, single.stamp) for single in singles]
+    return [single.record for single in singles]
 
 
 def add(
     db: Names,
-    items: Sequence[Incoming],
+    items: Sequence[Incoming[Row32]],
     model: Model | None,
     stamp: Stamp,
     access: Access | None = None,
@@ -120,18 +112,21 @@ def add(
 
     With `repeatable`, the ids and the time come from a seed: what is stored already is returned as it is.
     """
-    user_id = items[0].draft.user_id
+    drafts = [item.draft for item in items]
+    user_id = drafts[0].user_id
     records: dict[int, MemoryRecord] = {}
     if repeatable:
-        records = yield from stored_before(db, items, range(len(items)), model, stamp, access)
+        records = yield from _stored_before(db, items, range(len(items)), model, stamp, access)
     rest = [position for position in range(len(items)) if position not in records]
     if access is not None:
-        named = [old_id for position in rest for old_id in items[position].draft.supersedes or ()]
+        named = [old_id for position in rest for old_id in drafts[position].supersedes or ()]
         yield from _check_supersedes(db, named, user_id, access)
-    fresh, known = yield from _split_by_key(db, user_id, items, rest)
+    keys = [key for position in rest if (key := drafts[position].key) is not None]
+    stored = (yield from _stored_keys(db, user_id, keys)) if keys else ()
+    fresh, known = split_by_key(drafts, rest, stored)
     if repeatable and known:
         # An equal call may have been done between the two statements above.
-        records |= yield from stored_before(db, items, known, model, stamp, access)
+        records |= yield from _stored_before(db, items, known, model, stamp, access)
         known = [position for position in known if position not in records]
     made = yield from insert(db, [items[i] for i in fresh], model, stamp)
     records.update(zip(fresh, made, strict=True))
@@ -143,10 +138,7 @@ def add(
             entry = replace(stamp, entry_id=stamp.entry_id + suffix)
             [records[position]] = yield from insert(db, [item], model, entry)
             continue
-        if access is not None and not access.may("write", found[0].scope):
-            raise key_denied()
-        if found[0].id in (item.draft.supersedes or ()):
-            raise InvalidRequestError("supersedes: a memory cannot supersede itself")
+        check_takes_over(found[0], item.draft, access)
         records[position] = yield from put(db, found[0], item, model, stamp, "add", suffix)
     return [records[position] for position in range(len(items))]
 
@@ -166,18 +158,10 @@ def update(
     if access is not None:
         access.need("write", record.scope)
         yield from _check_supersedes(db, change.fields.get("supersedes") or (), user_id, access)
-    if change.if_version is not None and change.if_version != record.version:
-        raise VersionConflictError(
-            f"the memory is at version {record.version}, not {change.if_version}",
-            details={"version": record.version},
-        )
-    if id_ in (change.fields.get("supersedes") or ()):
-        raise InvalidRequestError("supersedes: a memory cannot supersede itself")
-    if not change.fields:
+    draft = updated(record, change)
+    if draft is None:
         yield journal.write(db, user_id, "update", [(id_, record.scope, None)], stamp)
         return record
-    draft = updated_draft(record, change)
-    check_window(draft.valid_from, draft.valid_to)
     return (yield from put(db, record, Incoming(draft, id_, vector), model, stamp, "update"))
 
 
@@ -202,7 +186,7 @@ def find(db: Names, id_: str, user_id: str, lock: str = "", seen: Patterns | Non
         condition, params = condition + linked, [*params, *locks]
     found = yield from select_where(db, user_id, f"m.id = $3{condition}", (id_, *params), lock)
     if not found:
-        raise NotFoundError(f"no memory has the id {id_!r}", provider="postgres")
+        raise unknown_id(id_, "postgres")
     return found[0]
 
 
@@ -230,7 +214,7 @@ def owners(db: Names, id_: str, bucket: int | None, seen: Patterns | None = None
     return [row[0] for row in rows]
 
 
-def insert(db: Names, items: Sequence[Incoming], model: Model | None, stamp: Stamp) -> Steps[list[MemoryRecord]]:
+def insert(db: Names, items: Sequence[Incoming[Row32]], model: Model | None, stamp: Stamp) -> Steps[list[MemoryRecord]]:
     """Store memories that are new to their user."""
     if not items:
         return []
@@ -248,13 +232,13 @@ def insert(db: Names, items: Sequence[Incoming], model: Model | None, stamp: Sta
     if links or given:
         yield from link(db, user_id, links, given)
     yield journal.write(db, user_id, "add", [_entry(item) for item in items], stamp)
-    return [_record(item, model, stamp) for item in items]
+    return [item.record(model, stamp.now) for item in items]
 
 
 def put(
     db: Names,
     old: MemoryRecord,
-    item: Incoming,
+    item: Incoming[Row32],
     model: Model | None,
     stamp: Stamp,
     action: Action,
@@ -307,41 +291,45 @@ def as_vector(vector: Row32) -> Vector | HalfVector:
 
 
 def _check_supersedes(db: Names, ids: Sequence[str], user_id: str, access: Access) -> Steps[None]:
-    writable = access.patterns("write")
-    if writable is not None:
-        for id_ in dict.fromkeys(ids):
-            yield from find(db, id_, user_id, "", writable)
+    return check_supersedes(ids, access, lambda id_, seen: find(db, id_, user_id, "", seen))
 
 
-def _links(item: Incoming, stored_at: datetime) -> list[Supersession]:
+def _links(item: Incoming[Row32], stored_at: datetime) -> list[Supersession]:
     begin = item.draft.valid_from
     return [Supersession(old_id, item.id, begin or stored_at, begin is None) for old_id in item.draft.supersedes or ()]
 
 
-def _split_by_key(
-    db: Names, user_id: str, items: Sequence[Incoming], positions: Sequence[int]
-) -> Steps[tuple[list[int], list[int]]]:
-    keys = [items[position].draft.key for position in positions if items[position].draft.key is not None]
-    seen: set[str] = set()
-    if keys:
-        linked, locks = locking(db, user_id, 4)
-        condition = f"m.bucket = $1 and m.user_id = $2 and m.key = any($3::text[]){linked}"
-        rows = yield Query(
-            f"select key from {db.memories} m where {condition}",
-            (routing_bucket(user_id), user_id, keys, *locks),
-        )
-        seen = {row[0] for row in rows}
-    fresh: list[int] = []
-    known: list[int] = []
-    for position in positions:
-        key = items[position].draft.key
-        (known if key in seen else fresh).append(position)
-        if key is not None:
-            seen.add(key)
-    return fresh, known
+def _stored_before(
+    db: Names,
+    items: Sequence[Incoming[Row32]],
+    positions: Sequence[int],
+    model: Model | None,
+    stamp: Stamp,
+    access: Access | None,
+) -> Steps[dict[int, MemoryRecord]]:
+    user_id = items[0].draft.user_id
+
+    def by_ids(ids: Sequence[str]) -> Steps[list[MemoryRecord]]:
+        return select_where(db, user_id, "m.id = any($3::text[])", (list(ids),))
+
+    def by_key(key: str) -> Steps[tuple[MemoryRecord, list[MemoryRecord]] | None]:
+        # It is locked first: of two equal calls the later one then sees what the earlier one did.
+        found = yield from holder(db, user_id, key)
+        return (found[0], (yield from versions.made_at(db, found[0], stamp.now))) if found else None
+
+    return stored_before(items, positions, model, stamp.now, access, by_ids, by_key)
 
 
-def _values(item: Incoming, model: Model | None, stamp: Stamp) -> tuple[Any, ...]:
+def _stored_keys(db: Names, user_id: str, keys: Sequence[str]) -> Steps[set[str]]:
+    linked, locks = locking(db, user_id, 4)
+    rows = yield Query(
+        f"select key from {db.memories} m where m.bucket = $1 and m.user_id = $2 and m.key = any($3::text[]){linked}",
+        (routing_bucket(user_id), user_id, list(keys), *locks),
+    )
+    return {row[0] for row in rows}
+
+
+def _values(item: Incoming[Row32], model: Model | None, stamp: Stamp) -> tuple[Any, ...]:
     draft = item.draft
     tags = None if draft.tags is None else list(draft.tags)
     values = (
@@ -405,11 +393,11 @@ def _stored_values(single: Single) -> tuple[Any, ...]:
 
 def _single_values(single: Single) -> tuple[Any, ...]:
     item, stamp = single.item, single.stamp
-    entry = (stamp.entry_id, stamp.now, _app(item, stamp), stamp.request_id)
+    entry = (stamp.entry_id, stamp.now, stamp.app or app_of(item.draft), stamp.request_id)
     return _values(item, single.model, stamp) + entry
 
 
-def _vector_sets(db: Names, item: Incoming, model: Model | None, same_text: bool) -> tuple[str, tuple[Any, ...]]:
+def _vector_sets(db: Names, item: Incoming[Row32], model: Model | None, same_text: bool) -> tuple[str, tuple[Any, ...]]:
     version = "version = version + 1"
     if same_text:
         return version, ()
@@ -423,15 +411,5 @@ def _vector_sets(db: Names, item: Incoming, model: Model | None, same_text: bool
     return f"{version}{nulls}, {column} = $17, model = $18", (as_vector(item.vector), model.name)
 
 
-def _record(item: Incoming, model: Model | None, stamp: Stamp) -> MemoryRecord:
-    name = model.name if model is not None and item.vector is not None else None
-    return record_of_draft(item.draft, item.id, item.draft.created_at or stamp.now, name)
-
-
-def _entry(item: Incoming) -> tuple[str, str | None, str | None]:
-    return item.id, item.draft.scope, (item.draft.source or {}).get("app")
-
-
-def _app(item: Incoming, stamp: Stamp) -> str | None:
-    app = (item.draft.source or {}).get("app")
-    return stamp.app or (app if isinstance(app, str) else None)
+def _entry(item: Incoming[Row32]) -> tuple[str, str | None, str | None]:
+    return item.id, item.draft.scope, app_of(item.draft)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from openmem._model.scopes import ScopePattern
-from openmem._model.timestamps import time_of
 from openmem._sql.sqlite import journal
-from openmem._sql.sqlite.rows import Stamp, dumps
+from openmem._sql.sqlite.rows import dumps
 from openmem._sql.sqlite.schema import first_rid, last_rid
 from openmem._sql.sqlite.write import erase_rows
 from openmem._sql.sqlite.writer import Writer, close_user, model_numbers, open_user
 from openmem._sql.steps import Query, Steps
+from openmem._sql.writing import Stamp
 from openmem.types import ErasureReceipt
 
 _CHOSEN: Final = "in (select value from json_each(?))"
@@ -37,7 +37,7 @@ def erase(user_id: str, scope: ScopePattern | None, stamp: Stamp) -> Steps[Erasu
     return ErasureReceipt(
         user_id=user_id,
         scope=None if scope is None else str(scope),
-        erased_at=time_of(stamp.now),
+        erased_at=stamp.now,
         erased=erased,
         remaining=remaining,
         request_id=stamp.request_id,

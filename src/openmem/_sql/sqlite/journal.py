@@ -1,4 +1,4 @@
-"""The audit audit log: who did what to which memory, and when. Never content.
+"""The audit log: who did what to which memory, and when. Never content.
 
 The entry of an `add` stands in the row of its memory until that changes or goes, and then in the table `journal`: an
 `add` writes a page less, and names everything once only. The number of an entry tells which was first. They grow with
@@ -12,10 +12,12 @@ from typing import Final
 
 from openmem._model.requests import AuditQuery, Draft
 from openmem._model.timestamps import micros, time_of
-from openmem._sql.sqlite.rows import Stamp, dumps
+from openmem._rules.writing import app_of
+from openmem._sql.sqlite.rows import dumps
 from openmem._sql.sqlite.schema import LAST_ENTRY, USER_RANGE
 from openmem._sql.sqlite.writer import Writer
 from openmem._sql.steps import Many, Query, Row, Steps
+from openmem._sql.writing import Stamp
 from openmem.types import Action, AuditEntry
 
 _COLUMNS: Final = "journal(entry, at, app, action, memory_id, scope, request_id)"
@@ -63,7 +65,7 @@ def write(writer: Writer, action: Action, items: Sequence[tuple[str | None, str 
     stamp, first = writer.stamp, writer.next_entry
     writer.next_entry += len(items)
     rows = [
-        (entry, stamp.now, stamp.app or app, action, memory_id, scope, stamp.request_id)
+        (entry, writer.now, stamp.app or app, action, memory_id, scope, stamp.request_id)
         for entry, (memory_id, scope, app) in enumerate(items, first)
     ]
     return Many(_INSERT, rows)
@@ -82,11 +84,6 @@ def own_entry(writer: Writer, draft: Draft) -> tuple[int | None, str | None, str
     return entry, stamp.app or app_of(draft), stamp.request_id
 
 
-def app_of(draft: Draft) -> str | None:
-    """Return the app of a draft's source."""
-    return (draft.source or {}).get("app")
-
-
 def keep(rids: Sequence[int]) -> Query:
     """Return the statement that enters what the rows of memories say, which are about to change or to go."""
     return Query(_KEEP, (dumps(list(rids)),))
@@ -96,7 +93,7 @@ def read_entry(
     user_id: str, action: Action, memory_id: str | None, scope: str | None, stamp: Stamp
 ) -> tuple[Query, Query]:
     """Return the statements that enter a read."""
-    values = (stamp.now, stamp.app, action, memory_id, scope, stamp.request_id, user_id)
+    values = (micros(stamp.now), stamp.app, action, memory_id, scope, stamp.request_id, user_id)
     return Query(_ENSURE_USER, (user_id,)), Query(_INSERT_BY_NAME if memory_id is None else _INSERT_NAMING, values)
 
 

@@ -14,8 +14,9 @@ from openmem._model.requests import Draft
 from openmem._model.timestamps import micros
 from openmem._rules.supersession import Link, circle_of, circles, void_links
 from openmem._sql.sqlite.rows import dumps
-from openmem._sql.sqlite.writer import Incoming, Writer
+from openmem._sql.sqlite.writer import Blob, Writer
 from openmem._sql.steps import Many, Query, Steps
+from openmem._sql.writing import Incoming
 
 _RECOMPUTE: Final = """
     update memories set superseded_at = (
@@ -43,7 +44,7 @@ def has_links(draft: Draft) -> bool:
     return bool(draft.tags or draft.supersedes or draft.id is not None)
 
 
-def link(writer: Writer, items: Sequence[tuple[int, Incoming]]) -> Steps[None]:
+def link(writer: Writer, items: Sequence[tuple[int, Incoming[Blob]]]) -> Steps[None]:
     """Enter the tags and supersessions of new rows."""
     if not items:
         return
@@ -55,7 +56,7 @@ def link(writer: Writer, items: Sequence[tuple[int, Incoming]]) -> Steps[None]:
         yield from _settle(writer, older + given, linking)
 
 
-def relink(writer: Writer, rid: int, item: Incoming) -> Steps[None]:
+def relink(writer: Writer, rid: int, item: Incoming[Blob]) -> Steps[None]:
     """Enter the tags and supersessions of a changed row in place of those it had."""
     removed = yield from _take_out(writer, [rid])
     older = yield from _enter(writer, [(rid, item)])
@@ -69,7 +70,7 @@ def unlink(writer: Writer, rids: Sequence[int]) -> Steps[None]:
     yield from _settle(writer, [gone.old for gone in removed], {gone.new for gone in removed}, removed)
 
 
-def _enter(writer: Writer, items: Sequence[tuple[int, Incoming]]) -> Steps[list[str]]:
+def _enter(writer: Writer, items: Sequence[tuple[int, Incoming[Blob]]]) -> Steps[list[str]]:
     tags = [(writer.user_no, tag, rid) for rid, item in items for tag in item.draft.tags or ()]
     if tags:
         yield Many("insert into tags(user_no, tag, rid) values(?, ?, ?)", tags)
@@ -85,7 +86,7 @@ def _enter(writer: Writer, items: Sequence[tuple[int, Incoming]]) -> Steps[list[
 
 def _begin(writer: Writer, draft: Draft) -> int:
     begin = micros(draft.valid_from or draft.created_at)
-    return writer.stamp.now if begin is None else begin
+    return writer.now if begin is None else begin
 
 
 def _take_out(writer: Writer, rids: Sequence[int]) -> Steps[list[Link]]:

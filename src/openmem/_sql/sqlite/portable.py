@@ -9,10 +9,11 @@ from typing import Final
 from openmem._model.cursors import decode_cursor, encode_cursor
 from openmem._model.ids import routing_bucket, substitute_id
 from openmem._model.timestamps import micros
-from openmem._sql.sqlite.rows import Model, Stamp, dumps, page_of, select_some, select_where
+from openmem._sql.sqlite.rows import dumps, page_of, select_some, select_where
 from openmem._sql.sqlite.write import insert, put
-from openmem._sql.sqlite.writer import Incoming, Writer, close_user, open_user
+from openmem._sql.sqlite.writer import Blob, Writer, close_user, open_user
 from openmem._sql.steps import Query, Row, Steps
+from openmem._sql.writing import Incoming, Model, Stamp, split_import
 from openmem.types import ImportConflict, ImportReport, MemoryRecord
 
 _EARLIEST: Final = -(1 << 63)
@@ -66,7 +67,7 @@ def known(users: Mapping[str, Sequence[str]]) -> Steps[set[tuple[str, str]]]:
 
 
 def take_in(
-    items: Sequence[Incoming],
+    items: Sequence[Incoming[Blob]],
     spare_ids: Sequence[str],
     conflict: ImportConflict,
     model: Model | None,
@@ -91,8 +92,8 @@ def take_in(
 
 
 def _split(
-    writer: Writer, items: Sequence[tuple[Incoming, str]]
-) -> Steps[tuple[list[Incoming], list[tuple[Incoming, str]]]]:
+    writer: Writer, items: Sequence[tuple[Incoming[Blob], str]]
+) -> Steps[tuple[list[Incoming[Blob]], list[tuple[Incoming[Blob], str]]]]:
     items = yield from _with_free_ids(writer, items)
     ids = dumps([item.id for item, _ in items])
     keys = dumps([item.draft.key for item, _ in items if item.draft.key is not None])
@@ -103,21 +104,12 @@ def _split(
         """,
         (writer.user_no, ids, keys),
     )
-    seen_ids, seen_keys = {row[0] for row in rows}, {row[1] for row in rows if row[1] is not None}
-    fresh: list[Incoming] = []
-    conflicting: list[tuple[Incoming, str]] = []
-    for item, spare in items:
-        if item.id in seen_ids or item.draft.key in seen_keys:
-            conflicting.append((item, spare))
-        else:
-            fresh.append(item)
-        seen_ids.add(item.id)
-        if item.draft.key is not None:
-            seen_keys.add(item.draft.key)
-    return fresh, conflicting
+    return split_import(items, {row[0] for row in rows}, {row[1] for row in rows if row[1] is not None})
 
 
-def _with_free_ids(writer: Writer, items: Sequence[tuple[Incoming, str]]) -> Steps[Sequence[tuple[Incoming, str]]]:
+def _with_free_ids(
+    writer: Writer, items: Sequence[tuple[Incoming[Blob], str]]
+) -> Steps[Sequence[tuple[Incoming[Blob], str]]]:
     user_id = items[0][0].draft.user_id
     rows = yield Query(
         """
@@ -132,13 +124,13 @@ def _with_free_ids(writer: Writer, items: Sequence[tuple[Incoming, str]]) -> Ste
     return [(_with_free_id(item) if item.id in taken else item, spare) for item, spare in items]
 
 
-def _with_free_id(item: Incoming) -> Incoming:
+def _with_free_id(item: Incoming[Blob]) -> Incoming[Blob]:
     return replace(item, id=substitute_id(item.id, item.draft.user_id, item.draft.created_at))
 
 
 def _settle(
     writer: Writer,
-    item: Incoming,
+    item: Incoming[Blob],
     spare_id: str,
     conflict: ImportConflict,
     model: Model | None,

@@ -11,10 +11,12 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from openmem._embedding.batches import CUT, marked
+from openmem._model.timestamps import micros
 from openmem._sql.sqlite.purge import OVERWRITE_CHEAPLY
-from openmem._sql.sqlite.rows import Model, Stamp, dumps
+from openmem._sql.sqlite.rows import dumps
 from openmem._sql.sqlite.writer import Blob, ensure_model, model_numbers
 from openmem._sql.steps import Many, Query, Steps
+from openmem._sql.writing import Model, Stamp
 
 
 class Pending(NamedTuple):
@@ -66,7 +68,7 @@ def store(
     texts = [(item.rid, current[item[:2]]) for item in batch if item[:2] in current]
     changed = [(_marked(text, rid in short), rid) for rid, text in texts if rid in short or (text and CUT in text)]
     yield Many("update memories set extensions = ? where rid = ?", changed)
-    yield from _touch(sorted({rid >> 32 for rid, _ in kept}), stamp)
+    yield from _touch(sorted({rid >> 32 for rid, _ in kept}), micros(stamp.now))
     return len(kept)
 
 
@@ -79,18 +81,18 @@ def finish(model_no: int, stamp: Stamp) -> Steps[None]:
             yield Query("update memories set model_no = null where model_no = ?", (other,))
             yield Query("delete from models where model_no = ?", (other,))
     rows = yield Query("select user_no from users")
-    yield from _touch([row[0] for row in rows], stamp)
+    yield from _touch([row[0] for row in rows], micros(stamp.now))
 
 
 def _marked(text: str | None, cut: bool) -> str | None:
     return dumps(marked(json.loads(text) if text else {}, cut) or None)
 
 
-def _touch(user_nos: Sequence[int], stamp: Stamp) -> Steps[None]:
+def _touch(user_nos: Sequence[int], now: int) -> Steps[None]:
     yield Many(
         """
         update users set epoch = epoch + 1, vector_epoch = vector_epoch + 1,
           clock = max(clock, ?) where user_no = ?
         """,
-        [(stamp.now, user_no) for user_no in user_nos],
+        [(now, user_no) for user_no in user_nos],
     )

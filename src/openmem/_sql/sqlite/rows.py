@@ -1,20 +1,18 @@
-"""Rows to records and back, and what is known about a write besides its content."""
+"""Rows of the embedded store to records, and the statements that read them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from openmem._model.requests import Draft
 from openmem._model.timestamps import EPOCH, time_of
-from openmem._model.unchecked import stored_record
+from openmem._model.unchecked import record_of_values
 from openmem._rules.paging import PAGE_BYTES, fitting
 from openmem._sql.steps import Overfull, Query, Row, Steps, Weight
-from openmem.types import MemoryRecord, MemorySource
+from openmem.types import MemoryRecord
 
 SELECT: Final = """
     select m.rid, m.user_no, m.id, m.content, u.user_id, m.created_at, s.path, m.tags, m.source, m.confidence,
@@ -31,22 +29,6 @@ _AT_ONCE: Final = 10  # records of a search, which may have a million characters
 _PAGE: Final = Weight(PAGE_BYTES, itemgetter(3, 7, 8, 12, 17))  # content, tags, source, supersedes, extensions
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """Who writes, when (microseconds) and under which request."""
-
-    now: int
-    app: str | None
-    request_id: str
-
-
-class Model(NamedTuple):
-    """An embedding model as the store knows it."""
-
-    name: str
-    dim: int
-
-
 class Stored(NamedTuple):
     """A record and where it lies."""
 
@@ -61,52 +43,25 @@ def stored_of(row: Row) -> Stored:
     # Without calls for what is missing: a page has hundreds of such values.
     (rid, user_no, id_, content, user_id, created_at, scope, tags, source, confidence) = row[:10]
     (valid_from, valid_to, supersedes, model, updated_at, version, key, extensions, behind) = row[10:]
-    record = stored_record(
-        {
-            "id": id_,
-            "content": content,
-            "user_id": user_id,
-            "created_at": EPOCH + timedelta(microseconds=created_at),
-            "scope": scope,
-            "tags": None if tags is None else json.loads(tags),
-            "source": MemorySource.model_validate(json.loads(source)) if source else None,
-            "confidence": confidence,
-            "valid_from": None if valid_from is None else time_of(valid_from),
-            "valid_to": None if valid_to is None else time_of(valid_to),
-            "supersedes": None if supersedes is None else json.loads(supersedes),
-            "embedding_model": model,
-            "updated_at": None if updated_at is None else time_of(updated_at),
-            "version": version,
-            "key": key,
-        },
+    record = record_of_values(
+        id_,
+        content,
+        user_id,
+        EPOCH + timedelta(microseconds=created_at),
+        scope,
+        None if tags is None else json.loads(tags),
+        None if source is None else json.loads(source),
+        confidence,
+        None if valid_from is None else time_of(valid_from),
+        None if valid_to is None else time_of(valid_to),
+        None if supersedes is None else json.loads(supersedes),
+        model,
+        None if updated_at is None else time_of(updated_at),
+        version,
+        key,
         None if extensions is None else json.loads(extensions),
     )
     return Stored(rid, user_no, record, behind)
-
-
-def record_of(draft: Draft, id_: str, created_at: datetime, model: str | None) -> MemoryRecord:
-    """Return the record that storing a draft makes."""
-    source = MemorySource.model_validate(draft.source) if draft.source is not None else None
-    return stored_record(
-        {
-            "id": id_,
-            "content": draft.content,
-            "user_id": draft.user_id,
-            "created_at": created_at,
-            "scope": draft.scope,
-            "tags": list(draft.tags) if draft.tags is not None else None,
-            "source": source,
-            "confidence": draft.confidence,
-            "valid_from": draft.valid_from,
-            "valid_to": draft.valid_to,
-            "supersedes": list(draft.supersedes) if draft.supersedes is not None else None,
-            "embedding_model": model,
-            "updated_at": draft.updated_at,
-            "version": draft.version,
-            "key": draft.key,
-        },
-        draft.extensions,
-    )
 
 
 def dumps(value: Any) -> str | None:

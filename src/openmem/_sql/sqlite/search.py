@@ -18,10 +18,11 @@ from openmem._retrieval.dates import date_match, dates_named
 from openmem._retrieval.ranking import Parts, Postings, Weights, bm25, clean_query, cosine, frequent_terms, top
 from openmem._retrieval.user_index import NEVER, Columns, Mask, UserCache, Vectors, numbers_of, runs_of
 from openmem._rules.paging import Truncated
-from openmem._sql.sqlite.rows import Model, select_contents, select_rids
+from openmem._sql.sqlite.rows import select_contents, select_rids
 from openmem._sql.sqlite.schema import index_token
 from openmem._sql.sqlite.snapshot import UserState, load_columns, load_vectors, user_state
 from openmem._sql.steps import Query, Row, Steps
+from openmem._sql.writing import Model
 from openmem.errors import InvalidRequestError
 from openmem.types import SearchResult
 

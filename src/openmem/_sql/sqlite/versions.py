@@ -7,12 +7,12 @@ import json
 from openmem._model.requests import Draft
 from openmem._model.timestamps import micros
 from openmem._rules.versions import size_of, step_back, step_to
-from openmem._sql.sqlite.rows import Stamp, Stored, dumps
+from openmem._sql.sqlite.rows import Stored, dumps
 from openmem._sql.steps import Query, Row, Steps
 from openmem.types import MemoryRecord
 
 
-def keep(stored: Stored, draft: Draft, stamp: Stamp) -> Steps[int]:
+def keep(stored: Stored, draft: Draft, now: int) -> Steps[int]:
     """Keep a memory that a draft is about to replace; return the characters of all steps since a whole version."""
     old = stored.record
     text = dumps(step_back(old, draft)) or ""
@@ -21,7 +21,7 @@ def keep(stored: Stored, draft: Draft, stamp: Stamp) -> Steps[int]:
         text, behind = old.model_dump_json(exclude_none=True), 0
     yield Query(
         "insert or replace into versions(rid, version, replaced_at, record, step) values(?, ?, ?, ?, ?)",
-        (stored.rid, old.version, stamp.now, text, behind > 0),
+        (stored.rid, old.version, now, text, behind > 0),
     )
     return behind
 
@@ -29,9 +29,8 @@ def keep(stored: Stored, draft: Draft, stamp: Stamp) -> Steps[int]:
 def made_at(stored: Stored, at: int) -> Steps[list[MemoryRecord]]:
     """Read the states of a memory that changes at a time made."""
     rows = yield Query("select version from versions where rid = ? and replaced_at = ?", (stored.rid, at))
-    states = (
-        [stored.record] if not rows and micros(stored.record.updated_at) == at else []
-    )  # the one before may be gone
+    # The one before may be gone.
+    states = [stored.record] if not rows and micros(stored.record.updated_at) == at else []
     for (before,) in rows:
         states += yield from at_version(stored, before + 1)
     return states

@@ -6,28 +6,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from openmem._model.access import Access, Patterns, key_denied
-from openmem._model.checks import check_window
-from openmem._model.ids import may_be_of
+from openmem._model.access import Access, Patterns
+from openmem._model.ids import ambiguous_id, may_be_of, unknown_id
 from openmem._model.requests import Change, Draft
-from openmem._model.timestamps import micros, time_of
-from openmem._rules.capabilities import by_user, updated_draft
+from openmem._model.timestamps import micros
+from openmem._rules.writing import app_of, by_user, check_takes_over, split_by_key, updated
 from openmem._sql.sqlite import indexing, journal, versions
 from openmem._sql.sqlite.links import has_links, link, relink, unlink
 from openmem._sql.sqlite.purge import OVERWRITE, OVERWRITE_CHEAPLY
-from openmem._sql.sqlite.repeats import stored_before
-from openmem._sql.sqlite.rows import Model, Stamp, Stored, dumps, record_of, select_where
+from openmem._sql.sqlite.rows import Stored, dumps, select_where
 from openmem._sql.sqlite.scoped import allowed
-from openmem._sql.sqlite.writer import Blob, Incoming, Writer, close_user, ensure_scopes, model_numbers, open_user
+from openmem._sql.sqlite.writer import Blob, Writer, close_user, ensure_scopes, model_numbers, open_user
 from openmem._sql.steps import Many, Query, Steps
-from openmem.errors import InvalidRequestError, NotFoundError, VersionConflictError
+from openmem._sql.writing import Incoming, Model, Stamp, check_supersedes, stored_before
 from openmem.types import MemoryRecord
 
 _INSERT: Final = f"insert into memories values({','.join('?' * 23)}, 0)"
 
 
 def add(
-    items: Sequence[Incoming],
+    items: Sequence[Incoming[Blob]],
     model: Model | None,
     stamp: Stamp,
     access: Access | None = None,
@@ -39,17 +37,20 @@ def add(
     With `repeatable`, the ids and the time come from a seed: what is stored already is returned as it is.
     """
     records: list[MemoryRecord | None] = [None] * len(items)
-    for user_id, positions in by_user([item.draft.user_id for item in items]).items():
-        writer = yield from open_user(user_id, stamp, model, items[positions[0]].draft.scope)
+    drafts = [item.draft for item in items]
+    for user_id, positions in by_user([draft.user_id for draft in drafts]).items():
+        writer = yield from open_user(user_id, stamp, model, drafts[positions[0]].scope)
         if repeatable:
-            done = yield from stored_before(writer, items, positions, model, access)
+            done = yield from _stored_before(writer, items, positions, model, access)
             for position, record in done.items():
                 records[position] = record
             positions = [position for position in positions if position not in done]
         if access is not None:
-            named = [old_id for position in positions for old_id in items[position].draft.supersedes or ()]
+            named = [old_id for position in positions for old_id in drafts[position].supersedes or ()]
             yield from _check_supersedes(named, user_id, access)
-        fresh, known = yield from _split_by_key(writer, items, positions)
+        keys = [key for position in positions if (key := drafts[position].key) is not None]
+        stored = (yield from _stored_keys(writer, keys)) if keys else ()
+        fresh, known = split_by_key(drafts, positions, stored)
         made = yield from insert(writer, [items[i] for i in fresh], model)
         for position, record in zip(fresh, made, strict=True):
             records[position] = record
@@ -74,17 +75,9 @@ def update(
     if access is not None:
         access.need("write", record.scope)
         yield from _check_supersedes(change.fields.get("supersedes") or (), record.user_id, access)
-    if change.if_version is not None and change.if_version != record.version:
-        raise VersionConflictError(
-            f"the memory is at version {record.version}, not {change.if_version}",
-            details={"version": record.version},
-        )
-    if id_ in (change.fields.get("supersedes") or ()):
-        raise InvalidRequestError("supersedes: a memory cannot supersede itself")
+    draft = updated(record, change)
     writer = yield from open_user(record.user_id, stamp, model)
-    if change.fields:
-        draft = updated_draft(record, change)
-        check_window(draft.valid_from, draft.valid_to)
+    if draft is not None:
         record = yield from put(writer, stored, Incoming(draft, id_, blob), model)
     else:
         yield journal.write(writer, "update", [(id_, record.scope, None)])
@@ -118,13 +111,13 @@ def find(id_: str, user_id: str | None, seen: Patterns | None = None) -> Steps[S
     if user_id is None:
         found = [stored for stored in found if may_be_of(id_, stored.record.user_id)]
     if not found:
-        raise NotFoundError(f"no memory has the id {id_!r}", provider="sqlite")
+        raise unknown_id(id_, "sqlite")
     if len(found) > 1:
-        raise InvalidRequestError("id: several users have a memory of this id; give user_id")
+        raise ambiguous_id()
     return found[0]
 
 
-def insert(writer: Writer, items: Sequence[Incoming], model: Model | None) -> Steps[list[MemoryRecord]]:
+def insert(writer: Writer, items: Sequence[Incoming[Blob]], model: Model | None) -> Steps[list[MemoryRecord]]:
     """Store memories that are new to the user."""
     from openmem._retrieval.analysis import terms_of  # here: reading needs no words
 
@@ -132,28 +125,26 @@ def insert(writer: Writer, items: Sequence[Incoming], model: Model | None) -> St
         return []
     yield OVERWRITE_CHEAPLY
     yield from ensure_scopes(writer, (item.draft.scope for item in items))
-    now = writer.stamp.now
     first = writer.next_rid
     writer.next_rid += len(items)
     rows, records = [], []
     for rid, item in enumerate(items, first):
         terms = terms_of(item.draft.content, item.draft.tags or ())
         rows.append((*_row(writer, rid, item, terms), *journal.own_entry(writer, item.draft)))
-        name = model.name if model is not None and item.blob is not None else None
-        records.append(record_of(item.draft, item.id, item.draft.created_at or time_of(now), name))
+        records.append(item.record(model, writer.stamp.now))
     yield Many(_INSERT, rows)
     yield from indexing.catch_up(writer, [item.draft for item in items])
     if model is not None:
-        yield from _insert_vectors(writer, [(rid, item.blob) for rid, item in enumerate(items, first)])
+        yield from _insert_vectors(writer, [(rid, item.vector) for rid, item in enumerate(items, first)])
     yield from link(writer, [(rid, item) for rid, item in enumerate(items, first) if has_links(item.draft)])
-    imported = [(item.id, item.draft.scope, journal.app_of(item.draft)) for item in items if item.draft.created_at]
+    imported = [(item.id, item.draft.scope, app_of(item.draft)) for item in items if item.draft.created_at]
     if imported:
         yield journal.write(writer, "add", imported)
     return records
 
 
 def put(
-    writer: Writer, stored: Stored, item: Incoming, model: Model | None, action: Any = "update"
+    writer: Writer, stored: Stored, item: Incoming[Blob], model: Model | None, action: Any = "update"
 ) -> Steps[MemoryRecord]:
     """Replace a memory's fields by a draft's; the earlier version goes to the history."""
     from openmem._retrieval.analysis import terms_of  # here: reading needs no words
@@ -163,13 +154,13 @@ def put(
     yield journal.keep([rid])
     yield from ensure_scopes(writer, [draft.scope])
     terms = terms_of(draft.content, draft.tags or ())
-    same_text = draft.content == old.content and (item.blob is None or model is None)
+    same_text = draft.content == old.content and (item.vector is None or model is None)
     if not same_text:
-        yield from _replace_vector(writer, rid, item.blob)
+        yield from _replace_vector(writer, rid, item.vector)
     same_words = same_text and draft.tags == (tuple(old.tags) if old.tags is not None else None)
     if not same_words:
         yield from indexing.take_out(writer, [rid])
-    behind = yield from versions.keep(stored, draft, writer.stamp)
+    behind = yield from versions.keep(stored, draft, writer.now)
     row = _row(writer, rid, item, terms)
     yield Query(
         """
@@ -178,7 +169,7 @@ def put(
           terms = ?, words = ?, entry = null, behind = ?, model_no = case when ? then model_no else ? end
         where rid = ?
         """,
-        (*row[3:13], writer.stamp.now, *row[18:20], behind, same_text, row[13], rid),
+        (*row[3:13], writer.now, *row[18:20], behind, same_text, row[13], rid),
     )
     if not same_words:
         yield indexing.enter_again(writer, rid)
@@ -204,45 +195,46 @@ def erase_rows(writer: Writer, rids: Sequence[int]) -> Steps[None]:
     writer.rows_changed = writer.vectors_changed = True
 
 
-def _split_by_key(
-    writer: Writer, items: Sequence[Incoming], positions: Sequence[int]
-) -> Steps[tuple[list[int], list[int]]]:
-    keys = [items[i].draft.key for i in positions if items[i].draft.key is not None]
-    if not keys:
-        return list(positions), []
+def _stored_before(
+    writer: Writer,
+    items: Sequence[Incoming[Blob]],
+    positions: Sequence[int],
+    model: Model | None,
+    access: Access | None,
+) -> Steps[dict[int, MemoryRecord]]:
+    def by_ids(ids: Sequence[str]) -> Steps[list[MemoryRecord]]:
+        condition = "m.user_no = ? and m.id in (select value from json_each(?))"
+        found = yield from select_where(condition, (writer.user_no, dumps(ids)))
+        return [stored.record for stored in found]
+
+    def by_key(key: str) -> Steps[tuple[MemoryRecord, list[MemoryRecord]] | None]:
+        found = yield from _holder(writer, key)
+        return (found[0].record, (yield from versions.made_at(found[0], writer.now))) if found else None
+
+    return stored_before(items, positions, model, writer.stamp.now, access, by_ids, by_key)
+
+
+def _stored_keys(writer: Writer, keys: Sequence[str]) -> Steps[set[str]]:
     rows = yield Query(
         "select key from memories where user_no = ? and key in (select value from json_each(?))",
         (writer.user_no, dumps(keys)),
     )
-    seen: set[str] = {row[0] for row in rows}
-    fresh: list[int] = []
-    known: list[int] = []
-    for position in positions:
-        key = items[position].draft.key
-        (known if key in seen else fresh).append(position)
-        if key is not None:
-            seen.add(key)
-    return fresh, known
+    return {row[0] for row in rows}
 
 
-def _check_supersedes(ids: Iterable[str], user_id: str, access: Access) -> Steps[None]:
-    writable = access.patterns("write")
-    if writable is not None:
-        for id_ in dict.fromkeys(ids):
-            yield from find(id_, user_id, writable)
+def _holder(writer: Writer, key: str | None) -> Steps[list[Stored]]:
+    return select_where("m.user_no = ? and m.key = ?", (writer.user_no, key))
 
 
-def _put_by_key(writer: Writer, item: Incoming, model: Model | None, access: Access | None) -> Steps[MemoryRecord]:
-    found = yield from select_where("m.user_no = ? and m.key = ?", (writer.user_no, item.draft.key))
-    if access is not None and not access.may("write", found[0].record.scope):
-        raise key_denied()
-    if found[0].record.id in (item.draft.supersedes or ()):
-        raise InvalidRequestError("supersedes: a memory cannot supersede itself")
-    record = yield from put(writer, found[0], item, model, action="add")
-    return record
+def _put_by_key(
+    writer: Writer, item: Incoming[Blob], model: Model | None, access: Access | None
+) -> Steps[MemoryRecord]:
+    [known] = yield from _holder(writer, item.draft.key)
+    check_takes_over(known.record, item.draft, access)
+    return (yield from put(writer, known, item, model, action="add"))
 
 
-def _row(writer: Writer, rid: int, item: Incoming, terms: Sequence[str]) -> tuple[Any, ...]:
+def _row(writer: Writer, rid: int, item: Incoming[Blob], terms: Sequence[str]) -> tuple[Any, ...]:
     draft = item.draft
     return (
         rid,
@@ -258,8 +250,8 @@ def _row(writer: Writer, rid: int, item: Incoming, terms: Sequence[str]) -> tupl
         micros(draft.valid_to),
         dumps(draft.supersedes),
         dumps(draft.extensions) if draft.extensions else None,
-        writer.model_no if item.blob is not None else None,
-        writer.stamp.now if draft.created_at is None else micros(draft.created_at),
+        writer.model_no if item.vector is not None else None,
+        writer.now if draft.created_at is None else micros(draft.created_at),
         micros(draft.updated_at),
         draft.version,
         None,
@@ -283,3 +275,7 @@ def _replace_vector(writer: Writer, rid: int, blob: Blob | None) -> Steps[None]:
         yield Query(f"delete from vectors_{model_no} where rid = ?", (rid,))
     yield from _insert_vectors(writer, [(rid, blob)])
     writer.vectors_changed = True
+
+
+def _check_supersedes(ids: Iterable[str], user_id: str, access: Access) -> Steps[None]:
+    return check_supersedes(ids, access, lambda id_, seen: find(id_, user_id, seen))

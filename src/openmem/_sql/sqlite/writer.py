@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from openmem._embedding.batches import other_length
-from openmem._model.requests import Draft
-from openmem._sql.sqlite.rows import Model, Stamp, dumps
+from openmem._model.timestamps import micros
+from openmem._sql.sqlite.rows import dumps
 from openmem._sql.sqlite.schema import LAST_ENTRY, USER_RANGE, create_vectors
 from openmem._sql.steps import Many, Query, Steps
+from openmem._sql.writing import Model, Stamp
 
 Blob: TypeAlias = bytes | memoryview
 
@@ -29,7 +30,7 @@ class Writer:
     """What one transaction knows while it writes for one user.
 
     `indexed` is the last `rid` that the index of words has seen. None up to it is given again, or a new memory would
-    be taken for one that is in the index.
+    be taken for one that is in the index. `now` is the time of the stamp in microseconds.
     """
 
     user_no: int
@@ -37,19 +38,11 @@ class Writer:
     next_rid: int
     next_entry: int
     stamp: Stamp
+    now: int
     model_no: int | None = None
     scopes: dict[str, int] = field(default_factory=dict)
     rows_changed: bool = False
     vectors_changed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A draft on its way in: its id and its vector, if it has one."""
-
-    draft: Draft
-    id: str
-    blob: Blob | None = None
 
 
 def open_user(user_id: str, stamp: Stamp, model: Model | None, scope: str | None = None) -> Steps[Writer]:
@@ -66,7 +59,7 @@ def open_user(user_id: str, stamp: Stamp, model: Model | None, scope: str | None
         yield Query("insert into users(user_id) values(?)", (user_id,))
         rows = yield Query(_PLACE, params)
     user_no, indexed, rid, entry, model_no, dim, scope_no = rows[0]
-    writer = Writer(user_no, indexed, max(rid, indexed) + 1, entry + 1, stamp)
+    writer = Writer(user_no, indexed, max(rid, indexed) + 1, entry + 1, stamp, micros(stamp.now))
     if scope is not None and scope_no is not None:
         writer.scopes[scope] = scope_no
     if model is not None:
@@ -82,7 +75,7 @@ def close_user(writer: Writer) -> Steps[None]:
             update users set epoch = epoch + ?, vector_epoch = vector_epoch + ?, clock = max(clock, ?)
             where user_no = ?
             """,
-            (writer.rows_changed, writer.vectors_changed, writer.stamp.now, writer.user_no),
+            (writer.rows_changed, writer.vectors_changed, writer.now, writer.user_no),
         )
 
 

@@ -13,6 +13,7 @@ from openmem._io.concurrency.primitives import gather
 from openmem._model.access import Access, Patterns, matches_any
 from openmem._model.candidates import Candidate, candidate_of
 from openmem._model.cursors import CursorTrail, decode_cursor, encode_cursor
+from openmem._model.ids import unknown_id
 from openmem._model.requests import Change, Draft, HistoryQuery, ListQuery, SearchQuery, View
 from openmem._model.results import HistoryPage, SearchResults
 from openmem._model.timestamps import MICROSECOND
@@ -209,4 +210,4 @@ def _place(record: MemoryRecord) -> tuple[datetime, str]:
 
 
 def _missing(id: str) -> NotFoundError:
-    return NotFoundError(f"no memory has the id {id!r}")
+    return unknown_id(id)

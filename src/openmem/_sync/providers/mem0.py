@@ -14,10 +14,11 @@ from openmem._io.concurrency.call import Call
 from openmem._io.vendors.mem0 import client as clients
 from openmem._io.vendors.mem0.errors import NAME
 from openmem._io.vendors.mem0.hosted import EVENT
+from openmem._model.ids import unknown_id
 from openmem._model.requests import Draft
 from openmem._sync.embedders import Embedder
 from openmem._sync.providers.emulated import EmulatedProvider
-from openmem.errors import InvalidRequestError, NotFoundError
+from openmem.errors import InvalidRequestError
 from openmem.types import MemoryRecord, SearchMode
 
 _EXACT_COSINE: Final = ("qdrant", "pgvector")
@@ -142,5 +143,5 @@ def _if_done(backend: Backend, event: str, user_id: str) -> str | None:
     if records is None:
         return None
     if all(record.user_id != user_id for record in records):
-        raise NotFoundError(f"no memory has the id {event!r}", provider=NAME)
+        raise unknown_id(event, NAME)
     return event

@@ -24,32 +24,27 @@ from openmem._io.postgres.database import Make, Pg
 from openmem._model.access import Patterns, Seed
 from openmem._model.candidates import Candidate
 from openmem._model.checks import check_flag
-from openmem._model.ids import bucket_of, new_memory_ids
+from openmem._model.ids import ambiguous_id, bucket_of, new_memory_ids, unknown_id
 from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
 from openmem._model.results import HistoryPage
 from openmem._model.retention import OPTIONS, MaintenanceReport, Retention
 from openmem._model.scopes import ScopePattern
 from openmem._retrieval.ranking import clean_query
-from openmem._rules.capabilities import (
-    LONG_TEXT,
-    by_user,
-    is_large_change,
-    is_large_draft,
-    native_capabilities,
-    take_long,
-)
+from openmem._rules.capabilities import native_capabilities
+from openmem._rules.workload import LONG_TEXT, is_large_change, is_large_draft, take_long
+from openmem._rules.writing import by_user
 from openmem._sql.postgres import erase, health, history, hnsw, journal, models, portable, read, reembed, search, write
 from openmem._sql.postgres.hnsw_trials import Trials
 from openmem._sql.postgres.links import lock_of
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.options import DEFAULT_CONFIG, DEFAULT_SCHEMA, check
-from openmem._sql.postgres.rows import Incoming, Model, Stamp
 from openmem._sql.postgres.search import Shape
 from openmem._sql.postgres.write import Single
+from openmem._sql.writing import Incoming, Model, Stamp
 from openmem._sync.embedders import Embedder
 from openmem._sync.postgres_schema import PostgresSchema
 from openmem._sync.retention.postgres import count, remove
-from openmem.errors import InvalidRequestError, NotFoundError, ProviderError
+from openmem.errors import ProviderError
 from openmem.types import (
     AuditEntry,
     Capabilities,
@@ -328,9 +323,9 @@ class PostgresProvider(PostgresSchema):
         make = partial(write.owners, self._names, id, bucket_of(id), seen)
         found = self._db.run(make, call.deadline, retry=True)
         if not found:
-            raise NotFoundError(f"no memory has the id {id!r}", provider=self.name)
+            raise unknown_id(id, self.name)
         if len(found) > 1:
-            raise InvalidRequestError("id: several users have a memory of this id; give user_id")
+            raise ambiguous_id()
         return found[0]
 
     def _lock(self, user_id: str, needed: bool) -> int | None:
@@ -370,7 +365,7 @@ class PostgresProvider(PostgresSchema):
 
     def _incoming(
         self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
-    ) -> tuple[Model | None, Sequence[Incoming]]:
+    ) -> tuple[Model | None, Sequence[Incoming[Any]]]:
         ids = self.new_ids(drafts, *call.origin())
         if self.embedder is None:
             pairs = zip(mark_cut(drafts, ()), ids, strict=True)
@@ -417,7 +412,9 @@ class PostgresProvider(PostgresSchema):
             return self._db.transact(make, deadline)
         return self._db.run(make, deadline)  # one statement: all or none without a transaction around it
 
-    def _add(self, items: Sequence[Incoming], model: Model | None, stamp: Stamp, call: Call) -> Sequence[MemoryRecord]:
+    def _add(
+        self, items: Sequence[Incoming[Any]], model: Model | None, stamp: Stamp, call: Call
+    ) -> Sequence[MemoryRecord]:
         repeatable, heavy = call.seed is not None, take_long([item.draft for item in items])
         make = partial(write.add, self._names, items, model, stamp, call.access, repeatable=repeatable)
         repeats = 1 if repeatable else 0

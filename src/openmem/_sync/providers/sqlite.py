@@ -33,9 +33,9 @@ from openmem._model.timestamps import micros
 from openmem._rules.capabilities import native_capabilities
 from openmem._sql.sqlite import erase, health, history, journal, portable, read, reembed, write
 from openmem._sql.sqlite.purge import Purge
-from openmem._sql.sqlite.rows import Model, Stamp
-from openmem._sql.sqlite.writer import Blob, Incoming
+from openmem._sql.sqlite.writer import Blob
 from openmem._sql.steps import Steps
+from openmem._sql.writing import Incoming, Model, Stamp
 from openmem._sync.embedders import Embedder
 from openmem._sync.provider import Provider
 from openmem._sync.retention.sqlite import SqliteRetention
@@ -133,8 +133,10 @@ class SqliteProvider(Provider):
         drafts = mark_cut(drafts, cut)
         at, start = call.origin()
         ids = self.new_ids(drafts, at, start)
-        items = [Incoming(*item) for item in zip(drafts, ids, blobs, strict=True)]
-        stamp = Stamp(micros(at), call.app, call.request_id)
+        items: list[Incoming[Blob]] = [
+            Incoming(draft, id, blob) for draft, id, blob in zip(drafts, ids, blobs, strict=True)
+        ]
+        stamp = Stamp(at, call.app, call.request_id)
         steps = write.add(items, model, stamp, call.access, repeatable=call.seed is not None)
         return self._db.write(steps, call.deadline)
 
@@ -245,7 +247,9 @@ class SqliteProvider(Provider):
         model, blobs = self._embed([draft.content for draft in wanted], None, call, cut)
         wanted = [*mark_cut(wanted, cut)]
         spare = new_memory_ids([draft.user_id for draft in wanted], call.now, random_id_bits())
-        items = [Incoming(draft, draft.id or id_, blob) for draft, id_, blob in zip(wanted, spare, blobs, strict=True)]
+        items: list[Incoming[Blob]] = [
+            Incoming(draft, draft.id or id_, blob) for draft, id_, blob in zip(wanted, spare, blobs, strict=True)
+        ]
         steps = portable.take_in(items, spare, conflict, model, _stamp(call))
         report = self._db.write(steps, call.deadline)
         report.skipped += skipped
@@ -394,7 +398,7 @@ def _now(call: Call) -> int:
 
 
 def _stamp(call: Call) -> Stamp:
-    return Stamp(_now(call), call.app, call.request_id)
+    return Stamp(call.now, call.app, call.request_id)
 
 
 def _scope(query: ListQuery | SearchQuery) -> str | None:

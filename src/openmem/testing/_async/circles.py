@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from openmem import AsyncMemory, MemoryItem
+from openmem import AsyncMemory, InvalidRequestError, MemoryItem
 from openmem.testing._async.rules import Rules, needs
 from openmem.testing.moments import days
 from openmem.types import MemoryRecord
@@ -85,6 +85,32 @@ class CircleRules(Rules):
         assert await self._agreed(memory) == ["tea one"]
         await self.remember(memory, "ann", "tea two", key="two", supersedes=[one.id])
         assert await self._agreed(memory) == ["tea two"]
+
+    @needs("supersession", "updates")
+    async def test_update_to_supersede_itself_is_refused(self, memory: AsyncMemory) -> None:
+        """No memory supersedes itself: that is an `InvalidRequestError`, and the memory is as it was.
+
+        If this fails, check that a change is judged before anything of it is stored.
+        """
+        record = await self.remember(memory, "ann", "tea")
+        with pytest.raises(InvalidRequestError, match="itself"):
+            await memory.update(record.id, supersedes=[record.id])
+        after = await memory.get(record.id)
+        assert (after.content, after.supersedes, after.version) == ("tea", None, record.version)
+        assert await self._agreed(memory) == ["tea"]
+
+    @needs("supersession", "keys")
+    async def test_add_under_a_key_to_supersede_itself_is_refused(self, memory: AsyncMemory) -> None:
+        """An `add` that would change a memory into one that supersedes itself is refused, too.
+
+        If this fails, check what an `add` does that finds its key taken.
+        """
+        record = await self.remember(memory, "ann", "tea", key="drink")
+        with pytest.raises(InvalidRequestError, match="itself"):
+            await memory.add(content="coffee", user_id="ann", key="drink", supersedes=[record.id])
+        after = await memory.get(record.id)
+        assert (after.content, after.supersedes, after.version) == ("tea", None, record.version)
+        assert await self._agreed(memory) == ["tea"]
 
     @needs("supersession", "keys", "batches")
     async def test_later_item_of_a_batch_has_the_last_word(self, memory: AsyncMemory) -> None:

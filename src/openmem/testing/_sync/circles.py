@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from openmem import Memory, MemoryItem
+from openmem import InvalidRequestError, Memory, MemoryItem
 from openmem.testing._sync.rules import Rules, needs
 from openmem.testing.moments import days
 from openmem.types import MemoryRecord
@@ -86,6 +86,32 @@ class CircleRules(Rules):
         assert self._agreed(memory) == ["tea one"]
         self.remember(memory, "ann", "tea two", key="two", supersedes=[one.id])
         assert self._agreed(memory) == ["tea two"]
+
+    @needs("supersession", "updates")
+    def test_update_to_supersede_itself_is_refused(self, memory: Memory) -> None:
+        """No memory supersedes itself: that is an `InvalidRequestError`, and the memory is as it was.
+
+        If this fails, check that a change is judged before anything of it is stored.
+        """
+        record = self.remember(memory, "ann", "tea")
+        with pytest.raises(InvalidRequestError, match="itself"):
+            memory.update(record.id, supersedes=[record.id])
+        after = memory.get(record.id)
+        assert (after.content, after.supersedes, after.version) == ("tea", None, record.version)
+        assert self._agreed(memory) == ["tea"]
+
+    @needs("supersession", "keys")
+    def test_add_under_a_key_to_supersede_itself_is_refused(self, memory: Memory) -> None:
+        """An `add` that would change a memory into one that supersedes itself is refused, too.
+
+        If this fails, check what an `add` does that finds its key taken.
+        """
+        record = self.remember(memory, "ann", "tea", key="drink")
+        with pytest.raises(InvalidRequestError, match="itself"):
+            memory.add(content="coffee", user_id="ann", key="drink", supersedes=[record.id])
+        after = memory.get(record.id)
+        assert (after.content, after.supersedes, after.version) == ("tea", None, record.version)
+        assert self._agreed(memory) == ["tea"]
 
     @needs("supersession", "keys", "batches")
     def test_later_item_of_a_batch_has_the_last_word(self, memory: Memory) -> None:

@@ -18,7 +18,7 @@ from openmem._io.vendors.call_deadline import call_deadline, call_retry
 from openmem._io.vendors.supermemory import items
 from openmem._io.vendors.supermemory.items import NAME
 from openmem._io.vendors.supermemory.sending import SDK, Sender, options
-from openmem._model.ids import ENTROPY_BYTES, bucket_of, new_memory_id, routing_bucket
+from openmem._model.ids import ENTROPY_BYTES, bucket_of, new_memory_id, routing_bucket, unknown_id
 from openmem._model.retry import FailedAttempt
 from openmem.errors import NotFoundError, ProviderError
 from openmem.types import MemoryRecord, SearchMode, Status
@@ -191,7 +191,7 @@ class SupermemoryStore(Backend):
         """
         entries = self._of_user(id_, user_id)
         if not entries:
-            raise NotFoundError(f"no memory has the id {id_!r}", provider=NAME)
+            raise unknown_id(id_, NAME)
         return _state_of(entries[0])
 
     def _of_user(self, id_: str, user_id: str) -> list[Entry]:
