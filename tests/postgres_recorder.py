@@ -71,8 +71,8 @@ def recorded() -> Iterator[Record]:
         ) -> T:
             return super().transact(lambda: record.follow(make()), deadline, retry=retry, lock=lock, heavy=heavy)
 
-        def bare(self, make: Make[T], deadline: Deadline, *, transaction: bool = False) -> T:
-            return super().bare(lambda: record.follow(make()), deadline, transaction=transaction)
+        def plain(self, make: Make[T], deadline: Deadline, *, transaction: bool = False) -> T:
+            return super().plain(lambda: record.follow(make()), deadline, transaction=transaction)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("openmem._sync.providers.postgres.Pg", Recording)

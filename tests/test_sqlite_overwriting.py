@@ -9,7 +9,7 @@ import pytest
 
 from openmem._io.concurrency.call import Deadline
 from openmem._io.sqlite.connections import SqliteStore
-from openmem._io.sqlite.errors import Job
+from openmem._io.sqlite.errors import CancelToken
 from openmem._sql.sqlite.purge import OVERWRITE, OVERWRITE_CHEAPLY
 from openmem._sql.steps import Query, Steps
 
@@ -33,45 +33,45 @@ def in_force(*said: Query) -> Steps[list[int]]:
 
 
 def test_each_of_the_two_is_in_force_from_where_it_is_said(store: SqliteStore) -> None:
-    job = Job(Deadline())
+    token = CancelToken(Deadline())
 
-    assert store.write(in_force(OVERWRITE, OVERWRITE), job) == [ON, ON]
-    assert store.write(in_force(OVERWRITE, OVERWRITE_CHEAPLY, OVERWRITE), job) == [ON, FAST, ON]
-    assert store.write(in_force(OVERWRITE_CHEAPLY), job) == [FAST]
+    assert store.write(in_force(OVERWRITE, OVERWRITE), token) == [ON, ON]
+    assert store.write(in_force(OVERWRITE, OVERWRITE_CHEAPLY, OVERWRITE), token) == [ON, FAST, ON]
+    assert store.write(in_force(OVERWRITE_CHEAPLY), token) == [FAST]
 
 
 def test_a_transaction_that_fails_leaves_no_doubt_about_it(store: SqliteStore) -> None:
-    job = Job(Deadline())
+    token = CancelToken(Deadline())
 
     def failing() -> Steps[None]:
         yield OVERWRITE
         raise KeyError("anything")
 
     with pytest.raises(KeyError):
-        store.write(failing(), job)
+        store.write(failing(), token)
 
-    assert store.write(in_force(OVERWRITE_CHEAPLY, OVERWRITE), job) == [FAST, ON]
+    assert store.write(in_force(OVERWRITE_CHEAPLY, OVERWRITE), token) == [FAST, ON]
 
 
 def test_a_new_connection_is_told_again(store: SqliteStore) -> None:
-    job = Job(Deadline())
-    store.write(in_force(OVERWRITE), job)
+    token = CancelToken(Deadline())
+    store.write(in_force(OVERWRITE), token)
     store.pause()
     store.resume()
 
-    assert store.write(in_force(OVERWRITE), job) == [ON]
+    assert store.write(in_force(OVERWRITE), token) == [ON]
 
 
 def test_it_is_said_once_for_many_transactions_of_the_same_kind(store: SqliteStore) -> None:
-    job = Job(Deadline())
-    store.write(in_force(OVERWRITE), job)
+    token = CancelToken(Deadline())
+    store.write(in_force(OVERWRITE), token)
     run: list[str] = []
-    connection = store.lock_writer(job)
+    connection = store.lock_writer(token)
     connection.set_trace_callback(run.append)
     store.unlock_writer()
 
     for _ in range(3):
-        store.write(in_force(OVERWRITE), job)
+        store.write(in_force(OVERWRITE), token)
 
     assert run
     assert [statement for statement in run if "secure_delete=" in statement] == []

@@ -104,7 +104,7 @@ async def test_instant_comes_out_in_utc_whatever_the_session_says(empty_postgres
 @pytest.mark.parametrize("schema", ["public", "elsewhere"])
 async def test_vectors_go_in_and_come_out(empty_postgres_url: str, schema: str) -> None:
     db = AsyncPg(empty_postgres_url)
-    await db.bare(commands(f"create schema if not exists {schema}", f"create extension vector schema {schema}"), SOON)
+    await db.plain(commands(f"create schema if not exists {schema}", f"create extension vector schema {schema}"), SOON)
     array = np.array([1.5, -2.0, 0.1], dtype=np.float32)
     full = await value_of(db, f"select $1::{schema}.vector(3)", Vector(array))
     half = await value_of(db, f"select $1::{schema}.halfvec(3)", HalfVector(array))
@@ -116,7 +116,7 @@ async def test_vectors_go_in_and_come_out(empty_postgres_url: str, schema: str) 
 async def test_connection_from_before_the_extension_is_not_used_again(empty_postgres_url: str) -> None:
     db = AsyncPg(empty_postgres_url)
     assert await value_of(db, "select 1") == 1
-    await db.bare(commands("create extension vector"), SOON)
+    await db.plain(commands("create extension vector"), SOON)
     found = await value_of(db, "select $1::vector", Vector(np.ones(2, dtype=np.float32)))
     assert found.to_list() == [1.0, 1.0]
     assert db.stats() == {"size": 1, "idle": 1, "waiting": 0}
@@ -141,7 +141,7 @@ async def test_failed_transaction_leaves_nothing_and_a_good_connection(empty_pos
         raise InvalidRequestError("no")
 
     db = AsyncPg(empty_postgres_url)
-    await db.bare(commands("create extension vector", "create table t(a integer primary key)"), SOON)
+    await db.plain(commands("create extension vector", "create table t(a integer primary key)"), SOON)
     pid = await value_of(db, "select pg_backend_pid()")
     with pytest.raises(InvalidRequestError, match="no"):
         await db.transact(steps, SOON)
@@ -154,7 +154,7 @@ async def test_failed_transaction_leaves_nothing_and_a_good_connection(empty_pos
 
 async def test_broken_constraint_is_named_but_no_value_is_shown(empty_postgres_url: str) -> None:
     db = AsyncPg(empty_postgres_url)
-    await db.bare(commands("create table t(a text, constraint only_once unique(a))"), SOON)
+    await db.plain(commands("create table t(a text, constraint only_once unique(a))"), SOON)
     await db.run(ask("insert into t values($1)", SECRET), SOON)
     with pytest.raises(ProviderError) as caught:
         await db.run(ask("insert into t values($1)", SECRET), SOON)
@@ -189,7 +189,7 @@ async def test_deadline_ends_the_statement_here_and_on_the_server(empty_postgres
 
 async def test_deadline_that_is_over_leaves_the_connection_in_order(empty_postgres_url: str) -> None:
     db = AsyncPg(empty_postgres_url)
-    await db.bare(commands("create extension vector"), SOON)
+    await db.plain(commands("create extension vector"), SOON)
     pid = await value_of(db, "select pg_backend_pid()")
     with pytest.raises(DeadlineExceededError):
         await db.run(ask("select 1"), Deadline.after(-1.0))
@@ -218,7 +218,7 @@ async def test_server_that_never_answers_is_given_up_after_connect_timeout() -> 
 @pytest.mark.parametrize("retry", [True, False])
 async def test_transaction_survives_that_its_connection_was_ended(empty_postgres_url: str, retry: bool) -> None:
     db, other = AsyncPg(empty_postgres_url), AsyncPg(empty_postgres_url, application_name="other")
-    await db.bare(commands("create extension vector"), SOON)
+    await db.plain(commands("create extension vector"), SOON)
     pid = await value_of(db, "select pg_backend_pid()")
     await other.run(ask("select pg_terminate_backend($1::integer, 2000)", pid), SOON)
     rows = await db.transact(ask("select pg_backend_pid()"), SOON, retry=retry)
@@ -230,7 +230,7 @@ async def test_transaction_survives_that_its_connection_was_ended(empty_postgres
 async def test_connection_lost_in_the_middle_is_tried_again_only_if_that_is_allowed(empty_postgres_url: str) -> None:
     # The statement ends its own connection, so it fails as often as it is run.
     db = AsyncPg(empty_postgres_url)
-    await db.bare(commands("create sequence tries"), SOON)
+    await db.plain(commands("create sequence tries"), SOON)
     suicide = ask("select pg_terminate_backend(pg_backend_pid()), nextval('tries'), pg_sleep(1)")
     with pytest.raises(ProviderUnavailableError):
         await db.run(suicide, SOON)
@@ -307,7 +307,7 @@ async def test_address_may_hold_what_only_the_other_driver_knows(empty_postgres_
 @pytest.mark.parametrize("cached", [True, False])
 async def test_statements_are_kept_prepared_unless_switched_off(empty_postgres_url: str, cached: bool) -> None:
     db = AsyncPg(empty_postgres_url, statement_cache=cached)
-    await db.bare(commands("create extension vector"), SOON)
+    await db.plain(commands("create extension vector"), SOON)
     for _ in range(4):
         await value_of(db, "select $1::text", "a")
     kept = await value_of(db, "select count(*) from pg_prepared_statements where statement like 'select $1::text%'")

@@ -105,7 +105,7 @@ def test_instant_comes_out_in_utc_whatever_the_session_says(empty_postgres_url: 
 @pytest.mark.parametrize("schema", ["public", "elsewhere"])
 def test_vectors_go_in_and_come_out(empty_postgres_url: str, schema: str) -> None:
     db = Pg(empty_postgres_url)
-    db.bare(commands(f"create schema if not exists {schema}", f"create extension vector schema {schema}"), SOON)
+    db.plain(commands(f"create schema if not exists {schema}", f"create extension vector schema {schema}"), SOON)
     array = np.array([1.5, -2.0, 0.1], dtype=np.float32)
     full = value_of(db, f"select $1::{schema}.vector(3)", Vector(array))
     half = value_of(db, f"select $1::{schema}.halfvec(3)", HalfVector(array))
@@ -117,7 +117,7 @@ def test_vectors_go_in_and_come_out(empty_postgres_url: str, schema: str) -> Non
 def test_connection_from_before_the_extension_is_not_used_again(empty_postgres_url: str) -> None:
     db = Pg(empty_postgres_url)
     assert value_of(db, "select 1") == 1
-    db.bare(commands("create extension vector"), SOON)
+    db.plain(commands("create extension vector"), SOON)
     found = value_of(db, "select $1::vector", Vector(np.ones(2, dtype=np.float32)))
     assert found.to_list() == [1.0, 1.0]
     assert db.stats() == {"size": 1, "idle": 1, "waiting": 0}
@@ -142,7 +142,7 @@ def test_failed_transaction_leaves_nothing_and_a_good_connection(empty_postgres_
         raise InvalidRequestError("no")
 
     db = Pg(empty_postgres_url)
-    db.bare(commands("create extension vector", "create table t(a integer primary key)"), SOON)
+    db.plain(commands("create extension vector", "create table t(a integer primary key)"), SOON)
     pid = value_of(db, "select pg_backend_pid()")
     with pytest.raises(InvalidRequestError, match="no"):
         db.transact(steps, SOON)
@@ -155,7 +155,7 @@ def test_failed_transaction_leaves_nothing_and_a_good_connection(empty_postgres_
 
 def test_broken_constraint_is_named_but_no_value_is_shown(empty_postgres_url: str) -> None:
     db = Pg(empty_postgres_url)
-    db.bare(commands("create table t(a text, constraint only_once unique(a))"), SOON)
+    db.plain(commands("create table t(a text, constraint only_once unique(a))"), SOON)
     db.run(ask("insert into t values($1)", SECRET), SOON)
     with pytest.raises(ProviderError) as caught:
         db.run(ask("insert into t values($1)", SECRET), SOON)
@@ -190,7 +190,7 @@ def test_deadline_ends_the_statement_here_and_on_the_server(empty_postgres_url: 
 
 def test_deadline_that_is_over_leaves_the_connection_in_order(empty_postgres_url: str) -> None:
     db = Pg(empty_postgres_url)
-    db.bare(commands("create extension vector"), SOON)
+    db.plain(commands("create extension vector"), SOON)
     pid = value_of(db, "select pg_backend_pid()")
     with pytest.raises(DeadlineExceededError):
         db.run(ask("select 1"), Deadline.after(-1.0))
@@ -219,7 +219,7 @@ def test_server_that_never_answers_is_given_up_after_connect_timeout() -> None:
 @pytest.mark.parametrize("retry", [True, False])
 def test_transaction_survives_that_its_connection_was_ended(empty_postgres_url: str, retry: bool) -> None:
     db, other = Pg(empty_postgres_url), Pg(empty_postgres_url, application_name="other")
-    db.bare(commands("create extension vector"), SOON)
+    db.plain(commands("create extension vector"), SOON)
     pid = value_of(db, "select pg_backend_pid()")
     other.run(ask("select pg_terminate_backend($1::integer, 2000)", pid), SOON)
     rows = db.transact(ask("select pg_backend_pid()"), SOON, retry=retry)
@@ -231,7 +231,7 @@ def test_transaction_survives_that_its_connection_was_ended(empty_postgres_url: 
 def test_connection_lost_in_the_middle_is_tried_again_only_if_that_is_allowed(empty_postgres_url: str) -> None:
     # The statement ends its own connection, so it fails as often as it is run.
     db = Pg(empty_postgres_url)
-    db.bare(commands("create sequence tries"), SOON)
+    db.plain(commands("create sequence tries"), SOON)
     suicide = ask("select pg_terminate_backend(pg_backend_pid()), nextval('tries'), pg_sleep(1)")
     with pytest.raises(ProviderUnavailableError):
         db.run(suicide, SOON)
@@ -308,7 +308,7 @@ def test_address_may_hold_what_only_the_other_driver_knows(empty_postgres_url: s
 @pytest.mark.parametrize("cached", [True, False])
 def test_statements_are_kept_prepared_unless_switched_off(empty_postgres_url: str, cached: bool) -> None:
     db = Pg(empty_postgres_url, statement_cache=cached)
-    db.bare(commands("create extension vector"), SOON)
+    db.plain(commands("create extension vector"), SOON)
     for _ in range(4):
         value_of(db, "select $1::text", "a")
     kept = value_of(db, "select count(*) from pg_prepared_statements where statement like 'select $1::text%'")

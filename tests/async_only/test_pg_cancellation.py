@@ -59,8 +59,8 @@ async def opened(url: str, **options: Any) -> AsyncIterator[AsyncPg]:
 async def observer(empty_postgres_url: str) -> AsyncIterator[AsyncPg]:
     """Connections of their own to look on with, to a database with the extension and a table."""
     async with opened(empty_postgres_url, application_name="observer") as db:
-        await db.bare(ask("create extension vector"), SOON)
-        await db.bare(ask("create table t(a integer primary key, b text)"), SOON)
+        await db.plain(ask("create extension vector"), SOON)
+        await db.plain(ask("create table t(a integer primary key, b text)"), SOON)
         yield db
 
 
@@ -231,7 +231,7 @@ async def test_cancelled_attempt_to_connect_ends_at_once() -> None:
 async def test_line_that_went_dead_keeps_nobody_waiting(
     empty_postgres_url: str, observer: AsyncPg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_asyncpg, "SETTLE_SECONDS", 0.3)
+    monkeypatch.setattr(postgres_asyncpg, "RECOVER_SECONDS", 0.3)
     async with bad_line(empty_postgres_url, cuts=False) as (url, bad), opened(url) as db:
         await asyncio.gather(*(db.run(ask("select pg_sleep(0.1)"), SOON) for _ in range(3)))
         assert db.stats()["idle"] == 3

@@ -40,7 +40,7 @@ def ask(sql: str, *params: Any) -> Callable[[], Steps[Any]]:
 def db(empty_postgres_url: str) -> Iterator[Pg]:
     """A pool of two connections to a database with the extension."""
     db = Pg(empty_postgres_url, pool_max_size=2, pool_timeout=0.2)
-    db.bare(ask("create extension vector"), SOON)
+    db.plain(ask("create extension vector"), SOON)
     yield db
     db.close()
 

@@ -9,7 +9,7 @@ from openmem._async.listing import AsyncListing
 from openmem._async.portability import AsyncPortable
 from openmem._async.provider import AsyncProvider, compute_over
 from openmem._async.verbs import verb
-from openmem._io.concurrency.call import Call, Stopwatch
+from openmem._io.concurrency.call import Call, clock, milliseconds_since
 from openmem._io.concurrency.primitives import AsyncBatches, async_compute
 from openmem._model.arguments import MemoryItem, NoExtensions, Source, Texts, Time
 from openmem._model.checks import check_callable, check_extra, check_flag, check_owner
@@ -459,7 +459,7 @@ class AsyncMemory(AsyncListing, AsyncPortable):
 
 
 async def _timed_health(provider: AsyncProvider, call: Call) -> Health:
-    watch = Stopwatch()
+    started = clock()
     health = await provider.health(call)
-    health.latency_ms = watch.milliseconds()
+    health.latency_ms = milliseconds_since(started)
     return health

@@ -46,8 +46,8 @@ class AsyncPostgresSchema(AsyncProvider):
         if version != known.newest:
             await self._migrate(version is None, call)
         if self._distribute:
-            await self._db.bare(partial(cluster.distribute, self._names), call.deadline, transaction=True)
-            await self._db.bare(partial(cluster.drop_copies, self._names), call.deadline)
+            await self._db.plain(partial(cluster.distribute, self._names), call.deadline, transaction=True)
+            await self._db.plain(partial(cluster.drop_copies, self._names), call.deadline)
             self._distribute = False
         where = await self._db.run(migrate.extension_schema, call.deadline, retry=True)
         spread = citus and await self._db.run(partial(cluster.is_distributed, self._names), call.deadline, retry=True)
@@ -72,14 +72,14 @@ class AsyncPostgresSchema(AsyncProvider):
 
     async def _make_schema(self, call: Call) -> None:
         await self._make_extension(call)
-        names = replace(self._names, extension=await self._db.bare(migrate.extension_schema, call.deadline))
-        await self._db.bare(partial(migrate.apply, names), call.deadline, transaction=True)
+        names = replace(self._names, extension=await self._db.plain(migrate.extension_schema, call.deadline))
+        await self._db.plain(partial(migrate.apply, names), call.deadline, transaction=True)
 
     async def _make_extension(self, call: Call) -> None:
-        if await self._db.bare(migrate.has_extension, call.deadline):
+        if await self._db.plain(migrate.has_extension, call.deadline):
             return
         try:
-            await self._db.bare(migrate.create_extension, call.deadline, transaction=True)
+            await self._db.plain(migrate.create_extension, call.deadline, transaction=True)
         except ProviderError as error:
             advice = _NO_EXTENSION.get((error.details or {}).get("sqlstate", ""))
             if advice is None:

@@ -1,4 +1,4 @@
-"""Models on this machine, run by fastembed: loaded once per process, on first use, by whoever comes first."""
+"""Models on this machine, run by fastembed: loaded once per process, by the first caller that needs them."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def load_local_model(choice: FastEmbed) -> LocalModel:
     key = _key(choice)
     with _locks.setdefault(key, ThreadLock()):
         if key not in _models:
-            # A failed download takes many seconds. Those who queue behind one must not each try it anew.
+            # A failed download takes many seconds. Those who queue behind one must not each try it again.
             if time.monotonic() - _failed.get(key, -_RETRY_LOAD_AFTER) < _RETRY_LOAD_AFTER:
                 raise _cannot_load(choice)
             try:

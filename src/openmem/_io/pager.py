@@ -28,7 +28,7 @@ class PageOf(Protocol[T_co]):
 
 
 class _Pages(Generic[T]):
-    """What has arrived and is not used yet, and what to ask for next."""
+    """The items that have arrived and are not used yet, and the next question."""
 
     def __init__(self) -> None:
         self.ready: deque[T] = deque()

@@ -96,7 +96,7 @@ def find_spec(name: str) -> ProviderSpec:
 
 
 def provider_of_scheme(scheme: str) -> str | None:
-    """Return the name of the provider that somebody installed for a scheme of `url=`, or `None`."""
+    """Return the name of the installed provider for a scheme of `url=`, or `None`."""
     others = [*entry_points(group=ENTRY_POINT_GROUP)]
     if any(entry.name == scheme for entry in others):
         return scheme

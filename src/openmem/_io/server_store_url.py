@@ -1,4 +1,4 @@
-"""Where the server's own store is: given, or next to the memories."""
+"""The place of the server's own store: given, or next to the memories."""
 
 from __future__ import annotations
 

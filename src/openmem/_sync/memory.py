@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Unpack
 
-from openmem._io.concurrency.call import Call, Stopwatch
+from openmem._io.concurrency.call import Call, clock, milliseconds_since
 from openmem._io.concurrency.primitives import Batches, compute
 from openmem._model.arguments import MemoryItem, NoExtensions, Source, Texts, Time
 from openmem._model.checks import check_callable, check_extra, check_flag, check_owner
@@ -458,7 +458,7 @@ class Memory(Listing, Portable):
 
 
 def _timed_health(provider: Provider, call: Call) -> Health:
-    watch = Stopwatch()
+    started = clock()
     health = provider.health(call)
-    health.latency_ms = watch.milliseconds()
+    health.latency_ms = milliseconds_since(started)
     return health

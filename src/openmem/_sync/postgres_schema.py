@@ -47,8 +47,8 @@ class PostgresSchema(Provider):
         if version != known.newest:
             self._migrate(version is None, call)
         if self._distribute:
-            self._db.bare(partial(cluster.distribute, self._names), call.deadline, transaction=True)
-            self._db.bare(partial(cluster.drop_copies, self._names), call.deadline)
+            self._db.plain(partial(cluster.distribute, self._names), call.deadline, transaction=True)
+            self._db.plain(partial(cluster.drop_copies, self._names), call.deadline)
             self._distribute = False
         where = self._db.run(migrate.extension_schema, call.deadline, retry=True)
         spread = citus and self._db.run(partial(cluster.is_distributed, self._names), call.deadline, retry=True)
@@ -73,14 +73,14 @@ class PostgresSchema(Provider):
 
     def _make_schema(self, call: Call) -> None:
         self._make_extension(call)
-        names = replace(self._names, extension=self._db.bare(migrate.extension_schema, call.deadline))
-        self._db.bare(partial(migrate.apply, names), call.deadline, transaction=True)
+        names = replace(self._names, extension=self._db.plain(migrate.extension_schema, call.deadline))
+        self._db.plain(partial(migrate.apply, names), call.deadline, transaction=True)
 
     def _make_extension(self, call: Call) -> None:
-        if self._db.bare(migrate.has_extension, call.deadline):
+        if self._db.plain(migrate.has_extension, call.deadline):
             return
         try:
-            self._db.bare(migrate.create_extension, call.deadline, transaction=True)
+            self._db.plain(migrate.create_extension, call.deadline, transaction=True)
         except ProviderError as error:
             advice = _NO_EXTENSION.get((error.details or {}).get("sqlstate", ""))
             if advice is None:

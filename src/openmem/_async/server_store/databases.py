@@ -119,7 +119,7 @@ class AsyncDatabase:
             message = f"there is no store in the schema {SCHEMA} of the database"
             raise ProviderUnavailableError(message, provider=self.name, details={"missing": "store"})
         try:
-            await self._db.bare(schema.apply, deadline, transaction=True)
+            await self._db.plain(schema.apply, deadline, transaction=True)
         except ProviderError as error:
             if (error.details or {}).get("sqlstate") != _NO_RIGHTS:
                 raise

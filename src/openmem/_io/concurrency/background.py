@@ -1,6 +1,6 @@
 """Work that is done now and then beside callers, in both forms: in a task of the event loop, or in a thread.
 
-Whoever forgets to close is not kept alive by it: the work is known by a weak reference, except while it runs.
+It keeps no object alive that was not closed: the work is known by a weak reference, except while it runs.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ async def _rounds(ref: weakref.WeakMethod[Any]) -> None:
     while (work := ref()) is not None:
         try:
             await work(rest)
-        except Exception as error:  # noqa: BLE001 - it is tried again, and nobody waits for it
+        except Exception as error:  # noqa: BLE001 - it is tried again, and no caller waits for it
             _told(error)
         del work
         await asyncio.sleep(EVERY_SECONDS)
@@ -125,7 +125,7 @@ def _loop(ref: weakref.WeakMethod[Any], stop: threading.Event) -> None:
     while not stop.is_set() and (work := ref()) is not None:
         try:
             work(rest)
-        except Exception as error:  # noqa: BLE001 - it is tried again, and nobody waits for it
+        except Exception as error:  # noqa: BLE001 - it is tried again, and no caller waits for it
             if not stop.is_set():
                 _told(error)
         del work

@@ -31,7 +31,7 @@ class AsyncBatcher(Generic[A, T]):
     2. *Waiting* in the queue. Its caller may leave, and nothing is done.
     3. *Under way in a batch*. When all its callers have left, the batch is cancelled; else it goes on for the others.
 
-    A batch that fails for a reason of its items is done anew, each item by itself, so that a bad one fails alone. Where
+    A batch that fails for a reason of its items is done again, item by item, so that a bad one fails alone. Where
     the backend could not be reached, or it is unknown what it did, each gets the error.
 
     Args:
@@ -57,7 +57,7 @@ class AsyncBatcher(Generic[A, T]):
     async def run(self, item: A, deadline: Deadline) -> T:
         """Do an item and return its result.
 
-        Whoever is cancelled or late leaves at once. What had not begun is not done then; what had begun for
+        A caller that is cancelled or late leaves at once. What had not begun is not done then; what had begun for
         others too goes on for them.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What travels beside every request: who asks, under which id, at what time, and how long it may take."""
+"""The context of one call: caller, request id, time and deadline, which travel beside every request."""
 
 from __future__ import annotations
 
@@ -87,11 +87,11 @@ class Named(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Its name."""
 
     @property
     def place(self) -> str | None:
-        """Where it is, without secrets."""
+        """Its address or path, without secrets."""
 
 
 class annotate_errors:  # noqa: N801 - it is used like a function, and a generator takes three times as long
@@ -120,12 +120,11 @@ def random_id_bits() -> int:
     return secrets.randbits(71)
 
 
-class Stopwatch:
-    """Measures time from its making."""
+def clock() -> float:
+    """Return the seconds of a clock that measures how long something takes."""
+    return time.perf_counter()
 
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
 
-    def milliseconds(self) -> float:
-        """Return the milliseconds since then."""
-        return round((time.perf_counter() - self._start) * 1000, 3)
+def milliseconds_since(started: float) -> float:
+    """Return the milliseconds since a time of `clock`."""
+    return round((clock() - started) * 1000, 3)

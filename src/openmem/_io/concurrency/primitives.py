@@ -34,7 +34,7 @@ A = TypeVar("A")
 
 AsyncWork: TypeAlias = Callable[[A], Awaitable[T]]
 Work: TypeAlias = Callable[[A], T]
-"""What is to be done with an object: a function whose result comes later, or at once."""
+"""Work on an object: a function whose result comes later, or at once."""
 
 ThreadLock = threading.Lock
 
@@ -346,13 +346,13 @@ def compute(function: Callable[..., T], *args: Any) -> T:
 
 
 async def async_compute_to_end(function: Callable[..., T], *args: Any) -> T:
-    """Do the same with something that the caller goes on to use: one who is cancelled leaves when it is at rest.
+    """Do the same with something that the caller goes on to use: a cancelled caller leaves once it has ended.
 
     What has not begun by then never does.
     """
     import asyncio
 
-    first = threading.Lock()  # whoever takes it decides: the worker that it begins, or the caller that it never does
+    first = threading.Lock()  # taken by the worker, the work begins; taken by the caller, it never does
 
     def begin() -> T | None:
         return function(*args) if first.acquire(blocking=False) else None
@@ -367,7 +367,7 @@ async def async_compute_to_end(function: Callable[..., T], *args: Any) -> T:
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([work])
         if not work.cancelled():
-            work.exception()  # looked at, so that nobody is told that it was never retrieved
+            work.exception()  # looked at, so that asyncio does not report it as never retrieved
         raise
 
 
@@ -377,7 +377,7 @@ def compute_to_end(function: Callable[..., T], *args: Any) -> T:
 
 
 def _turn() -> anyio.CapacityLimiter:
-    """Return the one place for those who compute on this event loop."""
+    """Return the limiter of this event loop that lets one function compute at a time."""
     import anyio.lowlevel
 
     global _turns

@@ -1,4 +1,4 @@
-"""What both forms of the HTTP client share: limits, failures, and silence in the logs."""
+"""The parts that both forms of the HTTP client share: limits, failures, and silence in the logs."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def exchange_deadline() -> Deadline:
 def new_client(make: Callable[..., C], **options: Any) -> C:
     """Return a client of the HTTP library: redirects are ours to follow, and no cookie is kept.
 
-    Proxies and certificates are those of the environment, as the library takes them. Nobody's `.netrc` is read.
+    Proxies and certificates are those of the environment, as the library takes them. No `.netrc` is read.
 
     Raises:
         InvalidRequestError: The environment names a proxy or certificates that cannot be used.
@@ -100,10 +100,10 @@ def new_client(make: Callable[..., C], **options: Any) -> C:
 def _client_settings() -> dict[str, Any]:
     import httpx
 
-    nobody = http.cookiejar.DefaultCookiePolicy(allowed_domains=[])
+    no_domain = http.cookiejar.DefaultCookiePolicy(allowed_domains=[])
     return {
         "headers": {"Accept-Encoding": ACCEPTED},
-        "cookies": http.cookiejar.CookieJar(policy=nobody),
+        "cookies": http.cookiejar.CookieJar(policy=no_domain),
         "follow_redirects": False,
         "verify": _trusted(),
         "limits": httpx.Limits(

@@ -136,7 +136,7 @@ class _TimedStream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # The library's own loop gives each part of the buffer the whole time anew.
+        # The library's own loop gives each part of the buffer the whole time again.
         rest = memoryview(buffer)
         while rest:
             left = _left(timeout, httpcore.WriteTimeout)

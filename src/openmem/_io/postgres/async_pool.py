@@ -36,9 +36,9 @@ class AsyncPool:
         self._driver = AsyncDriver(options)
         self.server = ServerInfo()
         self._idle: deque[AsyncSession] = deque()
-        self._size = 0  # at rest, in use, being opened or put in order
+        self._size = 0  # idle, in use, being opened or being recovered
         self._waiting: deque[asyncio.Future[AsyncSession | None]] = deque()
-        self._era = 0
+        self._generation = 0
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def take(self, deadline: Deadline, running: Running) -> AsyncSession:
@@ -51,7 +51,7 @@ class AsyncPool:
         deadline.check()
         while self._idle:
             session = self._idle.pop()
-            if session.fresh():
+            if session.is_alive():
                 return session
             self._size -= 1
             session.abort()
@@ -63,33 +63,33 @@ class AsyncPool:
             given = await self._wait(deadline, running)
         return given or await self._open(deadline, running)
 
-    async def open_bare(self, deadline: Deadline, running: Running) -> AsyncSession:
+    async def open_plain(self, deadline: Deadline, running: Running) -> AsyncSession:
         """Return a connection beside the pool, without codecs; it is closed when it is put back."""
         self._size += 1
-        return await self._open(deadline, running, bare=True)
+        return await self._open(deadline, running, plain=True)
 
     async def _wait(self, deadline: Deadline, running: Running) -> AsyncSession | None:
         left = deadline.remaining()
         seconds = self._options.timeout if left is None else min(left, self._options.timeout)
-        place: asyncio.Future[AsyncSession | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        waiter: asyncio.Future[AsyncSession | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
         try:
             limit = asyncio.timeout(seconds)
             with running.watch(limit):
                 async with limit:
-                    return await place
+                    return await waiter
         except BaseException as error:
-            if place.done() and not place.cancelled():  # both at once: the place goes to the next
-                self._hand_on(place.result())
+            if waiter.done() and not waiter.cancelled():  # both at once: what it got goes to the next
+                self._release_to_waiter(waiter.result())
             else:
-                place.cancel()
+                waiter.cancel()
             if isinstance(error, TimeoutError) and limit.expired():
                 raise (closed() if running.closed else exhausted(self._options.max_size, seconds)) from None
             raise
 
-    async def _open(self, deadline: Deadline, running: Running, *, bare: bool = False) -> AsyncSession:
-        # In a task of its own: whoever cannot wait any longer leaves, and the connection is for the next.
-        opening = self._start(self._connect(bare))
+    async def _open(self, deadline: Deadline, running: Running, *, plain: bool = False) -> AsyncSession:
+        # In a task of its own: a caller whose time is up leaves, and the connection is for the next one.
+        opening = self._start(self._connect(plain))
         limit = asyncio.timeout(_seconds(deadline))
         try:
             with running.watch(limit):
@@ -97,40 +97,40 @@ class AsyncPool:
                     return await asyncio.shield(opening)
         except BaseException as error:
             if opening.done():
-                self._adopt(opening)
+                self._on_opened(opening)
             else:
-                opening.add_done_callback(self._adopt)
+                opening.add_done_callback(self._on_opened)
             if isinstance(error, TimeoutError) and limit.expired():
                 raise (closed() if running.closed else deadline.exceeded()) from None
             raise
 
-    async def _connect(self, bare: bool) -> AsyncSession:
-        era = self._era
-        seconds = (await self._driver.find_access()).target.connect_seconds
+    async def _connect(self, plain: bool) -> AsyncSession:
+        generation = self._generation
+        seconds = (await self._driver.find_connect_arguments()).target.connect_seconds
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
-                session = await self._driver.open(bare=bare)
+                session = await self._driver.open(plain=plain)
         except TimeoutError:
             raise unreachable(f"the database server did not accept a connection within {seconds:g} s") from None
-        session.era = era
+        session.generation = generation
         return session
 
-    def _adopt(self, opening: asyncio.Task[AsyncSession]) -> None:
+    def _on_opened(self, opening: asyncio.Task[AsyncSession]) -> None:
         if opening.cancelled() or opening.exception() is not None:
-            self._hand_on(None)
+            self._release_to_waiter(None)
         else:
             self.put(opening.result())
 
     def put(self, session: AsyncSession) -> None:
         """Take a connection back, in order."""
-        if session.lost or session.era != self._era or not session.complete:
+        if session.lost or session.generation != self._generation or not session.complete:
             self.drop(session)
             return
-        session.rested = asyncio.get_running_loop().time()
-        self._hand_on(session)
+        session.idle_since = asyncio.get_running_loop().time()
+        self._release_to_waiter(session)
         oldest = self._idle[0] if self._idle else session
-        if session.rested - oldest.rested > IDLE_SECONDS and self._size > self._options.min_size:
+        if session.idle_since - oldest.idle_since > IDLE_SECONDS and self._size > self._options.min_size:
             self._idle.popleft()
             self.drop(oldest)
 
@@ -144,14 +144,14 @@ class AsyncPool:
             self.drop(session)
             self.expire()
         elif interrupted or session.busy:
-            self._start(self._mend(session))
+            self._start(self._recover(session))
         else:
             self.put(session)
 
     def drop(self, session: AsyncSession) -> None:
         """Close a connection that was taken."""
         session.abort()
-        self._hand_on(None)
+        self._release_to_waiter(None)
 
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work)
@@ -159,9 +159,9 @@ class AsyncPool:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _mend(self, session: AsyncSession) -> None:
+    async def _recover(self, session: AsyncSession) -> None:
         try:
-            orderly = await session.settle()
+            orderly = await session.recover()
         except BaseException as error:
             self.drop(session)
             self.expire()
@@ -172,14 +172,14 @@ class AsyncPool:
 
     def expire(self) -> None:
         """Use no connection again that is open now: where one is dead, the others may be too."""
-        self._era += 1
+        self._generation += 1
         self._driver.forget()
         self.server.forget()
         while self._idle:
             self.drop(self._idle.pop())
 
     async def drain(self) -> None:
-        """Close what is at rest, and wait a little for what is being put in order."""
+        """Close the idle connections, and wait a second at most for those that are being recovered."""
         self.expire()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1.0)
@@ -189,16 +189,16 @@ class AsyncPool:
         await asyncio.sleep(0)
 
     def stats(self) -> dict[str, int]:
-        """Return the numbers of connections, of those at rest, and of calls that wait for one."""
-        waiting = sum(not place.done() for place in self._waiting)
+        """Return the numbers of connections, of those that are idle, and of calls that wait for one."""
+        waiting = sum(not waiter.done() for waiter in self._waiting)
         return {"size": self._size, "idle": len(self._idle), "waiting": waiting}
 
-    def _hand_on(self, session: AsyncSession | None) -> None:
-        """Give a connection, or the right to open one, to whoever waits longest."""
+    def _release_to_waiter(self, session: AsyncSession | None) -> None:
+        """Give a connection, or the right to open one, to the caller that waits longest."""
         while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(session)
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(session)
                 return
         if session is None:
             self._size -= 1
@@ -207,5 +207,5 @@ class AsyncPool:
 
 
 def _seconds(deadline: Deadline) -> float | None:
-    # Unlike `remaining` it never raises: whoever holds a place in the pool must come to the end.
+    # Unlike `remaining` it never raises: a call that counts in `_size` must come to the end.
     return None if deadline.at is None else deadline.at - time.monotonic()

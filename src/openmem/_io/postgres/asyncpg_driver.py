@@ -18,7 +18,7 @@ from pgvector.asyncpg import register_vector
 from openmem._io.postgres.failure import Failure, failure_of_report
 from openmem._io.postgres.options import PoolOptions, Target
 from openmem._io.postgres.socket_wait import is_readable
-from openmem._io.postgres.tls import Access, find_access
+from openmem._io.postgres.tls import ConnectArguments, find_connect_arguments
 from openmem._sql.postgres import values
 from openmem._sql.postgres.errors import (
     TLS_FAILED,
@@ -32,7 +32,7 @@ from openmem._sql.postgres.errors import (
 )
 from openmem.errors import OMPError
 
-SETTLE_SECONDS: Final = 5.0
+RECOVER_SECONDS: Final = 5.0
 CANCEL_SECONDS: Final = 0.3
 _MOMENT: Final = 0.02
 _READ_AT_ONCE: Final = 32 * 1024
@@ -72,7 +72,7 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
     """Looks types up in what another connection has found: a query less for each codec."""
 
     found: Mapping[str, tuple[int, str]] = {}
-    late: LateReader = LateReader()  # of a bare connection, which reads no JSON
+    late: LateReader = LateReader()  # of a plain connection, which reads no JSON
 
     async def _introspect_type(self, typename: str, schema: str) -> Any:
         known = self.found.get(typename)
@@ -90,7 +90,7 @@ class AsyncDriver:
     def __init__(self, options: PoolOptions) -> None:
         self._options = options
         self._types: dict[str, tuple[int, str]] = {}
-        self._access: Access | None = None
+        self._connect_arguments: ConnectArguments | None = None
         self._prepares = options.statement_cache
 
     def stop_preparing(self) -> None:
@@ -100,31 +100,31 @@ class AsyncDriver:
     def forget(self) -> None:
         """Look everything up again: the server may have been restored or replaced."""
         self._types = {}
-        self._access = None
+        self._connect_arguments = None
 
-    async def find_access(self) -> Access:
+    async def find_connect_arguments(self) -> ConnectArguments:
         """Return how to get in, which is found out once.
 
         Raises:
             OMPError: The address, a service or a certificate cannot be used.
         """
-        if self._access is None:
-            self._access = await asyncio.to_thread(find_access, self._options)
-        return self._access
+        if self._connect_arguments is None:
+            self._connect_arguments = await asyncio.to_thread(find_connect_arguments, self._options)
+        return self._connect_arguments
 
-    async def open(self, *, bare: bool = False) -> AsyncSession:
+    async def open(self, *, plain: bool = False) -> AsyncSession:
         """Return a new connection.
 
         Args:
-            bare: Without codecs, settings and cached statements.
+            plain: Without codecs, settings and cached statements.
 
         Raises:
             OMPError: It cannot be had.
         """
-        access, connection = await self.find_access(), None
+        arguments, connection = await self.find_connect_arguments(), None
         try:
-            connection = await self._connect(access, bare)
-            complete = not bare and await self._prepare(connection)
+            connection = await self._connect(arguments, plain)
+            complete = not plain and await self._prepare(connection)
             return AsyncSession(connection, complete)
         except (*_ERRORS, ValueError) as error:
             failed = error
@@ -133,12 +133,12 @@ class AsyncDriver:
             raise
         _abort(connection)
         # Not while it is handled: it may quote the address, and would stay behind as the context.
-        translated, quotes = connect_error(failed, access.target)
+        translated, quotes = connect_error(failed, arguments.target)
         raise translated from (None if quotes else failed)
 
-    async def _connect(self, access: Access, bare: bool) -> Any:
-        more = {"statement_cache_size": 0} if bare or not self._prepares else {}
-        connection = await access.connect(connection_class=_Connection, timeout=None, **more)
+    async def _connect(self, arguments: ConnectArguments, plain: bool) -> Any:
+        more = {"statement_cache_size": 0} if plain or not self._prepares else {}
+        connection = await arguments.connect(connection_class=_Connection, timeout=None, **more)
         if connection.get_settings().server_encoding not in ("UTF8", None):
             _abort(connection)
             raise wrong_encoding()
@@ -169,21 +169,21 @@ class AsyncSession:
     Attributes:
         errors: What it raises.
         complete: It knows the types of the extension; one that does not is used once.
-        era: When it was opened, in terms of its pool.
-        rested: When it was put back, on the loop's clock.
+        generation: When it was opened, in terms of its pool.
+        idle_since: When it was put back, on the loop's clock.
         begun: Some statement of the work in hand had an effect that is not undone.
     """
 
     errors: ClassVar = _ERRORS
 
-    __slots__ = ("_batch", "_fileno", "begun", "complete", "connection", "era", "rested")
+    __slots__ = ("_batch", "_fileno", "begun", "complete", "connection", "generation", "idle_since")
 
     def __init__(self, connection: Any, complete: bool) -> None:
         self.connection = connection
         self.complete = complete
         self.begun = False
-        self.era = 0
-        self.rested = 0.0
+        self.generation = 0
+        self.idle_since = 0.0
         self._batch: asyncio.Future[None] | None = None
         self._fileno = _tune_socket(connection)
 
@@ -197,8 +197,8 @@ class AsyncSession:
         """Whether a transaction is open."""
         return bool(self.connection.is_in_transaction())
 
-    def fresh(self) -> bool:
-        """Return whether a connection at rest can be used."""
+    def is_alive(self) -> bool:
+        """Return whether an idle connection can still be used."""
         return not self.lost and not (self._fileno >= 0 and is_readable(self._fileno))
 
     def fetch(self, sql: str, params: Sequence[Any]) -> Awaitable[list[Any]]:
@@ -219,15 +219,15 @@ class AsyncSession:
         await asyncio.shield(self._batch)
         self._batch = None
 
-    async def settle(self) -> bool:
-        """Wait until a cancelled statement is over, and leave its transaction.
+    async def recover(self) -> bool:
+        """Wait until a cancelled statement is over, and roll its transaction back.
 
         Returns:
             Whether the connection is in order; if not it must be closed, though the server may be well.
         """
         orderly = await self._end_batch()
         try:
-            async with asyncio.timeout(SETTLE_SECONDS if orderly else CANCEL_SECONDS):
+            async with asyncio.timeout(RECOVER_SECONDS if orderly else CANCEL_SECONDS):
                 # The request to cancel may hit this one instead, and a failed transaction takes only its end.
                 with contextlib.suppress(asyncpg.QueryCanceledError, asyncpg.InFailedSQLTransactionError):
                     await self.connection.execute("select 1")

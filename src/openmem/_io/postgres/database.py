@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from openmem._io.postgres.async_pool import AsyncPool
     from openmem._io.postgres.asyncpg_driver import AsyncSession
     from openmem._io.postgres.psycopg_driver import Session
-    from openmem._io.postgres.shared_pools import Lease
+    from openmem._io.postgres.shared_pools import SharedPool
     from openmem._io.postgres.thread_pool import Pool
     from openmem._sql.postgres.server_info import ServerInfo
 
@@ -88,7 +88,7 @@ class AsyncPg:
             dsn, pool_min_size, pool_max_size, pool_timeout, statement_cache, application_name, setup, extension
         )
         self._running = Running()
-        self._lease: Lease | None = None
+        self._shared: SharedPool | None = None
         self._finalizer: weakref.finalize[[], AsyncPg] | None = None
 
     async def prepare(self) -> None:
@@ -135,7 +135,7 @@ class AsyncPg:
         runner: AsyncRunner[T] = partial(async_in_transaction, lock=lock) if lock is not None else async_in_transaction
         return await self._perform(runner, make, deadline, retry, heavy)
 
-    async def bare(self, make: Make[T], deadline: Deadline, *, transaction: bool = False) -> T:
+    async def plain(self, make: Make[T], deadline: Deadline, *, transaction: bool = False) -> T:
         """Run the steps on a connection of their own, which knows no types of extensions.
 
         Args:
@@ -145,7 +145,7 @@ class AsyncPg:
         """
         runner: AsyncRunner[T] = async_in_transaction if transaction else async_run_autocommit
         pool = await self._get_pool()
-        session = await pool.open_bare(deadline, self._running)
+        session = await pool.open_plain(deadline, self._running)
         try:
             return await self._work(pool, session, runner, make, deadline, heavy=False)
         except Failure as caught:
@@ -157,30 +157,30 @@ class AsyncPg:
         if self._running.closed:
             return
         await self._running.end()
-        if self._lease is not None and self._finalizer is not None and self._finalizer.detach():
-            await self._lease.end()
+        if self._shared is not None and self._finalizer is not None and self._finalizer.detach():
+            await self._shared.release()
 
     def stats(self) -> dict[str, int]:
-        """Return `size`, `idle` and `waiting`: connections, those at rest, and calls that wait for one."""
-        return self._lease.pool.stats() if self._lease else {"size": 0, "idle": 0, "waiting": 0}
+        """Return `size`, `idle` and `waiting`: connections, those that are idle, and calls that wait for one."""
+        return self._shared.pool.stats() if self._shared else {"size": 0, "idle": 0, "waiting": 0}
 
     @property
     def server(self) -> ServerInfo:
-        """What was found out about the server, for all who share the connections; forgotten when they are lost.
+        """The known facts about the server, for all who share the connections; forgotten when they are lost.
 
         To be asked after `prepare`.
         """
-        return self._lease.pool.server if self._lease else _nothing_known()
+        return self._shared.pool.server if self._shared else _nothing_known()
 
     async def _get_pool(self) -> AsyncPool:
-        if self._lease is None and _ASYNC_POOL not in _loaded:
+        if self._shared is None and _ASYNC_POOL not in _loaded:
             await asyncio.to_thread(_load, _ASYNC_POOL)  # a fifth of a second: not on the event loop
         if self._running.closed:
             raise closed()
-        if self._lease is None:
-            self._lease = _load(_ASYNC_POOL).lease(self._options)
-            self._finalizer = weakref.finalize(self, self._lease.abandon)
-        return self._lease.pool
+        if self._shared is None:
+            self._shared = _load(_ASYNC_POOL).shared_pool(self._options)
+            self._finalizer = weakref.finalize(self, self._shared.release_from_gc)
+        return self._shared.pool
 
     async def _perform(
         self, runner: AsyncRunner[T], make: Make[T], deadline: Deadline, retry: bool, heavy: bool = False
@@ -267,7 +267,7 @@ class Pg:
             make: Makes the steps; called again for another attempt.
             deadline: When to give up.
             retry: Running the steps twice does no harm.
-            heavy: Changes nothing: whoever calls waits.
+            heavy: Changes nothing: the caller waits.
 
         Raises:
             OMPError: What a step raised, or what the server's error means; `details` may hold `sqlstate` and
@@ -296,7 +296,7 @@ class Pg:
         runner: Runner[T] = partial(in_transaction, lock=lock) if lock is not None else in_transaction
         return self._perform(runner, make, deadline, retry)
 
-    def bare(self, make: Make[T], deadline: Deadline, *, transaction: bool = False) -> T:
+    def plain(self, make: Make[T], deadline: Deadline, *, transaction: bool = False) -> T:
         """Run the steps on a connection of their own, which knows no types of extensions.
 
         Args:
@@ -305,7 +305,7 @@ class Pg:
             transaction: Run them in one transaction; else every statement commits by itself.
         """
         pool = self._get_pool()
-        session = pool.open_bare(deadline)
+        session = pool.open_plain(deadline)
         try:
             return self._work(pool, session, in_transaction if transaction else run_autocommit, make)
         except Failure as caught:
@@ -319,12 +319,12 @@ class Pg:
             self._pool.close()
 
     def stats(self) -> dict[str, int]:
-        """Return `size`, `idle` and `waiting`: connections, those at rest, and calls that wait for one."""
+        """Return `size`, `idle` and `waiting`: connections, those that are idle, and calls that wait for one."""
         return self._pool.stats() if self._pool else {"size": 0, "idle": 0, "waiting": 0}
 
     @property
     def server(self) -> ServerInfo:
-        """What was found out about the server; forgotten when connections are lost. To be asked after `prepare`."""
+        """The known facts about the server; forgotten when connections are lost. To be asked after `prepare`."""
         return self._pool.server if self._pool else _nothing_known()
 
     def _get_pool(self) -> Pool:
@@ -368,7 +368,7 @@ class Pg:
 
 
 def _seconds(deadline: Deadline) -> float | None:
-    # Unlike `remaining` it never raises: whoever holds a connection must come to the end.
+    # Unlike `remaining` it never raises: a call that has a connection must come to the end.
     return None if deadline.at is None else deadline.at - time.monotonic()
 
 

@@ -1,4 +1,4 @@
-"""A failure of the driver on its way from a connection to whoever decides about trying again."""
+"""A failure of the driver on its way from a connection to the loop that decides about another attempt."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def failure_of_report(
         harmless: Nothing was done yet.
         untouched: No statement before this one had an effect, or what it did is undone.
     """
-    # A connection whose statements are out of date is closed with all others: a new one prepares them anew.
+    # A connection whose statements are out of date is closed with all others: a new one prepares them again.
     lost = closed or report.lost or report.stale
     return Failure(
         report.error(),

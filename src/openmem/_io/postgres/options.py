@@ -1,4 +1,4 @@
-"""How the pool of a database behaves, and the same parameters in the words of each driver."""
+"""The options of a pool of connections, and the same parameters in the words of each driver."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _LIBPQ_ONLY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
-    """What a pool is made of. Equal options may share a pool.
+    """The options of a pool. Equal options may share one.
 
-    Without `extension` nobody asks for the types of the extension `vector`, and it may be missing.
+    Without `extension` no connection asks for the types of the extension `vector`, and it may be missing.
     """
 
     dsn: str = field(repr=False)
@@ -50,7 +50,7 @@ class PoolOptions:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect to and how: URL, service, environment and defaults put together.
+    """The server to connect to, and the way to do it: URL, service, environment and defaults put together.
 
     Attributes:
         parameters: Those of libpq, by their names.

@@ -1,4 +1,4 @@
-"""How psycopg writes and reads the types that the two drivers would otherwise treat differently."""
+"""The adapters of psycopg for the types that the two drivers would otherwise treat differently."""
 
 from __future__ import annotations
 

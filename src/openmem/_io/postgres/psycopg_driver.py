@@ -59,7 +59,7 @@ class _Connection(psycopg.Connection[Any]):
     stopped = False
 
     def wait(self, gen: Generator[int, int, T], *_: Any, **__: Any) -> T:
-        """Run one exchange with the server; leave nothing running there that nobody waits for."""
+        """Run one exchange with the server; leave nothing running there that no caller waits for."""
         if self.stopped:
             raise closed()
         self.deadline.check()
@@ -111,7 +111,7 @@ class Driver:
     def __init__(self, options: PoolOptions) -> None:
         self._options = options
         self._types: dict[str, int] = {}
-        self._access: tuple[Target, bytes] | None = None
+        self._found: tuple[Target, bytes] | None = None
         self._prepares = options.statement_cache
 
     def stop_preparing(self) -> None:
@@ -121,32 +121,32 @@ class Driver:
     def forget(self) -> None:
         """Look everything up again: the server may have been restored or replaced."""
         self._types = {}
-        self._access = None
+        self._found = None
 
-    def _find_access(self) -> tuple[Target, bytes]:
-        if self._access is None:
+    def _find_target(self) -> tuple[Target, bytes]:
+        if self._found is None:
             target = find_target(self._options)
             known = frozenset(option.keyword.decode() for option in pq.Conninfo.get_defaults())
-            self._access = target, _conninfo(libpq_arguments(target, self._options, known))
-        return self._access
+            self._found = target, _conninfo(libpq_arguments(target, self._options, known))
+        return self._found
 
-    def open(self, deadline: Deadline, *, bare: bool = False) -> Session:
+    def open(self, deadline: Deadline, *, plain: bool = False) -> Session:
         """Return a new connection.
 
         Args:
             deadline: When to give up.
-            bare: Without codecs, settings and cached statements.
+            plain: Without codecs, settings and cached statements.
 
         Raises:
             OMPError: It cannot be had.
         """
-        target, conninfo = self._find_access()
+        target, conninfo = self._find_target()
         allowed = target.connect_seconds
         until = time.monotonic() + allowed
         try:
             connection = _connect(conninfo, until if deadline.at is None else min(until, deadline.at))
             connection.deadline = deadline
-            return self._session(connection, bare)
+            return self._session(connection, plain)
         except _Late:
             late = unreachable(f"the database server did not accept a connection within {allowed:g} s")
             raise (deadline.exceeded() if deadline.passed() else late) from None
@@ -156,14 +156,14 @@ class Driver:
         translated, quotes = connect_error(failed, target)
         raise translated from (None if quotes else failed)
 
-    def _session(self, connection: _Connection, bare: bool) -> Session:
+    def _session(self, connection: _Connection, plain: bool) -> Session:
         try:
             if connection.pgconn.parameter_status(b"server_encoding") not in (b"UTF8", None):
                 raise wrong_encoding()
             connection.autocommit = True
             connection.cursor_factory = psycopg.RawCursor
-            connection.prepare_threshold = 2 if self._prepares and not bare else None
-            return Session(connection, not bare and self._prepare(connection))
+            connection.prepare_threshold = 2 if self._prepares and not plain else None
+            return Session(connection, not plain and self._prepare(connection))
         except BaseException:
             connection.close()
             raise
@@ -185,29 +185,29 @@ class Session:
     Attributes:
         errors: What it raises.
         complete: It knows the types of the extension; one that does not is used once.
-        era: When it was opened, in terms of its pool.
-        rested: When it was put back, on the monotonic clock.
+        generation: When it was opened, in terms of its pool.
+        idle_since: When it was put back, on the monotonic clock.
         begun: Some statement of the work in hand had an effect that is not undone.
     """
 
     errors: ClassVar = (psycopg.Error,)
 
-    __slots__ = ("begun", "complete", "connection", "era", "rested")
+    __slots__ = ("begun", "complete", "connection", "generation", "idle_since")
 
     def __init__(self, connection: _Connection, complete: bool) -> None:
         self.connection = connection
         self.complete = complete
         self.begun = False
-        self.era = 0
-        self.rested = 0.0
+        self.generation = 0
+        self.idle_since = 0.0
 
     @property
     def lost(self) -> bool:
         """Whether the connection is closed."""
         return self.connection.closed
 
-    def fresh(self) -> bool:
-        """Return whether a connection at rest can be used."""
+    def is_alive(self) -> bool:
+        """Return whether an idle connection can still be used."""
         return not self.connection.closed and not is_readable(self.connection.pgconn.socket)
 
     def fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -225,7 +225,7 @@ class Session:
         """Run a text of statements without parameters or rows."""
         self.connection.execute(sql, prepare=False)
 
-    def settle(self) -> None:
+    def recover(self) -> None:
         """Leave the transaction, if one is open; close the connection if that cannot be done soon."""
         connection = self.connection
         if connection.closed or connection.pgconn.transaction_status == TransactionStatus.IDLE:

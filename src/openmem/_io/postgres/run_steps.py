@@ -26,7 +26,7 @@ MANY_VALUES: Final = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Result(Generic[T]):
-    """What steps returned at their end."""
+    """The value that steps returned at their end."""
 
     value: T
 

@@ -16,50 +16,50 @@ from openmem._io.postgres.options import PoolOptions
 
 LINGER_SECONDS: Final = 5.0
 
-_Pools: TypeAlias = dict[PoolOptions, "Lease"]
-_leases: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Pools] = weakref.WeakKeyDictionary()
+_ByOptions: TypeAlias = dict[PoolOptions, "SharedPool"]
+_shared_pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _ByOptions] = weakref.WeakKeyDictionary()
 
 
-class Lease:
+class SharedPool:
     """A pool and how many use it."""
 
     def __init__(self, options: PoolOptions, loop: asyncio.AbstractEventLoop) -> None:
         self.pool = AsyncPool(options)
         self._loop = loop
         self._users = 0
-        self._ended = float("-inf")
-        self._keeps = False
-        self._keeper: asyncio.Task[None] | None = None
+        self._released_at = float("-inf")
+        self._lingers = False
+        self._linger_task: asyncio.Task[None] | None = None
 
-    def begin(self) -> None:
-        """Count a user."""
+    def acquire(self) -> None:
+        """Count one user more."""
         self._users += 1
-        self._keeps = self._keeps or self._loop.time() - self._ended < LINGER_SECONDS
-        if self._keeper is not None:
-            self._keeper.cancel()
-            self._keeper = None
+        self._lingers = self._lingers or self._loop.time() - self._released_at < LINGER_SECONDS
+        if self._linger_task is not None:
+            self._linger_task.cancel()
+            self._linger_task = None
 
-    async def end(self) -> None:
-        """A user leaves; the last one closes what is at rest, or leaves it for a moment."""
+    async def release(self) -> None:
+        """Count one user less. The last one closes the idle connections, at once or after `LINGER_SECONDS`."""
         self._users -= 1
         if self._users:
             return
-        self._ended = self._loop.time()
-        if self._keeps:
-            self._keeper = self._loop.create_task(self._keep())
+        self._released_at = self._loop.time()
+        if self._lingers:
+            self._linger_task = self._loop.create_task(self._linger())
         else:
             await self.pool.drain()
 
-    def abandon(self) -> None:
-        """A user was forgotten without being closed. Called at any time, from any thread."""
+    def release_from_gc(self) -> None:
+        """Count one user less that was collected without being closed. Called at any time, from any thread."""
         self._users -= 1
         if not self._users and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._empty)
 
-    async def _keep(self) -> None:
+    async def _linger(self) -> None:
         try:
             await asyncio.sleep(LINGER_SECONDS)
-            self._keeps = False
+            self._lingers = False
         finally:  # also when the loop ends, which cancels its tasks
             self._empty()
 
@@ -68,16 +68,16 @@ class Lease:
             self.pool.expire()
 
 
-def lease(options: PoolOptions) -> Lease:
+def shared_pool(options: PoolOptions) -> SharedPool:
     """Return the running loop's pool for these options, with its users counted one up."""
     loop = asyncio.get_running_loop()
-    pools = _leases.get(loop)
+    pools = _shared_pools.get(loop)
     if pools is None:
-        for old in [known for known in _leases if known.is_closed()]:
-            del _leases[old]
-        pools = _leases[loop] = {}
+        for old in [known for known in _shared_pools if known.is_closed()]:
+            del _shared_pools[old]
+        pools = _shared_pools[loop] = {}
     found = pools.get(options)
     if found is None:
-        found = pools[options] = Lease(options, loop)
-    found.begin()
+        found = pools[options] = SharedPool(options, loop)
+    found.acquire()
     return found

@@ -1,4 +1,4 @@
-"""Waiting on the socket of a database connection, and seeing whether one at rest has stirred."""
+"""Waiting on the socket of a database connection, and asking whether an idle one has something to read."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ else:  # Windows
 
 
 def is_readable(fileno: int) -> bool:
-    """Return whether there is something to read. A connection at rest expects nothing, so it is the end of it."""
+    """Return whether there is something to read. An idle connection expects nothing, so it has ended."""
     return bool(wait_ready(fileno, READ, 0.0))

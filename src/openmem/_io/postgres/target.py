@@ -1,4 +1,4 @@
-"""Where to connect to: the URL, and what libpq would take from a service, the environment and a password file.
+"""The server to connect to: the URL, and what libpq would take from a service, the environment and a password file.
 
 Both drivers are told the outcome, so that both forms reach the same database. It reads files: not for an event loop.
 """

@@ -39,9 +39,9 @@ class Pool:
         self.server = ServerInfo()
         self._idle: deque[Session] = deque()
         self._busy: set[Session] = set()
-        self._size = 0  # at rest, in use or being opened
+        self._size = 0  # idle, in use or being opened
         self._waiting = 0
-        self._era = 0
+        self._generation = 0
         self._closed = False
         self._changed = threading.Condition()
 
@@ -66,7 +66,7 @@ class Pool:
             while True:
                 if self._closed:
                     raise closed()
-                session = self._fresh()
+                session = self._pop_alive()
                 if session is not None:
                     self._busy.add(session)
                     return session
@@ -76,10 +76,10 @@ class Pool:
                 if not self._wait(until):
                     raise exhausted(self._options.max_size, seconds)
 
-    def _fresh(self) -> Session | None:
+    def _pop_alive(self) -> Session | None:
         while self._idle:
             session = self._idle.pop()
-            if session.fresh():
+            if session.is_alive():
                 return session
             self._close(session)
             self._expire()
@@ -93,24 +93,24 @@ class Pool:
         finally:
             self._waiting -= 1
 
-    def open_bare(self, deadline: Deadline) -> Session:
+    def open_plain(self, deadline: Deadline) -> Session:
         """Return a connection beside the pool, without codecs; it is closed when it is put back."""
         with self._changed:
             if self._closed:
                 raise closed()
             self._size += 1
-        return self._open(deadline, bare=True)
+        return self._open(deadline, plain=True)
 
-    def _open(self, deadline: Deadline, *, bare: bool = False) -> Session:
+    def _open(self, deadline: Deadline, *, plain: bool = False) -> Session:
         try:
-            session = self._driver.open(deadline, bare=bare)
+            session = self._driver.open(deadline, plain=plain)
         except BaseException:
             with self._changed:
                 self._size -= 1
                 self._changed.notify()
             raise
         with self._changed:
-            session.era = self._era
+            session.generation = self._generation
             self._busy.add(session)
         return session
 
@@ -118,13 +118,13 @@ class Pool:
         """Take a connection back, in order or lost."""
         with self._changed:
             self._busy.discard(session)
-            if session.lost or session.era != self._era or not session.complete or self._closed:
+            if session.lost or session.generation != self._generation or not session.complete or self._closed:
                 self._close(session)
             else:
-                session.rested = time.monotonic()
+                session.idle_since = time.monotonic()
                 self._idle.append(session)
                 oldest = self._idle[0]
-                if session.rested - oldest.rested > IDLE_SECONDS and self._size > self._options.min_size:
+                if session.idle_since - oldest.idle_since > IDLE_SECONDS and self._size > self._options.min_size:
                     self._close(self._idle.popleft())
             self._changed.notify()
 
@@ -135,7 +135,7 @@ class Pool:
     def take_back(self, session: Session) -> None:
         """Take a connection back whose work failed."""
         try:
-            session.settle()
+            session.recover()
         finally:
             self.put(session)
             if session.lost:
@@ -144,7 +144,7 @@ class Pool:
                     self._changed.notify_all()
 
     def _expire(self) -> None:
-        self._era += 1
+        self._generation += 1
         self._driver.forget()
         self.server.forget()
         while self._idle:
@@ -171,11 +171,11 @@ class Pool:
         return self._closed
 
     def stats(self) -> dict[str, int]:
-        """Return the numbers of connections, of those at rest, and of calls that wait for one."""
+        """Return the numbers of connections, of those that are idle, and of calls that wait for one."""
         return {"size": self._size, "idle": len(self._idle), "waiting": self._waiting}
 
     def forked(self) -> None:
-        """Start anew in a child process; what the parent holds is left alone."""
+        """Start again in a child process; what the parent holds is left alone."""
         _left_by_fork.append((self._idle, self._busy, self._changed))
         self._reset()
 

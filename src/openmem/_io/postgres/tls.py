@@ -1,4 +1,4 @@
-"""What asyncpg would read from files for each connection, read once and beside the event loop: keys, certificates,
+"""The files that asyncpg would read for each connection, read once and beside the event loop: keys, certificates,
 the password file.
 """
 
@@ -18,49 +18,49 @@ from openmem.errors import OMPError
 _UNSET: Final = (*("passfile", "ssl", "service", "servicefile", "direct_tls", "target_session_attrs"), "krbsrvname")
 
 
-class Access:
-    """How to get in.
+class ConnectArguments:
+    """The arguments for new connections, and the modes of TLS to try.
 
     Args:
         target: Where to.
         arguments: Arguments for the driver.
-        ways: For `ssl`, in the order in which they are tried: a context, `False` for none.
+        tls_attempts: For `ssl`, in the order in which they are tried: a context, `False` for none.
     """
 
-    def __init__(self, target: Target, arguments: dict[str, Any], ways: tuple[Any, ...] = ()) -> None:
+    def __init__(self, target: Target, arguments: dict[str, Any], tls_attempts: tuple[Any, ...] = ()) -> None:
         self.target = target
         self._arguments = arguments
-        self._ways = ways
+        self._tls_attempts = tls_attempts
 
     async def connect(self, **arguments: Any) -> Any:
         """Return a new connection of the driver; the arguments go before those that were found."""
         arguments = {**self._arguments, **arguments}
-        if not self._ways:
+        if not self._tls_attempts:
             return await asyncpg.connect(**arguments)
-        for way in self._ways[:-1]:
-            with contextlib.suppress(_OtherWay):
-                return await self._try(way, arguments)
-        return await asyncpg.connect(ssl=self._ways[-1], **arguments)
+        for attempt in self._tls_attempts[:-1]:
+            with contextlib.suppress(_TryNextTlsMode):
+                return await self._try(attempt, arguments)
+        return await asyncpg.connect(ssl=self._tls_attempts[-1], **arguments)
 
-    async def _try(self, way: Any, arguments: dict[str, Any]) -> Any:
+    async def _try(self, attempt: Any, arguments: dict[str, Any]) -> Any:
         try:
-            connection = await asyncpg.connect(ssl=way, **arguments)
+            connection = await asyncpg.connect(ssl=attempt, **arguments)
         except ssl.SSLError:
-            raise _OtherWay from None
+            raise _TryNextTlsMode from None
         except (ConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as error:
             # Without TLS at all, or with it, as the server's rules want it.
             if type(error) is ConnectionError or getattr(error, "sqlstate", None) == "28000":
-                raise _OtherWay from None
+                raise _TryNextTlsMode from None
             raise
-        self._ways = (way,)
+        self._tls_attempts = (attempt,)
         return connection
 
 
-class _OtherWay(Exception):
+class _TryNextTlsMode(Exception):
     """The server wants TLS, or does not."""
 
 
-def find_access(options: PoolOptions) -> Access:
+def find_connect_arguments(options: PoolOptions) -> ConnectArguments:
     """Read what the driver would read. It blocks: not for the event loop.
 
     Raises:
@@ -73,15 +73,15 @@ def find_access(options: PoolOptions) -> Access:
     if direct:
         arguments["direct_tls"] = True
     if target.trusts_system_roots:
-        return Access(target, arguments, (ssl.create_default_context(),))
+        return ConnectArguments(target, arguments, (ssl.create_default_context(),))
     found = _tls(dsn, direct, arguments)
     if isinstance(found, OMPError):
         raise found
     if found is None:  # another version of the driver: it reads for itself
-        return Access(target, {**arguments, "dsn": dsn})
+        return ConnectArguments(target, {**arguments, "dsn": dsn})
     context, mode = found
-    ways = {"prefer": (context, False), "allow": (False, context)}
-    return Access(target, arguments, ways.get(mode, (context,)))
+    tls_attempts = {"prefer": (context, False), "allow": (False, context)}
+    return ConnectArguments(target, arguments, tls_attempts.get(mode, (context,)))
 
 
 def _tls(dsn: str, direct: bool, arguments: dict[str, Any]) -> tuple[Any, str] | OMPError | None:

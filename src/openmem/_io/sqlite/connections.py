@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from openmem._io.concurrency.call import Deadline
-from openmem._io.sqlite.errors import DiskFullError, Job, Running, translate
+from openmem._io.sqlite.errors import CancelToken, DiskFullError, interruptible, translate
 from openmem._io.sqlite.forks import watch
 from openmem._io.sqlite.opening import begin_immediate, make_folder, open_connection, rebuild
 from openmem._io.sqlite.read_only import Fingerprint, check_unchanged, may_be_written, open_read_only, read_only_error
@@ -87,17 +87,17 @@ class SqliteStore:
         self._deferred: deque[Query] = deque(maxlen=MAX_DEFERRED)
         self._in_flight = False  # some of them were taken by a transaction that has not ended
         self._flusher: threading.Thread | None = None
-        self._wake = threading.Event()  # something was deferred
-        self._hurry = threading.Event()  # much was deferred, or the store closes
+        self._has_pending = threading.Event()  # something was deferred
+        self._flush_at_once = threading.Event()  # much was deferred, or the store closes
         self._stopped = False  # no flusher and no idle readers any more
         self._closed = False
         self.read_only = False  # what the last attempt found; reads leave no audit entry then
 
-    def read(self, steps: Steps[T], job: Job) -> T:
+    def read(self, steps: Steps[T], token: CancelToken) -> T:
         """Run the steps on one snapshot."""
-        with self._reader(job) as connection, Running(connection, job):
+        with self._reader(token) as connection, interruptible(connection, token):
             if self.read_only:
-                self.read_only = not may_be_written(self._path)  # somebody may have changed that
+                self.read_only = not may_be_written(self._path)  # it may have been changed meanwhile
             elif self._flusher is None:
                 self._start_flusher()  # here, as an audit entry follows, and the caller of `defer` must not wait
             connection.execute("begin")
@@ -107,20 +107,20 @@ class SqliteStore:
                 if connection.in_transaction:
                     connection.execute("rollback")
 
-    def write(self, steps: Steps[T], job: Job) -> T:
+    def write(self, steps: Steps[T], token: CancelToken) -> T:
         """Run the steps in one transaction, with the deferred writes before them."""
-        return self._transact(steps, job, alone=False)
+        return self._transact(steps, token, alone=False)
 
-    def _transact(self, steps: Steps[T], job: Job, *, alone: bool) -> T:
-        with _Exclusive(self, job) as connection, Running(connection, job):
+    def _transact(self, steps: Steps[T], token: CancelToken, *, alone: bool) -> T:
+        with _WriteTurn(self, token) as connection, interruptible(connection, token):
             taken = [] if alone else self._take_deferred()
             try:
-                begin_immediate(connection, job)
+                begin_immediate(connection, token)
                 self._check_file()
                 for statement in taken:
                     connection.execute(statement.sql, statement.params)
                 result = _drive(connection, steps, self._told)
-                job.check()
+                token.check()
                 connection.execute("commit")
             except BaseException:
                 self._deferred.extendleft(reversed(taken))
@@ -132,23 +132,23 @@ class SqliteStore:
             self._reserve.keep()
             return result
 
-    def erase(self, make: Callable[[], Steps[T]], job: Job) -> tuple[T, bool]:
+    def erase(self, make: Callable[[], Steps[T]], token: CancelToken) -> tuple[T, bool]:
         """Run steps that delete, in one transaction, and return whether the disk was full.
 
         1. The disk is not full: as in `write`. 2. It is: the log is emptied, so that its room can be used again, and
-        with it and what was kept in reserve the steps are run anew, without overwriting what becomes free. The caller
+        with it and what was kept in reserve the steps are run again, without overwriting what becomes free. The caller
         is to cut that off. 3. That is too little because much was deferred: they are run without it. 4. Even then:
         nothing was deleted.
         """
         try:
-            return self.write(make(), job), False
+            return self.write(make(), token), False
         except DiskFullError:
-            self._make_room(job)
+            self._make_room(token)
         if self.pending:
             with contextlib.suppress(DiskFullError):
-                return self._transact(sparingly(make()), job, alone=False), True
+                return self._transact(sparingly(make()), token, alone=False), True
         try:
-            return self._transact(sparingly(make()), job, alone=True), True
+            return self._transact(sparingly(make()), token, alone=True), True
         except DiskFullError as error:
             raise DiskFullError(
                 "the disk is full, and what was kept for deletions does not suffice; nothing was deleted. "
@@ -156,9 +156,9 @@ class SqliteStore:
                 provider="sqlite",
             ) from error
 
-    def _make_room(self, job: Job) -> None:
+    def _make_room(self, token: CancelToken) -> None:
         self._reserve.release()
-        with _Exclusive(self, job) as connection, contextlib.suppress(sqlite3.Error):
+        with _WriteTurn(self, token) as connection, contextlib.suppress(sqlite3.Error):
             connection.execute("pragma wal_checkpoint(restart)")
 
     def defer(self, statement: Query) -> None:
@@ -169,32 +169,32 @@ class SqliteStore:
         if self.read_only:
             return
         if self._closed:
-            self._write_late(statement)
+            self._write_after_close(statement)
             return
         if len(self._deferred) == MAX_DEFERRED:
             _log.warning("the journal of %s cannot be written: its oldest entries are dropped", self._path)
         self._deferred.append(statement)
-        self._wake.set()
+        self._has_pending.set()
         if len(self._deferred) >= FLUSH_AT_COUNT:
-            self._hurry.set()
+            self._flush_at_once.set()
 
-    def flush(self, job: Job) -> None:
-        """Write what was deferred, where that is possible at all, and wait for whoever is writing some of it."""
+    def flush(self, token: CancelToken) -> None:
+        """Write what was deferred, where that is possible, and wait for the thread that is writing some of it."""
         if self.pending:
             try:
-                self.write(nothing(), job)
+                self.write(nothing(), token)
             except ProviderUnavailableError:
                 if not self.read_only:
                     raise
 
-    def foresee(self, steps: Steps[T], job: Job) -> T:
+    def foresee(self, steps: Steps[T], token: CancelToken) -> T:
         """Run steps that read as if what was deferred had been written, where that is not possible now.
 
         It is done in a transaction that is taken back, of which nothing reaches the disk.
         """
-        with _Exclusive(self, job) as connection, Running(connection, job):
+        with _WriteTurn(self, token) as connection, interruptible(connection, token):
             try:
-                begin_immediate(connection, job)
+                begin_immediate(connection, token)
                 for statement in self._deferred.copy():
                     connection.execute(statement.sql, statement.params)
                 return _drive(connection, steps)
@@ -202,14 +202,14 @@ class SqliteStore:
                 if connection.in_transaction:
                     connection.execute("rollback")
 
-    def settle(self, job: Job, *, rebuilds: bool = True) -> bool:
+    def settle(self, token: CancelToken, *, rebuilds: bool = True) -> bool:
         """Empty the write-ahead log into the file; return whether readers of old snapshots allowed that.
 
-        A file of an older version is written anew before that, once, unless it must not take that long.
+        A file of an older version is rebuilt before that, once, unless it must not take that long.
         """
-        with _Exclusive(self, job) as connection, Running(connection, job):
+        with _WriteTurn(self, token) as connection, interruptible(connection, token):
             if rebuilds:
-                rebuild(connection, job)
+                rebuild(connection, token)
             busy: int = connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]
             return not busy
 
@@ -223,7 +223,7 @@ class SqliteStore:
         """Write what was deferred and close every connection."""
         self._stop_flusher()
         try:
-            self.flush(Job(Deadline.after(5.0)))
+            self.flush(CancelToken(Deadline.after(5.0)))
         except Exception as error:  # noqa: BLE001 - the store closes all the same
             _log.warning("the last reads are missing in the audit log of %s: %s", self._path, error)
         with self._write_lock:
@@ -238,15 +238,15 @@ class SqliteStore:
             connection.close()
 
     @contextlib.contextmanager
-    def _reader(self, job: Job) -> Iterator[sqlite3.Connection]:
-        if not self._slots.acquire(timeout=_seconds(job.deadline)):
-            raise job.deadline.exceeded()
+    def _reader(self, token: CancelToken) -> Iterator[sqlite3.Connection]:
+        if not self._slots.acquire(timeout=_seconds(token.deadline)):
+            raise token.deadline.exceeded()
         try:
             with self._state_lock:
                 connection = self._readers.pop() if self._readers else None
             before = None
             if connection is None:
-                connection, before = self._open_reader(job)
+                connection, before = self._open_reader(token)
             try:
                 yield connection
                 if before is not None:
@@ -261,20 +261,20 @@ class SqliteStore:
         finally:
             self._slots.release()
 
-    def lock_writer(self, job: Job) -> sqlite3.Connection:
+    def lock_writer(self, token: CancelToken) -> sqlite3.Connection:
         """Wait for one's turn to write, and return the connection for it."""
-        if not self._write_lock.acquire(timeout=_seconds(job.deadline)):
-            raise job.deadline.exceeded()
+        if not self._write_lock.acquire(timeout=_seconds(token.deadline)):
+            raise token.deadline.exceeded()
         try:
             if self._writer is None:
-                self._writer, self._told = self._open_writer(job), []
+                self._writer, self._told = self._open_writer(token), []
             return self._writer
         except BaseException:
             self._write_lock.release()
             raise
 
     def _check_file(self) -> None:
-        """Refuse to write into a file that is no longer in its place: nobody would ever read it."""
+        """Refuse to write into a file that is no longer at its path: it would never be read."""
         if self._file is not None and _identity(self._path) != self._file:
             raise ProviderError(
                 "the database file was deleted, moved or replaced while it was open; nothing was written. "
@@ -286,21 +286,21 @@ class SqliteStore:
         """Let the next one write."""
         self._write_lock.release()
 
-    def _open_writer(self, job: Job) -> sqlite3.Connection:
+    def _open_writer(self, token: CancelToken) -> sqlite3.Connection:
         there = self._prepare()
         if there and not may_be_written(self._path):
             self._give_up_journal()
             raise read_only_error()
-        return self._open(job, there)
+        return self._open(token, there)
 
-    def _open_reader(self, job: Job) -> tuple[sqlite3.Connection, Fingerprint | None]:
+    def _open_reader(self, token: CancelToken) -> tuple[sqlite3.Connection, Fingerprint | None]:
         there = self._prepare()
         if not there or may_be_written(self._path):
-            return self._open(job, there), None
+            return self._open(token, there), None
         try:
-            found = open_read_only(self._path, job, self._kind)
+            found = open_read_only(self._path, token, self._kind)
         except sqlite3.Error as error:
-            raise translate(error, job) from error
+            raise translate(error, token) from error
         self._file = self._file or _identity(self._path)
         self.read_only = True
         return found
@@ -319,15 +319,15 @@ class SqliteStore:
             self._check_file()  # for SQLite would make a new one there
         return there
 
-    def _open(self, job: Job, there: bool) -> sqlite3.Connection:
+    def _open(self, token: CancelToken, there: bool) -> sqlite3.Connection:
         try:
-            connection = open_connection(self._path, self._synchronous, job, self._kind)
+            connection = open_connection(self._path, self._synchronous, token, self._kind)
         except sqlite3.Error as error:
             if not self._reserve.is_full():
-                raise translate(error, job) from error
+                raise translate(error, token) from error
             if not self._reserve.release():
                 raise DiskFullError("the disk is full; the database cannot be opened", provider="sqlite") from error
-            connection = self._open(job, there)  # which takes a file of a few pages beside it
+            connection = self._open(token, there)  # which takes a file of a few pages beside it
             self._reserve.restore()
         self._file = self._file or _identity(self._path)
         self.made = self.made or not there
@@ -358,16 +358,16 @@ class SqliteStore:
             self._write_lock.release()
 
     def forked(self) -> None:
-        """Start anew in a child process. What could not be closed in time is the parent's and left alone."""
+        """Start again in a child process. What could not be closed in time is the parent's and left alone."""
         _left_by_fork.append((self._readers, self._writer, self._deferred))
         self._reset()
 
-    def _write_late(self, statement: Query) -> None:
+    def _write_after_close(self, statement: Query) -> None:
         # A read that was under way when another thread closed the store still enters the audit log.
-        job = Job(Deadline.after(1.0))
-        connection = open_connection(self._path, self._synchronous, job, self._kind)
+        token = CancelToken(Deadline.after(1.0))
+        connection = open_connection(self._path, self._synchronous, token, self._kind)
         try:
-            begin_immediate(connection, job)
+            begin_immediate(connection, token)
             connection.execute(statement.sql, statement.params)
             connection.execute("commit")
         finally:
@@ -386,22 +386,22 @@ class SqliteStore:
     def _start_flusher(self) -> None:
         with self._state_lock:
             if self._flusher is None and not self._stopped:
-                self._flusher = threading.Thread(target=self._flush_now_and_then, daemon=True)
+                self._flusher = threading.Thread(target=self._flush_regularly, daemon=True)
                 self._flusher.name = "openmem-journal"
                 self._flusher.start()
 
-    def _flush_now_and_then(self) -> None:
+    def _flush_regularly(self) -> None:
         pause = FLUSH_AFTER_SECONDS
         while not self._stopped:
-            self._wake.wait()
-            self._hurry.wait(FLUSH_AFTER_SECONDS)
-            self._wake.clear()
-            self._hurry.clear()
+            self._has_pending.wait()
+            self._flush_at_once.wait(FLUSH_AFTER_SECONDS)
+            self._has_pending.clear()
+            self._flush_at_once.clear()
             try:
-                self.flush(Job(Deadline.after(1.0)))
+                self.flush(CancelToken(Deadline.after(1.0)))
             except Exception:  # noqa: BLE001 - nothing is lost: the next transaction writes them
-                self._wake.set()
-                self._hurry.wait(pause)
+                self._has_pending.set()
+                self._flush_at_once.wait(pause)
                 pause = min(2 * pause, MAX_PAUSE_SECONDS)
             else:
                 pause = FLUSH_AFTER_SECONDS
@@ -409,22 +409,22 @@ class SqliteStore:
     def _stop_flusher(self) -> None:
         with self._state_lock:
             thread, self._flusher, self._stopped = self._flusher, None, True
-        self._wake.set()
-        self._hurry.set()
+        self._has_pending.set()
+        self._flush_at_once.set()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5.0)
 
 
-class _Exclusive:
+class _WriteTurn:
     """A turn to write. A generator would do the same and take longer, which a single `add` notices."""
 
-    __slots__ = ("_job", "_store")
+    __slots__ = ("_store", "_token")
 
-    def __init__(self, store: SqliteStore, job: Job) -> None:
-        self._store, self._job = store, job
+    def __init__(self, store: SqliteStore, token: CancelToken) -> None:
+        self._store, self._token = store, token
 
     def __enter__(self) -> sqlite3.Connection:
-        return self._store.lock_writer(self._job)
+        return self._store.lock_writer(self._token)
 
     def __exit__(self, *exc_info: object) -> None:
         self._store.unlock_writer()
@@ -441,7 +441,7 @@ def _drive(connection: sqlite3.Connection, steps: Steps[T], told: list[Query] | 
                 rows = []
             elif statement is OVERWRITE or statement is OVERWRITE_CHEAPLY:
                 rows = []
-                if not told or told[0] is not statement:  # SQLite compiles it anew each time
+                if not told or told[0] is not statement:  # SQLite compiles it each time
                     connection.execute(statement.sql)
                     if told is not None:
                         told[:] = [statement]

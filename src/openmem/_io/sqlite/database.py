@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from openmem._io.concurrency.call import Deadline
 from openmem._io.concurrency.primitives import thread_of_loop
 from openmem._io.sqlite.connections import MAX_READERS, SqliteStore
-from openmem._io.sqlite.errors import Job
+from openmem._io.sqlite.errors import CancelToken
 from openmem._sql.file_kind import FileKind
 from openmem._sql.sqlite.schema import MEMORIES
 from openmem._sql.steps import Query, Steps
@@ -55,21 +55,21 @@ class AsyncSqlite:
 
     async def read(self, steps: Steps[T], deadline: Deadline) -> T:
         """Run the steps on one snapshot."""
-        job = Job(deadline)
-        return await self._readers.run(partial(self._store.read, steps, job), job)
+        token = CancelToken(deadline)
+        return await self._readers.run(partial(self._store.read, steps, token), token)
 
     async def write(self, steps: Steps[T], deadline: Deadline) -> T:
         """Run the steps in one transaction."""
-        job = Job(deadline)
-        return await self._writers.run(partial(self._store.write, steps, job), job)
+        token = CancelToken(deadline)
+        return await self._writers.run(partial(self._store.write, steps, token), token)
 
     async def erase(self, make: Callable[[], Steps[T]], deadline: Deadline) -> tuple[T, bool]:
         """Run steps that delete in one transaction, also on a full disk; return whether it was full.
 
         `make` may be called twice. If the disk was full, what the deleted rows held may still stand in the file.
         """
-        job = Job(deadline)
-        return await self._writers.run(partial(self._store.erase, make, job), job)
+        token = CancelToken(deadline)
+        return await self._writers.run(partial(self._store.erase, make, token), token)
 
     def defer(self, statement: Query) -> None:
         """Keep a write for the next transaction, which comes in a moment or at `close`."""
@@ -78,18 +78,18 @@ class AsyncSqlite:
     async def flush(self, deadline: Deadline) -> None:
         """Write what was deferred."""
         if self._store.pending:
-            job = Job(deadline)
-            await self._writers.run(partial(self._store.flush, job), job)
+            token = CancelToken(deadline)
+            await self._writers.run(partial(self._store.flush, token), token)
 
     async def foresee(self, steps: Steps[T], deadline: Deadline) -> T:
         """Run steps that read as if what was deferred had been written, where that is not possible now."""
-        job = Job(deadline)
-        return await self._writers.run(partial(self._store.foresee, steps, job), job)
+        token = CancelToken(deadline)
+        return await self._writers.run(partial(self._store.foresee, steps, token), token)
 
     async def settle(self, deadline: Deadline, *, rebuilds: bool = True) -> bool:
         """Empty the write-ahead log into the file; return whether readers of old snapshots allowed that."""
-        job = Job(deadline)
-        return await self._writers.run(partial(self._store.settle, job, rebuilds=rebuilds), job)
+        token = CancelToken(deadline)
+        return await self._writers.run(partial(self._store.settle, token, rebuilds=rebuilds), token)
 
     async def aclose(self) -> None:
         """Write what was deferred and close the file."""
@@ -130,18 +130,18 @@ class Sqlite:
 
     def read(self, steps: Steps[T], deadline: Deadline) -> T:
         """Run the steps on one snapshot."""
-        return self._store.read(steps, Job(deadline))
+        return self._store.read(steps, CancelToken(deadline))
 
     def write(self, steps: Steps[T], deadline: Deadline) -> T:
         """Run the steps in one transaction."""
-        return self._store.write(steps, Job(deadline))
+        return self._store.write(steps, CancelToken(deadline))
 
     def erase(self, make: Callable[[], Steps[T]], deadline: Deadline) -> tuple[T, bool]:
         """Run steps that delete in one transaction, also on a full disk; return whether it was full.
 
         `make` may be called twice. If the disk was full, what the deleted rows held may still stand in the file.
         """
-        return self._store.erase(make, Job(deadline))
+        return self._store.erase(make, CancelToken(deadline))
 
     def defer(self, statement: Query) -> None:
         """Keep a write for the next transaction, which comes in a moment or at `close`."""
@@ -149,15 +149,15 @@ class Sqlite:
 
     def flush(self, deadline: Deadline) -> None:
         """Write what was deferred."""
-        self._store.flush(Job(deadline))
+        self._store.flush(CancelToken(deadline))
 
     def foresee(self, steps: Steps[T], deadline: Deadline) -> T:
         """Run steps that read as if what was deferred had been written, where that is not possible now."""
-        return self._store.foresee(steps, Job(deadline))
+        return self._store.foresee(steps, CancelToken(deadline))
 
     def settle(self, deadline: Deadline, *, rebuilds: bool = True) -> bool:
         """Empty the write-ahead log into the file; return whether readers of old snapshots allowed that."""
-        return self._store.settle(Job(deadline), rebuilds=rebuilds)
+        return self._store.settle(CancelToken(deadline), rebuilds=rebuilds)
 
     def close(self) -> None:
         """Write what was deferred and close the file."""

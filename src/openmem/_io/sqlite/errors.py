@@ -1,4 +1,4 @@
-"""What can stop a statement, and the errors of this SDK that SQLite's own become."""
+"""The token that stops a statement, and the errors of this SDK that SQLite's own become."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ _MESSAGES: dict[int, tuple[type[ProviderError], str]] = {
 }
 
 
-class Running:
-    """Lets a job stop the statements of a connection while the context lasts, and turns SQLite's errors into ours."""
+class interruptible:  # noqa: N801 - it is used like a function
+    """Lets a token stop the statements of a connection while the context lasts, and turns SQLite's errors into ours."""
 
-    __slots__ = ("_connection", "_job")
+    __slots__ = ("_connection", "_token")
 
-    def __init__(self, connection: sqlite3.Connection, job: Job) -> None:
-        self._connection, self._job = connection, job
+    def __init__(self, connection: sqlite3.Connection, token: CancelToken) -> None:
+        self._connection, self._token = connection, token
 
     def __enter__(self) -> None:
-        self._connection.set_progress_handler(self._job.must_stop, _OPERATIONS_PER_CHECK)
+        self._connection.set_progress_handler(self._token.must_stop, _OPERATIONS_PER_CHECK)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._connection.set_progress_handler(None, 0)
         if isinstance(error, sqlite3.Error):
-            raise translate(error, self._job) from error
+            raise translate(error, self._token) from error
 
 
-class Job:
+class CancelToken:
     """One run of some statements, which a deadline or its caller may stop."""
 
     __slots__ = ("cancelled", "deadline")
@@ -69,20 +69,20 @@ class Job:
         return self.cancelled or self.deadline.passed()
 
     def check(self) -> None:
-        """Raise if the job was stopped before its last statement."""
+        """Raise if the call was cancelled or its deadline has passed."""
         if self.cancelled:
             raise ProviderError("the call was cancelled", provider="sqlite")
         self.deadline.check()
 
 
-def translate(error: sqlite3.Error, job: Job) -> OMPError | KeyboardInterrupt:
+def translate(error: sqlite3.Error, token: CancelToken) -> OMPError | KeyboardInterrupt:
     """Return the error to raise instead of one of SQLite's."""
     primary = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-    if job.deadline.passed():
-        return job.deadline.exceeded()
+    if token.deadline.passed():
+        return token.deadline.exceeded()
     if primary == sqlite3.SQLITE_INTERRUPT:
-        if not job.cancelled:
-            return KeyboardInterrupt()  # Ctrl-C came while SQLite asked the job, and SQLite kept it to itself
+        if not token.cancelled:
+            return KeyboardInterrupt()  # Ctrl-C came while SQLite asked the token, and SQLite kept it to itself
         return ProviderError("the call was cancelled", provider="sqlite")
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMSIZE:
         primary = sqlite3.SQLITE_FULL  # of the file that processes share, which the others do not wait for

@@ -1,7 +1,7 @@
-"""What a fork needs: no SQLite connection may be open while it happens.
+"""The care that a fork needs: no SQLite connection may be open while it happens.
 
 SQLite keeps the locks of a file in tables of the process. A child inherits the tables but not the locks, and
-whatever it opens anew consults them: it would write into a log that the parent deletes on closing, or wait for a
+whatever it opens again consults them: it would write into a log that the parent deletes on closing, or wait for a
 transaction that only ran in the parent. So every connection is closed before a fork, and opened again on use.
 """
 
@@ -23,7 +23,7 @@ class Forkable(Protocol):
         """Let calls begin again."""
 
     def forked(self) -> None:
-        """Start anew in a child."""
+        """Start again in a child process."""
 
 
 _lock = threading.Lock()

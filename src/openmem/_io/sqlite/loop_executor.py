@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from openmem._io.concurrency.deadlines import DeadlineTimer
 from openmem._io.concurrency.executor import ThreadExecutor
-from openmem._io.sqlite.errors import Job
+from openmem._io.sqlite.errors import CancelToken
 
 T = TypeVar("T")
 
@@ -34,23 +34,23 @@ class LoopExecutor:
         self._timer = DeadlineTimer()
         self.busy = 0
 
-    async def run(self, work: Callable[[], T], job: Job) -> T:
+    async def run(self, work: Callable[[], T], token: CancelToken) -> T:
         """Return what the work returns.
 
-        A caller who is cancelled leaves at once; the job is told, and work that was not begun never is.
+        A caller who is cancelled leaves at once; the token says so to the worker, and work that was not begun never is.
 
         Raises:
-            DeadlineExceededError: The job's time is up, whether the work was begun or not.
+            DeadlineExceededError: The token's time is up, whether the work was begun or not.
         """
-        job.check()
-        item = _WorkItem(work, job, self)
-        self._timer.set(item, job.deadline.at)
+        token.check()
+        item = _WorkItem(work, token, self)
+        self._timer.set(item, token.deadline.at)
         self.busy += 1
         self._executor.submit(item.run, min(self.busy, self._most))
         try:
             return await item.future
         except asyncio.CancelledError:
-            job.cancelled = True
+            token.cancelled = True
             raise
         finally:
             self._timer.unset(item)
@@ -68,17 +68,17 @@ class LoopExecutor:
 class _WorkItem(Generic[T]):
     """A function for a thread, and the future in which the event loop waits for its result."""
 
-    __slots__ = ("_executor", "_job", "_loop", "_work", "future")
+    __slots__ = ("_executor", "_loop", "_token", "_work", "future")
 
-    def __init__(self, work: Callable[[], T], job: Job, executor: LoopExecutor) -> None:
-        self._work, self._job, self._executor = work, job, executor
+    def __init__(self, work: Callable[[], T], token: CancelToken, executor: LoopExecutor) -> None:
+        self._work, self._token, self._executor = work, token, executor
         self._loop = asyncio.get_running_loop()
         self.future: asyncio.Future[T] = self._loop.create_future()
 
     def run(self) -> None:
         """Call the function in this thread."""
         try:
-            self._job.check()
+            self._token.check()
             result = self._work()
         except BaseException as error:  # noqa: BLE001 - it is the caller's
             self._report(self.future.set_exception, error)
@@ -87,15 +87,15 @@ class _WorkItem(Generic[T]):
 
     def expire(self) -> None:
         """Give up: the time is over."""
-        self._job.cancelled = True
+        self._token.cancelled = True
         if not self.future.done():
-            self.future.set_exception(self._job.deadline.exceeded())
+            self.future.set_exception(self._token.deadline.exceeded())
 
     def _report(self, settle: Callable[[Any], None], outcome: object) -> None:
         try:  # noqa: SIM105 - every microsecond here is one that the loop waits for
             self._loop.call_soon_threadsafe(self._end, settle, outcome)
         except RuntimeError:
-            pass  # the loop is closed, so nobody waits
+            pass  # the loop is closed, so no caller waits
 
     def _end(self, settle: Callable[[Any], None], outcome: object) -> None:
         self._executor.busy -= 1

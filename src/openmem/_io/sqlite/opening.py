@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from openmem._io.sqlite.errors import Job
+from openmem._io.sqlite.errors import CancelToken
 from openmem._sql.file_kind import FileKind
 from openmem.errors import ProviderError, ProviderUnavailableError
 
 BUSY_MILLISECONDS: Final = 50
 
 
-def open_connection(path: str, synchronous: str, job: Job, kind: FileKind) -> sqlite3.Connection:
+def open_connection(path: str, synchronous: str, token: CancelToken, kind: FileKind) -> sqlite3.Connection:
     """Return a connection to an openmem database of this kind, made or migrated if need be.
 
     Raises:
@@ -24,12 +24,12 @@ def open_connection(path: str, synchronous: str, job: Job, kind: FileKind) -> sq
     _make_private(path)  # the files beside it get the rights that it has
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
-        # SQLite does not look at a job while it waits for a lock, so it waits for a short time only, again and again.
+        # SQLite does not look at a token while it waits for a lock, so it waits for a short time only, again and again.
         connection.execute(f"pragma busy_timeout={BUSY_MILLISECONDS}")
-        when_free(lambda: recognise(connection, kind), job)
-        when_free(lambda: _configure(connection, synchronous, kind), job)
+        when_free(lambda: recognise(connection, kind), token)
+        when_free(lambda: _configure(connection, synchronous, kind), token)
         if version_of(connection) < kind.migrations.newest:
-            _migrate(connection, job, kind)
+            _migrate(connection, token, kind)
     except BaseException:
         connection.close()
         raise
@@ -85,13 +85,13 @@ def _configure(connection: sqlite3.Connection, synchronous: str, kind: FileKind)
     connection.execute("pragma cache_size=-32768")
 
 
-def begin_immediate(connection: sqlite3.Connection, job: Job) -> None:
-    """Begin a write transaction, waiting for other processes until the job is stopped."""
-    when_free(lambda: connection.execute("begin immediate"), job)
+def begin_immediate(connection: sqlite3.Connection, token: CancelToken) -> None:
+    """Begin a write transaction, waiting for other processes until the token is stopped."""
+    when_free(lambda: connection.execute("begin immediate"), token)
 
 
-def rebuild(connection: sqlite3.Connection, job: Job) -> None:
-    """Write a file anew that an older version made, which cannot shrink and may hold erased bytes in free pages.
+def rebuild(connection: sqlite3.Connection, token: CancelToken) -> None:
+    """Rebuild a file that an older version made, which cannot shrink and may hold erased bytes in free pages.
 
     It does nothing to another, and takes as much room on the disk as the file does while it runs.
     """
@@ -100,13 +100,13 @@ def rebuild(connection: sqlite3.Connection, job: Job) -> None:
     connection.execute("pragma auto_vacuum=incremental")
     connection.execute("pragma temp_store=file")
     try:
-        when_free(lambda: connection.execute("vacuum"), job)
+        when_free(lambda: connection.execute("vacuum"), token)
     finally:
         connection.execute("pragma temp_store=memory")
 
 
-def _migrate(connection: sqlite3.Connection, job: Job, kind: FileKind) -> None:
-    begin_immediate(connection, job)
+def _migrate(connection: sqlite3.Connection, token: CancelToken, kind: FileKind) -> None:
+    begin_immediate(connection, token)
     try:
         for _, statements in kind.migrations.due(version_of(connection)):  # another process may have been quicker
             for statement in statements:
@@ -126,8 +126,8 @@ def version_of(connection: sqlite3.Connection) -> int:
     return version
 
 
-def when_free(action: Callable[[], object], job: Job) -> None:
-    """Do something again and again while another process has the file locked, until the job is stopped."""
+def when_free(action: Callable[[], object], token: CancelToken) -> None:
+    """Do something again and again while another process has the file locked, until the token is stopped."""
     while True:
         try:
             action()
@@ -135,4 +135,4 @@ def when_free(action: Callable[[], object], job: Job) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
-            job.check()
+            token.check()

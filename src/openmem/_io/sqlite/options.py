@@ -1,4 +1,4 @@
-"""What the embedded provider is built from."""
+"""The options of the embedded provider."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from openmem._io.sqlite.errors import READ_ONLY, Job
+from openmem._io.sqlite.errors import READ_ONLY, CancelToken
 from openmem._io.sqlite.opening import BUSY_MILLISECONDS, recognise, version_of, when_free
 from openmem._sql.file_kind import FileKind
 from openmem.errors import ProviderError, ProviderUnavailableError
@@ -44,7 +44,7 @@ def read_only_error() -> ProviderUnavailableError:
     return ProviderUnavailableError(READ_ONLY, provider="sqlite")
 
 
-def open_read_only(path: str, job: Job, kind: FileKind) -> tuple[sqlite3.Connection, Fingerprint | None]:
+def open_read_only(path: str, token: CancelToken, kind: FileKind) -> tuple[sqlite3.Connection, Fingerprint | None]:
     """Return a connection that only reads; in case 3 also what the file looked like before.
 
     Raises:
@@ -52,12 +52,12 @@ def open_read_only(path: str, job: Job, kind: FileKind) -> tuple[sqlite3.Connect
         ProviderUnavailableError: Its newest changes are in a log that cannot be read (case 4).
     """
     try:
-        return _connect(path, "mode=ro", job, kind), None
+        return _connect(path, "mode=ro", token, kind), None
     except sqlite3.Error as error:
         if not is_refusal(error) or not os.access(path, os.R_OK) or may_be_written(path):
             raise
     before = fingerprint(path)
-    return _connect(path, "mode=ro&immutable=1", job, kind), before
+    return _connect(path, "mode=ro&immutable=1", token, kind), before
 
 
 def fingerprint(path: str) -> Fingerprint:
@@ -81,7 +81,7 @@ def fingerprint(path: str) -> Fingerprint:
 
 
 def check_unchanged(path: str, before: Fingerprint) -> None:
-    """Refuse what was read while somebody wrote.
+    """Refuse what was read while another process wrote.
 
     Raises:
         ProviderUnavailableError: The file is not what it was.
@@ -90,7 +90,7 @@ def check_unchanged(path: str, before: Fingerprint) -> None:
         raise ProviderUnavailableError("the database file was changed while it was read; try again", provider="sqlite")
 
 
-def _connect(path: str, mode: str, job: Job, kind: FileKind) -> sqlite3.Connection:
+def _connect(path: str, mode: str, token: CancelToken, kind: FileKind) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{Path(path).absolute().as_uri()}?{mode}",
         uri=True,
@@ -100,7 +100,7 @@ def _connect(path: str, mode: str, job: Job, kind: FileKind) -> sqlite3.Connecti
     )
     try:
         connection.execute(f"pragma busy_timeout={BUSY_MILLISECONDS}")
-        when_free(lambda: recognise(connection, kind), job)
+        when_free(lambda: recognise(connection, kind), token)
         connection.execute("pragma temp_store=memory")
         connection.execute("pragma cache_size=-32768")
         _check_version(version_of(connection), kind)

@@ -19,7 +19,7 @@ PAUSE_SECONDS: Final = 1.0
 
 
 class Reserve:
-    """The file of one database. Several processes may share it; whoever deletes it takes room from deletions only.
+    """The file of one database. Several processes may share it; deleting it takes room from deletions only.
 
     Args:
         path: The database.

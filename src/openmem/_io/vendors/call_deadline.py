@@ -1,4 +1,4 @@
-"""What the call of a worker may take: its deadline, for SDKs that take a timeout, and its repeats."""
+"""The limits of a worker's call: its deadline, for SDKs that take a timeout, and its repeats."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class SdkTransport(httpx.BaseTransport):
 
 
 def new_sdk_client(provider: str) -> httpx.Client:
-    """Return a client for an SDK. Whoever makes it closes it.
+    """Return a client for an SDK. The caller closes it.
 
     Raises:
         InvalidRequestError: The environment names a proxy or certificates that cannot be used.

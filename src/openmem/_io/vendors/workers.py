@@ -1,4 +1,4 @@
-"""How many calls to another service's SDK may run at once."""
+"""The number of calls to another service's SDK that may run at once."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class Database:
             message = f"there is no store in the schema {SCHEMA} of the database"
             raise ProviderUnavailableError(message, provider=self.name, details={"missing": "store"})
         try:
-            self._db.bare(schema.apply, deadline, transaction=True)
+            self._db.plain(schema.apply, deadline, transaction=True)
         except ProviderError as error:
             if (error.details or {}).get("sqlstate") != _NO_RIGHTS:
                 raise

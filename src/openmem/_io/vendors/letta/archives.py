@@ -17,7 +17,7 @@ CHANGING: Final = "openmem is changing the memory "
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """Where memories of a user are.
+    """The archives that hold the memories of a user.
 
     Attributes:
         id: What Letta calls it.
@@ -55,12 +55,12 @@ class Archives:
         """Return the id of the archive that takes new memories, made if there is none.
 
         Raises:
-            DeadlineExceededError: Somebody else is about to make it and was not done in time.
+            DeadlineExceededError: Another call is about to make it and was not done in time.
         """
         known = self._homes.get(user_id)
         if known is not None:
             return known
-        with self._finding.hold(user_id):  # of one user: a slow answer about one keeps nobody else waiting
+        with self._finding.hold(user_id):  # of one user: a slow answer about one does not hold up the others
             if user_id not in self._homes:
                 self._homes[user_id] = self._find_or_make(user_id)
             return self._homes[user_id]
@@ -77,7 +77,7 @@ class Archives:
         found = self.of(user_id)
         if not found:
             self._wire.create_archive(name_of(user_id), self._embedding)
-            found = self.of(user_id)  # whoever made one at the same moment chooses the same
+            found = self.of(user_id)  # a client that made one at the same moment chooses the same
         return found[0].id
 
 

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from openmem._io.vendors.letta.store import LettaStore
 
 EMBEDDING: Final = "openai/text-embedding-3-small"
-"""What makes the vectors of a new archive, unless the option `embedding` says otherwise."""
+"""The model that makes the vectors of a new archive, unless the option `embedding` says otherwise."""
 MISSING: Final = f"provider 'letta' needs the module 'letta_client': {install_extra('letta')}"
 
 
 @dataclass(frozen=True, slots=True)
 class LettaSettings:
-    """How to come by a client: a ready one, or what to make it from."""
+    """The way to come by a client: a ready one, or what to make it from."""
 
     embedding: str
     client: Any = None
@@ -38,7 +38,7 @@ def is_installed() -> bool:
 
 
 def make(settings: LettaSettings) -> LettaStore:
-    """Return the backend. This imports the SDK and asks nobody anything."""
+    """Return the backend. This imports the SDK and makes no request."""
     from openmem._io.vendors.letta.store import LettaStore
     from openmem._io.vendors.letta.wire import SDK
 

@@ -27,7 +27,7 @@ from openmem.types import MemoryRecord, SearchMode
 T = TypeVar("T")
 
 SPARE: Final = 10
-"""How many results may turn out to be older forms of a memory that is being changed."""
+"""The number of results that may turn out to be older forms of a memory that is being changed."""
 
 
 class LettaStore(Backend):
@@ -211,7 +211,7 @@ class LettaStore(Backend):
 
 
 def _is_alone(entry: Entry, archive: Archive) -> bool:
-    """Return whether a memory is one passage for certain: others wrote it, and nobody is changing it."""
+    """Return whether a memory is one passage for certain: others wrote it, and no call is changing it."""
     return entry.record.id.endswith(f".{entry.handle}") and archive.changing != entry.record.id
 
 

@@ -34,7 +34,7 @@ MISSING: Final = f"provider 'mem0' needs the module 'mem0': {install_extra('mem0
 
 @dataclass(frozen=True, slots=True)
 class Mem0Settings:
-    """How to come by a client: a ready one, or what to make it from."""
+    """The way to come by a client: a ready one, or what to make it from."""
 
     mode: Mode
     client: Any = None

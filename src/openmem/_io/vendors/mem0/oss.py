@@ -19,8 +19,8 @@ from openmem.types import MemoryRecord, SearchMode
 T = TypeVar("T")
 
 ALL: Final = 1_000_000
-"""How many to ask for when all are meant: `get_all` knows no pages and stops at 20 by default."""
-EVERYBODY: Final = "*"
+"""The number to ask for when all are meant: `get_all` knows no pages and stops at 20 by default."""
+ALL_USERS: Final = "*"
 _WILD: Final = frozenset({"qdrant", "pgvector"})
 _ONE_AT_A_TIME: Final = frozenset({"faiss", "chroma"})
 
@@ -93,7 +93,7 @@ class Mem0Oss(TracedBackend):
                 return [entry]
         if user_id is None and self._store not in _WILD:
             return []
-        found = self._all({"user_id": user_id or EVERYBODY, envelope.ID: id})
+        found = self._all({"user_id": user_id or ALL_USERS, envelope.ID: id})
         return [entry for entry in found if entry.record.id == id]
 
     def entries(self, user_id: str, equal: Mapping[str, str | bool]) -> Sequence[Entry]:
@@ -116,10 +116,10 @@ class Mem0Oss(TracedBackend):
             raise UnsupportedCapabilityError(
                 f"export needs user_id: mem0 cannot list all users of the store {self._store!r}", provider=NAME
             )
-        return sorted({entry.record.user_id for entry in self._all({"user_id": EVERYBODY})})
+        return sorted({entry.record.user_id for entry in self._all({"user_id": ALL_USERS})})
 
     def ping(self) -> Mapping[str, Any]:
-        """Ask the vector store for one memory of nobody."""
+        """Ask the vector store for one memory of a user that does not exist."""
         self._ask(lambda: self.sdk.get_all(filters={"user_id": "openmem-health"}, top_k=1))
         return {"mode": "oss", "store": self._store}
 

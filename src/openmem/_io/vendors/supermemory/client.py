@@ -22,7 +22,7 @@ MISSING: Final = f"provider 'supermemory' needs the module 'supermemory': {insta
 
 @dataclass(frozen=True, slots=True)
 class SupermemorySettings:
-    """How to come by a client: a ready one, or what to make it from."""
+    """The way to come by a client: a ready one, or what to make it from."""
 
     client: Any = None
     api_key: str | None = field(default=None, repr=False)
@@ -37,7 +37,7 @@ def is_installed() -> bool:
 
 
 def make(settings: SupermemorySettings) -> SupermemoryStore:
-    """Return the backend. This imports the SDK and asks nobody anything."""
+    """Return the backend. This imports the SDK and makes no request."""
     from openmem._io.vendors.supermemory.sending import SDK
     from openmem._io.vendors.supermemory.store import SupermemoryStore
 

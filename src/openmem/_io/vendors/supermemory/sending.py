@@ -1,4 +1,4 @@
-"""How texts reach supermemory once: a document that is sent again under its id would get the text appended."""
+"""Sending of texts to supermemory, each once: a document that is sent again under its id would get it appended."""
 
 from __future__ import annotations
 
