@@ -9,11 +9,12 @@ BENCH := .venv-bench
 VENDORS := .venv-vendors
 LETTA := .venv-letta
 LOWEST := .venv-lowest
+MUTATE := .venv-mutate
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-lowest test-vendors test-letta check sync format fuzz bench bench-locomo bench-postgres bench-server clean
+.PHONY: help demo test test-all test-lowest test-vendors test-letta mutate check sync format fuzz bench bench-locomo bench-postgres bench-server clean
 
 help: ## Print the commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -38,6 +39,9 @@ test-lowest: ## Test a slice on the lowest versions of what openmem needs, and o
 
 test-letta: $(VENDORS)/vendors.stamp $(LETTA)/letta.stamp ## Test the provider letta against a real Letta server (1 GB, minutes).
 	@$(VENDORS)/bin/python -m tests.vendor.letta_server $(LETTA) $(ARGS)
+
+mutate: $(MUTATE)/mutate.stamp ## Count the faults in pure packages that their tests notice (ARGS="--all", "--seed 7", "_rules").
+	@$(MUTATE)/bin/python -m scripts.mutate $(ARGS)
 
 check: $(VENV)/tools.stamp ## Lint, format, types, and whether the sync trees are up to date.
 	@$(RUN) -m ruff check --quiet
@@ -70,7 +74,7 @@ bench-server: $(VENV)/tools.stamp ## Measure omp-server against a bare app (ARGS
 	@$(RUN) -m benchmarks.server $(ARGS)
 
 clean: ## Remove the environment, the caches and what was built.
-	@rm -rf $(VENV) $(BENCH) $(VENDORS) $(LETTA) $(LOWEST) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	@rm -rf $(VENV) $(BENCH) $(VENDORS) $(LETTA) $(LOWEST) $(MUTATE) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pip.stamp:
@@ -105,6 +109,13 @@ $(VENDORS)/vendors.stamp: pyproject.toml
 	@$(VENDORS)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	@$(VENDORS)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[postgres,cli,server]" \
 		--group test --group vendors
+	@touch $@
+
+$(MUTATE)/mutate.stamp: pyproject.toml
+	@echo "Creating $(MUTATE) ..."
+	@$(PYTHON) -m venv $(MUTATE)
+	@$(MUTATE)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(MUTATE)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[postgres,cli]" --group slice --group mutate
 	@touch $@
 
 # uv, since pip takes many minutes for what the server needs.

@@ -1,4 +1,4 @@
-"""The verbs as requests of the OMP protocol over HTTP. Pure; the replies are read in `wire_replies`."""
+"""The verbs as requests of the OMP protocol over HTTP. Pure; the replies are read in `responses`."""
 
 from __future__ import annotations
 

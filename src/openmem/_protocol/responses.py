@@ -187,9 +187,11 @@ def read_export(endpoint: Endpoint, reply: HttpReply) -> tuple[list[MemoryRecord
 
 def _check_numbers(endpoint: Endpoint, value: object) -> None:
     """Refuse numbers that JSON or a type can hold and the protocol cannot."""
-    for part in value if isinstance(value, list) else [value]:
+    for part in value if isinstance(value, list) else value.values() if isinstance(value, dict) else [value]:
         if isinstance(part, MemoryPage):
             _check_numbers(endpoint, part.items)
+        elif isinstance(part, Found):
+            _check_numbers(endpoint, part.results)
         elif isinstance(part, ContextBlock):
             _check_numbers(endpoint, part.citations)
         elif isinstance(part, SearchResult | Citation) and not 0.0 <= part.score <= 1.0:

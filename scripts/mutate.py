@@ -1,0 +1,79 @@
+"""Put small faults into the pure packages, one at a time, and count how many their tests notice.
+
+    python -m scripts.mutate [--all] [--sample N] [--seed N] [--jobs N] [PATH ...]
+
+`PATH` names packages or modules below `src/openmem`. Exit code 1 when fewer than 90 % are noticed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from scripts.mutant_trials import BROKEN, KILLED, SURVIVED, TIMEOUT, UNCALLED, Trials
+from scripts.mutants import EQUIVALENT, ROOT, Mutant, all_mutants, equivalents, pure_packages, sample
+
+GOAL = 0.9
+TESTS = ("tests/pure",)
+OPTIONS = ("-q", "-s", "-p", "no:randomly", "-p", "no:xdist", "-p", "no:cacheprovider", "-o", "timeout=0")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    asked = _parser().parse_args(arguments)
+    os.chdir(ROOT)
+    every = all_mutants(pure_packages())
+    reasons = equivalents()
+    stale = reasons.keys() - {mutant.key for mutant in every}
+    if stale:
+        print(f"{EQUIVALENT.name}: no mutant is like that any more:\n\n" + "\n\n".join(sorted(stale)))
+        return 1
+    mutants = [m for m in every if m.key not in reasons and (not asked.paths or m.path.startswith(tuple(asked.paths)))]
+    chosen = mutants if asked.all else sample(mutants, asked.sample, asked.seed)
+    trials = Trials(chosen, asked.jobs, _tell)
+    code = pytest.main([*(asked.tests or TESTS), *OPTIONS], plugins=[trials])
+    if code not in {0, pytest.ExitCode.NO_TESTS_COLLECTED} or len(trials.outcomes) < len(chosen):
+        return 2
+    for test in sorted(trials.baseline.failed):
+        print(f"left out, as it fails without a fault: {test}")
+    return _report(chosen, trials.outcomes, Counter(m.package for m in every if m.key in reasons))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mutate", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument(
+        "paths", nargs="*", help="packages or modules below src/openmem, such as _rules or _text/skeleton.py"
+    )
+    parser.add_argument("--all", action="store_true", help="try each mutant, which takes an hour, not a sample")
+    parser.add_argument("--sample", type=int, default=400, help="how many to try (default: 400)")
+    parser.add_argument("--seed", type=int, default=1, help="which sample (default: 1)")
+    parser.add_argument("--tests", nargs="+", help="the tests to run (default: tests/pure)")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at a time (default: 2)")
+    return parser
+
+
+def _tell(mutant: Mutant, outcome: str) -> None:
+    if outcome in {SURVIVED, UNCALLED, BROKEN}:
+        print(f"{outcome}: {mutant.key}\n", flush=True)
+
+
+def _report(mutants: Sequence[Mutant], outcomes: dict[str, str], equivalent: Counter[str]) -> int:
+    """Print the table and return the exit code."""
+    row = "{:<14}{:>9}{:>9}{:>10}{:>10}{:>10}{:>8}{:>12}{:>8}".format
+    print("\n" + row("package", "mutants", KILLED, TIMEOUT, SURVIVED, UNCALLED, BROKEN, "equivalent", "share"))
+    for package in [*sorted({mutant.package for mutant in mutants}), "all"]:
+        found = Counter(outcomes[mutant.name] for mutant in mutants if package in {mutant.package, "all"})
+        share = (found[KILLED] + found[TIMEOUT]) / found.total()
+        known = equivalent.total() if package == "all" else equivalent[package]
+        counts = [found[outcome] for outcome in (KILLED, TIMEOUT, SURVIVED, UNCALLED, BROKEN)]
+        print(row(package, found.total(), *counts, known, f"{share:.1%}"))
+    if share < GOAL:
+        print(f"fewer than {GOAL:.0%} of the faults are noticed")
+    return int(share < GOAL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
