@@ -10,7 +10,7 @@ import pytest
 from openmem._model.access import Access
 from openmem._model.requests import Change, Draft
 from openmem._model.scopes import parse_grant
-from openmem._rules.writing import check_takes_over, record_of, split_by_key, updated
+from openmem._rules.writing import app_of, by_user, changed, check_takes_over, record_of, split_by_key, updated
 from openmem._sql.steps import Steps
 from openmem._sql.writing import Incoming, Model, split_import, stored_before
 from openmem.errors import InvalidRequestError, ScopeDeniedError, VersionConflictError
@@ -113,3 +113,40 @@ def test_record_names_the_model_only_where_there_is_a_vector() -> None:
     assert Incoming(DRAFT, "m", b"1234").record(model, NOW).embedding_model == "small"
     assert Incoming[bytes](DRAFT, "m").record(model, NOW).embedding_model is None
     assert Incoming(DRAFT, "m", b"1234").record(None, NOW).embedding_model is None
+
+
+def test_draft_of_a_record_has_all_of_it() -> None:
+    full = replace(DRAFT, confidence=0.5, valid_from=NOW, valid_to=NOW + timedelta(days=1), supersedes=("m0",))
+    assert changed(stored(full), {}) == full
+    assert changed(stored(Draft("tea", "ann")), {}) == Draft("tea", "ann")
+
+
+def test_changed_extensions_leave_the_change_as_it_was() -> None:
+    changes = {"tags": None, "extensions": {"x-a": None, "x-c": 3}}
+    draft = changed(stored(), changes)
+    assert (draft.content, draft.tags, draft.scope, draft.extensions) == ("tea", None, "work/tea", {"x-c": 3})
+    assert changes["extensions"] == {"x-a": None, "x-c": 3}
+
+
+def test_new_text_says_whether_it_was_cut_and_an_old_one_keeps_what_it_said() -> None:
+    cut = {"x-openmem": {"embedding_truncated": True}}
+    marked, plain = stored(replace(DRAFT, extensions=cut)), stored(replace(DRAFT, extensions={}))
+    for memory, change, extensions in (
+        (plain, Change({"content": "new"}, cut=True), cut),
+        (marked, Change({"content": "new"}), {}),
+        (marked, Change({"scope": "s"}), cut),
+        (plain, Change({"scope": "s"}, cut=True), {}),
+    ):
+        draft = updated(memory, change)
+        assert draft is not None
+        assert draft.extensions == extensions
+
+
+def test_positions_are_grouped_by_user_in_order() -> None:
+    assert list(by_user(["bob", "ann", "bob"]).items()) == [("bob", [0, 2]), ("ann", [1])]
+    assert by_user([]) == {}
+
+
+def test_app_of_a_draft_is_a_text_in_its_source() -> None:
+    assert app_of(DRAFT) == "kit"
+    assert app_of(replace(DRAFT, source={"app": 7})) is app_of(replace(DRAFT, source=None)) is None
