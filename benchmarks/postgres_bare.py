@@ -114,7 +114,7 @@ def same_search(text: str, user_id: str, vector: Floats, mode: str = "vector") -
     query, stamp = make_search_query(text, user_id, mode=mode), _stamp()
     given = (Names(), query, vector, MODEL, stamp)
     statement = next(
-        search.by_vector(*given) if mode == "vector" else search.by_parts(*given, search.RESULTS, fused=True)
+        search.by_vector(*given) if mode == "vector" else search.hybrid(*given, search.RESULTS, fused=True)
     )
     assert isinstance(statement, Query)
     return statement.sql, _raw(statement.params)

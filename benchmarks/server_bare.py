@@ -32,7 +32,7 @@ SEED = 11
 QUERIES = 64
 _FIRST = 4
 _CONTENT = _FIRST + search.CANDIDATES.names.index("content")
-SHAPES: dict[int, search.Shape[Any]] = {10: search.RESULTS, 100: search.CANDIDATES}
+PROJECTIONS: dict[int, search.Projection[Any]] = {10: search.RESULTS, 100: search.CANDIDATES}
 _BUCKET, _USER, _ENTRY, _AT, _REQUEST = 0, 1, 2, 3, 8
 
 Row = Any
@@ -123,7 +123,7 @@ async def _found(text: str, user_id: str, limit: int) -> list[Row]:
 
 def _prepared(text: str, limit: int) -> tuple[str, list[Any]]:
     query = make_search_query(text, "nobody", limit=limit, action="search" if limit == 10 else "context")
-    statement = next(search.by_parts(Names(), query, None, None, _stamp(), SHAPES[limit], fused=False))
+    statement = next(search.hybrid(Names(), query, None, None, _stamp(), PROJECTIONS[limit], fused=False))
     assert isinstance(statement, Query)
     return statement.sql, list(statement.params)
 

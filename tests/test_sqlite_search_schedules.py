@@ -28,7 +28,7 @@ from openmem._model.timestamps import micros, time_of
 from openmem._retrieval.user_index import UserCache
 from openmem._sql.sqlite import erase, purge, write
 from openmem._sql.sqlite.indexing import WAIT_AT_MOST
-from openmem._sql.sqlite.search import Shape, by_keyword, by_vector
+from openmem._sql.sqlite.search import Projection, by_keyword, by_vector
 from openmem._sql.sqlite.snapshot import forgetting
 from openmem._sql.sqlite.word_index import empty, enter_some
 from openmem._sql.sqlite.writer import Blob
@@ -54,7 +54,7 @@ class Asked(NamedTuple):
     by_vector: Answer
 
 
-IDS: Final = Shape(lambda rids: ids_of(rids), lambda id_, score, _: (str(id_), score))
+IDS: Final = Projection(lambda rids: ids_of(rids), lambda id_, score, _: (str(id_), score))
 
 
 class InUse(Exception):

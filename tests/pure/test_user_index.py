@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from openmem._model.scopes import parse_pattern
 from openmem._retrieval import user_index as columns
 from openmem._retrieval.user_index import (
-    ALWAYS,
     ENTRY_BYTES,
-    NEVER,
+    OPEN_END,
+    OPEN_START,
     Columns,
     UserCache,
     UserEntry,
     Vectors,
-    numbers_of,
-    runs_of,
+    parse_integers,
     table_of,
+    unique_counts,
     words_of_tag,
 )
 
@@ -35,7 +35,7 @@ def _columns(
 
 
 def _row(
-    rid: int, created: int = 0, start: int = NEVER, end: int = ALWAYS, gone: int = ALWAYS, scope: int = 0
+    rid: int, created: int = 0, start: int = OPEN_START, end: int = OPEN_END, gone: int = OPEN_END, scope: int = 0
 ) -> tuple[int, ...]:
     return (rid, created, start, end, gone, scope, 0, 5)
 
@@ -101,13 +101,13 @@ def test_a_tag_is_named_when_all_its_words_are() -> None:
 
 @given(st.lists(st.integers(0, 2**62)))
 def test_numbers_come_out_of_a_json_array_in_order(values: list[int]) -> None:
-    assert numbers_of(json.dumps(values)).tolist() == sorted(values)
+    assert parse_integers(json.dumps(values)).tolist() == sorted(values)
 
 
 @given(st.lists(st.integers(0, 5)))
 def test_runs_are_the_distinct_values_and_their_counts(values: list[int]) -> None:
     values.sort()
-    found, counts = runs_of(np.array(values, dtype=np.int64))
+    found, counts = unique_counts(np.array(values, dtype=np.int64))
     assert dict(zip(found.tolist(), counts.tolist(), strict=True)) == {value: values.count(value) for value in values}
 
 

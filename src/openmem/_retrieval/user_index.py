@@ -23,8 +23,8 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float32]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
-ALWAYS: Final = np.iinfo(np.int64).max
-NEVER: Final = np.iinfo(np.int64).min
+OPEN_END: Final = np.iinfo(np.int64).max
+OPEN_START: Final = np.iinfo(np.int64).min
 ENTRY_BYTES: Final = 1_000  # of an entry beside its arrays, roughly
 COLUMN_NAMES: Final = (
     "rid",
@@ -42,7 +42,7 @@ COLUMN_NAMES: Final = (
 class Columns:
     """The columns of a user's memories, ordered by `rid`.
 
-    `table` has one row per name in `COLUMN_NAMES`; open ends of time are `NEVER` and `ALWAYS`. `version` tells
+    `table` has one row per name in `COLUMN_NAMES`; open ends of time are `OPEN_START` and `OPEN_END`. `version` tells
     snapshots apart and grows with them; its first number changes when more than new rows came. `waiting` says which
     term occurs in which of the rows behind the `rid` of `indexed`, which no index of words holds yet: their `rid` in
     ascending order, once for each time.
@@ -106,7 +106,7 @@ class Columns:
         at = now if as_of is None else as_of
         start = self.column("valid_from")
         if as_of is not None:
-            mask &= np.where(start == NEVER, self.column("created_at"), start) <= at
+            mask &= np.where(start == OPEN_START, self.column("created_at"), start) <= at
         if not include_expired:
             mask &= (start <= at) & (at < self.column("valid_to"))
         if not include_superseded:
@@ -238,7 +238,7 @@ def table_of(rows: Sequence[tuple[Any, ...]]) -> Ints:
     return np.ascontiguousarray(np.array(rows, dtype=np.int64).T)
 
 
-def numbers_of(text: str) -> Ints:
+def parse_integers(text: str) -> Ints:
     """Return the whole numbers of a JSON array, in ascending order."""
     if len(text) <= 2:
         return np.empty(0, dtype=np.int64)
@@ -246,7 +246,7 @@ def numbers_of(text: str) -> Ints:
     return numbers if (numbers[1:] >= numbers[:-1]).all() else np.sort(numbers)
 
 
-def runs_of(values: Ints) -> tuple[Ints, Ints]:
+def unique_counts(values: Ints) -> tuple[Ints, Ints]:
     """Return the distinct values of a sorted array, and how often each occurs."""
     starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]]) if len(values) else np.empty(0, dtype=np.int64)
     counts: Ints = np.diff(np.r_[starts, len(values)])

@@ -55,7 +55,7 @@ from openmem.types import (
 
 if TYPE_CHECKING:
     from openmem._retrieval.user_index import UserCache
-    from openmem._sql.sqlite.search import Shape
+    from openmem._sql.sqlite.search import Projection
 
 T = TypeVar("T")
 
@@ -324,18 +324,18 @@ class AsyncSqliteProvider(AsyncProvider):
         steps = search.by_vector(query, _now(call), self._cache(), vector, Model(self.embedder.model, len(vector)))
         return await self._db.read(steps, call.deadline)
 
-    async def _fused(self, query: SearchQuery, shape: Shape[T], call: Call) -> Sequence[T]:
+    async def _fused(self, query: SearchQuery, projection: Projection[T], call: Call) -> Sequence[T]:
         from openmem._sql.sqlite import search
 
         now = _now(call)
         if query.mode == "keyword" or self.embedder is None:
-            return await self._db.read(search.by_keyword(query, now, self._cache(), shape), call.deadline)
-        begun = await self._db.read(search.begin(query, now, self._cache(), shape), call.deadline)
+            return await self._db.read(search.by_keyword(query, now, self._cache(), projection), call.deadline)
+        begun = await self._db.read(search.begin(query, now, self._cache(), projection), call.deadline)
         if isinstance(begun, list):
             return begun
         vector = await self.embedder.embed_query(begun.text, call.deadline)
         model = Model(self.embedder.model, len(vector))
-        fused = search.by_both(query, now, self._cache(), vector, model, begun, shape)
+        fused = search.hybrid(query, now, self._cache(), vector, model, begun, projection)
         return await self._db.read(fused, call.deadline)
 
     async def _embed(

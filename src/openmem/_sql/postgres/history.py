@@ -16,7 +16,7 @@ from openmem._rules.versions import size_of
 from openmem._sql.postgres import journal
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import by_id, select_where
-from openmem._sql.postgres.scoped import allowed
+from openmem._sql.postgres.scope_filter import allowed
 from openmem._sql.postgres.versions import at_version, state_of
 from openmem._sql.postgres.write import find
 from openmem._sql.steps import Query, Row, Steps

@@ -14,7 +14,7 @@ from openmem._sql.postgres import journal
 from openmem._sql.postgres.large import cut, lean, whole
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import RECORD_NAMES, aware, by_id, columns, record_of_row
-from openmem._sql.postgres.scoped import allowed
+from openmem._sql.postgres.scope_filter import allowed
 from openmem._sql.postgres.view import Parameters, visible
 from openmem._sql.steps import Query, Steps
 from openmem._sql.writing import Stamp

@@ -48,7 +48,7 @@ _FIRST: Final = 4
 """Where the columns of a memory begin in a row, behind its cosine, its words in common and what its tags say."""
 
 
-class Shape(NamedTuple, Generic[T]):
+class Projection(NamedTuple, Generic[T]):
     """What is read of each memory that is found, and what is made of it, its score and the parts of that.
 
     Attributes:
@@ -77,8 +77,8 @@ def _candidate(row: Row, score: float, why: dict[str, Any] | None) -> Candidate:
     return Candidate(row[0], score, row[1], aware(row[2]), aware(row[3]))
 
 
-RESULTS: Final = Shape(RECORD_NAMES, _result, ends=True)
-CANDIDATES: Final = Shape(("id", "content", "valid_from", "created_at"), _candidate, ends=False)
+RESULTS: Final = Projection(RECORD_NAMES, _result, ends=True)
+CANDIDATES: Final = Projection(("id", "content", "valid_from", "created_at"), _candidate, ends=False)
 
 
 def by_vector(db: Names, query: SearchQuery, vector: Floats, model: Model, stamp: Stamp) -> Steps[list[SearchResult]]:
@@ -138,23 +138,25 @@ def answer_of(
     return (yield from _made(db, query, stamp, chosen, RESULTS))
 
 
-def _made(db: Names, query: SearchQuery, stamp: Stamp, chosen: Sequence[_Chosen], shape: Shape[T]) -> Steps[list[T]]:
+def _made(
+    db: Names, query: SearchQuery, stamp: Stamp, chosen: Sequence[_Chosen], projection: Projection[T]
+) -> Steps[list[T]]:
     """Make what was asked for of chosen rows of `lean` columns, up to the bytes of a page."""
     rows = [row for row, _, _ in chosen]
-    count = cut(rows, shape.names, len(rows)) if shape.ends else len(rows)
-    read = yield from whole(db, query.view, stamp, rows[:count], shape.names)
+    count = cut(rows, projection.names, len(rows)) if projection.ends else len(rows)
+    read = yield from whole(db, query.view, stamp, rows[:count], projection.names)
     pairs = zip(read, chosen, strict=False)
-    made = [shape.make(row, score, why) for row, (_, score, why) in pairs if row is not None]
+    made = [projection.make(row, score, why) for row, (_, score, why) in pairs if row is not None]
     return made if count == len(rows) else Truncated(made)
 
 
-def by_parts(
+def hybrid(
     db: Names,
     query: SearchQuery,
     vector: Floats | None,
     model: Model | None,
     stamp: Stamp,
-    shape: Shape[T],
+    projection: Projection[T],
     *,
     fused: bool,
 ) -> Steps[list[T]]:
@@ -170,16 +172,16 @@ def by_parts(
     given = start(db, query, stamp)
     # Ordered by what cosine and words give, so that only the hints of tags and dates can still move a row up.
     count = MOST_CANDIDATES if dates else min(MOST_CANDIDATES, max(40, 4 * query.limit))
-    text = _parts_text(db, query, terms, vector, model, given, count, stamp, shape)
+    text = _parts_text(db, query, terms, vector, model, given, count, stamp, projection)
     rows = yield Query(text, given.values)
     yield from entered(db, query, stamp)
     if vector is not None and model is not None and rows and rows[0][3]:
         raise InvalidRequestError(_not_indexed(model))
     found = [row for row in rows if row[_FIRST] is not None]
-    times = shape.times(found)
+    times = projection.times(found)
     parts = _parts(found, times, dates, fused=fused)
     chosen = _chosen(query, found, times, parts, "hybrid" if fused else "keyword")
-    return (yield from _made(db, query, stamp, chosen, shape))
+    return (yield from _made(db, query, stamp, chosen, projection))
 
 
 def _parts(rows: Sequence[Row], times: Ints, dates: list[NamedDate], *, fused: bool) -> Parts:
@@ -219,7 +221,7 @@ def _parts_text(
     given: Parameters,
     count: int,
     stamp: Stamp,
-    shape: Shape[Any],
+    projection: Projection[Any],
 ) -> str:
     conditions = " and ".join(visible(query.view, stamp.now, given))
     marks = tuple(given.add(term) for term in terms)
@@ -227,7 +229,7 @@ def _parts_text(
     if vector is not None and model is not None:
         asked = model.dim, given.add(model.name), given.add(as_vector(vector))
     tags = given.add(_tag_names(query.text))
-    return _fused_text(db, conditions, marks, asked, tags, count, shape.names)
+    return _fused_text(db, conditions, marks, asked, tags, count, projection.names)
 
 
 @lru_cache(maxsize=256)

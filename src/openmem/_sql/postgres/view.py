@@ -7,7 +7,7 @@ from typing import Any
 
 from openmem._model.access import Patterns
 from openmem._model.requests import View
-from openmem._sql.postgres.scoped import allowed
+from openmem._sql.postgres.scope_filter import allowed
 
 
 class Parameters:

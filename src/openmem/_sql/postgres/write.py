@@ -18,12 +18,12 @@ from openmem._rules.versions import step_back
 from openmem._rules.workload import is_large_draft
 from openmem._rules.writing import app_of, check_takes_over, split_by_key, updated
 from openmem._sql.postgres import journal, versions
-from openmem._sql.postgres.links import Supersession, link, locking, relink, unlink
 from openmem._sql.postgres.models import guarded
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import RECORD_NAMES, Row32, by_id, columns, optional_json, record_of_row, select_where
 from openmem._sql.postgres.schema import vector_column
-from openmem._sql.postgres.scoped import allowed
+from openmem._sql.postgres.scope_filter import allowed
+from openmem._sql.postgres.supersession import Supersession, link, locking, relink, unlink
 from openmem._sql.postgres.values import Json
 from openmem._sql.steps import Many, Query, Steps
 from openmem._sql.writing import Incoming, Model, Stamp, check_supersedes, stored_before

@@ -16,7 +16,7 @@ from openmem._model.results import HistoryPage
 from openmem._rules.paging import PAGE_BYTES, highest_so_far
 from openmem._rules.versions import size_of
 from openmem._sql.sqlite.rows import Stored, dumps, select_where
-from openmem._sql.sqlite.scoped import allowed
+from openmem._sql.sqlite.scope_filter import allowed
 from openmem._sql.sqlite.versions import at_version, state_of
 from openmem._sql.sqlite.write import find
 from openmem._sql.steps import Query, Row, Steps

@@ -16,7 +16,7 @@ from openmem._model.unchecked import search_result
 from openmem._retrieval.analysis import stem, terms_of, words_of
 from openmem._retrieval.dates import date_match, dates_named
 from openmem._retrieval.ranking import Parts, Postings, Weights, bm25, clean_query, cosine, frequent_terms, top
-from openmem._retrieval.user_index import NEVER, Columns, Mask, UserCache, Vectors, numbers_of, runs_of
+from openmem._retrieval.user_index import OPEN_START, Columns, Mask, UserCache, Vectors, parse_integers, unique_counts
 from openmem._rules.paging import Truncated
 from openmem._sql.sqlite.rows import select_contents, select_rids
 from openmem._sql.sqlite.schema import index_token
@@ -33,7 +33,7 @@ MAX_QUERY_TERMS: Final = 32
 WEIGHTS: Final = Weights()
 
 
-class Shape(NamedTuple, Generic[T]):
+class Projection(NamedTuple, Generic[T]):
     """What is read of the memories that are found, and what is made of one, its score and the parts of that."""
 
     read: Callable[[Sequence[int]], Steps[dict[int, Any]]]
@@ -45,8 +45,8 @@ def _candidate(row: Row, score: float, _: dict[str, Any] | None) -> Candidate:
     return Candidate(id_, score, content, time_of(valid_from), time_of(created_at))
 
 
-RESULTS: Final = Shape(select_rids, search_result)
-CANDIDATES: Final = Shape(select_contents, _candidate)
+RESULTS: Final = Projection(select_rids, search_result)
+CANDIDATES: Final = Projection(select_contents, _candidate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def prepare(query: SearchQuery, now: int, cache: UserCache) -> Steps[Prepared | 
     return Prepared(state, columns, visible, postings, tags, text)
 
 
-def begin(query: SearchQuery, now: int, cache: UserCache, shape: Shape[T]) -> Steps[Prepared | list[T]]:
+def begin(query: SearchQuery, now: int, cache: UserCache, projection: Projection[T]) -> Steps[Prepared | list[T]]:
     """Return what a hybrid search needs to know before its query has a vector.
 
     Or the results, where no memory that it sees has a vector of any model: then the query needs none.
@@ -89,18 +89,19 @@ def begin(query: SearchQuery, now: int, cache: UserCache, shape: Shape[T]) -> St
     if (prepared.visible & (columns.column("model_no") > 0)).any():
         return prepared
     bare = np.zeros(len(columns), dtype=np.float32)
-    results = yield from _fused(query, prepared, bare, bare > 0, shape)
-    return results
+    return (yield from _fused(query, prepared, bare, bare > 0, projection))
 
 
-def by_keyword(query: SearchQuery, now: int, cache: UserCache, shape: Shape[T]) -> Steps[list[T]]:
+def by_keyword(query: SearchQuery, now: int, cache: UserCache, projection: Projection[T]) -> Steps[list[T]]:
     """Find the memories that share a content word with the query, best first."""
     prepared = yield from prepare(query, now, cache)
     if prepared is None:
         return []
     keyword = _keyword(prepared)
     parts = _hints(prepared, query, {"keyword": keyword}, {"keyword": WEIGHTS.keyword})
-    results = yield from _results(query, prepared.columns, parts, prepared.visible & (keyword > 0), "keyword", shape)
+    results = yield from _results(
+        query, prepared.columns, parts, prepared.visible & (keyword > 0), "keyword", projection
+    )
     return results
 
 
@@ -122,18 +123,17 @@ def by_vector(
     if missing:
         raise InvalidRequestError(_not_indexed(model, missing, int(visible.sum())))
     parts = Parts({"vector": similarity}, {"vector": 1.0})
-    results = yield from _results(query, columns, parts, visible, "vector", RESULTS)
-    return results
+    return (yield from _results(query, columns, parts, visible, "vector", RESULTS))
 
 
-def by_both(
+def hybrid(
     query: SearchQuery,
     now: int,
     cache: UserCache,
     vector: Floats,
     model: Model,
     prepared: Prepared,
-    shape: Shape[T],
+    projection: Projection[T],
 ) -> Steps[list[T]]:
     """Find the memories with the highest fused score, best first.
 
@@ -149,12 +149,11 @@ def by_both(
     similarity, has_vector = yield from _similarity(state, columns, cache, vector, model)
     if not (visible & has_vector).any() and (visible & (columns.column("model_no") > 0)).any():
         raise InvalidRequestError(_not_indexed(model, int(visible.sum()), int(visible.sum())))
-    results = yield from _fused(query, prepared, similarity, has_vector, shape)
-    return results
+    return (yield from _fused(query, prepared, similarity, has_vector, projection))
 
 
 def _fused(
-    query: SearchQuery, prepared: Prepared, similarity: Floats, has_vector: Mask, shape: Shape[T]
+    query: SearchQuery, prepared: Prepared, similarity: Floats, has_vector: Mask, projection: Projection[T]
 ) -> Steps[list[T]]:
     keyword = _keyword(prepared)
     parts = _hints(
@@ -164,8 +163,7 @@ def _fused(
         {"vector": WEIGHTS.vector, "keyword": WEIGHTS.keyword},
     )
     candidates = prepared.visible & (has_vector | (keyword > 0))
-    results = yield from _results(query, prepared.columns, parts, candidates, "hybrid", shape)
-    return results
+    return (yield from _results(query, prepared.columns, parts, candidates, "hybrid", projection))
 
 
 def _visible(columns: Columns, query: SearchQuery, now: int) -> Mask:
@@ -188,10 +186,10 @@ def _postings(user_no: int, columns: Columns, query: SearchQuery) -> Steps[list[
         rows = yield Query(
             "select json_group_array(doc) from word_postings where term = ?", (index_token(user_no, term),)
         )
-        numbers = numbers_of(rows[0][0])
+        numbers = parse_integers(rows[0][0])
         if term in columns.waiting:
             numbers = np.append(numbers, np.array(columns.waiting[term], dtype=np.int64))
-        rids, counts = runs_of(numbers)
+        rids, counts = unique_counts(numbers)
         positions, known = columns.locate(rids)
         found.append(Postings(term, positions, counts[known].astype(np.float32)))
     return found
@@ -212,7 +210,7 @@ def _hints(prepared: Prepared, query: SearchQuery, values: dict[str, Floats], we
     dates = dates_named(query.text)
     if dates:
         start = columns.column("valid_from")
-        times = np.where(start == NEVER, columns.column("created_at"), start)
+        times = np.where(start == OPEN_START, columns.column("created_at"), start)
         values["date"], weights["date"] = date_match(dates, times), WEIGHTS.date
     return Parts(values, weights)
 
@@ -235,13 +233,13 @@ def _similarity(
 
 
 def _results(
-    query: SearchQuery, columns: Columns, parts: Parts, candidates: Mask, mode: str, shape: Shape[T]
+    query: SearchQuery, columns: Columns, parts: Parts, candidates: Mask, mode: str, projection: Projection[T]
 ) -> Steps[list[T]]:
     scores = parts.total()
     rids = columns.column("rid")
     positions = top(scores, candidates, rids, query.limit, query.min_score)
     wanted = rids[positions].tolist()
-    read = yield from shape.read(wanted)
+    read = yield from projection.read(wanted)
     results: list[T] = []
     for position, rid in zip(positions.tolist(), wanted, strict=True):
         if rid not in read:
@@ -249,7 +247,7 @@ def _results(
         explain: dict[str, Any] | None = None
         if query.explain:
             explain = {"mode": mode, "parts": parts.explain(position)}
-        results.append(shape.make(read[rid], min(1.0, float(scores[position])), explain))
+        results.append(projection.make(read[rid], min(1.0, float(scores[position])), explain))
     return results
 
 

@@ -7,15 +7,24 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from openmem._retrieval.user_index import ALWAYS, NEVER, Columns, UserCache, Vectors, matrix_of, table_of, words_of_tag
+from openmem._retrieval.user_index import (
+    OPEN_END,
+    OPEN_START,
+    Columns,
+    UserCache,
+    Vectors,
+    matrix_of,
+    table_of,
+    words_of_tag,
+)
 from openmem._sql.sqlite.schema import USER_RANGE, first_rid, last_rid
 from openmem._sql.steps import Query, Row, Steps
 
 T = TypeVar("T")
 
 _COLUMNS: Final = f"""
-    select rid, created_at, coalesce(valid_from, {NEVER}), coalesce(valid_to, {ALWAYS}),
-           coalesce(superseded_at, {ALWAYS}), coalesce(scope_no, 0), coalesce(model_no, 0), terms
+    select rid, created_at, coalesce(valid_from, {OPEN_START}), coalesce(valid_to, {OPEN_END}),
+           coalesce(superseded_at, {OPEN_END}), coalesce(scope_no, 0), coalesce(model_no, 0), terms
     from memories where rid between ? and ? order by rid
 """
 

@@ -12,10 +12,10 @@ from openmem._model.requests import Change, Draft
 from openmem._model.timestamps import micros
 from openmem._rules.writing import app_of, by_user, check_takes_over, split_by_key, updated
 from openmem._sql.sqlite import indexing, journal, versions
-from openmem._sql.sqlite.links import has_links, link, relink, unlink
 from openmem._sql.sqlite.purge import OVERWRITE, OVERWRITE_CHEAPLY
 from openmem._sql.sqlite.rows import Stored, dumps, select_where
-from openmem._sql.sqlite.scoped import allowed
+from openmem._sql.sqlite.scope_filter import allowed
+from openmem._sql.sqlite.supersession import has_links, link, relink, unlink
 from openmem._sql.sqlite.writer import Blob, Writer, close_user, ensure_scopes, model_numbers, open_user
 from openmem._sql.steps import Many, Query, Steps
 from openmem._sql.writing import Incoming, Model, Stamp, check_supersedes, stored_before

@@ -35,10 +35,10 @@ from openmem._rules.workload import LONG_TEXT, is_large_change, is_large_draft, 
 from openmem._rules.writing import by_user
 from openmem._sql.postgres import erase, health, history, hnsw, journal, models, portable, read, reembed, search, write
 from openmem._sql.postgres.hnsw_trials import Trials
-from openmem._sql.postgres.links import lock_of
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.options import DEFAULT_CONFIG, DEFAULT_SCHEMA, check
-from openmem._sql.postgres.search import Shape
+from openmem._sql.postgres.search import Projection
+from openmem._sql.postgres.supersession import lock_of
 from openmem._sql.postgres.write import Single
 from openmem._sql.writing import Incoming, Model, Stamp
 from openmem._sync.embedders import Embedder
@@ -199,7 +199,7 @@ class PostgresProvider(PostgresSchema):
             return super().candidates(query, call)
         return self._fused(query, search.CANDIDATES, call)
 
-    def _fused(self, query: SearchQuery, shape: Shape[T], call: Call) -> Sequence[T]:
+    def _fused(self, query: SearchQuery, projection: Projection[T], call: Call) -> Sequence[T]:
         vector, model = None, None
         long = len(query.text) > LONG_TEXT
         fused = query.mode != "keyword" and self.embedder is not None
@@ -208,7 +208,7 @@ class PostgresProvider(PostgresSchema):
             text = compute(clean_query, *given) if long else clean_query(*given)
             vector = self.embedder.embed_query(text, call.deadline)
             model = Model(self.embedder.model, len(vector))
-        make = partial(search.by_parts, self._names, query, vector, model, _stamp(call), shape, fused=fused)
+        make = partial(search.hybrid, self._names, query, vector, model, _stamp(call), projection, fused=fused)
         return self._read(make, call, heavy=long)
 
     def _search_by_vector(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:

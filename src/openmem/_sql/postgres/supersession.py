@@ -1,4 +1,4 @@
-"""Which memory supersedes which, on Postgres; see `openmem._sql.sqlite.links` for why it is kept by id.
+"""Which memory supersedes which, on Postgres; see `openmem._sql.sqlite.supersession` for why it is kept by id.
 
 A memory is hidden from the time on that its replacement names, or at once where that names none: then no clock is
 asked, so one that is wrong where the replacement was written shows neither both nor nothing.
