@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from openmem import Access, Memory, MemoryRecord, OMPError, Seed, parse_grant
+from openmem import Access, IdempotencySeed, Memory, MemoryRecord, OMPError, parse_grant
 from openmem.errors import ScopeDeniedError
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -37,9 +37,9 @@ def make_access(user_id: str | None, grants: str) -> Access:
     return Access(user_id, tuple(parse_grant(grant) for grant in grants.split()))
 
 
-def seed(number: int) -> Seed:
+def seed(number: int) -> IdempotencySeed:
     """Return the seed of the number-th step of a run."""
-    return Seed(BEGIN + timedelta(seconds=number), number << 40)
+    return IdempotencySeed(BEGIN + timedelta(seconds=number), number << 40)
 
 
 def said(action: Callable[[], Any]) -> Any:

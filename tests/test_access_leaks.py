@@ -84,10 +84,10 @@ class Leaks(RuleBasedStateMachine):
         ids = [id for id in self.picked(old) if self.known[id] == (owner, scope)]
         given: dict[str, Any] = {"content": text, "scope": scope, "tags": tags, "supersedes": ids or None}
         given["key"] = f"{key} {scope}" if key and not ids else None  # no memory can supersede itself
-        record = self.whole.acting(seed=step).add(user_id=owner, **given)
+        record = self.whole.for_caller(seed=step).add(user_id=owner, **given)
         for caller in self.callers:
             if caller.touches(owner, scope):
-                caller.shadow.acting(seed=step).add(user_id=owner, **given)
+                caller.shadow.for_caller(seed=step).add(user_id=owner, **given)
         self.known[record.id] = (owner, scope)
 
     @rule(place=PLACE, text=TEXT, tags=TAGGED)
@@ -151,7 +151,7 @@ class Leaks(RuleBasedStateMachine):
             ids = None  # who may write everywhere may hide what others see
         record = self.compare(
             who,
-            lambda memory: memory.acting(seed=step).add(content=text, user_id=owner, scope=scope, supersedes=ids),
+            lambda memory: memory.for_caller(seed=step).add(content=text, user_id=owner, scope=scope, supersedes=ids),
         )
         if record is not None:
             old_scopes = {self.known[id] for id in ids or ()} | {(owner, scope)}
@@ -198,7 +198,7 @@ class Leaks(RuleBasedStateMachine):
         """Do in the other callers' stores what a caller added, so far as it is theirs."""
         for number, caller in enumerate(self.callers):
             if number != who and any(caller.touches(*place) for place in touched):
-                caller.shadow.acting(seed=step).add(content=text, user_id=owner, scope=scope, supersedes=ids)
+                caller.shadow.for_caller(seed=step).add(content=text, user_id=owner, scope=scope, supersedes=ids)
         self.known[id] = (owner, scope)
 
     def picked(self, places: list[int]) -> list[str]:
@@ -220,7 +220,7 @@ class Leaks(RuleBasedStateMachine):
         answers: list[Any] = []
 
         def keep(memory: Memory) -> Any:
-            answers.append(verb(memory.acting(access=caller.access)))
+            answers.append(verb(memory.for_caller(access=caller.access)))
             return answers[-1]
 
         whole, alone = said(lambda: keep(self.whole)), said(lambda: keep(caller.shadow))

@@ -181,7 +181,7 @@ VERBS: dict[str, list[tuple[int, Input]]] = {
     "transfer": filled(300, moved),
     "wait_for_ingest": on_count(4_000, lambda memory, n: memory.wait_for_ingest([f"m{k}" for k in range(n)], "ann")),
 }
-WITHOUT_INPUT = {"capabilities", "health", "reembed", "maintain", "close", "acting"}
+WITHOUT_INPUT = {"capabilities", "health", "reembed", "maintain", "close", "acting", "for_caller"}
 
 
 def test_every_verb_has_its_line() -> None:

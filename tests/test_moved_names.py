@@ -6,12 +6,14 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import openmem
-from openmem import AsyncMemory
+from openmem import AsyncMemory, Memory
 from openmem._config.moved import MOVED_MODULES
+from openmem.providers import Call
 from openmem.server import create_app
 from openmem.server.middleware.admission import Admission
 
@@ -38,6 +40,29 @@ def test_create_app_takes_the_old_name_of_its_admission(tmp_path: Path) -> None:
     with pytest.warns(DeprecationWarning, match="admission="):
         app = create_app(AsyncMemory(url=tmp_path / "m.db", embedder="none"), gate=Admission())
     assert app.routes
+
+
+@pytest.mark.parametrize(("old", "name"), sorted(openmem._RENAMED.items()))
+def test_renamed_name_works_and_says_its_new_one(old: str, name: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"openmem.{old} is called {name}"):
+        assert getattr(openmem, old) is getattr(openmem, name)
+    assert old not in openmem.__all__
+
+
+@pytest.mark.parametrize("kind", [AsyncMemory, Memory])
+def test_acting_is_the_old_name_of_for_caller(kind: type[Any], tmp_path: Path) -> None:
+    memory = kind(url=tmp_path / "m.db", embedder="none")
+    with pytest.warns(DeprecationWarning, match="for_caller") as said:
+        view = memory.acting(app="notes", request_id="r-1", timeout=2.0)
+    assert said[0].filename == __file__
+    assert (view._app, view._request_id, view._timeout) == ("notes", "r-1", 2.0)
+
+
+def test_acting_of_a_call_is_the_old_name_of_for_caller() -> None:
+    with pytest.warns(DeprecationWarning, match="for_caller") as said:
+        made = Call().acting("notes", "r-1", None, None)
+    assert said[0].filename == __file__
+    assert (made.app, made.request_id) == ("notes", "r-1")
 
 
 def test_module_that_never_was_is_missing() -> None:

@@ -20,7 +20,7 @@ import pytest
 import openmem._sql.postgres
 from openmem import Memory, NotFoundError, OpenAIEmbedder
 from openmem._io.postgres.database import Pg
-from openmem._model.access import Access, Seed
+from openmem._model.access import Access, IdempotencySeed
 from openmem._model.ids import routing_bucket
 from openmem._model.scopes import parse_grant
 from openmem._rules.drafting import make_draft
@@ -87,12 +87,12 @@ def write(memory: Memory) -> None:
     memory.update(newer.id, supersedes=[first.id])
     memory.update(first.id, supersedes=[newer.id])  # a circle
     memory.update(first.id, supersedes=None)
-    seeded = memory.acting(seed=Seed(datetime.now(UTC), 7))
+    seeded = memory.for_caller(seed=IdempotencySeed(datetime.now(UTC), 7))
     for content in ("mint tea", "mint tea"):
         seeded.add(content=content, user_id="ann", key="tea")
     memory.add(content="no tea", user_id="ann", key="tea")
     seeded.add(content="mint tea", user_id="ann", key="tea")  # is an earlier version meanwhile
-    limited = memory.acting(access=Access("ann", (parse_grant("read:work/*"), parse_grant("write:work/*"))))
+    limited = memory.for_caller(access=Access("ann", (parse_grant("read:work/*"), parse_grant("write:work/*"))))
     limited.add(content="tea is warm", user_id="ann", scope="work/tea", supersedes=[first.id])
     gone = memory.add_many([{"content": f"note {number}", "user_id": "bob"} for number in range(80)])[0]
     memory.add(content="tea " * 20_000, user_id="ann", scope="work/tea", tags=["drink"])  # is read by itself

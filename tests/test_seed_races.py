@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from openmem import Memory, MemoryRecord, Seed
+from openmem import IdempotencySeed, Memory, MemoryRecord
 from openmem.providers import ProviderName
 
 PROGRAM = Path(__file__).parent / "programs" / "adds_with_seed.py"
@@ -31,11 +31,11 @@ def test_threads(place: tuple[str, str], key: str | None, existing: bool) -> Non
         if existing:
             memory.add(content="likes milk", user_id="ann", key="drink")
         for number in range(5):
-            seed, barrier = Seed(datetime(2026, 3, 1, tzinfo=UTC), number << 8), threading.Barrier(AT_ONCE)
+            seed, barrier = IdempotencySeed(datetime(2026, 3, 1, tzinfo=UTC), number << 8), threading.Barrier(AT_ONCE)
 
-            def add(_: int, seed: Seed = seed, barrier: threading.Barrier = barrier) -> MemoryRecord:
+            def add(_: int, seed: IdempotencySeed = seed, barrier: threading.Barrier = barrier) -> MemoryRecord:
                 barrier.wait()
-                return memory.acting(seed=seed).add(content=f"tea {seed.entropy}", user_id="ann", key=key)
+                return memory.for_caller(seed=seed).add(content=f"tea {seed.entropy}", user_id="ann", key=key)
 
             with ThreadPoolExecutor(AT_ONCE) as pool:
                 answers = list(pool.map(add, range(AT_ONCE)))

@@ -45,7 +45,7 @@ def moment(entry: AuditEntry) -> datetime:
 
 def test_add_is_noted_without_a_row_of_the_journal(memory: Memory, store_path: Path) -> None:
     before = datetime.now(UTC)
-    view = memory.acting(request_id="r-1")
+    view = memory.for_caller(request_id="r-1")
     record = view.add(content="likes tea", user_id="ann", scope="a/b")
     others = view.add_many([{"content": "likes milk", "source": {"app": "web"}}, {"content": "sugar"}], user_id="ann")
     assert rows(store_path, "select * from journal") == []
@@ -94,7 +94,7 @@ def test_order_is_that_in_which_things_were_done(memory: Memory, store_path: Pat
 
 
 def test_deleted_memory_leaves_the_entry_of_its_add(memory: Memory) -> None:
-    view = memory.acting(app="web", request_id="r-2")
+    view = memory.for_caller(app="web", request_id="r-2")
     record = view.add(content="tea", user_id="ann", scope="a")
     (before,) = memory.audit("ann")
     memory.delete(record.id)
@@ -112,7 +112,7 @@ def test_app_of_the_source_stands_in_for_an_instance_without_one(store_url: str)
 
 
 def test_filters_find_entries_wherever_they_are(memory: Memory) -> None:
-    web = memory.acting(app="web")
+    web = memory.for_caller(app="web")
     for number in range(6):
         record = (web if number % 2 else memory).add(content=f"tea {number}", user_id="ann")
         if number < 3:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from openmem._async.server_store.store import AsyncServerStore
     from openmem._embedding.choices import Embedder, FastEmbed, OpenAIEmbedder
     from openmem._io.server_store_url import server_store_url
-    from openmem._model.access import Access, Seed
+    from openmem._model.access import Access, IdempotencySeed
     from openmem._model.arguments import MemoryItem
     from openmem._model.results import HistoryPage, SearchResults
     from openmem._model.scopes import Grant, parse_grant
@@ -48,6 +48,7 @@ __all__ = [
     "FastEmbed",
     "Grant",
     "HistoryPage",
+    "IdempotencySeed",
     "InvalidRequestError",
     "Memory",
     "MemoryItem",
@@ -59,7 +60,6 @@ __all__ = [
     "ProviderError",
     "SearchResult",
     "SearchResults",
-    "Seed",
     "ServerStore",
     "UnsupportedCapabilityError",
     "VersionConflictError",
@@ -76,7 +76,7 @@ _HOMES = homes_of(
         "openmem._async.server_store.store": "AsyncServerStore",
         "openmem._io.server_store_url": "server_store_url",
         "openmem._embedding.choices": "Embedder FastEmbed OpenAIEmbedder",
-        "openmem._model.access": "Access Seed",
+        "openmem._model.access": "Access IdempotencySeed",
         "openmem._model.arguments": "MemoryItem",
         "openmem._model.results": "HistoryPage SearchResults",
         "openmem._model.scopes": "Grant parse_grant",
@@ -106,5 +106,6 @@ _MOVED = homes_of(
         ),
     }
 )
-__getattr__, __dir__ = load_lazily(__name__, _HOMES, _MOVED)
+_RENAMED = {"Seed": "IdempotencySeed"}
+__getattr__, __dir__ = load_lazily(__name__, _HOMES, _MOVED, _RENAMED)
 find_moved_modules()

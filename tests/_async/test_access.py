@@ -57,7 +57,7 @@ class World:
     def acting(self, *grants: str, any_user: bool = False) -> AsyncMemory:
         """Return the store as seen by a caller with these grants for ann, or for any user."""
         given = tuple(parse_grant(grant) for grant in grants)
-        return self.memory.acting(access=Access(None if any_user else self.ann, given))
+        return self.memory.for_caller(access=Access(None if any_user else self.ann, given))
 
 
 async def worlds(memory: AsyncMemory, count: int) -> list[World]:

@@ -53,7 +53,7 @@ async def test_list_of_a_caller_who_may_read_two_scopes_ends(memory: AsyncMemory
     access = Access("ann", (parse_grant("read:a"), parse_grant("read:b")))
     stub.rule = _scoped
     with pytest.raises(ProviderError, match=r"a cursor again|pages come to no end"):
-        await memory.acting(access=access).list("ann")
+        await memory.for_caller(access=access).list("ann")
     assert len(stub.verbs) < ENOUGH
 
 

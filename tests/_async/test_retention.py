@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from openmem import AsyncMemory, InvalidRequestError, MemoryRecord, Seed
+from openmem import AsyncMemory, IdempotencySeed, InvalidRequestError, MemoryRecord
 from openmem._async.retention import postgres as postgres_retention
 from openmem._io.concurrency.primitives import async_gather
 from openmem._model.ids import routing_bucket
@@ -108,7 +108,7 @@ async def test_page_goes_on_where_it_was_though_the_oldest_versions_went(place: 
 async def test_add_that_is_sent_again_is_known_though_the_version_before_it_went(place: str) -> None:
     async with opened(place) as memory:
         await memory.add("Ann lives in Faro", user_id="ann", key="city")
-        seeded = memory.acting(seed=Seed(datetime.now(UTC), 7))
+        seeded = memory.for_caller(seed=IdempotencySeed(datetime.now(UTC), 7))
         stored = await seeded.add("Ann lives in Lisbon", user_id="ann", key="city")
         await memory.maintain(versions=0)
         assert (await seeded.add("Ann lives in Lisbon", user_id="ann", key="city")).version == stored.version == 2

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from openmem import Access, AsyncMemory, InvalidRequestError, MemoryItem, ProviderError, Seed, parse_grant
+from openmem import Access, AsyncMemory, IdempotencySeed, InvalidRequestError, MemoryItem, ProviderError, parse_grant
 from openmem._io.concurrency.primitives import async_gather
 from openmem.testing import HashEmbedder
 
 AT = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
-SEED = Seed(AT, 4711)
+SEED = IdempotencySeed(AT, 4711)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -32,8 +32,8 @@ async def count(memory: AsyncMemory, user_id: str = "ann") -> int:
 
 
 async def test_same_add_twice_is_one_memory(memory: AsyncMemory) -> None:
-    first = await memory.acting(seed=SEED, request_id="one").add(content="likes tea", user_id="ann", tags=["t"])
-    again = await memory.acting(seed=SEED, request_id="two").add(content="likes tea", user_id="ann", tags=["t"])
+    first = await memory.for_caller(seed=SEED, request_id="one").add(content="likes tea", user_id="ann", tags=["t"])
+    again = await memory.for_caller(seed=SEED, request_id="two").add(content="likes tea", user_id="ann", tags=["t"])
     assert first == again == await memory.get(first.id)
     assert first.created_at == AT
     assert await count(memory) == 1
@@ -41,9 +41,9 @@ async def test_same_add_twice_is_one_memory(memory: AsyncMemory) -> None:
 
 
 async def test_another_seed_is_another_memory(memory: AsyncMemory) -> None:
-    for seed in (SEED, Seed(AT, 4711 + 16), Seed(AT + timedelta(milliseconds=1), 4711), None):
-        await memory.acting(seed=seed).add(content="likes tea", user_id="ann")
-    await memory.acting(seed=SEED).add(content="likes tea", user_id="bob")
+    for seed in (SEED, IdempotencySeed(AT, 4711 + 16), IdempotencySeed(AT + timedelta(milliseconds=1), 4711), None):
+        await memory.for_caller(seed=seed).add(content="likes tea", user_id="ann")
+    await memory.for_caller(seed=SEED).add(content="likes tea", user_id="bob")
     assert (await count(memory), await count(memory, "bob")) == (4, 1)
 
 
@@ -51,7 +51,7 @@ async def test_batch_of_several_users_is_repeatable(memory: AsyncMemory) -> None
     items: list[MemoryItem] = [
         {"content": f"note {number}", "user_id": ("ann", "bob")[number % 2]} for number in range(7)
     ]
-    answers = [await memory.acting(seed=SEED).add_many(items) for _ in range(3)]
+    answers = [await memory.for_caller(seed=SEED).add_many(items) for _ in range(3)]
     assert answers[0] == answers[1] == answers[2]
     assert [record.content for record in answers[0]] == [item["content"] for item in items]
     assert (await count(memory), await count(memory, "bob")) == (4, 3)
@@ -59,28 +59,28 @@ async def test_batch_of_several_users_is_repeatable(memory: AsyncMemory) -> None
 
 async def test_rest_of_a_batch_is_stored_by_the_next_attempt(memory: AsyncMemory) -> None:
     items: list[MemoryItem] = [{"content": f"note {number}", "user_id": "ann"} for number in range(3)]
-    first = await memory.acting(seed=SEED).add_many(items[:2])
-    whole = await memory.acting(seed=SEED).add_many(items)
+    first = await memory.for_caller(seed=SEED).add_many(items[:2])
+    whole = await memory.for_caller(seed=SEED).add_many(items)
     assert whole[:2] == first
     assert await count(memory) == 3
 
 
 async def test_what_changed_since_is_answered_as_it_is(memory: AsyncMemory) -> None:
-    record = await memory.acting(seed=SEED).add(content="likes tea", user_id="ann")
+    record = await memory.for_caller(seed=SEED).add(content="likes tea", user_id="ann")
     changed = await memory.update(record.id, content="likes coffee")
-    assert await memory.acting(seed=SEED).add(content="likes tea", user_id="ann") == changed
+    assert await memory.for_caller(seed=SEED).add(content="likes tea", user_id="ann") == changed
 
 
 async def test_what_was_erased_since_is_stored_again(memory: AsyncMemory) -> None:
-    record = await memory.acting(seed=SEED).add(content="likes tea", user_id="ann", key="drink")
+    record = await memory.for_caller(seed=SEED).add(content="likes tea", user_id="ann", key="drink")
     await memory.delete(record.id)
-    assert await memory.acting(seed=SEED).add(content="likes tea", user_id="ann", key="drink") == record
+    assert await memory.for_caller(seed=SEED).add(content="likes tea", user_id="ann", key="drink") == record
 
 
 async def test_key_is_replaced_once(memory: AsyncMemory) -> None:
     old = await memory.add(content="likes milk", user_id="ann", key="drink")
     again = partial(
-        memory.acting(seed=SEED).add, content="likes tea", user_id="ann", key="drink", source={"app": "x"}, tags=[]
+        memory.for_caller(seed=SEED).add, content="likes tea", user_id="ann", key="drink", source={"app": "x"}, tags=[]
     )
     first = await again()
     assert (first.id, first.version) == (old.id, 2)
@@ -93,15 +93,15 @@ async def test_key_is_replaced_once(memory: AsyncMemory) -> None:
 
 async def test_batch_with_one_key_several_times_is_repeatable(memory: AsyncMemory) -> None:
     items: list[MemoryItem] = [{"content": content, "key": "drink"} for content in ("milk", "tea", "coffee")]
-    await memory.acting(seed=SEED).add_many(items, user_id="ann")
-    await memory.acting(seed=SEED).add_many(items, user_id="ann")
+    await memory.for_caller(seed=SEED).add_many(items, user_id="ann")
+    await memory.for_caller(seed=SEED).add_many(items, user_id="ann")
     (record,) = (await memory.list("ann")).items
     assert (record.content, record.version) == ("coffee", 3)
 
 
 async def test_other_content_under_the_key_is_another_change(memory: AsyncMemory) -> None:
     await memory.add(content="likes milk", user_id="ann", key="drink")
-    caller = memory.acting(seed=SEED)
+    caller = memory.for_caller(seed=SEED)
     assert (await caller.add(content="likes tea", user_id="ann", key="drink")).version == 2
     assert (await caller.add(content="likes coffee", user_id="ann", key="drink")).version == 3
 
@@ -109,7 +109,7 @@ async def test_other_content_under_the_key_is_another_change(memory: AsyncMemory
 async def test_superseding_is_repeatable_though_the_older_memory_is_gone(memory: AsyncMemory) -> None:
     access = Access("ann", (parse_grant("read:a/*"), parse_grant("write:a/*")))
     old = await memory.add(content="likes milk", user_id="ann", scope="a")
-    caller = memory.acting(seed=SEED, access=access)
+    caller = memory.for_caller(seed=SEED, access=access)
     add = partial(caller.add, content="likes tea", user_id="ann", scope="a", supersedes=[old.id])
     first = await add()
     assert await add() == first
@@ -123,7 +123,7 @@ async def test_repeating_tells_nothing_of_what_became_of_the_memory(memory: Asyn
     if key is not None:
         await memory.add(content="likes milk", user_id="ann", scope="inbox", key=key)
     add = partial(
-        memory.acting(seed=SEED, access=access).add, content="likes tea", user_id="ann", scope="inbox", key=key
+        memory.for_caller(seed=SEED, access=access).add, content="likes tea", user_id="ann", scope="inbox", key=key
     )
     first = await add()
     await memory.update(first.id, content="secret", scope="health", tags=["secret"])
@@ -136,7 +136,7 @@ async def test_repeating_tells_nothing_of_what_became_of_the_memory(memory: Asyn
 async def test_equal_adds_at_once_are_one_memory(memory: AsyncMemory, key: str | None, existing: bool) -> None:
     if existing:
         await memory.add(content="likes milk", user_id="ann", key=key or "other")
-    add: Any = partial(memory.acting(seed=SEED).add, content="likes tea", user_id="ann", key=key)
+    add: Any = partial(memory.for_caller(seed=SEED).add, content="likes tea", user_id="ann", key=key)
     answers = await async_gather(*[add] * 8)
     assert all(answer == answers[0] for answer in answers)
     assert answers[0].version == (2 if existing and key else 1)
@@ -145,7 +145,7 @@ async def test_equal_adds_at_once_are_one_memory(memory: AsyncMemory, key: str |
 
 async def test_seed_of_another_user_in_the_same_bucket_is_an_error_and_stores_nothing(memory: AsyncMemory) -> None:
     users = ["user-80", "user-107"]  # of the same bucket
-    caller = memory.acting(seed=SEED)
+    caller = memory.for_caller(seed=SEED)
     await caller.add(content="likes tea", user_id=users[0])
     if (await memory.health()).provider == "sqlite":
         await caller.add(content="likes tea", user_id=users[1])
@@ -168,15 +168,15 @@ async def test_seed_of_another_user_in_the_same_bucket_is_an_error_and_stores_no
 )
 async def test_nonsense_is_refused(memory: AsyncMemory, given: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError):
-        memory.acting(**given)
+        memory.for_caller(**given)
 
 
 async def test_acting_is_the_same_instance_for_somebody_else(memory: AsyncMemory) -> None:
-    caller = memory.acting(app="notes", request_id="r-1", timeout=20)
+    caller = memory.for_caller(app="notes", request_id="r-1", timeout=20)
     async with caller:
         await caller.add(content="likes tea", user_id="ann")
     await caller.close()
-    await caller.acting(request_id="r-2").list("ann")
+    await caller.for_caller(request_id="r-2").list("ann")
     assert [(entry.app, entry.request_id) for entry in await memory.audit("ann")] == [
         ("notes", "r-2"),
         ("notes", "r-1"),
@@ -186,15 +186,15 @@ async def test_acting_is_the_same_instance_for_somebody_else(memory: AsyncMemory
 
 async def test_access_cannot_be_exchanged(memory: AsyncMemory) -> None:
     narrow = Access("ann", (parse_grant("read:a"),))
-    caller = memory.acting(access=narrow)
+    caller = memory.for_caller(access=narrow)
     with pytest.raises(InvalidRequestError, match="another caller"):
-        caller.acting(access=Access(None, (parse_grant("admin:*"),)))
-    assert (await caller.acting(app="x", access=narrow).list("ann")).items == []
+        caller.for_caller(access=Access(None, (parse_grant("admin:*"),)))
+    assert (await caller.for_caller(app="x", access=narrow).list("ann")).items == []
 
 
 async def test_callers_end_with_their_instance(tmp_path: Path) -> None:
     memory = AsyncMemory("sqlite", url=f"sqlite:///{tmp_path / 'b.db'}", embedder="none")
-    caller = memory.acting(app="x")
+    caller = memory.for_caller(app="x")
     await caller.add(content="likes tea", user_id="ann")
     await memory.close()
     with pytest.raises(RuntimeError, match="closed"):
@@ -202,6 +202,6 @@ async def test_callers_end_with_their_instance(tmp_path: Path) -> None:
 
 
 async def test_entries_of_one_request_do_not_get_into_each_others_way(memory: AsyncMemory) -> None:
-    caller = memory.acting(request_id="the-same-id-for-all")
+    caller = memory.for_caller(request_id="the-same-id-for-all")
     await async_gather(*[partial(caller.list, "ann")] * 20)
     assert len(await memory.audit("ann")) == 20

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from openmem import AsyncServerStore, Seed
+from openmem import AsyncServerStore, IdempotencySeed
 from openmem._config.settings import sqlite_path
 from openmem._model.timestamps import micros
 from openmem._sql.server import schema
@@ -47,7 +47,7 @@ async def test_reply_of_the_first_version_is_sent_again_and_can_be_erased(server
     make_version_1(server_store_url_, REPLY)
     async with AsyncServerStore(server_store_url_) as store:
         kept = await store.begin_reply("c", "k", "f", NOW, user_id="ann")
-        assert kept == Remembered(Seed(NOW, 5), StoredReply(201, {}, BODY))
+        assert kept == Remembered(IdempotencySeed(NOW, 5), StoredReply(201, {}, BODY))
         assert await store.erase_replies("mem_2") == await store.erase_replies("mem_1", user_id="bob") == 0
         assert await store.erase_replies("mem_1", user_id="ann") == 1
         erased = await store.begin_reply("c", "k", "f", NOW, user_id="ann")

@@ -21,7 +21,7 @@ def test_memory_is_neither_pickled_nor_copied(tmp_path: Path, way: Callable[[Any
     with Memory(url=str(tmp_path / "m.db"), embedder="none") as memory:
         if used:
             memory.add(content="likes tea", user_id="ann")
-        for each in (memory, memory.acting(app="notes")):
+        for each in (memory, memory.for_caller(app="notes")):
             with pytest.raises(TypeError, match="cannot be pickled or copied: make another"):
                 way(each)
         assert (memory.add(content="likes coffee", user_id="ann")).version == 1

@@ -54,7 +54,7 @@ def test_list_of_a_caller_who_may_read_two_scopes_ends(memory: Memory, stub: Omp
     access = Access("ann", (parse_grant("read:a"), parse_grant("read:b")))
     stub.rule = _scoped
     with pytest.raises(ProviderError, match=r"a cursor again|pages come to no end"):
-        memory.acting(access=access).list("ann")
+        memory.for_caller(access=access).list("ann")
     assert len(stub.verbs) < ENOUGH
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from openmem import InvalidRequestError, Memory, MemoryRecord, Seed
+from openmem import IdempotencySeed, InvalidRequestError, Memory, MemoryRecord
 from openmem._io.concurrency.primitives import gather
 from openmem._model.ids import routing_bucket
 from openmem._sql.postgres import retention as on_postgres
@@ -109,7 +109,7 @@ def test_page_goes_on_where_it_was_though_the_oldest_versions_went(place: str) -
 def test_add_that_is_sent_again_is_known_though_the_version_before_it_went(place: str) -> None:
     with opened(place) as memory:
         memory.add("Ann lives in Faro", user_id="ann", key="city")
-        seeded = memory.acting(seed=Seed(datetime.now(UTC), 7))
+        seeded = memory.for_caller(seed=IdempotencySeed(datetime.now(UTC), 7))
         stored = seeded.add("Ann lives in Lisbon", user_id="ann", key="city")
         memory.maintain(versions=0)
         assert (seeded.add("Ann lives in Lisbon", user_id="ann", key="city")).version == stored.version == 2

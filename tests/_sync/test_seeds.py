@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from openmem import Access, InvalidRequestError, Memory, MemoryItem, ProviderError, Seed, parse_grant
+from openmem import Access, IdempotencySeed, InvalidRequestError, Memory, MemoryItem, ProviderError, parse_grant
 from openmem._io.concurrency.primitives import gather
 from openmem.testing import HashEmbedder
 
 AT = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
-SEED = Seed(AT, 4711)
+SEED = IdempotencySeed(AT, 4711)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -33,8 +33,8 @@ def count(memory: Memory, user_id: str = "ann") -> int:
 
 
 def test_same_add_twice_is_one_memory(memory: Memory) -> None:
-    first = memory.acting(seed=SEED, request_id="one").add(content="likes tea", user_id="ann", tags=["t"])
-    again = memory.acting(seed=SEED, request_id="two").add(content="likes tea", user_id="ann", tags=["t"])
+    first = memory.for_caller(seed=SEED, request_id="one").add(content="likes tea", user_id="ann", tags=["t"])
+    again = memory.for_caller(seed=SEED, request_id="two").add(content="likes tea", user_id="ann", tags=["t"])
     assert first == again == memory.get(first.id)
     assert first.created_at == AT
     assert count(memory) == 1
@@ -42,9 +42,9 @@ def test_same_add_twice_is_one_memory(memory: Memory) -> None:
 
 
 def test_another_seed_is_another_memory(memory: Memory) -> None:
-    for seed in (SEED, Seed(AT, 4711 + 16), Seed(AT + timedelta(milliseconds=1), 4711), None):
-        memory.acting(seed=seed).add(content="likes tea", user_id="ann")
-    memory.acting(seed=SEED).add(content="likes tea", user_id="bob")
+    for seed in (SEED, IdempotencySeed(AT, 4711 + 16), IdempotencySeed(AT + timedelta(milliseconds=1), 4711), None):
+        memory.for_caller(seed=seed).add(content="likes tea", user_id="ann")
+    memory.for_caller(seed=SEED).add(content="likes tea", user_id="bob")
     assert (count(memory), count(memory, "bob")) == (4, 1)
 
 
@@ -52,7 +52,7 @@ def test_batch_of_several_users_is_repeatable(memory: Memory) -> None:
     items: list[MemoryItem] = [
         {"content": f"note {number}", "user_id": ("ann", "bob")[number % 2]} for number in range(7)
     ]
-    answers = [memory.acting(seed=SEED).add_many(items) for _ in range(3)]
+    answers = [memory.for_caller(seed=SEED).add_many(items) for _ in range(3)]
     assert answers[0] == answers[1] == answers[2]
     assert [record.content for record in answers[0]] == [item["content"] for item in items]
     assert (count(memory), count(memory, "bob")) == (4, 3)
@@ -60,28 +60,28 @@ def test_batch_of_several_users_is_repeatable(memory: Memory) -> None:
 
 def test_rest_of_a_batch_is_stored_by_the_next_attempt(memory: Memory) -> None:
     items: list[MemoryItem] = [{"content": f"note {number}", "user_id": "ann"} for number in range(3)]
-    first = memory.acting(seed=SEED).add_many(items[:2])
-    whole = memory.acting(seed=SEED).add_many(items)
+    first = memory.for_caller(seed=SEED).add_many(items[:2])
+    whole = memory.for_caller(seed=SEED).add_many(items)
     assert whole[:2] == first
     assert count(memory) == 3
 
 
 def test_what_changed_since_is_answered_as_it_is(memory: Memory) -> None:
-    record = memory.acting(seed=SEED).add(content="likes tea", user_id="ann")
+    record = memory.for_caller(seed=SEED).add(content="likes tea", user_id="ann")
     changed = memory.update(record.id, content="likes coffee")
-    assert memory.acting(seed=SEED).add(content="likes tea", user_id="ann") == changed
+    assert memory.for_caller(seed=SEED).add(content="likes tea", user_id="ann") == changed
 
 
 def test_what_was_erased_since_is_stored_again(memory: Memory) -> None:
-    record = memory.acting(seed=SEED).add(content="likes tea", user_id="ann", key="drink")
+    record = memory.for_caller(seed=SEED).add(content="likes tea", user_id="ann", key="drink")
     memory.delete(record.id)
-    assert memory.acting(seed=SEED).add(content="likes tea", user_id="ann", key="drink") == record
+    assert memory.for_caller(seed=SEED).add(content="likes tea", user_id="ann", key="drink") == record
 
 
 def test_key_is_replaced_once(memory: Memory) -> None:
     old = memory.add(content="likes milk", user_id="ann", key="drink")
     again = partial(
-        memory.acting(seed=SEED).add, content="likes tea", user_id="ann", key="drink", source={"app": "x"}, tags=[]
+        memory.for_caller(seed=SEED).add, content="likes tea", user_id="ann", key="drink", source={"app": "x"}, tags=[]
     )
     first = again()
     assert (first.id, first.version) == (old.id, 2)
@@ -94,15 +94,15 @@ def test_key_is_replaced_once(memory: Memory) -> None:
 
 def test_batch_with_one_key_several_times_is_repeatable(memory: Memory) -> None:
     items: list[MemoryItem] = [{"content": content, "key": "drink"} for content in ("milk", "tea", "coffee")]
-    memory.acting(seed=SEED).add_many(items, user_id="ann")
-    memory.acting(seed=SEED).add_many(items, user_id="ann")
+    memory.for_caller(seed=SEED).add_many(items, user_id="ann")
+    memory.for_caller(seed=SEED).add_many(items, user_id="ann")
     (record,) = (memory.list("ann")).items
     assert (record.content, record.version) == ("coffee", 3)
 
 
 def test_other_content_under_the_key_is_another_change(memory: Memory) -> None:
     memory.add(content="likes milk", user_id="ann", key="drink")
-    caller = memory.acting(seed=SEED)
+    caller = memory.for_caller(seed=SEED)
     assert (caller.add(content="likes tea", user_id="ann", key="drink")).version == 2
     assert (caller.add(content="likes coffee", user_id="ann", key="drink")).version == 3
 
@@ -110,7 +110,7 @@ def test_other_content_under_the_key_is_another_change(memory: Memory) -> None:
 def test_superseding_is_repeatable_though_the_older_memory_is_gone(memory: Memory) -> None:
     access = Access("ann", (parse_grant("read:a/*"), parse_grant("write:a/*")))
     old = memory.add(content="likes milk", user_id="ann", scope="a")
-    caller = memory.acting(seed=SEED, access=access)
+    caller = memory.for_caller(seed=SEED, access=access)
     add = partial(caller.add, content="likes tea", user_id="ann", scope="a", supersedes=[old.id])
     first = add()
     assert add() == first
@@ -124,7 +124,7 @@ def test_repeating_tells_nothing_of_what_became_of_the_memory(memory: Memory, ke
     if key is not None:
         memory.add(content="likes milk", user_id="ann", scope="inbox", key=key)
     add = partial(
-        memory.acting(seed=SEED, access=access).add, content="likes tea", user_id="ann", scope="inbox", key=key
+        memory.for_caller(seed=SEED, access=access).add, content="likes tea", user_id="ann", scope="inbox", key=key
     )
     first = add()
     memory.update(first.id, content="secret", scope="health", tags=["secret"])
@@ -137,7 +137,7 @@ def test_repeating_tells_nothing_of_what_became_of_the_memory(memory: Memory, ke
 def test_equal_adds_at_once_are_one_memory(memory: Memory, key: str | None, existing: bool) -> None:
     if existing:
         memory.add(content="likes milk", user_id="ann", key=key or "other")
-    add: Any = partial(memory.acting(seed=SEED).add, content="likes tea", user_id="ann", key=key)
+    add: Any = partial(memory.for_caller(seed=SEED).add, content="likes tea", user_id="ann", key=key)
     answers = gather(*[add] * 8)
     assert all(answer == answers[0] for answer in answers)
     assert answers[0].version == (2 if existing and key else 1)
@@ -146,7 +146,7 @@ def test_equal_adds_at_once_are_one_memory(memory: Memory, key: str | None, exis
 
 def test_seed_of_another_user_in_the_same_bucket_is_an_error_and_stores_nothing(memory: Memory) -> None:
     users = ["user-80", "user-107"]  # of the same bucket
-    caller = memory.acting(seed=SEED)
+    caller = memory.for_caller(seed=SEED)
     caller.add(content="likes tea", user_id=users[0])
     if (memory.health()).provider == "sqlite":
         caller.add(content="likes tea", user_id=users[1])
@@ -169,15 +169,15 @@ def test_seed_of_another_user_in_the_same_bucket_is_an_error_and_stores_nothing(
 )
 def test_nonsense_is_refused(memory: Memory, given: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError):
-        memory.acting(**given)
+        memory.for_caller(**given)
 
 
 def test_acting_is_the_same_instance_for_somebody_else(memory: Memory) -> None:
-    caller = memory.acting(app="notes", request_id="r-1", timeout=20)
+    caller = memory.for_caller(app="notes", request_id="r-1", timeout=20)
     with caller:
         caller.add(content="likes tea", user_id="ann")
     caller.close()
-    caller.acting(request_id="r-2").list("ann")
+    caller.for_caller(request_id="r-2").list("ann")
     assert [(entry.app, entry.request_id) for entry in memory.audit("ann")] == [
         ("notes", "r-2"),
         ("notes", "r-1"),
@@ -187,15 +187,15 @@ def test_acting_is_the_same_instance_for_somebody_else(memory: Memory) -> None:
 
 def test_access_cannot_be_exchanged(memory: Memory) -> None:
     narrow = Access("ann", (parse_grant("read:a"),))
-    caller = memory.acting(access=narrow)
+    caller = memory.for_caller(access=narrow)
     with pytest.raises(InvalidRequestError, match="another caller"):
-        caller.acting(access=Access(None, (parse_grant("admin:*"),)))
-    assert (caller.acting(app="x", access=narrow).list("ann")).items == []
+        caller.for_caller(access=Access(None, (parse_grant("admin:*"),)))
+    assert (caller.for_caller(app="x", access=narrow).list("ann")).items == []
 
 
 def test_callers_end_with_their_instance(tmp_path: Path) -> None:
     memory = Memory("sqlite", url=f"sqlite:///{tmp_path / 'b.db'}", embedder="none")
-    caller = memory.acting(app="x")
+    caller = memory.for_caller(app="x")
     caller.add(content="likes tea", user_id="ann")
     memory.close()
     with pytest.raises(RuntimeError, match="closed"):
@@ -203,6 +203,6 @@ def test_callers_end_with_their_instance(tmp_path: Path) -> None:
 
 
 def test_entries_of_one_request_do_not_get_into_each_others_way(memory: Memory) -> None:
-    caller = memory.acting(request_id="the-same-id-for-all")
+    caller = memory.for_caller(request_id="the-same-id-for-all")
     gather(*[partial(caller.list, "ann")] * 20)
     assert len(memory.audit("ann")) == 20

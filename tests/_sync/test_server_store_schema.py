@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from openmem import Seed, ServerStore
+from openmem import IdempotencySeed, ServerStore
 from openmem._config.settings import sqlite_path
 from openmem._model.timestamps import micros
 from openmem._sql.server import schema
@@ -48,7 +48,7 @@ def test_reply_of_the_first_version_is_sent_again_and_can_be_erased(server_store
     make_version_1(server_store_url_, REPLY)
     with ServerStore(server_store_url_) as store:
         kept = store.begin_reply("c", "k", "f", NOW, user_id="ann")
-        assert kept == Remembered(Seed(NOW, 5), StoredReply(201, {}, BODY))
+        assert kept == Remembered(IdempotencySeed(NOW, 5), StoredReply(201, {}, BODY))
         assert store.erase_replies("mem_2") == store.erase_replies("mem_1", user_id="bob") == 0
         assert store.erase_replies("mem_1", user_id="ann") == 1
         erased = store.begin_reply("c", "k", "f", NOW, user_id="ann")

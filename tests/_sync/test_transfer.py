@@ -201,6 +201,6 @@ def test_a_wrong_argument_is_refused_and_nothing_is_written(old: Memory, new: Me
 
 
 def test_the_target_must_be_another_memory(old: Memory) -> None:
-    for target in (old, old.acting(app="other"), "sqlite:///x.db", None):
+    for target in (old, old.for_caller(app="other"), "sqlite:///x.db", None):
         with pytest.raises(InvalidRequestError, match="target"):
             old.transfer(target)  # type: ignore[arg-type]

@@ -115,7 +115,7 @@ async def test_link_that_comes_while_another_goes_hides(
     gone = await add(memory, scope="work", supersedes=[old])
     caller = memory
     if limited:
-        caller = memory.acting(access=Access("ann", (parse_grant("read:work"), parse_grant("write:work"))))
+        caller = memory.for_caller(access=Access("ann", (parse_grant("read:work"), parse_grant("write:work"))))
     with checked(postgres_url) as observer:
         blocker.execute(HOLD_MEMORY, (old,))
         newer = caller.add(content="tea", user_id="ann", scope="work", supersedes=[old])

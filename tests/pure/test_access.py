@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem import Access, InvalidRequestError, Seed, parse_grant
+from openmem import Access, IdempotencySeed, InvalidRequestError, parse_grant
 from openmem._model.access import matches_any
 from openmem._model.requests import ListQuery, View
 from openmem._model.scopes import parse_pattern
@@ -74,7 +74,7 @@ def test_only_an_admin_of_all_users_is_an_admin() -> None:
 def test_nothing_private_is_shown() -> None:
     assert "ann" not in repr(access("read:a/*"))
     assert "read:a/*" in repr(access("read:a/*"))
-    assert "4711" not in repr(Seed(NOW, 4711))
+    assert "4711" not in repr(IdempotencySeed(NOW, 4711))
 
 
 @pytest.mark.parametrize(
@@ -85,12 +85,12 @@ def test_nothing_private_is_shown() -> None:
         lambda: Access("ann", ("read:a",)),  # type: ignore[arg-type]
         lambda: Access("ann", "read:a"),  # type: ignore[arg-type]
         lambda: Access("ann", None),  # type: ignore[arg-type]
-        lambda: Seed(datetime(2026, 1, 2), 1),
-        lambda: Seed("2026-01-02", 1),  # type: ignore[arg-type]
-        lambda: Seed(NOW, -1),
-        lambda: Seed(NOW, 1 << 71),
-        lambda: Seed(NOW, True),
-        lambda: Seed(NOW, 1.0),  # type: ignore[arg-type]
+        lambda: IdempotencySeed(datetime(2026, 1, 2), 1),
+        lambda: IdempotencySeed("2026-01-02", 1),  # type: ignore[arg-type]
+        lambda: IdempotencySeed(NOW, -1),
+        lambda: IdempotencySeed(NOW, 1 << 71),
+        lambda: IdempotencySeed(NOW, True),
+        lambda: IdempotencySeed(NOW, 1.0),  # type: ignore[arg-type]
     ],
 )
 def test_nonsense_is_refused(make: Any) -> None:
@@ -100,8 +100,8 @@ def test_nonsense_is_refused(make: Any) -> None:
 
 def test_seed_is_the_same_in_every_time_zone() -> None:
     elsewhere = NOW.astimezone(timezone(timedelta(hours=5)))
-    assert Seed(elsewhere, 7) == Seed(NOW, 7)
-    assert Seed(elsewhere, 7).at.tzinfo == UTC
+    assert IdempotencySeed(elsewhere, 7) == IdempotencySeed(NOW, 7)
+    assert IdempotencySeed(elsewhere, 7).at.tzinfo == UTC
 
 
 def test_cursor_is_bound_to_what_may_be_seen() -> None:

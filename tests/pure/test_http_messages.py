@@ -40,7 +40,7 @@ CALLS: list[tuple[str, dict[str, Any], str, str]] = [
     ("capabilities", {"timout": 1}, "timout", "timeout"),
     ("reembed", {"progress": print}, "progress", "on_progress"),
     ("transfer", {"target": None, "dryrun": True}, "dryrun", "dry_run"),
-    ("acting", {"acces": None}, "acces", "access"),
+    ("for_caller", {"acces": None}, "acces", "access"),
 ]
 
 PACKAGE = str(Path(openmem.__file__).parent)

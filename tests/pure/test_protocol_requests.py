@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from openmem._model.access import Seed
+from openmem._model.access import IdempotencySeed
 from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery, View
 from openmem._model.scopes import parse_pattern
 from openmem._protocol import requests
@@ -70,10 +70,19 @@ def test_several_memories_are_posted_as_a_batch_that_may_be_repeated_under_its_n
 
 def test_name_of_an_add_is_that_of_its_seed_and_hides_it() -> None:
     assert requests.once_name("req-1", None) == "req-1"
-    name = requests.once_name("req-1", Seed(NOW, 7))
-    assert name == requests.once_name("req-2", Seed(NOW, 7))
+    name = requests.once_name("req-1", IdempotencySeed(NOW, 7))
+    assert name == requests.once_name("req-2", IdempotencySeed(NOW, 7))
     assert name == "5d329f9cadbd974a3f8e5b23bbdc260ced08f60c8f2de9bebaae8f60e250622d"  # as releases before made it
-    assert len({name, requests.once_name("", Seed(NOW, 8)), requests.once_name("", Seed(NOW.replace(hour=1), 7))}) == 3
+    assert (
+        len(
+            {
+                name,
+                requests.once_name("", IdempotencySeed(NOW, 8)),
+                requests.once_name("", IdempotencySeed(NOW.replace(hour=1), 7)),
+            }
+        )
+        == 3
+    )
 
 
 def test_memory_is_read_changed_and_erased_by_its_id_and_user() -> None:

@@ -17,7 +17,7 @@ from openmem._config.settings import resolve_settings
 from openmem._io.concurrency.call import Call, Deadline, annotate_errors
 from openmem._io.concurrency.primitives import AsyncBinding, AsyncLock, AsyncWork
 from openmem._io.plugins import provider_of_scheme
-from openmem._model.access import Access, Seed
+from openmem._model.access import Access, IdempotencySeed
 from openmem._model.arguments import BuiltInProvider, ProviderName, ProviderOptions
 from openmem._model.checks import check_app, check_flag, check_instance, check_request_id, check_timeout
 from openmem._model.retry import Retry
@@ -39,7 +39,7 @@ class AsyncClient:
     _root: AsyncClient | None = None  # whose provider this is, if it only acts for a caller
     _request_id: str | None = None
     _access: Access | None = None
-    _seed: Seed | None = None
+    _seed: IdempotencySeed | None = None
     _shown_name: ClassVar[str] = "AsyncMemory"
 
     @overload
@@ -146,14 +146,14 @@ class AsyncClient:
         return (self._root or self)._provider.made
 
     @plain_verb
-    def acting(
+    def for_caller(
         self,
         *,
         access: Access | None = None,
         app: str | None = None,
         request_id: str | None = None,
         timeout: float | None = None,
-        seed: Seed | None = None,
+        seed: IdempotencySeed | None = None,
     ) -> Self:
         """Return this instance as seen by one caller: same provider, same connections.
 
@@ -179,8 +179,22 @@ class AsyncClient:
         view._app = self._app if app is None else check_app(app)
         view._request_id = self._request_id if request_id is None else check_request_id(request_id)
         view._timeout = self._timeout if timeout is None else check_timeout(timeout)
-        view._seed = check_instance(seed, Seed, "seed") or self._seed
+        view._seed = check_instance(seed, IdempotencySeed, "seed") or self._seed
         return view
+
+    @plain_verb
+    def acting(
+        self,
+        *,
+        access: Access | None = None,
+        app: str | None = None,
+        request_id: str | None = None,
+        timeout: float | None = None,
+        seed: IdempotencySeed | None = None,
+    ) -> Self:
+        """Deprecated: the old name of `for_caller`, with the same arguments. It goes in the next version."""
+        warnings.warn("acting() is called for_caller(); the old name goes in the next version", DeprecationWarning, 3)
+        return self.for_caller(access=access, app=app, request_id=request_id, timeout=timeout, seed=seed)
 
     def __repr__(self) -> str:
         if self._root is not None:
@@ -196,7 +210,7 @@ class AsyncClient:
         if self._root is not None:
             own = self._timeout if limited else None
             call = self._root._call(own if timeout is None else timeout, limited=limited)
-            return call.acting(self._app, self._request_id, self._access, self._seed)
+            return call.for_caller(self._app, self._request_id, self._access, self._seed)
         if self._closed:
             raise RuntimeError(self._shown_name + " is closed")
         if self._binding.check():

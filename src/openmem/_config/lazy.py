@@ -10,7 +10,10 @@ from warnings import warn
 
 
 def load_lazily(
-    package: str, homes: Mapping[str, str], moved: Mapping[str, str] | None = None
+    package: str,
+    homes: Mapping[str, str],
+    moved: Mapping[str, str] | None = None,
+    renamed: Mapping[str, str] | None = None,
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return `__getattr__` and `__dir__` for a package (PEP 562).
 
@@ -19,6 +22,7 @@ def load_lazily(
         homes: The module that each name comes from.
         moved: Names that are found elsewhere now, with the public module to import them from. They still work, with a
             `DeprecationWarning`.
+        renamed: Old names of names of this package, with those of today. They still work in the same way.
     """
 
     def get(name: str) -> Any:
@@ -26,6 +30,10 @@ def load_lazily(
             message = f"{package}.{name} has moved: import it from {moved[name]}; the old name goes in the next version"
             warn(message, DeprecationWarning, stacklevel=2)
             return getattr(import_module(moved[name]), name)
+        if renamed and name in renamed:
+            message = f"{package}.{name} is called {renamed[name]}; the old name goes in the next version"
+            warn(message, DeprecationWarning, stacklevel=2)
+            name = renamed[name]
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(import_module(homes[name]), name)

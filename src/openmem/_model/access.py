@@ -71,7 +71,7 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Seed:
+class IdempotencySeed:
     """The source of ids and times of new memories, instead of the clock and chance.
 
     The same `add` with the same seed stores its memories once, however often it is sent.
@@ -93,7 +93,7 @@ class Seed:
             raise InvalidRequestError(f"seed.entropy must be a whole number of at most {MAX_ENTROPY_BITS} bits")
 
     def __repr__(self) -> str:
-        return "<Seed>"  # it tells the ids that will be made
+        return "<IdempotencySeed>"  # it tells the ids that will be made
 
 
 def missing_grant(verb: str, scope: str | ScopePattern | None) -> ScopeDeniedError:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
-from openmem._model.access import Access, Seed
+from openmem._model.access import Access, IdempotencySeed
 from openmem._model.scopes import Grant, parse_grant
 from openmem.errors import InvalidRequestError
 
@@ -95,7 +95,7 @@ class Remembered:
         is_new: This is the first time.
     """
 
-    seed: Seed
+    seed: IdempotencySeed
     reply: StoredReply | None = None
     is_new: bool = field(default=False, compare=False)
 

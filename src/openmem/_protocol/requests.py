@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
-from openmem._model.access import Seed
+from openmem._model.access import IdempotencySeed
 from openmem._model.requests import (
     DEFAULT_HISTORY,
     AuditQuery,
@@ -57,7 +57,7 @@ def add(drafts: Sequence[Draft], once: str | None) -> HttpRequest:
     return HttpRequest("POST", "/memories/batch", None, headers, body, safe)
 
 
-def once_name(request_id: str, seed: Seed | None) -> str:
+def once_name(request_id: str, seed: IdempotencySeed | None) -> str:
     """Return the name under which an `add` is done once: its request id, or a hash of its seed."""
     if seed is None:
         return request_id

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Self, TypeVar
 from openmem._async.server_store.databases import AsyncPlace, Make, place_of
 from openmem._io.concurrency.call import Call, Deadline, random_id_bits
 from openmem._io.concurrency.primitives import AsyncBinding, AsyncLock
-from openmem._model.access import Seed
+from openmem._model.access import IdempotencySeed
 from openmem._model.checks import (
     MAX_NAME,
     check_app,
@@ -220,7 +220,7 @@ class AsyncServerStore:
             IdempotencyConflictError: The caller used the key for another request.
         """
         owner = check_owner(user_id)
-        seed = Seed(_time(now), random_id_bits())
+        seed = IdempotencySeed(_time(now), random_id_bits())
         named = (_name(caller, "caller"), _name(idempotency_key, "idempotency_key"), _name(fingerprint, "fingerprint"))
         return await self._write(replies.begin, *named, owner, seed)
 
@@ -252,7 +252,7 @@ class AsyncServerStore:
         stored = check_ids(memory_ids, "memory_ids")
         await self._write(replies.end, *named, status, headers, body, stored)
 
-    async def release_reply(self, caller: str, idempotency_key: str, seed: Seed) -> None:
+    async def release_reply(self, caller: str, idempotency_key: str, seed: IdempotencySeed) -> None:
         """Forget a request that did nothing, so that its key is free for another one.
 
         Args:
@@ -261,7 +261,7 @@ class AsyncServerStore:
             seed: What `begin_reply` returned; a request that was begun again since, or that is answered, stays.
         """
         named = (_name(caller, "caller"), _name(idempotency_key, "idempotency_key"))
-        await self._erase(replies.release, *named, check_instance(seed, Seed, "seed"))
+        await self._erase(replies.release, *named, check_instance(seed, IdempotencySeed, "seed"))
 
     async def erase_replies(self, memory_id: str, *, user_id: str | None = None, status: int = 404) -> int:
         """Erase the replies to the requests that stored a memory, but not that they were made; return how many.

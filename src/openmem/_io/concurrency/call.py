@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import time
+import warnings
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
-from openmem._model.access import Access, Seed
+from openmem._model.access import Access, IdempotencySeed
 from openmem.errors import DeadlineExceededError, OMPError
 from openmem.types import UTC
 
@@ -69,13 +70,22 @@ class Call:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     request_id: str = field(default_factory=lambda: os.urandom(16).hex())
     access: Access | None = None
-    seed: Seed | None = None
+    seed: IdempotencySeed | None = None
     nonce: str | None = None
 
-    def acting(self, app: str | None, request_id: str | None, access: Access | None, seed: Seed | None) -> Call:
+    def for_caller(
+        self, app: str | None, request_id: str | None, access: Access | None, seed: IdempotencySeed | None
+    ) -> Call:
         """Return this call as made by one caller, under the caller's request id if there is one."""
         own = request_id or self.request_id
         return Call(app, self.deadline, self.now, own, access, seed, self.request_id if request_id else None)
+
+    def acting(
+        self, app: str | None, request_id: str | None, access: Access | None, seed: IdempotencySeed | None
+    ) -> Call:
+        """Deprecated: the old name of `for_caller`. It goes in the next version."""
+        warnings.warn("acting() is called for_caller(); the old name goes in the next version", DeprecationWarning, 2)
+        return self.for_caller(app, request_id, access, seed)
 
     def origin(self) -> tuple[datetime, int]:
         """Return the time and the random number from which the ids of new memories are made."""

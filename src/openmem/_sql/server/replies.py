@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from openmem._model.access import Seed
+from openmem._model.access import IdempotencySeed
 from openmem._model.ids import is_made_from, origin_of
 from openmem._model.keys import MAX_REPLY, Remembered, StoredReply
 from openmem._model.timestamps import micros, time_of
@@ -20,7 +20,7 @@ BATCH: Final = 500
 
 
 def begin(
-    db: Dialect, caller: str, idempotency_key: str, fingerprint: str, user_id: str | None, seed: Seed
+    db: Dialect, caller: str, idempotency_key: str, fingerprint: str, user_id: str | None, seed: IdempotencySeed
 ) -> Steps[Remembered]:
     """Remember a request under a seed, or return what is remembered of it.
 
@@ -86,7 +86,7 @@ def end(
     )
 
 
-def release(db: Dialect, caller: str, idempotency_key: str, seed: Seed) -> Steps[None]:
+def release(db: Dialect, caller: str, idempotency_key: str, seed: IdempotencySeed) -> Steps[None]:
     """Forget a request that began under a seed, unless it is answered."""
     yield db.query(
         f"""
@@ -100,7 +100,7 @@ def release(db: Dialect, caller: str, idempotency_key: str, seed: Seed) -> Steps
     )
 
 
-def holding(db: Dialect, user_id: str | None, memory_id: str) -> Steps[list[tuple[str, str, Seed]]]:
+def holding(db: Dialect, user_id: str | None, memory_id: str) -> Steps[list[tuple[str, str, IdempotencySeed]]]:
     """Return caller, key and seed of the requests that stored a memory, those that are not answered yet too.
 
     Args:
@@ -133,7 +133,7 @@ def _stored(row: Row, memory_id: str) -> bool:
     return memory_id in [one.get("id") for one in (reply, *reply.get("items", ()))]
 
 
-def erase(db: Dialect, caller: str, idempotency_key: str, seed: Seed, status: int) -> Steps[None]:
+def erase(db: Dialect, caller: str, idempotency_key: str, seed: IdempotencySeed, status: int) -> Steps[None]:
     """Put a status without headers and body in the place of the reply to a request that began under a seed."""
     yield db.query(
         f"""
@@ -174,11 +174,11 @@ def _moment_of(memory_id: str) -> tuple[int, int]:
     return (1, 0) if origin is None else ((origin[0] - 1) * 1000, (origin[0] + 2) * 1000)
 
 
-def _seed(row: Row) -> Seed:
-    return Seed(time_of(row[0]), int(row[1]))
+def _seed(row: Row) -> IdempotencySeed:
+    return IdempotencySeed(time_of(row[0]), int(row[1]))
 
 
-def _remembered(row: Row, wanted: str, offered: Seed) -> Remembered:
+def _remembered(row: Row, wanted: str, offered: IdempotencySeed) -> Remembered:
     _, _, fingerprint, status, headers, body = row
     if fingerprint != wanted:
         raise IdempotencyConflictError("the idempotency key was used for another request: give each its own")

@@ -21,7 +21,7 @@ from openmem._io.concurrency.batching import Batcher
 from openmem._io.concurrency.call import Call, Deadline, random_id_bits
 from openmem._io.concurrency.primitives import compute
 from openmem._io.postgres.database import Make, Pg
-from openmem._model.access import Patterns, Seed
+from openmem._model.access import IdempotencySeed, Patterns
 from openmem._model.candidates import Candidate
 from openmem._model.checks import check_flag
 from openmem._model.ids import ambiguous_id, bucket_of, new_memory_ids, unknown_id
@@ -483,7 +483,7 @@ def _seen(call: Call, *verbs: str) -> Patterns | None:
     return None if call.access is None else call.access.patterns(*(verbs or ("read",)))
 
 
-def _stamp(call: Call, number: int = 0, seed: Seed | None = None) -> Stamp:
+def _stamp(call: Call, number: int = 0, seed: IdempotencySeed | None = None) -> Stamp:
     # Users of one call may share a bucket, in which the ids of entries must differ.
     entry_id = f"{int(call.now.timestamp() * 1_000_000):014x}{(call.nonce or call.request_id)[:10]}{number:06d}"
     return Stamp(seed.at if seed is not None else call.now, call.app, call.request_id, entry_id)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Self, TypeVar
 
 from openmem._io.concurrency.call import Call, Deadline, random_id_bits
 from openmem._io.concurrency.primitives import Binding, Lock
-from openmem._model.access import Seed
+from openmem._model.access import IdempotencySeed
 from openmem._model.checks import (
     MAX_NAME,
     check_app,
@@ -221,7 +221,7 @@ class ServerStore:
             IdempotencyConflictError: The caller used the key for another request.
         """
         owner = check_owner(user_id)
-        seed = Seed(_time(now), random_id_bits())
+        seed = IdempotencySeed(_time(now), random_id_bits())
         named = (_name(caller, "caller"), _name(idempotency_key, "idempotency_key"), _name(fingerprint, "fingerprint"))
         return self._write(replies.begin, *named, owner, seed)
 
@@ -253,7 +253,7 @@ class ServerStore:
         stored = check_ids(memory_ids, "memory_ids")
         self._write(replies.end, *named, status, headers, body, stored)
 
-    def release_reply(self, caller: str, idempotency_key: str, seed: Seed) -> None:
+    def release_reply(self, caller: str, idempotency_key: str, seed: IdempotencySeed) -> None:
         """Forget a request that did nothing, so that its key is free for another one.
 
         Args:
@@ -262,7 +262,7 @@ class ServerStore:
             seed: What `begin_reply` returned; a request that was begun again since, or that is answered, stays.
         """
         named = (_name(caller, "caller"), _name(idempotency_key, "idempotency_key"))
-        self._erase(replies.release, *named, check_instance(seed, Seed, "seed"))
+        self._erase(replies.release, *named, check_instance(seed, IdempotencySeed, "seed"))
 
     def erase_replies(self, memory_id: str, *, user_id: str | None = None, status: int = 404) -> int:
         """Erase the replies to the requests that stored a memory, but not that they were made; return how many.

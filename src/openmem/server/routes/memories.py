@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Final
 
-from openmem import UNSET, AsyncMemory, InvalidRequestError, OMPError, ProviderError, Seed
+from openmem import UNSET, AsyncMemory, IdempotencySeed, InvalidRequestError, OMPError, ProviderError
 from openmem._protocol.etags import etag, expected_version, is_known
 from openmem._protocol.json_bodies import refuse_unknown, text_member
 from openmem.server.routes.request import RequestContext
@@ -36,7 +36,7 @@ async def add_memory(request: RequestContext) -> Reply:
     given = {"content": None, **{name: fields.pop(name) for name in _NEW & fields.keys()}}
     given["user_id"] = user_id = request.user(text_member(given, "user_id"))
 
-    async def act(seed: Seed | None) -> Reply:
+    async def act(seed: IdempotencySeed | None) -> Reply:
         memory, audit = request.memory(seed), request.service.audit
         async with audit.writing(request, "add", Touched(user_id, None, given.get("scope"))):
             record = await memory.add(**given, extra=fields)
@@ -56,7 +56,7 @@ async def add_memories(request: RequestContext) -> Reply:
         raise InvalidRequestError(f"items must be a list of 1 to {MAX_BATCH} memories")
     user_id = request.user_or_any(text_member(fields, "user_id"))
 
-    async def act(seed: Seed | None) -> Reply:
+    async def act(seed: IdempotencySeed | None) -> Reply:
         memory, audit = request.memory(seed), request.service.audit
         async with audit.writing(request, "add", *_targets(items, user_id)):
             records = await memory.add_many(items, user_id=user_id)

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from openmem import AsyncMemory, DeadlineExceededError, InvalidRequestError, Seed
+from openmem import AsyncMemory, DeadlineExceededError, IdempotencySeed, InvalidRequestError
 from openmem._protocol.json_bodies import check_json_type, parse_object
 from openmem._protocol.query_string import Parameters
 from openmem._protocol.request_heads import fields_of
@@ -83,7 +83,7 @@ class RequestContext:
         if self.caller.id == ANONYMOUS_ID:
             return said
         if said is not None:
-            self.service.memory.acting(app=said)  # a wrong header is refused, even one that counts for nothing
+            self.service.memory.for_caller(app=said)  # a wrong header is refused, even one that counts for nothing
         return self.caller.app
 
     @property
@@ -160,7 +160,7 @@ class RequestContext:
             await self.check_key()
         return message
 
-    def memory(self, seed: Seed | None = None) -> AsyncMemory:
+    def memory(self, seed: IdempotencySeed | None = None) -> AsyncMemory:
         """Return the memory as the caller may use it.
 
         Args:
@@ -169,7 +169,7 @@ class RequestContext:
         left = self.timeout
         if left is not None and left <= 0:
             raise DeadlineExceededError(_TIME_IS_UP)
-        return self.service.memory.acting(
+        return self.service.memory.for_caller(
             access=self.caller.access, app=self.app, request_id=self.request_id, timeout=left, seed=seed
         )
 

@@ -9,7 +9,15 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from openmem import Access, AsyncServerStore, InvalidRequestError, NotFoundError, OMPError, ProviderError, Seed
+from openmem import (
+    Access,
+    AsyncServerStore,
+    IdempotencySeed,
+    InvalidRequestError,
+    NotFoundError,
+    OMPError,
+    ProviderError,
+)
 from openmem._model.keys import Remembered, StoredReply
 from openmem.server.routes.responses import Reply
 from openmem.server.services.current_request import CurrentRequest
@@ -28,7 +36,7 @@ class Replies:
         self._store = store
 
     async def once(
-        self, request: CurrentRequest, user_id: str | None, act: Callable[[Seed | None], Awaitable[Reply]]
+        self, request: CurrentRequest, user_id: str | None, act: Callable[[IdempotencySeed | None], Awaitable[Reply]]
     ) -> Reply:
         """Do something once per caller and `Idempotency-Key`.
 
