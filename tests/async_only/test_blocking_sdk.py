@@ -157,7 +157,7 @@ async def test_orphans_keep_their_places_until_they_end(place: Place) -> None:
         task.cancel()
         await asyncio.wait({task})
     third = asyncio.create_task(sdk.run(Client.slow, Deadline()))
-    await until(lambda: repr(sdk) == "<AsyncBlockingClient [open | workers: 2 of 2 busy, 1 calls waiting]>")
+    await until(lambda: repr(sdk) == "<AsyncBlockingClient open, 2 of 2 workers busy, 1 waiting>")
     assert place.client.calls == 2
     place.client.gate.set()
     assert await third == "done"
@@ -173,7 +173,7 @@ async def test_caller_cancelled_in_the_queue_never_reaches_the_client(place: Pla
     for task in waiting:
         task.cancel()
     await asyncio.wait(waiting)
-    assert repr(sdk) == "<AsyncBlockingClient [open | workers: 1 of 1 busy, 0 calls waiting]>"
+    assert repr(sdk) == "<AsyncBlockingClient open, 1 of 1 workers busy, 0 waiting>"
     place.client.gate.set()
     assert await first == "done"
     assert await sdk.run(lambda client: client.calls, Deadline()) == 1
@@ -185,7 +185,7 @@ async def test_caller_cancelled_at_the_moment_of_its_turn_never_reaches_the_clie
     first = asyncio.create_task(sdk.run(Client.slow, Deadline()))
     await until(lambda: place.client.calls == 1)
     second = asyncio.create_task(sdk.run(Client.slow, Deadline()))
-    await until(lambda: "1 calls waiting" in repr(sdk))
+    await until(lambda: "1 waiting" in repr(sdk))
     ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
     place.client.gate.set()
     end = time.monotonic() + SOON
@@ -275,7 +275,7 @@ async def test_close_refuses_at_once_what_still_waits_for_a_turn(place: Place) -
     running = asyncio.create_task(sdk.run(Client.slow, Deadline()))
     await until(lambda: place.client.calls == 1)
     waiting = [asyncio.create_task(sdk.run(Client.slow, Deadline())) for _ in range(3)]
-    await until(lambda: "3 calls waiting" in repr(sdk))
+    await until(lambda: "3 waiting" in repr(sdk))
     closing = asyncio.create_task(sdk.aclose())
     for task in waiting:
         with pytest.raises(RuntimeError, match="AsyncMemory is closed"):

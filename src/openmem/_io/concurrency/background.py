@@ -11,6 +11,8 @@ import weakref
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from openmem._io.state import show_state
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -56,6 +58,9 @@ class AsyncBackground:
     def forked(self) -> None:
         """Forget the task of the parent: its loop did not come along."""
         self._task = None
+
+    def __repr__(self) -> str:
+        return show_state(self, "stopped" if self._task is None else "running")
 
     async def aclose(self) -> None:
         """Stop; a step that is under way ends or is taken back."""
@@ -109,6 +114,9 @@ class Background:
         if self._thread is not None:
             self._thread = None
             self.start()
+
+    def __repr__(self) -> str:
+        return show_state(self, "stopped" if self._thread is None else "running")
 
     def close(self) -> None:
         """Stop after the step that is under way."""

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from openmem._io.concurrency.call import Deadline
+from openmem._io.state import show_state
 from openmem.errors import DeadlineExceededError, OMPError, ProviderUnavailableError
 
 T = TypeVar("T")
@@ -85,6 +86,11 @@ class AsyncBatcher(Generic[A, T]):
         for task in self._tasks:
             task.cancel()
 
+    def __repr__(self) -> str:
+        state = "off" if not self._on else "busy" if self._under_way else "idle"
+        waiting = sum(not waiter.answer.done() for waiter in self._waiting)
+        return show_state(self, state, f"{self._under_way} under way", f"{waiting} waiting")
+
     def _dispatch(self) -> None:
         while self._waiting and self._under_way < _AT_ONCE:
             batch: _Batch[A, T] = _Batch()
@@ -154,6 +160,9 @@ class Batcher(Generic[A, T]):
 
     def close(self) -> None:
         """Nothing is ever left under way."""
+
+    def __repr__(self) -> str:
+        return show_state(self, "off")
 
 
 class _Batch(Generic[A, T]):

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Protocol
 
 from openmem._io.concurrency.call import Deadline
+from openmem._io.state import counted, show_state
 
 
 class Expirable(Protocol):
@@ -46,6 +47,12 @@ class DeadlineTimer:
     def unset(self, item: Expirable) -> None:
         """Forget it. The timer is left alone: it finds nothing to do, or waits for the next."""
         self._times.pop(item, None)
+
+    def __repr__(self) -> str:
+        if self._timer is None:
+            return show_state(self, "unset")
+        left = max(0.0, self._next - time.monotonic())
+        return show_state(self, "set", counted(len(self._times), "deadline"), f"next look in {left:.3f} s")
 
     def _wait(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
         if self._timer is not None:

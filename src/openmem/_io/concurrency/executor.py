@@ -9,6 +9,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Final
 
+from openmem._io.state import counted, show_state
+
 Function = Callable[[], object]
 
 _executors: Final[weakref.WeakSet[ThreadExecutor]] = weakref.WeakSet()
@@ -59,6 +61,12 @@ class ThreadExecutor:
         """Wait for threads that were shut down, at most some seconds for each."""
         for thread in self._threads:
             thread.join(seconds)
+
+    def __repr__(self) -> str:
+        state = "shut down" if self._shut_down else "open" if self._threads else "unused"
+        # Of a queue that is shut down, the last item is the sign to end.
+        waiting = max(0, self._functions.qsize() - self._shut_down)
+        return show_state(self, state, counted(len(self._threads), "thread"), f"{waiting} waiting")
 
 
 def _work(functions: SimpleQueue[Function | None]) -> None:

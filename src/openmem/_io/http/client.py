@@ -21,6 +21,7 @@ from openmem._io.http.exchange import (
     new_client,
     outcome,
 )
+from openmem._io.state import show_state
 from openmem._model.retry import DEFAULT_RETRY, FailedAttempt, Retry
 from openmem._protocol.http_errors import Endpoint, decode_json
 from openmem._protocol.http_messages import HttpReply, HttpRequest, Route, json_body
@@ -129,6 +130,9 @@ class AsyncHttp:
         if client is not None:
             with Quiet():
                 await client.aclose()
+
+    def __repr__(self) -> str:
+        return show_state(self, _state(self._closed, os.getpid() in self._clients), self._endpoint.server)
 
     async def _attempt(self, request: HttpRequest, deadline: Deadline) -> HttpReply | FailedAttempt:
         route = Route(self._endpoint, request, self._headers)
@@ -250,6 +254,9 @@ class Http:
             with Quiet():
                 client.close()
 
+    def __repr__(self) -> str:
+        return show_state(self, _state(self._closed, os.getpid() in self._clients), self._endpoint.server)
+
     def _attempt(self, request: HttpRequest, deadline: Deadline) -> HttpReply | FailedAttempt:
         deadline.check()
         route = Route(self._endpoint, request, self._headers)
@@ -295,6 +302,10 @@ class Http:
         from openmem._io.http.network import obey_deadlines
 
         return obey_deadlines(new_client(httpx.Client, transport=self._transport))
+
+
+def _state(closed: bool, connected: bool) -> str:
+    return "closed" if closed else "open" if connected else "unused"
 
 
 def _json_request(method: str, path: str, json: Any, params: Mapping[str, Any] | None, retry_safe: bool) -> HttpRequest:

@@ -14,8 +14,9 @@ from typing import Any, Final, TypeVar
 
 from openmem._io.concurrency.call import Deadline
 from openmem._io.postgres.asyncpg_driver import AsyncDriver, AsyncSession
-from openmem._io.postgres.options import PoolOptions
+from openmem._io.postgres.options import PoolOptions, facts_of_pool
 from openmem._io.postgres.running import Running
+from openmem._io.state import show_state
 from openmem._sql.postgres.errors import closed, exhausted, unreachable
 from openmem._sql.postgres.server_info import ServerInfo
 
@@ -192,6 +193,9 @@ class AsyncPool:
         """Return the numbers of connections, of those that are idle, and of calls that wait for one."""
         waiting = sum(not waiter.done() for waiter in self._waiting)
         return {"size": self._size, "idle": len(self._idle), "waiting": waiting}
+
+    def __repr__(self) -> str:
+        return show_state(self, *facts_of_pool(self.stats(), self._options.max_size))
 
     def _release_to_waiter(self, session: AsyncSession | None) -> None:
         """Give a connection, or the right to open one, to the caller that waits longest."""

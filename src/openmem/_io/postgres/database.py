@@ -19,7 +19,7 @@ from openmem._config.extras import install_extra
 from openmem._io.concurrency.call import Deadline
 from openmem._io.concurrency.retrying import async_repeat, repeat
 from openmem._io.postgres.failure import Failure
-from openmem._io.postgres.options import PoolOptions
+from openmem._io.postgres.options import PoolOptions, facts_of_pool
 from openmem._io.postgres.run_steps import (
     AsyncRunner,
     Runner,
@@ -29,6 +29,7 @@ from openmem._io.postgres.run_steps import (
     run_autocommit,
 )
 from openmem._io.postgres.running import Running
+from openmem._io.state import show_state
 from openmem._model.retry import FailedAttempt, Retry
 from openmem._sql.postgres.errors import PROVIDER, closed
 from openmem._sql.steps import Steps
@@ -171,6 +172,11 @@ class AsyncPg:
         To be asked after `prepare`.
         """
         return self._shared.pool.server if self._shared else _nothing_known()
+
+    def __repr__(self) -> str:
+        if self._running.closed or self._shared is None:
+            return show_state(self, "closed" if self._running.closed else "unused")
+        return show_state(self, *facts_of_pool(self.stats(), self._options.max_size))
 
     async def _get_pool(self) -> AsyncPool:
         if self._shared is None and _ASYNC_POOL not in _loaded:
@@ -326,6 +332,11 @@ class Pg:
     def server(self) -> ServerInfo:
         """The known facts about the server; forgotten when connections are lost. To be asked after `prepare`."""
         return self._pool.server if self._pool else _nothing_known()
+
+    def __repr__(self) -> str:
+        if self._closed or self._pool is None:
+            return show_state(self, "closed" if self._closed else "unused")
+        return show_state(self, *facts_of_pool(self.stats(), self._options.max_size))
 
     def _get_pool(self) -> Pool:
         if self._pool is None:

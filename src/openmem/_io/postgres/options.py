@@ -84,6 +84,20 @@ class Target:
         return hosts, ports if len(ports) == len(hosts) else ports * len(hosts)
 
 
+def facts_of_pool(stats: Mapping[str, int], most: int, *, closed: bool = False) -> tuple[str, ...]:
+    """Return the state of a pool and its numbers, as they are shown.
+
+    Args:
+        stats: What `stats` of the pool returns.
+        most: The most connections at a time.
+        closed: The pool was closed.
+    """
+    if closed:
+        return ("closed",)
+    state = "open" if stats["size"] else "empty"
+    return state, f"{stats['size']} of {most} connections", f"{stats['idle']} idle", f"{stats['waiting']} waiting"
+
+
 def asyncpg_arguments(target: Target, options: PoolOptions) -> dict[str, Any]:
     """Return the arguments of `asyncpg.connect`, but for those of TLS.
 

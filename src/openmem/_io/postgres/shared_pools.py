@@ -12,7 +12,8 @@ import weakref
 from typing import Final, TypeAlias
 
 from openmem._io.postgres.async_pool import AsyncPool
-from openmem._io.postgres.options import PoolOptions
+from openmem._io.postgres.options import PoolOptions, facts_of_pool
+from openmem._io.state import counted, show_state
 
 LINGER_SECONDS: Final = 5.0
 
@@ -25,6 +26,7 @@ class SharedPool:
 
     def __init__(self, options: PoolOptions, loop: asyncio.AbstractEventLoop) -> None:
         self.pool = AsyncPool(options)
+        self._most = options.max_size
         self._loop = loop
         self._users = 0
         self._released_at = float("-inf")
@@ -56,10 +58,16 @@ class SharedPool:
         if not self._users and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._empty)
 
+    def __repr__(self) -> str:
+        # 1. In use. 2. Left by all, a moment ago: its connections stay. 3. Left for longer, or used once: it is empty.
+        state = "in use" if self._users else "lingering" if self._linger_task is not None else "left"
+        _, *numbers = facts_of_pool(self.pool.stats(), self._most)
+        return show_state(self, state, counted(self._users, "user"), *numbers)
+
     async def _linger(self) -> None:
         try:
             await asyncio.sleep(LINGER_SECONDS)
-            self._lingers = False
+            self._lingers, self._linger_task = False, None
         finally:  # also when the loop ends, which cancels its tasks
             self._empty()
 

@@ -23,16 +23,17 @@ from openmem._io.sqlite.forks import watch
 from openmem._io.sqlite.opening import begin_immediate, make_folder, open_connection, rebuild
 from openmem._io.sqlite.read_only import Fingerprint, check_unchanged, may_be_written, open_read_only, read_only_error
 from openmem._io.sqlite.reserve import Reserve
+from openmem._io.sqlite.run_steps import drive, nothing
+from openmem._io.state import counted, show_state
 from openmem._sql.file_kind import FileKind
-from openmem._sql.sqlite.purge import OVERWRITE, OVERWRITE_CHEAPLY, sparingly
+from openmem._sql.sqlite.purge import sparingly
 from openmem._sql.sqlite.schema import MEMORIES
-from openmem._sql.steps import Many, Overfull, Query, Row, Statement, Steps, Weight
+from openmem._sql.steps import Query, Steps
 from openmem.errors import ProviderError, ProviderUnavailableError
 
 T = TypeVar("T")
 
 MAX_READERS = 4
-_ROWS_AT_ONCE = 8  # of those that may be large
 FLUSH_AFTER_SECONDS = 0.1
 FLUSH_AT_COUNT = 256
 MAX_PAUSE_SECONDS = 5.0  # between attempts to write what cannot be written just now
@@ -102,7 +103,7 @@ class SqliteStore:
                 self._start_flusher()  # here, as an audit entry follows, and the caller of `defer` must not wait
             connection.execute("begin")
             try:
-                return _drive(connection, steps)
+                return drive(connection, steps)
             finally:
                 if connection.in_transaction:
                     connection.execute("rollback")
@@ -119,7 +120,7 @@ class SqliteStore:
                 self._check_file()
                 for statement in taken:
                     connection.execute(statement.sql, statement.params)
-                result = _drive(connection, steps, self._told)
+                result = drive(connection, steps, self._told)
                 token.check()
                 connection.execute("commit")
             except BaseException:
@@ -197,7 +198,7 @@ class SqliteStore:
                 begin_immediate(connection, token)
                 for statement in self._deferred.copy():
                     connection.execute(statement.sql, statement.params)
-                return _drive(connection, steps)
+                return drive(connection, steps)
             finally:
                 if connection.in_transaction:
                     connection.execute("rollback")
@@ -357,6 +358,18 @@ class SqliteStore:
         if self._paused:
             self._write_lock.release()
 
+    def __repr__(self) -> str:
+        return show_state(self, *self.facts())
+
+    def facts(self) -> tuple[str, ...]:
+        """Return the state of the store and its numbers, as they are shown."""
+        if self._closed:
+            return ("closed",)
+        state = "open" if self._writer is not None or self._readers else "unused"
+        state = "read-only" if self.read_only else state
+        turn = "writing" if self._write_lock.locked() else "not writing"
+        return state, counted(len(self._readers), "idle reader"), turn, f"{len(self._deferred)} deferred"
+
     def forked(self) -> None:
         """Start again in a child process. What could not be closed in time is the parent's and left alone."""
         _left_by_fork.append((self._readers, self._writer, self._deferred))
@@ -430,32 +443,6 @@ class _WriteTurn:
         self._store.unlock_writer()
 
 
-def _drive(connection: sqlite3.Connection, steps: Steps[T], told: list[Query] | None = None) -> T:
-    rows: list[Row] = []
-    send = steps.send
-    try:
-        statement: Statement = next(steps)
-        while True:
-            if isinstance(statement, Many):
-                connection.executemany(statement.sql, statement.rows)
-                rows = []
-            elif statement is OVERWRITE or statement is OVERWRITE_CHEAPLY:
-                rows = []
-                if not told or told[0] is not statement:  # SQLite compiles it each time
-                    connection.execute(statement.sql)
-                    if told is not None:
-                        told[:] = [statement]
-            else:
-                cursor = connection.execute(statement.sql, statement.params)
-                rows = cursor.fetchall() if statement.most is None else _some(cursor, statement.most)
-            statement = send(rows)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    finally:
-        steps.close()  # at once, not when an exception that refers to them is forgotten: they may hold a lock
-
-
 def _identity(path: str) -> tuple[int, int] | None:
     """Return what tells the file at a path from any other, `None` where there is none or it cannot be told."""
     try:
@@ -463,24 +450,6 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _some(cursor: sqlite3.Cursor, weight: Weight) -> list[Row]:
-    rows: list[Row] = []
-    total, count = 0, 1
-    while some := cursor.fetchmany(count):
-        rows += some
-        total += weight.of(some)
-        if total > weight.most:
-            cursor.close()
-            return Overfull(rows)
-        count = min(_ROWS_AT_ONCE, 1 + (weight.most - total) * len(rows) // (total + 1))  # if others are like these
-    return rows
-
-
-def nothing() -> Steps[None]:
-    """Return steps that do nothing."""
-    yield from ()
 
 
 def _seconds(deadline: Deadline) -> float:

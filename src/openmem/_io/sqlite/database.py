@@ -15,6 +15,7 @@ from openmem._io.concurrency.call import Deadline
 from openmem._io.concurrency.primitives import thread_of_loop
 from openmem._io.sqlite.connections import MAX_READERS, SqliteStore
 from openmem._io.sqlite.errors import CancelToken
+from openmem._io.state import show_state
 from openmem._sql.file_kind import FileKind
 from openmem._sql.sqlite.schema import MEMORIES
 from openmem._sql.steps import Query, Steps
@@ -91,6 +92,9 @@ class AsyncSqlite:
         token = CancelToken(deadline)
         return await self._writers.run(partial(self._store.settle, token, rebuilds=rebuilds), token)
 
+    def __repr__(self) -> str:
+        return show_state(self, *self._store.facts())
+
     async def aclose(self) -> None:
         """Write what was deferred and close the file."""
         self._readers.stop()
@@ -158,6 +162,9 @@ class Sqlite:
     def settle(self, deadline: Deadline, *, rebuilds: bool = True) -> bool:
         """Empty the write-ahead log into the file; return whether readers of old snapshots allowed that."""
         return self._store.settle(CancelToken(deadline), rebuilds=rebuilds)
+
+    def __repr__(self) -> str:
+        return show_state(self, *self._store.facts())
 
     def close(self) -> None:
         """Write what was deferred and close the file."""

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from openmem._io.concurrency.deadlines import DeadlineTimer
 from openmem._io.concurrency.executor import ThreadExecutor
 from openmem._io.sqlite.errors import CancelToken
+from openmem._io.state import show_state
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ class LoopExecutor:
         # A transaction is never half done, and one that waits for a lock may wait for ever: exits do not wait for it.
         self._executor = ThreadExecutor("openmem-sqlite", wait_at_exit=False)
         self._timer = DeadlineTimer()
+        self._stopped = False
         self.busy = 0
 
     async def run(self, work: Callable[[], T], token: CancelToken) -> T:
@@ -58,11 +60,17 @@ class LoopExecutor:
 
     def stop(self) -> None:
         """Let the threads end once they have done what is there. What comes later gets a thread of its own."""
+        self._stopped = True
         self._executor.shutdown()
 
     def join(self) -> None:
         """Wait until the threads have ended, for `JOIN_SECONDS` each at most."""
         self._executor.join(JOIN_SECONDS)
+
+    def __repr__(self) -> str:
+        running = min(self.busy, self._most)
+        state = "stopped" if self._stopped else "open"
+        return show_state(self, state, f"{running} of {self._most} threads busy", f"{self.busy - running} waiting")
 
 
 class _WorkItem(Generic[T]):

@@ -28,6 +28,7 @@ import anyio
 
 from openmem._io.concurrency.call import Deadline
 from openmem._io.concurrency.primitives import AsyncBinding, thread_of_loop
+from openmem._io.state import show_state
 from openmem._io.vendors.call_deadline import use_deadline, use_retry
 from openmem._model.retry import DEFAULT_RETRY, Retry
 
@@ -243,7 +244,7 @@ class AsyncBlockingClient(Generic[C]):
     def __repr__(self) -> str:
         state, places = "closed" if self._closed else "open", self._places
         busy, waiting = (0, 0) if places is None else (places.borrowed_tokens, places.statistics().tasks_waiting)
-        return f"<{type(self).__name__} [{state} | workers: {busy} of {self._workers} busy, {waiting} calls waiting]>"
+        return show_state(self, state, f"{busy} of {self._workers} workers busy", f"{waiting} waiting")
 
     def _limiter(self) -> anyio.CapacityLimiter:
         if self._places is None:
@@ -308,6 +309,9 @@ class BlockingClient(Generic[C]):
             function(*args)
 
         return now
+
+    def __repr__(self) -> str:
+        return show_state(self, "closed" if self._closed else "open")
 
     def close(self) -> None:
         """Dispose of the client. Calls that still run in other threads are left to end by themselves."""
