@@ -1,4 +1,4 @@
-"""How to install what is missing: the name of the distribution, its extras, and the one wording of the advice."""
+"""Advice to install what is missing: the name of the distribution, its extras, and the one wording of the advice."""
 
 from __future__ import annotations
 

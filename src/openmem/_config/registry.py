@@ -18,7 +18,7 @@ ENTRY_POINT_GROUP: Final = "openmem.providers"
 
 @dataclass(frozen=True, slots=True)
 class ProviderSpec:
-    """Where a provider's two classes are, and what can be known of it without loading one.
+    """The location of a provider's two classes, and what can be known of it without loading one.
 
     Args:
         name: What users pass as `provider=`.

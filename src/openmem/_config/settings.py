@@ -1,4 +1,4 @@
-"""Which provider is meant: by argument, by the scheme of a URL, by the environment, or the embedded one."""
+"""The provider that is meant: by argument, by the scheme of a URL, by the environment, or the embedded one."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ProviderOfScheme: TypeAlias = Callable[[str], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a provider is built from. `options` are the arguments that only the provider knows.
+    """The parts that a provider is built from. `options` are the arguments that only the provider knows.
 
     `remote_key` is the key for an OMP server: the one that was given, but none that the environment holds for
     another service. `ingest_timeout` is how many seconds `wait_for_ingest` waits, if the environment says so, and

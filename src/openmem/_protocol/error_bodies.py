@@ -20,7 +20,7 @@ DEFAULT_HEADERS: Final = (
     (b"x-frame-options", b"DENY"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
-"""What every answer carries unless it says otherwise."""
+"""Headers of every answer that does not say otherwise."""
 
 
 def error_body(error: OMPError, request_id: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Addresses to listen on, hosts that are asked for, and where requests come from. Pure, and linear in the text."""
+"""Addresses to listen on, hosts that are asked for, and where requests come from. Linear in the text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::[0-9]{0,5})?", re.ASCII)
 _SITE_BITS: Final = 64
-"""What one IPv6 customer has at least: whoever has one address of it has them all."""
+"""The network of one IPv6 customer at least: the owner of one of its addresses has them all."""
 
 
 @lru_cache(maxsize=64)
@@ -38,7 +38,7 @@ def host_in(header: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def network_of(address: str) -> str:
-    """Return what stands for whoever has an address: itself, or the network of 64 bits that an IPv6 address is in."""
+    """Return what stands for the owner of an address: itself, or the network of 64 bits that an IPv6 address is in."""
     try:
         known = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

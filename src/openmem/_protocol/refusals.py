@@ -39,7 +39,7 @@ class SlowRequestError(RefusedError):
 
 
 class ForeignPageError(RefusedError):
-    """A web page of another site asks a server that lets everybody in."""
+    """A web page of another site asks a server that has no keys."""
 
     code, type, http_status = "scope_denied", "auth", 403
 

@@ -1,4 +1,4 @@
-"""The head of a request: what it may hold, checked before anybody looks at the rest. Pure."""
+"""The head of a request: what it may hold, checked before the rest is looked at."""
 
 from __future__ import annotations
 

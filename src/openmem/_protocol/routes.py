@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 Body: TypeAlias = Literal["none", "json", "lines"]
 Effect: TypeAlias = Literal["none", "write", "erase"]
-"""What a verb does to memories."""
+"""The effect of a verb on memories."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""`omp history` and `omp audit`: what was, and who did what."""
+"""`omp history` and `omp audit`: earlier versions, and the audit log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which commands there are and where each one is. Loading one does not load the others."""
+"""The commands, and the module of each. Loading one does not load the others."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 }
 GROUPS: Final = frozenset({"keys"})
 ALIASES: Final = {"add": "remember", "search": "recall", "delete": "forget"}
-"""What the verbs are called in Python and over HTTP, for those who type that."""
+"""Names of the verbs in Python and over HTTP, which the command takes, too."""
 
 
 class Commands(TyperGroup):

@@ -48,7 +48,7 @@ _OTHER_REMEDY: Final = "see the message; another store can be named with --url"
 
 @dataclass
 class Findings:
-    """What the doctor saw."""
+    """The findings."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     problems: list[dict[str, str]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""`omp keys`: who may ask a server, and for what."""
+"""`omp keys`: the keys of a server, and their grants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far long work has come, on standard error: a bar on a terminal, a line now and then elsewhere."""
+"""The progress of long work, on standard error: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command shares: where the memories are, whose they are, and how failures end."""
+"""The shared part of every command: the store, the user, and the way failures end."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Session:
                 output.say(f"A new store was made: {output.one_line(memory.place or '')}")
 
     def _is_named(self) -> bool:
-        # What nobody named cannot be mistyped: the first memory of all needs no further word.
+        # The default location cannot be mistyped: the first memory of all needs no further word.
         return self.url is not None or any(map(os.environ.get, _PLACES))
 
     def memory(self, *, long: bool = False, create: bool = False, **options: Any) -> Memory:
@@ -161,7 +161,7 @@ def failures(as_json: bool) -> Iterator[None]:
         _report(error, as_json)
         raise typer.Exit(exit_code(error)) from None
     except BrokenPipeError:
-        raise  # whoever read the output has enough; typer ends quietly
+        raise  # the reader of the output has closed it; typer ends quietly
     except OSError as error:
         _report_text(output.what_failed(error), "os_error", as_json)
         raise typer.Exit(FAILED) from None

@@ -18,7 +18,7 @@ SHORT: Final = 8
 _LEAST: Final = 4  # what is shorter is hardly meant to be the end of an id
 _MOST_NAMED: Final = 5
 _PAGE: Final = 500
-# Ids that this library or a vendor made. Any other is somebody's own name for a memory, and is shown as it is.
+# Ids that this library or a vendor made. Any other is the user's own name for a memory, and is shown as it is.
 _MADE: Final = re.compile(r"mem_[0-9A-HJKMNP-TV-Z]{26}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _TYPED: Final = re.compile(rf"[0-9a-z-]{{{_LEAST},35}}", re.IGNORECASE)
 

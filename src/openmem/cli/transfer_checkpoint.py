@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Notes:
-    """How far a copy is, in a file, so that a later run goes on there.
+    """The progress of a copy in a file, so that a later run goes on there.
 
     Args:
         path: The file. Its folder is made when it is needed.

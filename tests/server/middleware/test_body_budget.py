@@ -49,6 +49,24 @@ async def test_body_that_has_taken_longest_gives_way() -> None:
     assert len(await read(budget, parts(100))) == 100
 
 
+async def test_budgets_say_how_full_they_are() -> None:
+    budget, parsed = BodyBudget(100), ParsedBudget(1_000)
+    slow = asyncio.ensure_future(read(budget, parts(40, ends=False)))
+    await asyncio.sleep(0)
+    assert repr(budget) == "<BodyBudget [40 of 100 bytes | 1 on their way]>"
+    slow.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await slow
+    assert repr(budget) == "<BodyBudget [0 of 100 bytes | 0 on their way]>"
+    taken = await parsed.take(b"x" * 900)
+    later = asyncio.ensure_future(parsed.take(b"x" * 200))
+    await asyncio.sleep(0)
+    assert repr(parsed) == "<ParsedBudget [900 of 1000 bytes | 1 waiting]>"
+    await parsed.give_back(taken)
+    await parsed.give_back(await later)
+    assert repr(parsed) == "<ParsedBudget [0 of 1000 bytes | 0 waiting]>"
+
+
 async def test_body_that_is_too_large_for_all_of_them_gives_way_itself() -> None:
     budget = BodyBudget(100)
     with pytest.raises(OverloadedError):

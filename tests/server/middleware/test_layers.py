@@ -96,7 +96,7 @@ async def test_failure_in_the_middle_of_a_reply_is_logged(caplog: pytest.LogCapt
     assert [record.levelname for record in caplog.records if record.name == "openmem.server"] == ["ERROR"]
 
 
-def test_gate_has_so_many_places_and_none_while_draining() -> None:
+def test_admission_is_bounded_and_closed_while_draining() -> None:
     drain = Drain()
     admission = Admission(2, drain)
     admission.acquire()
@@ -104,21 +104,24 @@ def test_gate_has_so_many_places_and_none_while_draining() -> None:
     with pytest.raises(OverloadedError) as full:
         admission.acquire()
     assert full.value.retry_after == 1.0
+    assert repr(admission) == "<Admission [2 of 2 running | open]>"
     admission.release()
     admission.acquire()
     admission.check_open()
     drain.begin()
+    assert (repr(admission), repr(drain)) == ("<Admission [2 of 2 running | draining]>", "<Drain [draining]>")
     with pytest.raises(OverloadedError) as stopping:
         admission.check_open()
     assert stopping.value.retry_after == 5.0
 
 
-async def test_place_is_free_while_its_request_waits_for_the_client() -> None:
+async def test_request_that_waits_for_its_client_does_not_count() -> None:
     admission = Admission(1)
     admission.acquire()
 
     async def wait() -> int:
-        admission.acquire()  # the only place
+        assert repr(admission) == "<Admission [0 of 1 running | open]>"
+        admission.acquire()
         admission.release()
         return 1
 
@@ -151,6 +154,7 @@ async def test_bucket_refuses_and_fills_again() -> None:
     assert [await limiter.take("a") for _ in range(6)] == [0.0] * 6
     assert await limiter.take("a") == pytest.approx(10.0)
     assert await limiter.take("b") == 0.0
+    assert repr(limiter) == "<RateLimiter [6 a minute | 2 callers | counted here]>"
     clock.now += 10.0
     assert await limiter.take("a") == 0.0
     assert await limiter.take("a") > 0
@@ -169,7 +173,9 @@ async def test_replicas_count_together(tmp_path: Path, per_minute: int, most: in
 
 async def test_store_that_is_down_leaves_the_bucket(caplog: pytest.LogCaptureFixture) -> None:
     limiter = RateLimiter(Unreachable(), 3, Clock())  # type: ignore[arg-type]
+    assert repr(limiter) == "<RateLimiter [3 a minute | 0 callers | counted in the store]>"
     assert [await limiter.take("a") == 0.0 for _ in range(5)] == [True, True, True, False, False]
+    assert repr(limiter) == "<RateLimiter [3 a minute | 1 callers | counted here, the store fails]>"
     assert len(caplog.records) == 1
 
 

@@ -44,6 +44,7 @@ def test_oldest_without_a_request_goes_first_then_the_oldest_with_half_a_body() 
     table.waits_for_body(body)
     for seat in (stays, old, new):
         table.waits_for_request(seat)
+    assert repr(table) == "<ConnectionTable [limit 4 | 3 without a request, 1 without a caller]>"
     assert table.make_room(4)
     assert [seat.told for seat in (body, stays, old, new)] == [0, 0, 0, 0]
     assert [table.make_room(5) for _ in range(4)] == [True, True, True, False]

@@ -77,7 +77,7 @@ async def test_client_that_leaves_takes_no_other_along(tmp_path: Path) -> None:
         assert store.asked == 1
 
 
-async def test_question_for_which_nobody_waits_any_more_holds_up_nobody() -> None:
+async def test_question_whose_callers_are_all_gone_is_given_up() -> None:
     together, asked = SingleFlight[str, int](), asyncio.Event()
 
     async def never() -> int:
@@ -89,9 +89,11 @@ async def test_question_for_which_nobody_waits_any_more_holds_up_nobody() -> Non
 
     waiting = [asyncio.create_task(together.ask("a", never)) for _ in range(3)]
     await asked.wait()
+    assert repr(together) == "<SingleFlight [1 questions | 3 waiting]>"
     for one in waiting:
         one.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+    assert repr(together) == "<SingleFlight [0 questions | 0 waiting]>"
     assert await together.ask("a", at_once) == 7
 
 

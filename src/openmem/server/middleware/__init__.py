@@ -1,1 +1,1 @@
-"""What every request passes."""
+"""Middleware: the layers that every request passes."""

@@ -20,7 +20,7 @@ from openmem.server.services.timing import cancelled, clock
 
 access_log: Final = logging.getLogger("openmem.server.access")
 
-CLIENT_GONE: Final = 499  # never sent: no one is there to read it
+CLIENT_GONE: Final = 499  # never sent: the client has left
 
 
 def write_access(
@@ -42,7 +42,7 @@ def write_access(
 
 
 class AccessLog:
-    """Gives ids, default headers, the access line, the metrics, and an envelope for what no one caught."""
+    """Gives ids, default headers, the access line, the metrics, and an envelope for what was not caught."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics | None = None) -> None:
         self._app = app
@@ -78,14 +78,14 @@ class AccessLog:
                 await refuse(scope, receive, answer.send, OverloadedError("the server stopped", retry_after=1.0))
             raise
         except Exception as error:  # noqa: BLE001 - the last one to catch it
-            if not answer.complete:  # whoever sent a whole reply has logged it
+            if not answer.complete:  # else the sender of the reply has logged it
                 log_unexpected(error, answer.request_id)
             if not answer.started:
                 await refuse(scope, receive, answer.send, InternalError())
 
 
 def _is_served(scope: Scope, method: str, route: str, answer: _Answer) -> bool:
-    """Return whether somebody was let in, or would be if there were keys."""
+    """Return whether the caller was let in, or would be if there were keys."""
     operation = operation_of(method, route)
     return "caller" in scope["state"] or (operation is not None and operation.needs_key and answer.status < 400)
 

@@ -1,4 +1,12 @@
-"""How much the server takes on at once, and that it takes on nothing more once it was told to stop."""
+"""Admission of requests: a bound on those that run at once, and none any more once the server was told to stop.
+
+A request is in one of four cases when it arrives as a whole:
+
+1. The server drains: it is refused, and told to come back when another process has taken over.
+2. As many run as may: it is refused, and told to come back in a second.
+3. Else it runs, and counts until its answer was taken.
+4. While an import waits for its client's next lines it does not count: a slow client would hold one of the few slots.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +27,9 @@ class Drain:
     def __init__(self) -> None:
         self.draining = False
 
+    def __repr__(self) -> str:
+        return f"<Drain [{'draining' if self.draining else 'open'}]>"
+
     def begin(self) -> None:
         """From now on nothing new is taken on."""
         self.draining = True
@@ -28,7 +39,7 @@ class Admission:
     """Bounds how many requests run at once. A request counts from when it is there as a whole.
 
     Args:
-        concurrency: How many may run; `None` for no limit.
+        concurrency: The most that may run; `None` for no limit.
         drain: Whether the process is about to stop.
     """
 
@@ -36,6 +47,10 @@ class Admission:
         self._concurrency = concurrency
         self._drain = drain or Drain()
         self._running = 0
+
+    def __repr__(self) -> str:
+        most = "any number" if self._concurrency is None else self._concurrency
+        return f"<Admission [{self._running} of {most} running | {'draining' if self._drain.draining else 'open'}]>"
 
     def check_open(self) -> None:
         """Raise `OverloadedError` if the process is about to stop."""

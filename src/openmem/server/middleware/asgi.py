@@ -1,4 +1,4 @@
-"""What every middleware asks of a request: a header, its id, its route and its operation."""
+"""Facts of a request that every middleware needs: a header, its id, its route and its operation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,12 @@
-"""What all bodies together may take in memory: those on their way, and what is made of them."""
+"""Budgets for the memory of bodies: of those on their way, and of the values that they are parsed to.
+
+A body is in one of four states:
+
+1. On its way: its bytes count in `BodyBudget`, and it is the next to give way if it began before all others.
+2. Complete: its bytes still count, as it waits to be parsed, and it gives way no more.
+3. Parsed: the values of a large one count in `ParsedBudget`, until the request ends.
+4. Given way: its bytes count no more, and its block ends in `OverloadedError`, wherever it waits.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +23,26 @@ BODY_BYTES: Final = 48 * 1024 * 1024
 PARSED_BYTES: Final = 64 * 1024 * 1024
 """Bytes of what is made of them, in one process."""
 TURN_SECONDS: Final = 0.001
-"""How long the event loop waits for its turn while a thread works on a large body."""
+"""Seconds that the event loop waits for its turn while a thread works on a large body."""
 _BYTES_PER_VALUE: Final = 96
 
 
 class BodyBudget:
     """Counts the bytes of bodies that are not complete yet.
 
-    Whoever sends quickly is through before others make it give way; whoever sends slowly holds nothing for long.
+    A body that is sent quickly is complete before others make it give way; one that is sent slowly holds nothing for
+    long.
 
     Args:
-        limit: How many bytes there may be.
+        limit: The most bytes at once.
     """
 
     def __init__(self, limit: int = BODY_BYTES) -> None:
-        self._left = limit
-        self._readings: OrderedDict[Reading, None] = OrderedDict()
+        self._limit = self._left = limit
+        self._readings: OrderedDict[Reading, None] = OrderedDict()  # those on their way, the oldest first
+
+    def __repr__(self) -> str:
+        return f"<BodyBudget [{self._limit - self._left} of {self._limit} bytes | {len(self._readings)} on their way]>"
 
     def reading(self) -> Reading:
         """Return a block in which a body is taken."""
@@ -53,6 +65,8 @@ class BodyBudget:
     def take(self, count: int) -> None:
         """Count bytes that came; make others give way if there are too many."""
         self._left -= count
+        # The one that grew may be the oldest, and gives way itself. If none is left, all bytes are of complete bodies,
+        # which are parsed soon.
         while self._left < 0 and self._readings:
             oldest, _ = self._readings.popitem(last=False)
             self.end(oldest)
@@ -83,6 +97,8 @@ class Reading:
     def give_way(self) -> None:
         """End the block, wherever it waits."""
         self._gave_way = True
+        # 1. It waits for its client or for its turn: the task is woken by a cancellation, which `__exit__` takes back.
+        # 2. It is the one that grew just now: `grow` raises.
         if self._task is not asyncio.current_task():
             self._task.cancel()
 
@@ -100,6 +116,7 @@ class Reading:
         traceback: TracebackType | None,
     ) -> None:
         self._budget.end(self)
+        # A cancellation from elsewhere (the server stops) came on top if `uncancel` leaves some: that one goes on.
         if self._gave_way and exc_type is asyncio.CancelledError and self._task.uncancel() == 0:
             raise too_many_bodies()
 
@@ -111,20 +128,29 @@ class ParsedBudget:
     threads take turns more often, so that the event loop gets its own soon.
 
     Args:
-        limit: How many bytes there may be.
+        limit: The most bytes at once.
     """
 
     def __init__(self, limit: int = PARSED_BYTES) -> None:
         self._limit = limit
         self._used = 0
+        self._waiting = 0
         self._changed = asyncio.Condition()
         self._usual_turn = 0.0
+
+    def __repr__(self) -> str:
+        return f"<ParsedBudget [{self._used} of {self._limit} bytes | {self._waiting} waiting]>"
 
     async def take(self, body: bytes) -> int:
         """Wait until a body may be parsed; return what to give back."""
         size = min(self._limit, size_when_parsed(body))
         async with self._changed:
-            await self._changed.wait_for(lambda: self._used + size <= self._limit)
+            self._waiting += 1
+            try:
+                await self._changed.wait_for(lambda: self._used + size <= self._limit)
+            finally:
+                self._waiting -= 1
+            # The first of several sets the interval of threads, the last one sets it back.
             if not self._used:
                 self._usual_turn = sys.getswitchinterval()
                 sys.setswitchinterval(min(self._usual_turn, TURN_SECONDS))

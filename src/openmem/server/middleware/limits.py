@@ -1,7 +1,7 @@
-"""What a request may bring: how large its head and body are, how they are encoded, and how long they take.
+"""Limits of a request: the size, encoding and time of its head and body.
 
-The head is looked at before anything else. The body is watched while it is taken, by whoever reads it: that is after
-the key was looked at, and before the request is admitted.
+The head is looked at before anything else. The body is watched while it is read: that is after the key was looked at,
+and before the request is admitted.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Limits:
 
 
 class RequestLimits:
-    """Refuses what is too large, too slow or encoded, before anybody parses it."""
+    """Refuses what is too large, too slow or encoded, before it is parsed."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""How the server logs: one line per event on standard error, as text or as JSON."""
+"""The log: one line per event on standard error, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def _time(record: logging.LogRecord) -> str:
 class BoundedHandler(logging.StreamHandler[TextIO]):
     """Writes at most `MAX_LINES` lines a second, besides records marked `ALWAYS`, and says how many it left out.
 
-    Whoever can connect can make the server write lines; without a bound they fill a disk, and writing them takes the
-    time of those who are served.
+    Any client that can connect can make the server write lines. Without a bound they fill a disk, and writing them
+    takes time from other requests.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:

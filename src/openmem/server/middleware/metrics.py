@@ -1,4 +1,4 @@
-"""What `/metrics` counts. Labels are methods, templates, statuses, verbs and codes: never a user, a scope or an id."""
+"""Numbers for `/metrics`. Labels are methods, templates, statuses, verbs and codes: never a user, a scope or an id."""
 
 from __future__ import annotations
 

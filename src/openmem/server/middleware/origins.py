@@ -1,4 +1,4 @@
-"""Web pages: which of them may use the server, and that no other page can when it lets everybody in."""
+"""Web pages: which of them may use the server, and that no other page can where no keys are asked for."""
 
 from __future__ import annotations
 
@@ -135,6 +135,6 @@ def _host_of(origin: str) -> str:
 
 
 def _opens_page(scope: Scope) -> bool:
-    """Whether somebody followed a link to a page for people: it does nothing, and no other page sees it."""
+    """Return whether a browser opens a page for people by a link: that does nothing, and no other page sees it."""
     is_link = header(scope, b"sec-fetch-mode") == b"navigate" and header(scope, b"sec-fetch-dest") == b"document"
     return is_link and scope["method"] == "GET" and scope["path"] in PAGES

@@ -1,4 +1,4 @@
-"""How many requests a minute a key may make; without a key, the address that it comes from."""
+"""The rate limit: requests a minute of each key, or of each address where there is no key."""
 
 from __future__ import annotations
 
@@ -58,19 +58,27 @@ class RateLimiter:
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._store_failed = False
 
+    def __repr__(self) -> str:
+        counted = "here" if self._store is None else "here, the store fails" if self._store_failed else "in the store"
+        return f"<RateLimiter [{self._per_minute} a minute | {len(self._buckets)} callers | counted {counted}]>"
+
     async def take(self, caller: str) -> float:
         """Count a request of a caller; return 0.0 if it may go on, else the seconds to wait."""
         bucket, now = self._bucket(caller), self._now()
+        # 1. The store has refused this caller and said until when.
         if bucket.closed_until > now:
             return bucket.closed_until - now
+        # 2. It is too much for this process alone: the store need not be asked.
         if bucket.tokens + _ALMOST < 1.0:
             return (1.0 - bucket.tokens) * _MINUTE / self._per_minute
         bucket.tokens -= 1.0
+        # 3. There is no other process. 4. The store has let this request through beforehand.
         if self._store is None:
             return 0.0
         if bucket.leased > 0 and bucket.leased_until > now:
             bucket.leased -= 1
             return 0.0
+        # 5. The store decides, for this request and for the next `lease - 1`.
         wait = await self._ask(self._store, caller)
         if wait > 0:
             bucket.closed_until = now + wait
@@ -106,8 +114,10 @@ class RateLimiter:
 class RateLimit:
     """Refuses requests above the rate.
 
-    A key has a bucket of its own once it was looked up and found. Until then, and whatever it gets where no one looks
-    at keys, it counts for the address that it comes from: who makes up keys gets no further than who has none.
+    1. A key that was looked up and found has a bucket of its own.
+    2. Any other key counts for the address that it comes from, and so does one of a route that looks at no keys:
+       made-up keys get no further than none.
+    3. A key that is refused later is in case 2 again.
     """
 
     def __init__(self, app: ASGIApp, limiter: RateLimiter) -> None:

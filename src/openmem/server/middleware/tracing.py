@@ -36,7 +36,7 @@ MAX_TRACE_HEADER: Final = 512
 """Bytes of a header that takes part in tracing; the W3C asks for as many of a `tracestate`."""
 ERROR_TYPE: Final = "error.type"
 UNANSWERED: Final = "_OTHER"  # an exception, or a client that left
-# Providers that are somebody's service; a database is none in the sense of the conventions.
+# Providers that are a vendor's service; a database is none in the sense of the conventions.
 _SERVICES: Final = frozenset({"mem0", "supermemory", "letta"})
 
 

@@ -15,7 +15,7 @@ GRACE: Final = 0.2
 
 
 class ClientGoneError(Exception):
-    """The client closed the connection: no one is there to be answered."""
+    """The client closed the connection, and can be sent no answer."""
 
 
 class Watch:
@@ -35,7 +35,7 @@ class Watch:
         self._watcher: asyncio.Task[None] | None = None
 
     def check(self) -> None:
-        """Raise `ClientGoneError` if no one is there any more."""
+        """Raise `ClientGoneError` if the client has left."""
         if self._gone:
             raise ClientGoneError
 
@@ -53,11 +53,14 @@ class Watch:
         traceback: TracebackType | None,
     ) -> None:
         self._timer.cancel()
+        # 1. The verb was quicker than the grace: there was no watch.
         if self._watcher is None:
             return
         self._watcher.cancel()
+        # 2. The client is still there, or the verb was to end without it.
         if not self._gone or not self._cancels:
             return
+        # 3. The client has left, and the block was cancelled for that. A cancellation from elsewhere goes on.
         if exc_type is None:  # the cancellation came too late: it still waits for the next await
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""`/healthz`, `/health/live`, `/health/ready`, `/version` and `/metrics`: for those who run the server."""
+"""`/healthz`, `/health/live`, `/health/ready`, `/version` and `/metrics`: for operators."""
 
 from __future__ import annotations
 

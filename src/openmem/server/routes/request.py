@@ -1,4 +1,4 @@
-"""One request on its way through a verb: what it says, who sends it, and the memory as that caller sees it."""
+"""One request on its way through a verb: its caller, its content, and the memory as that caller sees it."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _SECONDS: Final = re.compile(r"[0-9]{1,30}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})
 
 
 class RequestContext:
-    """What a handler works with.
+    """The context that a handler works with.
 
     Attributes:
         service: What all requests share.
         scope: The request as the web server saw it.
         receive: Where its body comes from.
-        caller: Who sends it.
+        caller: The sender.
         request_id: Its id in the audit log, in logs and in errors.
         body: Its body, if the route reads one as a whole.
         is_admitted: Whether it counts among the requests that run at once.
@@ -177,7 +177,7 @@ class RequestContext:
         """Return whose memories are meant: the user named here, or the one to whom the key is bound.
 
         Raises:
-            InvalidRequestError: No one is named.
+            InvalidRequestError: No user is named.
         """
         user_id = self.user_or_any(*named)
         if user_id is None:
@@ -185,7 +185,7 @@ class RequestContext:
         return user_id
 
     def user_or_any(self, *named: str | None) -> str | None:
-        """Return the same, or `None` if no one is named and the key reaches any user.
+        """Return the same, or `None` if no user is named and the key reaches any user.
 
         Raises:
             InvalidRequestError: Two different users are named.
@@ -211,7 +211,7 @@ class RequestContext:
             raise InvalidRequestError("id must be percent-encoded UTF-8") from None
 
     async def read(self) -> None:
-        """Read the body, which must be said to be JSON, and parse it. The time for the verb begins anew."""
+        """Read the body, which must be said to be JSON, and parse it. The time for the verb begins again."""
         check_json_type(self.header("content-type"), self.header("content-encoding"))
         with self.service.bodies.reading() as reading:
             self.body = await read_body(self.receive, reading)
@@ -232,7 +232,7 @@ class RequestContext:
             await self.service.parsed.give_back(self._parsed)
 
     async def skip(self) -> None:
-        """Take and drop a body that no one asked for, so that the connection can be used again."""
+        """Take and drop a body that the route does not read, so that the connection can be used again."""
         await skip_body(self.receive)
         self._began = clock()
 

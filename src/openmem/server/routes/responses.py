@@ -1,4 +1,4 @@
-"""What goes back to the client: bytes that are ready to be sent, and the headers of the protocol."""
+"""Replies: bytes that are ready to be sent, and the headers of the protocol."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Reply:
 
     @property
     def body(self) -> bytes | None:
-        """What is sent after the headers."""
+        """The bytes after the headers."""
         if self._body is not None and not isinstance(self._body, bytes):
             self._body = self._body()
         return self._body
@@ -92,7 +92,7 @@ class Reply:
 
 
 class Stream:
-    """A reply whose length no one knows yet.
+    """A reply whose length is not known yet.
 
     Args:
         media_type: The type of its content.
@@ -211,7 +211,7 @@ def _list_reply(
 
     def body() -> bytes:
         text = b'{"' + name + b'":[' + b",".join(parts()) + b"]" + more + b"}"
-        kept.clear()  # here, where it keeps no one waiting: to free millions of values takes long, too
+        kept.clear()  # here, off the event loop: to free millions of values takes long, too
         return text
 
     return Reply(200, body, (_JSON,), large=large)

@@ -47,7 +47,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "POST /import": transfer.import_memories,
     "POST /reembed": search.reembed,
 }
-"""What answers each method of each path in the table of routes."""
+"""The handler of each method of each path in the table of routes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Resource:
         try:
             await self._handle(verb, request, send)
         except ClientGoneError:
-            return  # and no one is there to be told
+            return  # nothing can be sent any more
         finally:
             await request.close()
 
@@ -156,7 +156,7 @@ class Resource:
             await _send(reply, request.request_id, send, head=request.scope["method"] == "HEAD")
 
     async def _identify(self, operation: Operation, request: RequestContext) -> None:
-        request.headers  # noqa: B018 - what is given twice is refused, whoever sent it
+        request.headers  # noqa: B018 - what is given twice is refused, with or without a key
         if not operation.needs_key:
             return
         callers, headers = self._service.callers, request.scope["headers"]

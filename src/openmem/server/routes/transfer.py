@@ -71,7 +71,7 @@ async def _rest(
 
 
 async def _enter(request: RequestContext, user_id: str | None, page: ExportPage) -> None:
-    """Enter a page for each user on it, or for the one who has nothing."""
+    """Enter a page for each user on it, or for the user asked for if it is empty."""
     if await request.service.audit.needed():
         whose = await off_loop(_users_of, page) or ([] if user_id is None else [user_id])
         await request.service.audit.enter(request, "list", *map(Touched, whose))

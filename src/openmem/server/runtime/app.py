@@ -43,7 +43,7 @@ def create_app(
     Args:
         memory: What the verbs are done with.
         store: The server's own store: keys, replies that may be asked for again, and the audit log of providers
-            without one. Without it, no one needs a key.
+            without one. Without it, no key is needed.
         settings: What the routes need to know of the server's settings.
         admission: Bounds how many requests run at once; without it there is no limit.
         close: Whether memory and store are closed when the server stops.

@@ -40,11 +40,11 @@ _END_OF_HEAD: Final = b"\r\n\r\n"
 
 
 class GuardConfig(Protocol):
-    """What the guard needs to know of the server."""
+    """The part of the server's configuration that the guard reads."""
 
     @property
     def settings(self) -> ServerSettings:
-        """What the server was told."""
+        """The settings of the server."""
 
     @property
     def table(self) -> ConnectionTable:
@@ -52,7 +52,7 @@ class GuardConfig(Protocol):
 
 
 class Guard:
-    """What stands in front of a protocol of uvicorn."""
+    """The mixin in front of a protocol of uvicorn."""
 
     # What uvicorn's protocols have; they share no base that says so.
     config: GuardConfig
@@ -87,14 +87,15 @@ class Guard:
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on, request by request; count those that are no body."""
-        if self._held:
+        if self._held:  # state 3, and more of what was sent ahead
             self._hold(data)
             return
         start = 0
         while start < len(data) and not self.transport.is_closing():
-            if self._has_request():
+            if self._has_request():  # the piece before this one completed a request
                 self._hold(data[start:])
                 return
+            # Never more than one head at a time: else the parser would take all requests that one read holds.
             end = data.find(_END_OF_HEAD, start)
             end = len(data) if end < 0 else end + len(_END_OF_HEAD)
             self._feed(data[start:end] if start or end < len(data) else data)
@@ -163,6 +164,8 @@ class Guard:
 
         It does not while a request runs, nor before a caller whose key was checked has sent or taken everything.
         """
+        # It may go 1. idle, with all it was sent taken; 2. in the middle of a request whose key was not checked;
+        # 3. with an answer that a caller without a key does not take.
         waits = self._is_idle() and not self.transport.get_write_buffer_size()
         known = self.cycle is not None and "caller" in self.cycle.scope["state"]
         if (known and not waits) or (self._has_request() and not self.flow.write_paused):
@@ -178,12 +181,12 @@ class Guard:
         else:
             self._framing += len(data)
         super().data_received(data)  # type: ignore[misc]
-        if self.cycle is not before:
+        if self.cycle is not before:  # 1. to 2.: the head is complete
             self._disarm()
             self.config.table.waits_for_body(self)
         elif self.transport.is_closing():
             return
-        elif idle:
+        elif idle:  # still 1.: once the clock runs, more bytes do not set it back
             self._arm()
         if self._is_too_large() and not self.transport.is_closing():
             self.reject(_too_large(self.config.settings.max_header_bytes))
@@ -230,7 +233,7 @@ class Guard:
         self._sending = self.loop.call_later(self.config.settings.write_timeout, self._is_stuck) if on else None
 
     def _is_stuck(self) -> None:
-        if self.transport.get_write_buffer_size() < self._unsent:
+        if self.transport.get_write_buffer_size() < self._unsent:  # slow, but it takes something
             self._watch_sending(True)
             return
         request_id = request_id_of(self.cycle.scope) if self.cycle else "-"

@@ -1,4 +1,4 @@
-"""How many connections a process holds, and which of them gives way when there is one too many."""
+"""The connections of a process: their number, and which of them is closed for a new one."""
 
 from __future__ import annotations
 
@@ -37,12 +37,14 @@ class Loop(Protocol):
 
 
 class ConnectionTable:
-    """The connections of a process that no one works for: they give way to new ones, the oldest first.
+    """The connections of a process, and the order in which they give way to new ones.
 
-    Those without a request (idle, or with half a head) go before those whose body is still on its way.
+    1. Without a request, idle or with half a head: they go first, the oldest before the others.
+    2. With a request whose body is on its way and whose caller is not known: they go next, the oldest first.
+    3. With a request that is worked on: they stay. If all are in this case, the new connection is refused.
 
     Args:
-        limit: How many connections there may be.
+        limit: The most connections at once.
     """
 
     def __init__(self, limit: int) -> None:
@@ -51,13 +53,17 @@ class ConnectionTable:
         self._ahead: deque[Evictable] = deque()
         self._without_caller: OrderedDict[Evictable, None] = OrderedDict()
 
+    def __repr__(self) -> str:
+        waiting, unknown = len(self._without_request), len(self._without_caller)
+        return f"<ConnectionTable [limit {self.limit} | {waiting} without a request, {unknown} without a caller]>"
+
     def waits_for_request(self, connection: Evictable) -> None:
         """Note a connection on which no request is complete up to its head."""
         self._without_caller.pop(connection, None)
         self._without_request[connection] = None
 
     def waits_for_body(self, connection: Evictable) -> None:
-        """Note a connection whose request is still on its way, and no one knows who sends it."""
+        """Note a connection whose request is still on its way, and whose caller is not known."""
         self._without_request.pop(connection, None)
         self._without_caller[connection] = None
 
@@ -69,7 +75,7 @@ class ConnectionTable:
     def resume_later(self, connection: Evictable, loop: Loop) -> None:
         """Let a connection go on with requests that were sent ahead: one connection in each turn of the event loop.
 
-        Else those who send thousands of requests ahead would leave little of each turn to others.
+        Else clients that send thousands of requests ahead would leave little of each turn to others.
         """
         self._ahead.append(connection)
         if len(self._ahead) == 1:
@@ -77,6 +83,7 @@ class ConnectionTable:
 
     def _resume(self, loop: Loop) -> None:
         connection = self._ahead.popleft()
+        # Before the connection goes on: it may note itself again, at the end of the line.
         if self._ahead:
             loop.call_soon(self._resume, loop)
         connection.resume()
@@ -85,7 +92,7 @@ class ConnectionTable:
         """Make one connection go if there are more than allowed; return whether there is room now.
 
         Args:
-            held: How many there are, with the new one, which is not noted yet.
+            held: Their number, with the new one, which is not noted yet.
         """
         if held <= self.limit:
             return True
@@ -98,10 +105,10 @@ class ConnectionTable:
 
 
 def connection_limit(wanted: int) -> int:
-    """Return how many connections this process can hold; the soft limit of descriptors is raised as far as needed.
+    """Return the number of connections that this process can hold, after raising the soft limit of descriptors.
 
     Args:
-        wanted: How many it should.
+        wanted: The number that it should hold.
     """
     if sys.platform == "win32":  # it has no such limit
         return wanted

@@ -1,4 +1,4 @@
-"""What the server says to whoever started it, besides its log."""
+"""Lines for the person who started the server, besides its log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,13 @@
-"""One process that serves: what uvicorn is told, and how it starts and stops."""
+"""One process that serves: its configuration for uvicorn, its start and its stop.
+
+It stops in these steps:
+
+1. SIGTERM or SIGINT, or the end of the parent of workers: `Drain` begins. New requests are a 503, `/health/ready` too.
+2. uvicorn closes the listener and idle connections, and waits for requests that run, `drain_seconds` at most.
+3. Then it cancels them: they are answered with a 503, and a write among them is entered as one that may have been made.
+4. The lifespan closes the stores, after the use of keys was written down.
+5. A second signal ends the process at once, with exit code 1. In a worker it is the parent that gets it.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +41,7 @@ FAILED: Final = 1
 
 
 class ServerConfig(uvicorn.Config):
-    """What uvicorn is told. It makes the application in the process that serves it.
+    """The configuration for uvicorn. It makes the application in the process that serves it.
 
     Args:
         settings: What the server was told.
@@ -109,6 +118,7 @@ class ServerProcess(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Return whether it is time to stop."""
+        # A worker whose parent was killed gets no signal: it sees that it has another parent now.
         if self._parent is not None and os.getppid() != self._parent:
             self.stop()
         return await super().on_tick(counter)
@@ -127,6 +137,8 @@ class ServerProcess(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; when told a second time, end at once. A worker leaves that to its parent."""
+        # 1. A worker: SIGTERM is its parent's. The SIGINT of a terminal goes to the whole group, so to the parent, too.
+        # 2. A process of its own, told for the second time. 3. For the first time.
         if self._parent is not None:
             if sig == signal.SIGTERM:
                 self.stop()

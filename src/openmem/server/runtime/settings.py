@@ -90,7 +90,7 @@ Entries: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(entrie
 
 
 class ServerSettings(BaseSettings):
-    """What the server is told. Made like this it reads no environment; `read_settings` does.
+    """The settings. Made like this they read no environment; `read_settings` does.
 
     The description of a setting is what `--help` says; a value outside of its bounds is refused.
     """
@@ -168,7 +168,7 @@ class ServerSettings(BaseSettings):
 
     @property
     def open_without_keys(self) -> bool:
-        """Whether everybody may do everything as long as no key was made."""
+        """Whether every request may do everything as long as no key was made."""
         return self.insecure or is_loopback(self.host)
 
     @property

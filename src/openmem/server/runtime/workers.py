@@ -1,4 +1,12 @@
-"""Several processes behind one socket."""
+"""Several processes behind one socket.
+
+The parent serves nothing. It
+
+1. starts the workers and waits until each has started its application; one that does not ends them all,
+2. replaces a worker that ends by itself, and has its gauges forgotten,
+3. sends SIGTERM to each when it is told to stop, and waits for `drain_seconds` and a little more,
+4. kills those that are still there then, or when it is told a second time, and ends with exit code 1.
+"""
 
 from __future__ import annotations
 
@@ -84,6 +92,7 @@ class Workers(Multiprocess):
         for worker in self.processes:
             worker.start()
         for worker in self.processes:
+            # Told to stop meanwhile, it ends well; else a worker could not start, and said why.
             if not worker.wait_until_ready(READY_SECONDS, self.should_exit):
                 self.failed = not self.signal_queue
                 self.should_exit.set()
@@ -104,8 +113,8 @@ class Workers(Multiprocess):
 
     def join_all(self) -> None:
         """Wait for the workers; end them at once when told to stop a second time, or when they take too long."""
-        self._listener.close()
-        self.signal_queue.clear()
+        self._listener.close()  # the workers have theirs, and drain
+        self.signal_queue.clear()  # of the signal that led here: the next one is the second
         left = self.config.settings.drain_seconds + _STOP_SECONDS
         for worker in self.processes:
             while worker.process.is_alive():

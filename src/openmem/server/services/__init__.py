@@ -1,1 +1,1 @@
-"""What routes share: callers, audit, repeats."""
+"""Services of the routes: authentication, audit, idempotency."""

@@ -23,7 +23,7 @@ _MANY: Final = 200  # entries that are made off the event loop
 
 
 class Touched(NamedTuple):
-    """What something was done to: a memory of a user, or what a user has in a scope."""
+    """The target of a verb: a memory of a user, or all that a user has in a scope."""
 
     user_id: str
     memory_id: str | None = None
@@ -49,7 +49,7 @@ class AuditLog:
     async def writing(self, request: CurrentRequest, action: str, *touched: Touched) -> AsyncIterator[None]:
         """Enter a write that failed in its block in a way that leaves open whether it was made.
 
-        One that succeeds is entered by who knows what it made, and one that was refused is not entered.
+        One that succeeds is entered by the route, which knows its result; one that was refused is not entered.
         """
         request.mark_write_started()
         try:

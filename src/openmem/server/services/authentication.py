@@ -1,4 +1,4 @@
-"""Who is asking: the key of a request, looked up in the server's store and remembered for two seconds."""
+"""Authentication: the key of a request, looked up in the server's store and remembered for two seconds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EVERYTHING: Final = Access(None, (parse_grant("admin:*"),))
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks and what they may do. `id` is that of the key, and no secret."""
+    """A caller and their grants. `id` is that of the key, and no secret."""
 
     id: str
     access: Access
@@ -41,11 +41,11 @@ Known: TypeAlias = tuple[float, Caller, datetime | None]
 
 
 class Callers:
-    """Finds out who is asking.
+    """Finds the caller of a request.
 
     Args:
-        store: Where the keys are; without one, no one needs a key.
-        open_without_keys: Whether everybody may do everything as long as no key was ever made.
+        store: Where the keys are; without one, no key is needed.
+        open_without_keys: Whether every request may do everything as long as no key was ever made.
     """
 
     def __init__(self, store: AsyncServerStore | None, *, open_without_keys: bool) -> None:

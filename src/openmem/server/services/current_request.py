@@ -1,4 +1,4 @@
-"""What services ask of the request that they work for."""
+"""The request as the services see it."""
 
 from __future__ import annotations
 

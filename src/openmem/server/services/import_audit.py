@@ -34,7 +34,7 @@ class ImportAudit:
         self._due: list[tuple[str, list[str], bool]] = []
 
     async def lines(self) -> AsyncIterator[str]:
-        """Yield the lines; who asks for one has done with the batches before."""
+        """Yield the lines; when one is asked for, the batches before it are done."""
         try:
             async for line in self._source:
                 await self.enter()
@@ -42,7 +42,7 @@ class ImportAudit:
                 yield line
         except GeneratorExit:
             raise
-        except BaseException:  # the batch was never complete, and no one got it
+        except BaseException:  # the batch was never complete, and was handed on to nothing
             self._batch.clear()
             raise
 

@@ -1,4 +1,4 @@
-"""What the server does from time to time beside answering."""
+"""Recurring work beside answering: writing down the use of keys, forgetting old replies and entries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ logger = logging.getLogger("openmem.server")
 
 FLUSH_EVERY: Final = 10.0
 FORGET_EVERY: Final = 360
-"""How many flushes lie between two times of forgetting old replies."""
+"""Flushes between two times of forgetting old replies."""
 KEPT: Final = timedelta(hours=24)
 
 

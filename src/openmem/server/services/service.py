@@ -1,4 +1,4 @@
-"""What all requests share: the memory, the server's store, who may come in, and the audit log."""
+"""Parts that all requests share: the memory, the server's store, authentication, and the audit log."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from openmem.server.services.idempotency import Replies
 
 
 class RouteSettings(Protocol):
-    """What the routes need to know of the server's settings."""
+    """The settings that the routes read."""
 
     @property
     def open_without_keys(self) -> bool:
-        """Whether everybody may do everything as long as no key was made."""
+        """Whether every request may do everything as long as no key was made."""
 
     @property
     def verb_timeout(self) -> float | None:

@@ -1,4 +1,4 @@
-"""What the settings say to serve: the memories, and the server's own store."""
+"""The stores that the settings name: the memories, and the server's own."""
 
 from __future__ import annotations
 

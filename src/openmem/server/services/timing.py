@@ -75,11 +75,11 @@ _lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDict
 
 
 class TtlCache(Generic[T]):
-    """The result of a question that is asked again only when it is old; those who ask together ask once.
+    """The result of a question that is asked again only when it is old, and once for all that ask together.
 
     Args:
         ask: The question; what it raises is not kept.
-        seconds: How long an answer holds.
+        seconds: The time for which an answer holds.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[T]], seconds: float) -> None:
@@ -87,6 +87,10 @@ class TtlCache(Generic[T]):
         self._seconds = seconds
         self._lock = asyncio.Lock()
         self._answer: tuple[float, T] | None = None
+
+    def __repr__(self) -> str:
+        age = "no answer" if self._answer is None else f"an answer of {clock() - self._answer[0]:.1f} s"
+        return f"<TtlCache [{age} | {'asking' if self._lock.locked() else 'idle'}]>"
 
     async def get(self) -> T:
         """Return an answer that is not too old."""
@@ -98,16 +102,21 @@ class TtlCache(Generic[T]):
 
 
 class SingleFlight(Generic[K, T]):
-    """Those who have the same question at the same moment ask once. Nothing is remembered."""
+    """Callers that have the same question at the same moment ask once. Nothing is remembered."""
 
     def __init__(self) -> None:
         self._asked: dict[K, _Question[T]] = {}
 
+    def __repr__(self) -> str:
+        waiting = sum(question.waiting for question in self._asked.values())
+        return f"<SingleFlight [{len(self._asked)} questions | {waiting} waiting]>"
+
     async def ask(self, about: K, question: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return the answer, or raise what the question raises.
 
-        Who stops waiting takes no one else along; a question for which no one waits any more is given up, so that
-        no one who comes later waits for it.
+        1. The first caller starts the question as a task of its own; later ones wait for the same task.
+        2. A caller that is cancelled leaves the others waiting: the task is shielded.
+        3. When the last one leaves, the question is given up and forgotten, so that a later caller asks again.
         """
         asked = self._asked.get(about)
         if asked is None:
@@ -127,4 +136,4 @@ class _Question(Generic[T]):
     def __init__(self, task: asyncio.Task[T]) -> None:
         self.task = task
         self.waiting = 0
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # should no one look at it
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # should its callers all be gone
