@@ -60,7 +60,7 @@ def rows_read(url: str, sent: Sent) -> int:
 
 
 @pytest.mark.parametrize(
-    "place", ["read.check_all", "supersession._recompute", "history._members", "history._places", "write.erase_rows"]
+    "place", ["read.check_all", "supersession._recompute", "history._members", "history._versions", "write.erase_rows"]
 )
 def test_lookup_by_ids_reads_those_rows_only(sent: tuple[str, Record], place: str) -> None:
     url, record = sent

@@ -13,8 +13,9 @@ from openmem import AsyncMemory, IdempotencySeed, InvalidRequestError, MemoryRec
 from openmem._async.retention import postgres as postgres_retention
 from openmem._io.concurrency.primitives import async_gather
 from openmem._model.ids import routing_bucket
+from openmem._sql.history import Position
 from openmem._sql.postgres import retention as on_postgres
-from openmem._sql.postgres.history import Place, States
+from openmem._sql.postgres.history import States
 from openmem._sql.sqlite import retention as on_sqlite
 from tests.old_rows import age, content_of
 
@@ -247,7 +248,7 @@ async def test_history_that_is_read_while_versions_go_ends_where_they_ended(
         bucket = routing_bucket("ann")
         read, asked = States.read, list[int]()
 
-        def after_they_went(self: States, place: Place) -> Any:
+        def after_they_went(self: States, place: Position) -> Any:
             if not asked:
                 with psycopg.connect(postgres_url) as connection:
                     gone = "delete from openmem.versions where bucket = %s and version < %s"

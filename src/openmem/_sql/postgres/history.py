@@ -1,18 +1,16 @@
-"""Steps that read a page of what was on Postgres; see the same for SQLite."""
+"""Steps that read a page of a history on Postgres: earlier versions of a memory, and the memories it supersedes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
-from openmem._model.access import Patterns, matches_any
-from openmem._model.cursors import decode_cursor, encode_cursor
+from openmem._model.access import Patterns
 from openmem._model.ids import routing_bucket
 from openmem._model.requests import HistoryQuery
 from openmem._model.results import HistoryPage
 from openmem._model.timestamps import micros
-from openmem._rules.paging import PAGE_BYTES, highest_so_far
-from openmem._rules.versions import size_of
+from openmem._rules.paging import PAGE_BYTES
+from openmem._sql.history import Member, Position, Replaced, behind_cursor, positions, read_page
 from openmem._sql.postgres import journal
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import by_id, select_where
@@ -24,23 +22,6 @@ from openmem._sql.writing import Stamp
 from openmem.types import MemoryRecord
 
 
-class Member(NamedTuple):
-    """A memory whose states belong to a history, and when it was stored and last changed."""
-
-    id: str
-    version: int
-    created_at: int
-    changed_at: int
-
-
-class Place(NamedTuple):
-    """Where a state lies; the larger, the newer."""
-
-    at: int
-    version: int
-    id: str
-
-
 def page(
     db: Names, query: HistoryQuery, user_id: str, stamp: Stamp, seen: Patterns | None = None
 ) -> Steps[HistoryPage]:
@@ -49,26 +30,12 @@ def page(
     What the caller may not see is left out, and so is what can be reached only through it.
     """
     start = yield from find(db, query.id, user_id, "", seen)
-    binding = ["states", user_id, start.id]
-    places = yield from _places(db, start, (yield from _members(db, start, seen)))
-    if query.cursor is not None:
-        last = decode_cursor(query.cursor, "history", (int, int, str), binding)
-        places = [place for place in places if place < last]
+    members = yield from _members(db, start, seen)
+    versions = yield from _versions(db, start, members)
+    found = behind_cursor(query, start, positions(start, members, versions))
     yield journal.write(db, user_id, "get", [(start.id, start.scope, None)], stamp)
-    states = States(db, start, places[: query.limit + 1])
-    shown: list[tuple[Place, MemoryRecord]] = []
-    left = PAGE_BYTES
-    for place in places:
-        if len(shown) == query.limit:
-            return _page(shown, binding)
-        record = yield from states.read(place)
-        if record is None or not matches_any(seen, record.scope):
-            continue
-        left -= size_of(record)
-        if left < 0 and shown:
-            return _page(shown, binding)
-        shown.append((place, record))
-    return HistoryPage([record for _, record in shown])
+    states = States(db, start, found[: query.limit + 1])
+    return (yield from read_page(query, start, found, states.read, seen))
 
 
 class States:
@@ -77,39 +44,39 @@ class States:
     Args:
         db: The names.
         start: The memory whose history it is.
-        places: What is likely to be asked for.
+        likely: The positions that are likely to be asked for.
     """
 
-    def __init__(self, db: Names, start: MemoryRecord, places: Sequence[Place]) -> None:
+    def __init__(self, db: Names, start: MemoryRecord, likely: Sequence[Position]) -> None:
         self._db, self._start = db, start
         self._last: dict[str, MemoryRecord] = {}
         self._ahead: dict[tuple[str, int], Row] = {}
         self._lowest: dict[str, int] = {}
-        for place in places:
-            self._lowest[place.id] = place.version
+        for position in likely:
+            self._lowest[position.id] = position.version
 
-    def read(self, place: Place) -> Steps[MemoryRecord | None]:
-        """Read the state at a place; `None` if it was removed since the places were read."""
-        newer = self._last.get(place.id)
-        if newer is not None and newer.version > place.version:
-            if (place.id, place.version) not in self._ahead:
-                yield from self._fetch(place)
-            row = self._ahead.pop((place.id, place.version), None)
+    def read(self, position: Position) -> Steps[MemoryRecord | None]:
+        """Read the state at a position; `None` if it was removed since the positions were read."""
+        newer = self._last.get(position.id)
+        if newer is not None and newer.version > position.version:
+            if (position.id, position.version) not in self._ahead:
+                yield from self._fetch(position)
+            row = self._ahead.pop((position.id, position.version), None)
             found = [] if row is None else [state_of(row, newer)]
         else:
-            found = yield from self._first(place)
+            found = yield from self._first(position)
         if not found:
             return None
-        self._last[place.id] = found[0]
+        self._last[position.id] = found[0]
         return found[0]
 
-    def _first(self, place: Place) -> Steps[list[MemoryRecord]]:
+    def _first(self, position: Position) -> Steps[list[MemoryRecord]]:
         stored = [self._start]
-        if place.id != self._start.id:
-            stored = yield from select_where(self._db, self._start.user_id, "m.id = $3", (place.id,))
-        return (yield from at_version(self._db, stored[0], place.version)) if stored else []
+        if position.id != self._start.id:
+            stored = yield from select_where(self._db, self._start.user_id, "m.id = $3", (position.id,))
+        return (yield from at_version(self._db, stored[0], position.version)) if stored else []
 
-    def _fetch(self, place: Place) -> Steps[None]:
+    def _fetch(self, position: Position) -> Steps[None]:
         own = "bucket = $1 and user_id = $2 and id = $3 and version <= $4 and version >= $5"
         size = "coalesce(size, octet_length(record::text))"
         rows = yield Query(
@@ -120,12 +87,12 @@ class States:
             ) as chosen where upto <= {PAGE_BYTES} or version = $4 order by version desc
             """,
             (
-                *(routing_bucket(self._start.user_id), self._start.user_id, place.id, place.version),
-                min(place.version, self._lowest.get(place.id, place.version)),
+                *(routing_bucket(self._start.user_id), self._start.user_id, position.id, position.version),
+                min(position.version, self._lowest.get(position.id, position.version)),
             ),
         )
         for row in rows:
-            self._ahead[place.id, row[0]] = row
+            self._ahead[position.id, row[0]] = row
 
 
 def _members(db: Names, start: MemoryRecord, seen: Patterns | None) -> Steps[list[Member]]:
@@ -146,7 +113,7 @@ def _members(db: Names, start: MemoryRecord, seen: Patterns | None) -> Steps[lis
     return list(members.values())
 
 
-def _places(db: Names, start: MemoryRecord, members: Sequence[Member]) -> Steps[list[Place]]:
+def _versions(db: Names, start: MemoryRecord, members: Sequence[Member]) -> Steps[dict[str, list[Replaced]]]:
     rows = yield Query(
         f"""
         select id, version, replaced_at, began from {db.versions}
@@ -154,22 +121,7 @@ def _places(db: Names, start: MemoryRecord, members: Sequence[Member]) -> Steps[
         """,
         (routing_bucket(start.user_id), start.user_id, [member.id for member in members]),
     )
-    versions: dict[str, list[tuple[int, int, int | None]]] = {}
+    versions: dict[str, list[Replaced]] = {}
     for id_, version, replaced_at, began in rows:
-        first = None if began is None else micros(began)
-        versions.setdefault(id_, []).append((version, micros(replaced_at), first))
-    places = [place for member in members for place in _places_of(member, versions.get(member.id, []))]
-    return sorted((place for place in places if (place.id, place.version) != (start.id, start.version)), reverse=True)
-
-
-def _places_of(member: Member, versions: Sequence[tuple[int, int, int | None]]) -> list[Place]:
-    # A version began when the one before it was replaced; the oldest one says so itself if others went before it.
-    first = max(member.created_at, versions[0][2] or member.created_at) if versions else member.changed_at
-    began = [first, *(row[1] for row in versions[:-1]), member.changed_at]
-    numbers = [*(row[0] for row in versions), member.version]
-    times = highest_so_far(began if versions else [member.changed_at])
-    return [Place(at, version, member.id) for at, version in zip(times, numbers, strict=True)]
-
-
-def _page(shown: Sequence[tuple[Place, MemoryRecord]], binding: Sequence[Any]) -> HistoryPage:
-    return HistoryPage([record for _, record in shown], encode_cursor("history", shown[-1][0], binding))
+        versions.setdefault(id_, []).append((version, micros(replaced_at), micros(began)))
+    return versions
