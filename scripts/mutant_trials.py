@@ -39,7 +39,7 @@ BUDGET = 4.0
 
 @dataclass
 class Baseline:
-    """What the tests do when nothing is wrong: which functions they call, and how long they take."""
+    """The behaviour of the tests when nothing is wrong: which functions they call, and how long they take."""
 
     callers: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     """Ids of tests by path and name of the function."""
@@ -59,7 +59,7 @@ class Trials:
 
     def __init__(self, mutants: Sequence[Mutant], jobs: int, tell: Callable[[Mutant, str], None]) -> None:
         self.mutants = mutants
-        # As they were imported: somebody may work on them meanwhile.
+        # As they were imported: the files may be edited meanwhile.
         self._sources = {path: (SRC / path).read_text("utf-8") for path in {mutant.path for mutant in mutants}}
         self.outcomes: dict[str, str] = {}
         self.baseline = Baseline()

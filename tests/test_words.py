@@ -28,7 +28,6 @@ RETIRED = {
 # In docstrings and comments: who or what is meant has a name (caller, client, user, process, thread).
 VAGUE = re.compile(r"\b(nobody|somebody|anybody|everybody|whoever|whomever|anew)\b", re.IGNORECASE)
 INVERTED = re.compile(r"(What|Whatever|Who|Whom|Whose|Whoever|Where|How|Which|When)\b")
-LATER = re.compile(r"src/openmem/_sql/")  # not rewritten yet
 PLACES = ("src", "tests", "docs", "scripts", "benchmarks", "examples", "README.md", "CONTRIBUTING.md", "Makefile")
 SPOKEN = re.compile(r"(content|text)=|\"[^\"]*\bdoor\b[^\"]*\"|'[^']*\bdoor\b[^']*'")  # memories of examples
 
@@ -51,11 +50,7 @@ def retired_words(text: str) -> list[str]:
 
 def sources() -> list[Path]:
     """Return the files of Python, but for generated ones: those follow their source."""
-    return [
-        path
-        for path in files()
-        if path.suffix == ".py" and "_sync" not in path.parts and not LATER.search(path.as_posix())
-    ]
+    return [path for path in files() if path.suffix == ".py" and "_sync" not in path.parts]
 
 
 def said_of_code(text: str) -> list[str]:

@@ -52,7 +52,7 @@ class KeptBackend(Backend):
 
     @property
     def contents(self) -> dict[str, str]:
-        """What is stored, by id."""
+        """The stored memories, by id."""
         return {entry.record.id: entry.record.content for entry in self.kept.values()}
 
     def one(self, id_: str) -> Entry:
@@ -112,7 +112,7 @@ class KeptBackend(Backend):
 
 
 class Watch:
-    """What a task is asked for: how often whether there is time left, and whose writers wait."""
+    """The calls of a task: how often it is asked whether there is time left, and whose writers wait."""
 
     def __init__(self, now: datetime = NOW, late_from: int | None = None) -> None:
         self.checks = 0

@@ -1,4 +1,4 @@
-"""What the providers that keep memories themselves can do."""
+"""The capabilities of the providers that keep memories themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server would ignore is found before it is asked."""
+"""Arguments that a server would ignore are found before it is asked."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ def test_what_cannot_be_taken_back_is_counted(trouble: OMPError, kind: type[OMPE
 
 
 class Vanishing(KeptBackend):
-    """A service in which somebody else erases what is to be taken back."""
+    """A service in which another writer erases what is to be taken back."""
 
     def remove(self, entry: Entry) -> None:
         super().remove(entry)

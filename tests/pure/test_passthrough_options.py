@@ -1,4 +1,4 @@
-"""What the provider on a remote OMP server is built from is checked before anything is asked."""
+"""The options of the provider on a remote OMP server are checked before anything is asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a store keeps its audit log and earlier versions."""
+"""The time for which a store keeps its audit log and earlier versions."""
 
 from __future__ import annotations
 

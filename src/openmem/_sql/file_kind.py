@@ -10,7 +10,7 @@ from openmem._sql.migrations import Migrations
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """What a file holds.
+    """One kind of file: how it is recognised, and its schema.
 
     Args:
         application_id: The number in the file's header by which it is recognised.
@@ -26,5 +26,5 @@ class FileKind:
 
     @property
     def migrations(self) -> Migrations:
-        """What brings the schema of a file up to date."""
+        """The migrations of the schema of such a file."""
         return Migrations(self.statements, "the database", "sqlite")

@@ -57,7 +57,7 @@ class Migrations:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Where a schema on Postgres notes which migrations were applied to it.
+    """The table in which a schema on Postgres notes the migrations that were applied to it.
 
     Args:
         schema: The name of the schema.

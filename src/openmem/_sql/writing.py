@@ -23,7 +23,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Who writes, when and under which request.
+    """The app that writes, the time and the request.
 
     Where entries of the audit log have ids (Postgres), `entry_id` is what those of this call begin with.
     """

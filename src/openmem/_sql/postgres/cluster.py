@@ -55,7 +55,7 @@ def distribute(db: Names) -> Steps[None]:
 
 
 def drop_copies(db: Names) -> Steps[None]:
-    """Erase what lay on the coordinator before the tables were spread: the shards have it, nobody else sees it."""
+    """Erase the rows that lay on the coordinator before the tables were spread: copies that no query sees."""
     for table in (db.memories, db.versions, db.supersessions, db.vectors, db.audit):
         yield Query(f"select truncate_local_data_after_distributing_table('{table}')")
 

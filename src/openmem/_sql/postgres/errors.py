@@ -1,4 +1,4 @@
-"""What a failure of Postgres means: SQLSTATE in, one of the SDK's errors out. Pure; both drivers use it.
+"""The meaning of failures of Postgres: SQLSTATE in, one of the SDK's errors out. Pure; both drivers use it.
 
 The server's own texts never go on: they quote names, statements and stored values.
 """
@@ -179,7 +179,7 @@ def is_lost(sqlstate: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a server reports of a failure, apart from its words.
+    """The report of a server on a failure, apart from its words.
 
     Attributes:
         state: The SQLSTATE; `None` if the connection itself failed.
@@ -214,7 +214,7 @@ class Report:
 
     @property
     def stale(self) -> bool:
-        """Whether nothing was done, because the statement has to be prepared anew."""
+        """True if nothing was done, because the statement has to be prepared once more."""
         return self.unprepared or (self.state == "0A000" and self.routine == "RevalidateCachedQuery")
 
     def error(self) -> OMPError:

@@ -35,7 +35,7 @@ MAX_BUILD_BYTES: Final = 32 << 20
 """Size of the table above which the index is not made during a call: that takes seconds, and writers wait."""
 
 OPTIONS: Final = {"hnsw": "on", "hnsw_from": "from_rows"}
-"""What the user calls the fields of `Approximation`."""
+"""The options of the provider, each with the field of `Approximation` that it sets."""
 
 MAX_SCAN: Final = 20_000
 """Entries of the index after which a scan gives up: by then the exact search is quicker."""

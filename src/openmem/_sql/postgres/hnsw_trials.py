@@ -1,6 +1,6 @@
-"""Whether an approximate index can be relied on: it is tried beside the exact search, user by user.
+"""Trials of an approximate index: it runs beside the exact search, user by user, until it can be relied on.
 
-How much such an index misses depends on the vectors, and nobody can know it beforehand: measured with 50,000 rows,
+How much such an index misses depends on the vectors, and cannot be known beforehand: measured with 50,000 rows,
 nothing for vectors that vary in few directions, and two thirds for random ones. So the first searches of a user are
 exact and say what the index would have found. Only an index that finds enough is used, and it is tried again now
 and then.
@@ -30,7 +30,7 @@ Way = Literal["index", "exact", "trial"]
 
 
 class Trials:
-    """What is known of an index, for each user or whatever else it is asked for."""
+    """The outcome of the trials of an index, for each user or other key that it is asked for."""
 
     def __init__(self) -> None:
         self._records: OrderedDict[Hashable, _Record] = OrderedDict()

@@ -1,4 +1,4 @@
-"""The audit journal on Postgres: written in the statement of the verb itself. Never content."""
+"""The audit log on Postgres: written in the statement of the verb itself. Never content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from openmem._sql.writing import Stamp
 from openmem.types import Action, AuditEntry
 
 Item: TypeAlias = tuple[str | None, str | None, str | None]
-"""What an entry is about: the id of a memory, a scope, and the app that the memory's source names."""
+"""The subject of an entry: the id of a memory, a scope, and the app that the memory's source names."""
 
 _COLUMNS: Final = "bucket, id, user_id, at, app, action, memory_id, scope, request_id"
 

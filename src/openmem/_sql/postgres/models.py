@@ -14,7 +14,7 @@ from openmem._sql.steps import Query, Steps
 from openmem._sql.writing import Model
 
 REFUSED: Final = "23502"
-"""What the server says to a statement whose guard found vectors of another length: no value for `version`."""
+"""The SQLSTATE of a statement whose guard found vectors of another length: it has no value for `version`."""
 
 
 def agree(db: Names, model: Model) -> Steps[int]:

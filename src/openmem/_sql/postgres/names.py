@@ -33,7 +33,7 @@ def quoted(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a statement's text depends on besides its parameters.
+    """The names in the text of a statement, which depends on them besides its parameters.
 
     Args:
         schema: The schema of all tables; a plain lower-case identifier.

@@ -1,4 +1,4 @@
-"""What the Postgres provider is built from. The classes that hold it check themselves with the functions here."""
+"""The options of the Postgres provider. The classes that hold it check themselves with the functions here."""
 
 from __future__ import annotations
 

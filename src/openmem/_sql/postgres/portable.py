@@ -124,7 +124,7 @@ def _settle(
             (item.id, item.draft.key),
             "for update",
         )
-        if not found:  # somebody erased it a moment ago
+        if not found:  # it was erased a moment ago
             yield from insert(db, [item], model, stamp)
             report.imported += 1
             return

@@ -1,6 +1,6 @@
 """Steps that remove old audit entries and old versions on Postgres, some at a time and bucket by bucket.
 
-No transaction waits for a row that somebody else holds: a caller is never held up for long, and never in a circle.
+No transaction waits for a row that another one holds: a caller is never held up for long, and never in a circle.
 The oldest versions go first, since a step back needs the newer ones: whenever it stops, what is left is right. The
 clock is that of the database.
 """
@@ -55,7 +55,7 @@ def trim(db: Names, bucket: int, versions: int) -> Steps[tuple[int, bool]]:
     """Remove up to `AT_ONCE` versions, the oldest of memories that have more than `versions`. For a transaction.
 
     Returns:
-        How many were removed, and whether more may be left: beyond these, or because somebody else held some.
+        How many were removed, and whether more may be left: beyond these, or because other transactions held some.
     """
     rows = yield Query(
         f"""

@@ -57,7 +57,7 @@ def migration_script(
     partitions: int | None = None,
     distribute: bool = False,
 ) -> str:
-    """Return all migrations as one script for `psql`, to be run by somebody who may.
+    """Return all migrations as one script for `psql`, to be run by a role that has the rights.
 
     Args:
         schema: Name of the schema that will hold the tables.

@@ -45,16 +45,16 @@ MAX_TERMS: Final = 16
 MAX_TAG_WORDS: Final = 4
 WEIGHTS: Final = Weights()
 _FIRST: Final = 4
-"""Where the columns of a memory begin in a row, behind its cosine, its words in common and what its tags say."""
+"""The position of the columns of a memory in a row, behind its cosine, its words in common and what its tags say."""
 
 
 class Projection(NamedTuple, Generic[T]):
-    """What is read of each memory that is found, and what is made of it, its score and the parts of that.
+    """The columns that are read of each memory that is found, and the result that is made of it.
 
     Attributes:
         names: The columns.
-        make: Makes it of these.
-        ends: What is found ends with the first that is too much for a page. Without it, only that one is left out.
+        make: Makes a result of these, a score and the parts of that.
+        ends: The list ends with the first that is too much for a page. Without it, only that one is left out.
     """
 
     names: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What was found out about a database server, for all who share the connections of a pool. Forgotten with them."""
+"""Facts about a database server, for all that share the connections of a pool. Forgotten with them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from openmem._sql.writing import Model
 
 @dataclass(slots=True)
 class ServerInfo:
-    """What need not be asked again.
+    """The facts that need not be asked again.
 
     Attributes:
         schemas: Schemas that are up to date, by the names they were asked for, with how statements name them.

@@ -1,15 +1,15 @@
-"""Which memory supersedes which, on Postgres; see `openmem._sql.sqlite.supersession` for why it is kept by id.
+"""Links between memories that supersede one another, on Postgres; `openmem._sql.sqlite.supersession` says why by id.
 
 A memory is hidden from the time on that its replacement names, or at once where that names none: then no clock is
 asked, so one that is wrong where the replacement was written shows neither both nor nothing.
 
 What hides a memory is worked out from links that a transaction reads. Of two at once, each would miss what the other
-has not committed, whether they share a row or none. So whoever changes the links of a user, or brings a memory that
-others may have named before it came, holds the lock of that user, had before any row of theirs:
+has not committed, whether they share a row or none. So a transaction that changes the links of a user, or brings a
+memory that others may have named before it came, holds the lock of that user, before any row of theirs:
 
-1. Most know it beforehand, and have it from the beginning of the transaction (`lock_of`).
-2. Who changes or erases a memory without naming links has it only if the memory has some (`locking`).
-3. If the memory got its first links between the two, that was seen under the lock of its row, and the lock is had
+1. Most transactions know it beforehand, and take the lock at their beginning (`lock_of`).
+2. A change or an erasure that names no links takes it only if the memory has some (`locking`).
+3. If the memory got its first links between the two, that was seen under the lock of its row, and the lock is taken
    then: late, so that the server may have to end one of two that wait for each other. Nothing is worked out without it.
 """
 
@@ -50,10 +50,10 @@ def _lock_of(schema: str, user_id: str) -> int:
 
 
 def locking(db: Names, user_id: str, first: int) -> tuple[str, list[int]]:
-    """Return a condition on `m`, always true, by which whoever asks has the lock if the memory has links.
+    """Return a condition on `m`, always true, by which a transaction takes the lock if the memory has links.
 
     It comes last in a statement that finds few memories by index. Nothing where tables are spread over servers: there
-    a lock is had on the server that the client speaks to, and so from the beginning.
+    a lock is taken on the server that the client speaks to, and so from the beginning.
 
     Args:
         db: The names.
@@ -136,7 +136,7 @@ def _settle(
     removed: Sequence[Link] = (),
     last: str | None = None,
 ) -> Steps[datetime | None]:
-    """Work out anew what hides the touched ones, and the circles that the changed ones are or were on."""
+    """Work out again what hides the touched ones, and the circles that the changed ones are or were on."""
     ring: set[str] = set()
     corrected = None
     if changed and touched:

@@ -16,7 +16,7 @@ from openmem._rules.drafting import is_large
 
 _JSONB_VERSION: Final = b"\x01"
 _REWRITTEN: Final = re.compile(r"[:,\[]-?(?:\d+(?:\.\d+)?[eE]|0\.0[,\]}])")
-"""What a number has that `jsonb` would not give back as it is. To find it in a string does no harm."""
+"""The signs of a number that `jsonb` would not give back as it is. To find them in a string does no harm."""
 
 
 @dataclass(frozen=True, slots=True)

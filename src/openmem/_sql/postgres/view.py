@@ -1,4 +1,4 @@
-"""What a view allows on Postgres, as conditions of a statement whose parameters are numbered as it is put together."""
+"""The conditions of a view on Postgres, for a statement whose parameters are numbered as it is put together."""
 
 from __future__ import annotations
 

@@ -40,12 +40,12 @@ class Single:
 
     @property
     def dim(self) -> int | None:
-        """How many numbers its vector has, if there is one."""
+        """The length of its vector, if there is one."""
         return self.model.dim if self.model and self.item.vector is not None else None
 
     @property
     def record(self) -> MemoryRecord:
-        """What storing it makes."""
+        """The record that storing it makes."""
         return self.item.record(self.model, self.stamp.now)
 
 
@@ -75,8 +75,8 @@ def add_one(db: Names, item: Incoming[Row32], model: Model | None, stamp: Stamp)
 def add_newer(db: Names, single: Single) -> Steps[MemoryRecord]:
     """Store one memory without a key that supersedes others, in one statement. For a transaction with their lock.
 
-    Nobody can have named it, so it closes no circle, and what hides the others is only more than before. Not for
-    tables that are spread over servers.
+    No other memory can have named it, so it closes no circle, and what hides the others is only more than before.
+    Not for tables that are spread over servers.
     """
     begin = single.item.draft.valid_from
     since = begin or single.item.draft.created_at or single.stamp.now
@@ -134,7 +134,7 @@ def add(
         item = items[position]
         found = yield from holder(db, user_id, item.draft.key or "")
         suffix = f"k{position:05d}"
-        if not found:  # somebody erased it a moment ago
+        if not found:  # it was erased a moment ago
             entry = replace(stamp, entry_id=stamp.entry_id + suffix)
             [records[position]] = yield from insert(db, [item], model, entry)
             continue

@@ -1,4 +1,4 @@
-"""What differs between SQLite and Postgres in statements that are otherwise the same.
+"""The differences between SQLite and Postgres in statements that are otherwise the same.
 
 Statements are written as Postgres has them (`$1`), and keep to what both understand: text, whole numbers, and times as
 microseconds since 1970.

@@ -15,7 +15,7 @@ WINDOW: Final = 60_000_000
 def take(db: Dialect, caller: str, per_minute: int, now: datetime) -> Steps[float]:
     """Count a request, in one statement; return 0.0 if it may go on, else the seconds to wait."""
     at = micros(now)
-    # Also over when it began in the future: some server's clock was wrong, and nobody shall wait for hours.
+    # Also over when it began in the future: some server's clock was wrong, and no caller shall wait for hours.
     over = f"abs($2 - rates.started_at) >= {WINDOW}"
     rows = yield db.query(
         f"""

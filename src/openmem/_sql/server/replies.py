@@ -123,7 +123,7 @@ def holding(db: Dialect, user_id: str | None, memory_id: str) -> Steps[list[tupl
 
 
 def _stored(row: Row, memory_id: str) -> bool:
-    """Return whether a request stored a memory, where nobody wrote down what it stored.
+    """Return whether a request stored a memory, where it was not written down what it stored.
 
     Its seed tells while it is not answered; the reply does where an earlier version wrote it, for a day.
     """

@@ -113,5 +113,5 @@ def _third(db: Dialect) -> tuple[str, ...]:
     return (f"alter table {db.prefix}replies add column memory_ids text",)
 
 
-# Replies hold what users store: what is deleted is overwritten at once, and nobody else may read the file.
+# Replies hold what users store: what is deleted is overwritten at once, and only its owner may read the file.
 FILE: Final = FileKind(0x4F4D4553, statements(SQLITE), secure_delete="on")  # "OMES"

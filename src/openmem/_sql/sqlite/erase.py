@@ -1,4 +1,19 @@
-"""Steps that erase all memories of a user, or of a part of the user's scopes, and look for leftovers."""
+"""Steps that erase all memories of a user, or of a part of the user's scopes, and look for leftovers.
+
+The order matters, since each step needs what a later one takes away:
+
+1. `journal.keep`: entries of the audit log that stand in the rows of memories get rows of their own.
+2. The memories are counted, by store, while their rows say where to look.
+3. `erase_rows`: links, vectors, words in the index (which it can only forget while the rows hold them), earlier
+   versions, and the rows themselves.
+4. The names go out of the audit log: of a whole user, all of them, up to the entry that `unnamed` notes, so that the
+   next erasure looks only at entries behind it; of a scope, those of the erased ids.
+5. The same stores are counted again. What the receipt calls `remaining` was looked for, not assumed to be nothing.
+6. The erasure itself is entered, without a name.
+
+Bytes that are left in free pages and in older parts of the index go later, outside the transaction:
+`openmem._sql.sqlite.purge`.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,15 @@
 Why so: FTS5 makes a part of the index for each transaction that enters something, which costs as much as all the rest
 of an `add`, and every search has to join the parts. The words of a memory stand in its row as well. So a search looks
 into the index up to the user's `indexed`, and into the rows behind that, which are few and short.
+
+There are four cases:
+
+1. A new memory waits, as long as less than `WAIT_AT_MOST` of its user do and its text is short (`LONG`).
+2. One that is too many or too long brings in all that wait, itself included, in one part of the index (`catch_up`).
+3. A memory that is in the index and changes its words is taken out before and entered again behind its row's change:
+   FTS5 can only forget words that it is told, and those are in the row until then. It keeps its `rid`, which `indexed`
+   has passed, so it does not wait.
+4. A memory that waits and changes or goes needs nothing: its row is all that a search looks at.
 """
 
 from __future__ import annotations
@@ -47,7 +56,7 @@ def take_out(writer: Writer, rids: Sequence[int]) -> Steps[None]:
 
 
 def enter_again(writer: Writer, rid: int) -> Query:
-    """Return the statement that enters a memory anew that was taken out."""
+    """Return the statement that enters a memory again that was taken out."""
     return Query(f"{ENTER} = ? and rid <= ?", (*_prefixes(writer), rid, writer.indexed))
 
 

@@ -27,7 +27,7 @@ _INSERT_BY_NAME: Final = (
     f"insert into {_COLUMNS} select 1 + {LAST_ENTRY}, ?, ?, ?, ?, ?, ? from users where user_id = ?"
 )
 
-# Somebody may have erased the memory between the read and its entry: then the entry names neither it nor its scope.
+# The memory may have been erased between the read and its entry: then the entry names neither it nor its scope.
 # That of one which `delete` took out goes on naming it, as the entry of its deletion does.
 _DELETED: Final = f"""
     exists(select 1 from journal where memory_id = seen.memory_id and action = 'delete' and +entry {USER_RANGE})

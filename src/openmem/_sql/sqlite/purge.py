@@ -1,4 +1,4 @@
-"""What takes the bytes of erased memories out of the file, and gives the room that they had back to the disk.
+"""Steps that take the bytes of erased memories out of the file, and give the room that they had back to the disk.
 
 Why so: an erasure takes rows away, but their words stay in older parts of the index until those are merged, and pages
 that became free keep what stood in them. So the index is merged, if anything was taken out of it since the last time,
@@ -9,6 +9,18 @@ reads the whole index.
 Each merge of everything makes FTS5 count one level of parts more, and never one less; from 2,000 on it takes its own
 index for damaged (seen with SQLite 3.40). So long before that, the index is emptied and filled again, a part at a time:
 what is not in it yet waits as new memories do, so every search is right meanwhile.
+
+The one row of the table `upkeep` says where the work stands, for whichever process goes on with it:
+
+1. `taken == merged`: no words of erased memories are left. Only free pages are cut off.
+2. `taken > merged`, no merge has begun: `begun` becomes `taken`, and the merge begins. It covers every removal so far.
+3. A merge goes on. A removal meanwhile counts `taken` up once (`taken_out`), so case 2 comes again after this merge.
+4. The merge is done: `merged` becomes what `begun` was at its beginning, which gives case 1, or 2 after a removal.
+5. `begun < 0`: the index was emptied, and is filled from user `-1 - begun` on. At the end, `taken` is counted up: the
+   words of memories that were erased during the filling need a merge of their own, so case 2 follows.
+
+A run that stops between two transactions, at any point, leaves one of these cases, and the next run goes on from it. A
+merge that was begun by a process that ended begins once more: to merge twice does no harm.
 """
 
 from __future__ import annotations
@@ -24,13 +36,13 @@ MOST_LEVELS: Final = 1_000  # of the index, before it is filled again
 ENTERED_AT_ONCE: Final = 2_000  # memories that a transaction enters into the index
 
 OVERWRITE: Final = Query("pragma secure_delete=on")
-"""What is deleted from here on is overwritten with zeros, pages that become free too.
+"""Deleted bytes are overwritten with zeros from here on, in pages that become free too.
 
-It holds until the other is said, after the transaction too: so what deletes says one of the two first, and what follows
-of the same kind need not say it again to SQLite, which takes as long for it as for a statement.
+It holds until `OVERWRITE_CHEAPLY` is said, after the transaction too. So steps that delete say one of the two first,
+and the driver loop leaves out a repetition: SQLite takes as long for it as for a statement.
 """
 OVERWRITE_CHEAPLY: Final = Query("pragma secure_delete=fast")
-"""It is overwritten where that writes no further page, as pages of an `add` are what it costs."""
+"""Deleted bytes are overwritten where that writes no further page: pages written are what an `add` costs."""
 
 T = TypeVar("T")
 

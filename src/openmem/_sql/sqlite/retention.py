@@ -1,6 +1,6 @@
 """Steps that remove old audit entries and old versions, some at a time.
 
-Why so: what is too old is looked for on a snapshot, which is in nobody's way, and removed in short transactions that
+Why so: what is too old is looked for on a snapshot, which holds up no writer, and removed in short transactions that
 look again. The oldest versions go first, since a step back needs the newer ones: whenever it stops, what is left is
 right. Numbers of entries that went are never given again (`users.expired`).
 """

@@ -34,7 +34,7 @@ WEIGHTS: Final = Weights()
 
 
 class Projection(NamedTuple, Generic[T]):
-    """What is read of the memories that are found, and what is made of one, its score and the parts of that."""
+    """The way memories that are found are read, and what is made of each, its score and the parts of that."""
 
     read: Callable[[Sequence[int]], Steps[dict[int, Any]]]
     make: Callable[[Any, float, dict[str, Any] | None], T]
@@ -51,7 +51,7 @@ CANDIDATES: Final = Projection(select_contents, _candidate)
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a query means for one user's rows. `text` is the query to embed."""
+    """The meaning of a query for one user's rows. `text` is the query to embed."""
 
     state: UserState
     columns: Columns

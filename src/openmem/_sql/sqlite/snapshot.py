@@ -42,12 +42,12 @@ class UserState(NamedTuple):
 
     @property
     def version(self) -> tuple[int, int]:
-        """What the user's rows are as of: it grows with every write."""
+        """The version of the user's rows: it grows with every write."""
         return self.epoch, self.newest
 
     @property
     def vector_version(self) -> tuple[int, int]:
-        """What the user's vectors are as of."""
+        """The version of the user's vectors."""
         return self.vector_epoch, self.newest
 
 

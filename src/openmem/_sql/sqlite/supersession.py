@@ -1,7 +1,7 @@
-"""What hangs on a memory by name: its tags, and which memories it supersedes.
+"""The links of a memory by name: its tags, and the memories that it supersedes.
 
 A memory need not exist to be superseded: an import may bring the newer one first. So the link is kept by the id of
-the older one, and the time from which it hides is worked out anew whenever either side comes, changes or goes. Links
+the older one, and the time from which it hides is worked out again whenever either side comes, changes or goes. Links
 that close a circle are judged by `openmem._rules.supersession`; those that do not count stay, marked as void.
 """
 
@@ -112,7 +112,7 @@ def _settle(
     *,
     last_word: bool = False,
 ) -> Steps[None]:
-    """Work out anew what hides the touched ones, and the circles that the changed ones are or were on."""
+    """Work out again what hides the touched ones, and the circles that the changed ones are or were on."""
     ring: set[str] = set()
     if changed:
         rows = yield Query(_ABOVE, (dumps(sorted(changed)), writer.user_no, writer.user_no))

@@ -1,4 +1,4 @@
-"""What one transaction knows of the user it writes for, and the rows that only hold names: scopes and models."""
+"""The state of a transaction that writes for a user, and the rows that only hold names: scopes and models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PLACE: Final = f"""
 
 @dataclass(slots=True)
 class Writer:
-    """What one transaction knows while it writes for one user.
+    """The state of one transaction while it writes for one user.
 
     `indexed` is the last `rid` that the index of words has seen. None up to it is given again, or a new memory would
     be taken for one that is in the index. `now` is the time of the stamp in microseconds.
