@@ -93,6 +93,10 @@ def load_local_model(choice: FastEmbed) -> LocalModel:
         InvalidRequestError: fastembed is not installed or does not know the model.
         ProviderError: The model's files cannot be had or read.
     """
+    # 1. Loaded.
+    # 2. It failed a moment ago: the same error at once.
+    # 3. From the cache.
+    # 4. From the network.
     key = _key(choice)
     with _locks.setdefault(key, ThreadLock()):
         if key not in _models:

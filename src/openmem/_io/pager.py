@@ -42,6 +42,9 @@ class _Pages(Generic[T]):
         Raises:
             ProviderError: Its cursor came before: the pages would never end.
         """
+        # 1. The last page.
+        # 2. A cursor that came before: the pages go in a circle.
+        # 3. There is more.
         self.cursor, self.is_last = page.next_cursor, page.next_cursor is None
         if self.cursor is not None and self.cursor in self._seen:
             self.is_last = True
@@ -72,6 +75,7 @@ class AsyncPager(Generic[T]):
         """Return the next item."""
         pages = self._pages
         async with self._lock:
+            # An empty page is not the end: filters may have left nothing of it.
             while not pages.ready:
                 if pages.is_last:
                     raise StopAsyncIteration
@@ -100,6 +104,7 @@ class Pager(Generic[T]):
         """Return the next item."""
         pages = self._pages
         with self._lock:
+            # An empty page is not the end: filters may have left nothing of it.
             while not pages.ready:
                 if pages.is_last:
                     raise StopIteration

@@ -47,9 +47,12 @@ class ProviderClass:
         Raises:
             InvalidRequestError: An option is unknown or wrong, or something is missing.
         """
+        # 1. What must be installed. The class itself is not loaded: that waits for the first verb.
         for module in (self.reference.partition(":")[0].partition(".")[0], *self.needs):
             if sys.modules.get(module) is None and importlib.util.find_spec(module) is None:
                 raise self._missing(module)
+        # 2. Unknown options, unless an OMP server may stand behind the address.
+        # 3. What the provider itself checks.
         if self.spec.options is not None and settings.provider == settings.entrance:
             check_options(self.spec.name, settings.options, self.spec.options)
         if self.spec.check is None:
@@ -79,6 +82,10 @@ def find_spec(name: str) -> ProviderSpec:
     Raises:
         UnsupportedProviderError: None of that name is built in or installed.
     """
+    # 1. Built in: no package can take its name.
+    # 2. Announced by a package.
+    # 3. Announced wrongly.
+    # 4. No such provider.
     if name in BUILT_IN:
         return BUILT_IN[name]
     found = _announced(name)

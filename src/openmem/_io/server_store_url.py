@@ -46,15 +46,20 @@ def server_store_url(
     """
     if platform is not None or home is not None:
         warn("server_store_url(platform=, home=) count for nothing, and go in the next version", DeprecationWarning, 2)
+    # 1. Named by the caller.
+    # 2. Named by the environment.
     environ = os.environ if environ is None else environ
     given = store if store is not None else environ.get(VARIABLE) or None
     if given is not None:
         return check_store_url(given)
+    # 3. By where the memories are: in the same database, so that one backup has both.
     settings = resolve_settings(provider, url, base_url, None, None, {}, environ, provider_of_scheme)
     if settings.provider == "postgres" and settings.url is not None:
         return settings.url
+    # 4. In the user's folder, where the provider is no place of this machine.
     if settings.provider != "sqlite":
         return os.path.join(user_data_dir(), "server.db")
+    # 5. Beside the file, and not in it: another process may copy the file alone.
     path = sqlite_path(settings.url) if settings.url else os.path.join(user_data_dir(), "memories.db")
     return path + SUFFIX
 

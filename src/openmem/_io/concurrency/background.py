@@ -79,6 +79,8 @@ async def _rounds(ref: weakref.WeakMethod[Any]) -> None:
         await asyncio.sleep(PAUSE_SECONDS)
         return True
 
+    # 1. The owner was collected: nothing is left to do.
+    # 2. It is asked once an hour, and known by nothing but the weak reference while the task sleeps.
     while (work := ref()) is not None:
         try:
             await work(rest)
@@ -130,6 +132,9 @@ def _loop(ref: weakref.WeakMethod[Any], stop: threading.Event) -> None:
     def rest() -> bool:
         return not stop.wait(PAUSE_SECONDS)
 
+    # 1. Closed.
+    # 2. The owner was collected.
+    # 3. It is asked once an hour, and known by nothing but the weak reference while the thread sleeps.
     while not stop.is_set() and (work := ref()) is not None:
         try:
             work(rest)

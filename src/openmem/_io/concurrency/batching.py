@@ -67,6 +67,7 @@ class AsyncBatcher(Generic[A, T]):
         """
         if not self._on:
             return await self._one(item, deadline)
+        # 1. Few are under way: at once, alone, without a task or a future.
         if self._under_way < _AT_ONCE:
             self._under_way += 1
             try:
@@ -74,6 +75,7 @@ class AsyncBatcher(Generic[A, T]):
             finally:
                 self._under_way -= 1
                 self._dispatch()
+        # 2. It waits: the end of one that is under way takes it along.
         waiter: _Waiter[A, T] = _Waiter(item, deadline)
         self._waiting.append(waiter)
         return await waiter.wait()
@@ -93,12 +95,14 @@ class AsyncBatcher(Generic[A, T]):
 
     def _dispatch(self) -> None:
         while self._waiting and self._under_way < _AT_ONCE:
+            # All that wait, up to the most; those whose callers left are passed over.
             batch: _Batch[A, T] = _Batch()
             while self._waiting and len(batch.waiters) < MAX_BATCH:
                 waiter = self._waiting.popleft()
                 if not waiter.answer.done():
                     waiter.batch = batch
                     batch.waiters.append(waiter)
+            # None may be left: then nothing is under way for them.
             if batch.waiters:
                 self._under_way += 1
                 batch.left = len(batch.waiters)
@@ -108,11 +112,14 @@ class AsyncBatcher(Generic[A, T]):
 
     async def _do(self, batch: _Batch[A, T]) -> None:
         try:
+            # 1. One: no batch is needed.
             if len(batch.waiters) == 1:
                 await self._alone(batch.waiters[0])
+            # 2. Several: together.
             else:
                 await self._together(batch.waiters)
         except BaseException as error:
+            # 3. None of them was answered: each gets an error of its own.
             for waiter in batch.waiters:
                 waiter.fail(error)
             if not isinstance(error, Exception):
@@ -125,13 +132,16 @@ class AsyncBatcher(Generic[A, T]):
     async def _together(self, waiters: Sequence[_Waiter[A, T]]) -> None:
         try:
             results = await self._many([waiter.item for waiter in waiters], _latest(waiters))
+        # 1. It is unknown what was done: doing each again might do it twice, and would take as long again.
         except (ProviderUnavailableError, DeadlineExceededError):
             raise
         except OMPError:
+            # 2. One of them was bad, and nothing was done. Each is done by itself: that one fails, the others do not.
             for waiter in waiters:
                 if not waiter.answer.done():
                     await self._alone(waiter)
         else:
+            # 3. All were done.
             for waiter, result in zip(waiters, results, strict=True):
                 waiter.succeed(result)
 
@@ -177,6 +187,7 @@ class _Batch(Generic[A, T]):
     def leave(self) -> None:
         """Count a caller that left; a batch without callers is cancelled."""
         self.left -= 1
+        # The last one leaves: no caller wants the results. A batch that is over has nothing to cancel.
         if not self.left and not self.over and self.task is not None:
             self.task.cancel()
 
@@ -197,6 +208,7 @@ class _Waiter(Generic[A, T]):
         expiry = None
         if self.deadline.at is not None:
             left = self.deadline.at - time.monotonic()
+            # Of its own, and not of a shared timer: few items ever wait.
             expiry = asyncio.get_running_loop().call_later(left, self._expire)
         try:
             return await self.answer
@@ -220,6 +232,7 @@ class _Waiter(Generic[A, T]):
         if isinstance(error, DeadlineExceededError):
             self.answer.set_exception(self.deadline.exceeded())
         elif isinstance(error, OMPError):
+            # A copy: callers put the id of their request on it.
             own = copy.copy(error)
             own.__cause__, own.__suppress_context__ = error.__cause__, True
             self.answer.set_exception(own)

@@ -77,6 +77,7 @@ class Call:
         self, app: str | None, request_id: str | None, access: Access | None, seed: IdempotencySeed | None
     ) -> Call:
         """Return this call as made by one caller, under the caller's request id if there is one."""
+        # An id that the caller chose may come twice, so the nonce keeps the random one.
         own = request_id or self.request_id
         return Call(app, self.deadline, self.now, own, access, seed, self.request_id if request_id else None)
 

@@ -39,8 +39,11 @@ class DeadlineTimer:
             return
         self._times[item] = at
         loop = asyncio.get_running_loop()
+        # 1. Another loop: the timer of the old one does not exist any more.
         if loop is not self._loop:
             self._loop, self._timer = loop, None
+        # 2. No timer, or one that is too late for this item.
+        # 3. It looks soon enough: nothing to do, as nearly always.
         if self._timer is None or at < self._next:
             self._wait(loop, at)
 
@@ -93,6 +96,9 @@ class deadline_scope:  # noqa: N801 - it is used like a function
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._timer.unset(self)
+        # 1. Our cancellation, and no other: it becomes the error.
+        # 2. Another caller cancelled the task too: that counts more.
+        # 3. The work ended in the same moment: its result, or its own error, counts.
         if self._fired and self._task.uncancel() <= self._cancelling and isinstance(error, asyncio.CancelledError):
             raise self._deadline.exceeded() from None
 

@@ -42,14 +42,17 @@ class ThreadExecutor:
             function: The function.
             at_once: How many functions run now, this one included: there are as many threads as that was at most.
         """
+        # 1. Shut down: a thread for this call alone.
         if self._shut_down:
             ThreadExecutor(self._name).submit(function, 1)  # dropped at once, so that its thread ends after the call
             return
+        # 2. More at once than there are threads: one more.
         if at_once > len(self._threads):
             # A daemon, for else the process would wait for it even where it has nothing to do.
             thread = threading.Thread(target=_work, args=(self._functions,), name=self._name, daemon=True)
             thread.start()
             self._threads.append(thread)
+        # 3. A thread is free, or will be: it takes the function from the queue.
         self._functions.put(function)
 
     def shutdown(self) -> None:
@@ -73,11 +76,13 @@ def _work(functions: SimpleQueue[Function | None]) -> None:
     while (function := functions.get()) is not None:
         function()
         del function  # what it holds must be free while nothing is to be done
+    # The sign to end goes from thread to thread: one is enough for all of them.
     functions.put(None)  # for the next
 
 
 @atexit.register
 def _wait_at_exit() -> None:
+    # All are told before any is waited for, so that they end at the same time.
     executors = [*_executors]
     for executor in executors:
         executor.shutdown()

@@ -301,6 +301,7 @@ async def async_import_module(name: str, deadline: Deadline | None) -> Any:
     Raises:
         DeadlineExceededError: The deadline came first.
     """
+    # Not imported here and now even if that is quick: it reads files.
     return _imported.get(name) or await async_load(partial(_import, name), deadline)
 
 
@@ -361,6 +362,8 @@ async def async_compute_to_end(function: Callable[..., T], *args: Any) -> T:
     try:
         return cast(T, await asyncio.shield(work))
     except asyncio.CancelledError:
+        # 1. It has not begun: it never will.
+        # 2. It runs: the caller waits for its end, however often it is cancelled.
         if first.acquire(blocking=False):
             work.cancel()
         while not work.done():

@@ -33,6 +33,7 @@ async def async_repeat(
         pause = _pause(result, retry, repeats, deadline, repeatable)
         if pause is None:
             raise result.error
+        # A pause of nothing is none: a repeat at once does not even give others their turn.
         if pause:
             await async_sleep(pause)
         repeats += 1

@@ -39,6 +39,8 @@ class AsyncUserFunction:
 
             self._timer, self._scope = DeadlineTimer(), deadline_scope
         with self._scope(self._timer, deadline):
+            # 1. A coroutine function, on the loop.
+            # 2. A plain one, in a worker thread, which it keeps when its caller leaves.
             if self._awaited:
                 return await self._function(*args)
             return await async_call(self._function, *args)
@@ -69,6 +71,7 @@ class UserFunction:
             InvalidRequestError: The function gave something to be awaited.
         """
         deadline.check()
+        # It cannot be stopped from outside: the deadline is looked at before it.
         result = call(self._function, *args)
         if inspect.isawaitable(result):
             if inspect.iscoroutine(result):

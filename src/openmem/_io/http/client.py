@@ -135,6 +135,7 @@ class AsyncHttp:
         return show_state(self, _state(self._closed, os.getpid() in self._clients), self._endpoint.server)
 
     async def _attempt(self, request: HttpRequest, deadline: Deadline) -> HttpReply | FailedAttempt:
+        # One limit for the whole attempt: connecting, redirects, the head and every byte of the body.
         route = Route(self._endpoint, request, self._headers)
         try:
             async with asyncio.timeout(deadline.remaining()) as limit:
@@ -142,12 +143,16 @@ class AsyncHttp:
                 reply = await self._exchange(client, route, deadline)
                 while route.follow(reply.status, reply.headers.get("location")):
                     reply = await self._exchange(client, route, deadline)
+        # 1. The deadline. Another timeout inside is the library's, and means the network.
         except TimeoutError:
             if limit.expired():
                 raise deadline.exceeded() from None
             raise
+        # 2. An error of ours: a reply that is too large, a redirect that is not followed, a closed client.
         except (OMPError, RuntimeError):
             raise
+        # 3. The library failed.
+        # 4. There is a reply: a success, or what its status means.
         except Exception as exc:  # noqa: BLE001 - what is not the library's is raised again
             failure = failure_of_exception(self._endpoint, exc, deadline)
         else:
@@ -258,6 +263,7 @@ class Http:
         return show_state(self, _state(self._closed, os.getpid() in self._clients), self._endpoint.server)
 
     def _attempt(self, request: HttpRequest, deadline: Deadline) -> HttpReply | FailedAttempt:
+        # The socket obeys the deadline: each wait on it is cut to what is left of the whole.
         deadline.check()
         route = Route(self._endpoint, request, self._headers)
         try:
@@ -265,8 +271,12 @@ class Http:
             reply = self._exchange(client, route, deadline)
             while route.follow(reply.status, reply.headers.get("location")):
                 reply = self._exchange(client, route, deadline)
+        # 1. An error of ours: a reply that is too large, a redirect that is not followed, a closed client, the
+        #    deadline.
         except (OMPError, RuntimeError):
             raise
+        # 2. The library failed.
+        # 3. There is a reply: a success, or what its status means.
         except Exception as exc:  # noqa: BLE001 - what is not the library's is raised again
             failure = failure_of_exception(self._endpoint, exc, deadline)
         else:

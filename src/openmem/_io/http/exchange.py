@@ -153,6 +153,7 @@ class Received:
         self._endpoint, self._reply = endpoint, reply
         self._body = bytearray()
         self._taken = 0
+        # Refused by what it says of itself, before a byte of it is read; else when it has become too large.
         length = reply.headers.get("content-length", "")
         if length.isdecimal() and (len(length) > 18 or int(length) > MAX_REPLY):
             raise self._too_large()
@@ -213,16 +214,20 @@ def failure_of_exception(endpoint: Endpoint, exc: Exception, deadline: Deadline)
 
     if not isinstance(exc, httpx.HTTPError | httpx.InvalidURL | httpx.StreamError):
         raise exc
+    # 1. The deadline of the call.
     connecting = isinstance(exc, httpx.ConnectTimeout)
     # Every limit but that of connecting is the deadline itself.
     if isinstance(exc, httpx.TimeoutException) and (deadline.passed() or not connecting):
         return FailedAttempt(deadline.exceeded())
+    # 2. Never connected: the server did not see the request, which may always be sent again.
     refused = connecting or isinstance(exc, httpx.ConnectError)
     error: OMPError
     if isinstance(exc, httpx.NetworkError | httpx.ConnectTimeout | httpx.RemoteProtocolError):
+        # 3. The connection broke: passing, but the server may have acted on the request.
         error = ProviderUnavailableError(_trouble(endpoint, refused), provider=endpoint.provider)
         passing = True
     else:
+        # 4. The reply is none, or the request cannot be sent: another attempt would end the same way.
         error = ProviderError(f"the exchange with {endpoint.server} failed", provider=endpoint.provider)
         passing = False
     # The library's own exception carries the request, with its headers, wherever it is pickled or logged.

@@ -105,6 +105,8 @@ class TimedBackend(httpcore.NetworkBackend):
             httpcore.ConnectTimeout: The time was over first, the search for the host's addresses included.
             httpcore.ConnectError: No address took the connection.
         """
+        # 1. The addresses of the host, within the time.
+        # 2. Each in turn, with a fair share of what is left.
         left = _left(timeout, httpcore.ConnectTimeout)
         until = None if left is None else time.monotonic() + left
         addresses = _addresses_of(host, port, left)
@@ -154,6 +156,7 @@ class _TimedStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
+        # TLS to a proxy carries TLS to the server. A handshake waits several times, so it is cut off from outside.
         inside = isinstance(self._socket, ssl.SSLSocket)
         with _cut_off(self._socket, timeout, httpcore.ConnectTimeout) as left:
             stream = self._stream.start_tls(ssl_context, server_hostname, left)
@@ -186,6 +189,9 @@ class _TunnelledStream(httpcore.NetworkStream):
 
 def _left(timeout: float | None, late: type[E]) -> float | None:
     """Return the seconds that an operation may take, `None` without a limit."""
+    # 1. No deadline: the library's own limit.
+    # 2. Passed: at once.
+    # 3. The smaller of the two.
     at = exchange_deadline().at
     if at is None:
         return timeout
@@ -211,6 +217,7 @@ def _cut_off(carrier: socket.socket, timeout: float | None, late: type[E]) -> It
         except OSError:
             return  # it is closed already
 
+    # A thread for each such operation. They are rare: a proxy that is reached by TLS, and a handshake.
     timer = threading.Timer(left, cut)
     timer.daemon = True
     timer.start()
@@ -230,6 +237,7 @@ def _addresses_of(host: str, port: int, seconds: float | None) -> list[str]:
         return [str(ipaddress.ip_address(host))]
     except ValueError:
         answer: SimpleQueue[list[str] | Exception] = SimpleQueue()
+    # A thread that cannot be stopped: it ends by itself when the system gives up, and holds nothing up at exit.
     threading.Thread(target=_look_up, args=(host, port, answer), name="openmem-resolver", daemon=True).start()
     try:
         found = answer.get(timeout=seconds)

@@ -50,17 +50,22 @@ class AsyncPool:
             DeadlineExceededError: A new connection took too long.
         """
         deadline.check()
+        # 1. An idle connection that is alive. The one that was used last goes first, so that those not needed grow old.
         while self._idle:
             session = self._idle.pop()
             if session.is_alive():
                 return session
+            # 2. It ended while it was idle, as after a restart of the server: the others have ended too, and what was
+            #    found out about the server may be wrong.
             self._size -= 1
             session.abort()
             self.expire()
+        # 3. There is room. It is counted before anything waits, so that no other caller fills it too.
         if self._size < self._options.max_size:
             self._size += 1
             given = None
         else:
+            # 4. The pool is full: the caller gets a connection, or `None`, which is the right to open one.
             given = await self._wait(deadline, running)
         return given or await self._open(deadline, running)
 
@@ -80,10 +85,13 @@ class AsyncPool:
                 async with limit:
                     return await waiter
         except BaseException as error:
+            # 1. It was given something in the very moment in which its time was over: the next caller gets that.
+            # 2. It was given nothing: a cancelled waiter stays in the queue and is passed over.
             if waiter.done() and not waiter.cancelled():  # both at once: what it got goes to the next
                 self._release_to_waiter(waiter.result())
             else:
                 waiter.cancel()
+            # 3. The limit ended it: it is either the time, or `close`, which lets all limits of an instance expire.
             if isinstance(error, TimeoutError) and limit.expired():
                 raise (closed() if running.closed else exhausted(self._options.max_size, seconds)) from None
             raise
@@ -97,6 +105,8 @@ class AsyncPool:
                 async with limit:
                     return await asyncio.shield(opening)
         except BaseException as error:
+            # 1. It was opened, or failed, in the moment in which the caller left.
+            # 2. It goes on, and is for another caller.
             if opening.done():
                 self._on_opened(opening)
             else:
@@ -114,10 +124,12 @@ class AsyncPool:
                 session = await self._driver.open(plain=plain)
         except TimeoutError:
             raise unreachable(f"the database server did not accept a connection within {seconds:g} s") from None
+        # Of the generation in which it was begun: an `expire` in between makes it too old to be kept.
         session.generation = generation
         return session
 
     def _on_opened(self, opening: asyncio.Task[AsyncSession]) -> None:
+        # A failed one leaves its room to the next caller, who opens one for itself and meets the error, if it lasts.
         if opening.cancelled() or opening.exception() is not None:
             self._release_to_waiter(None)
         else:
@@ -125,11 +137,16 @@ class AsyncPool:
 
     def put(self, session: AsyncSession) -> None:
         """Take a connection back, in order."""
+        # 1. Of no further use: it is closed, older than the last `expire`, or does not know the types of the extension,
+        #    which did not exist when it was opened.
         if session.lost or session.generation != self._generation or not session.complete:
             self.drop(session)
             return
+        # 2. In order: for the caller that waits longest, else it is idle.
         session.idle_since = asyncio.get_running_loop().time()
         self._release_to_waiter(session)
+        # 3. The one that has been idle for longest is closed after some minutes. There is no task for that: a pool that
+        #    is not used keeps its connections, which cost nothing but their sockets.
         oldest = self._idle[0] if self._idle else session
         if session.idle_since - oldest.idle_since > IDLE_SECONDS and self._size > self._options.min_size:
             self._idle.popleft()
@@ -141,11 +158,15 @@ class AsyncPool:
 
     def take_back(self, session: AsyncSession, *, interrupted: bool) -> None:
         """Take a connection back whose work failed."""
+        # 1. The connection is lost, and with it the trust in the others.
         if session.lost:
             self.drop(session)
             self.expire()
+        # 2. The statement may still run at the server, or its transaction is open: a task of the pool sees to that,
+        #    as the caller has left or must not wait.
         elif interrupted or session.busy:
             self._start(self._recover(session))
+        # 3. The statement failed, and that was all.
         else:
             self.put(session)
 
@@ -164,15 +185,19 @@ class AsyncPool:
         try:
             orderly = await session.recover()
         except BaseException as error:
+            # 1. The server does not answer: the connection is closed, and the others are treated as lost, too.
             self.drop(session)
             self.expire()
             if not isinstance(error, Exception):
                 raise
         else:
+            # 2. The statement is over and its transaction rolled back.
+            # 3. Its messages are not: it cannot be used again.
             (self.put if orderly else self.drop)(session)
 
     def expire(self) -> None:
         """Use no connection again that is open now: where one is dead, the others may be too."""
+        # Connections in use are closed when they are put back: they are of an older generation then.
         self._generation += 1
         self._driver.forget()
         self.server.forget()
@@ -184,6 +209,7 @@ class AsyncPool:
         self.expire()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1.0)
+        # A task that has not ended by now waits for a server that does not answer.
         for task in self._tasks:
             task.cancel()
         await asyncio.sleep(0)  # sockets are closed by the loop's next round
@@ -199,11 +225,14 @@ class AsyncPool:
 
     def _release_to_waiter(self, session: AsyncSession | None) -> None:
         """Give a connection, or the right to open one, to the caller that waits longest."""
+        # 1. A caller waits for it. Those that left are passed over.
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(session)
                 return
+        # 2. No caller waits, and there is no connection: the room is free.
+        # 3. There is one: it is idle now.
         if session is None:
             self._size -= 1
         else:

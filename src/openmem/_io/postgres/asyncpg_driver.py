@@ -108,6 +108,7 @@ class AsyncDriver:
         Raises:
             OMPError: The address, a service or a certificate cannot be used.
         """
+        # In a thread: keys, certificates and the password file are read.
         if self._connect_arguments is None:
             self._connect_arguments = await asyncio.to_thread(find_connect_arguments, self._options)
         return self._connect_arguments
@@ -126,6 +127,8 @@ class AsyncDriver:
             connection = await self._connect(arguments, plain)
             complete = not plain and await self._prepare(connection)
             return AsyncSession(connection, complete)
+        # 1. The server, the network or the driver refused.
+        # 2. The caller left: the half-open connection goes with it.
         except (*_ERRORS, ValueError) as error:
             failed = error
         except BaseException:
@@ -145,10 +148,14 @@ class AsyncDriver:
         return connection
 
     async def _prepare(self, connection: Any) -> bool:
+        # 1. Settings of the session, all in one message.
         if self._options.setup:
             await connection.execute(";".join(self._options.setup))
+        # 2. Tables without vectors: the driver knows all types.
         if not self._options.extension:
             return True
+        # 3. The types of the extension are looked up by the first connection; none are kept while there is no
+        #    extension.
         if not self._types:
             rows = await connection.fetch(_FIND_TYPES)
             self._types = {row[0]: (row[1], row[2]) for row in rows}
@@ -157,6 +164,7 @@ class AsyncDriver:
         await connection.set_type_codec(
             "jsonb", schema="pg_catalog", encoder=values.encode_json, decoder=late.decode, format="binary"
         )
+        # 4. No extension yet: the connection is used once, for the one that makes it.
         if "vector" not in self._types:
             return False
         await register_vector(connection, schema=self._types["vector"][1])
@@ -225,8 +233,11 @@ class AsyncSession:
         Returns:
             Whether the connection is in order; if not it must be closed, though the server may be well.
         """
+        # 1. A batch of rows may have been cut off in the middle of a message, and then nothing can be sent any more.
         orderly = await self._end_batch()
         try:
+            # 2. The cancelled statement is over once another one is answered.
+            # 3. Its transaction is left.
             async with asyncio.timeout(RECOVER_SECONDS if orderly else CANCEL_SECONDS):
                 # The request to cancel may hit this one instead, and a failed transaction takes only its end.
                 with contextlib.suppress(asyncpg.QueryCanceledError, asyncpg.InFailedSQLTransactionError):
@@ -242,6 +253,8 @@ class AsyncSession:
         batch, self._batch = self._batch, None
         if batch is None or batch.done():
             return True
+        # 1. It ends at once, or
+        # 2. it had swallowed the request, and is ended the hard way.
         batch.cancel()
         await asyncio.wait([batch], timeout=_MOMENT)
         if batch.done():
@@ -252,6 +265,7 @@ class AsyncSession:
 
     def failure(self, error: Exception, *, harmless: bool = False) -> Failure:
         """Return what one of its errors means."""
+        # The driver was used in a way it does not allow: a fault of ours, and the connection is as it was.
         if isinstance(error, asyncpg.InterfaceError) and not self.lost:
             return Failure(misused(), None, lost=False, passing=False, harmless=harmless)
         return failure_of_report(

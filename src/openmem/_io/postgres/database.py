@@ -217,13 +217,18 @@ class AsyncPg:
             async with limit:
                 result = await runner(session, make(), heavy)
         except BaseException as error:
+            # 1. Late: the time is over, or `close` let the limit expire. The statement may still run at the server.
             late = limit.expired() and isinstance(error, TimeoutError)
+            # 2. The driver failed: what that means decides about another attempt, and whether the connection is lost.
             failure = session.failure(error) if isinstance(error, session.errors) else None
+            # Something between here and the server loses prepared statements: do without from now on.
             if failure is not None and failure.unprepared:
                 pool.stop_preparing()
             # Not when late: that would lose the request to cancel the statement.
             if failure is not None and failure.lost and not late:
                 session.abort()
+            # 3. The caller was cancelled, or a step raised an error of its own: the connection is recovered, or put
+            #    back.
             pool.take_back(session, interrupted=late or not isinstance(error, Exception))
             if late:
                 raise (closed() if self._running.closed else deadline.exceeded()) from None
@@ -343,6 +348,8 @@ class Pg:
             if self._closed:
                 raise closed()
             made: Pool = _load(_POOL).Pool(self._options)
+            # `setdefault` of a dict is one step of the interpreter: no lock is needed, and the others use what the
+            # first made.
             found = vars(self).setdefault("_made", made)  # of several threads, one is first
             if found is made:
                 weakref.finalize(self, type(made).close, made)
@@ -365,6 +372,8 @@ class Pg:
         try:
             result = runner(session, make())
         except BaseException as error:
+            # 1. The driver failed: what that means decides about another attempt, and whether the connection is lost.
+            # 2. A step raised an error of its own, or Ctrl-C came: the connection is recovered, or closed.
             failure = session.failure(error) if isinstance(error, session.errors) else None
             if failure is not None and failure.unprepared:
                 pool.stop_preparing()
@@ -372,6 +381,7 @@ class Pg:
                 session.abort()
             pool.take_back(session)
             if failure is not None:
+                # The failure was made by `close` in another thread, which cancelled the statement.
                 raise (closed() if pool.closed else failure) from None
             raise
         pool.put(session)

@@ -47,6 +47,7 @@ def failure_of_report(
         untouched: No statement before this one had an effect, or what it did is undone.
     """
     # A connection whose statements are out of date is closed with all others: a new one prepares them again.
+    # Else it is lost if it is closed, or if the server ends it.
     lost = closed or report.lost or report.stale
     return Failure(
         report.error(),

@@ -107,8 +107,10 @@ def asyncpg_arguments(target: Target, options: PoolOptions) -> dict[str, Any]:
     given = target.parameters
     _refuse_libpq_only(given)
     hosts, ports = target.hosts
+    # The address is used and the name is not, unless the certificate is judged by the name.
     if "hostaddr" in given and given.get("sslmode") != "verify-full" and not target.trusts_system_roots:
         hosts = given["hostaddr"].split(",")
+    # The name of the application from the URL goes before that of the options.
     settings = dict(target.settings)
     settings["application_name"] = given.get("application_name") or options.application_name
     if given.get("options"):
@@ -150,6 +152,8 @@ def libpq_arguments(target: Target, options: PoolOptions, known: frozenset[str])
         known: The names that this libpq knows; everything else becomes a setting of the session.
     """
     given = {"application_name": options.application_name, **_KEPT_ALIVE, **target.parameters}
+    # 1. Parameters that this libpq knows.
+    # 2. Settings of the session, which go into its `options`.
     unknown = {name: value for name, value in given.items() if name not in known}
     settings = [f"-c {name}={_escaped(value)}" for name, value in {**unknown, **target.settings}.items()]
     kept = {name: value for name, value in given.items() if name in known and name != "connect_timeout"}

@@ -54,6 +54,7 @@ def register(connection: psycopg.Connection[Any], types: Mapping[str, int]) -> N
         connection: The connection.
         types: The numbers of the types `vector` and `halfvec`, as far as there are any.
     """
+    # Those of this connection: others of the program are not touched.
     adapters = connection.adapters
     adapters.register_dumper(values.Json, _JsonDumper)
     adapters.register_dumper(values.EncodedJson, _JsonDumper)

@@ -60,6 +60,8 @@ class _Connection(psycopg.Connection[Any]):
 
     def wait(self, gen: Generator[int, int, T], *_: Any, **__: Any) -> T:
         """Run one exchange with the server; leave nothing running there that no caller waits for."""
+        # 1. `close` was called in another thread.
+        # 2. The time is over before anything was sent.
         if self.stopped:
             raise closed()
         self.deadline.check()
@@ -68,6 +70,7 @@ class _Connection(psycopg.Connection[Any]):
         except psycopg.Error:
             raise
         except BaseException as error:
+            # 3. The deadline, Ctrl-C or a signal came while the server was at work: it is asked to stop.
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self._give_up(gen)
             if isinstance(error, _Late):
@@ -79,10 +82,13 @@ class _Connection(psycopg.Connection[Any]):
 
     def _give_up(self, gen: Generator[int, int, T]) -> None:
         try:
+            # 1. The server is asked over a connection of its own, for half a second.
+            # 2. It answers that it stopped.
             with contextlib.suppress(psycopg.Error):
                 self.cancel_safe(timeout=CANCEL_SECONDS)
             with contextlib.suppress(psycopg.Error):
                 _exchange(gen, self.pgconn.socket, time.monotonic() + CANCEL_SECONDS)
+        # 3. It does not answer: what it still does ends with the connection.
         except _Late:
             self.close()
         except BaseException:
@@ -148,6 +154,8 @@ class Driver:
             connection.deadline = deadline
             return self._session(connection, plain)
         except _Late:
+            # 1. The limit for connecting was shorter than the deadline.
+            # 2. It was the deadline.
             late = unreachable(f"the database server did not accept a connection within {allowed:g} s")
             raise (deadline.exceeded() if deadline.passed() else late) from None
         except psycopg.Error as error:
@@ -174,6 +182,7 @@ class Driver:
         if not self._options.extension:
             return True
         if not self._types:
+            # Looked up by the first connection; none are kept while there is no extension.
             self._types = dict(connection.execute(_FIND_TYPES, binary=True).fetchall())
         register(connection, self._types)
         return bool(self._types)
@@ -228,6 +237,9 @@ class Session:
     def recover(self) -> None:
         """Leave the transaction, if one is open; close the connection if that cannot be done soon."""
         connection = self.connection
+        # 1. Nothing to do.
+        # 2. A transaction is open: it is rolled back within half a second.
+        # 3. The connection is in the middle of a batch, or does not answer: it is closed.
         if connection.closed or connection.pgconn.transaction_status == TransactionStatus.IDLE:
             return
         connection.deadline = Deadline.after(CANCEL_SECONDS)
@@ -251,6 +263,7 @@ class Session:
 
     def stop(self) -> None:
         """End what another thread does with the connection."""
+        # Before the request to cancel: its thread must not begin another statement.
         self.connection.stopped = True
         with contextlib.suppress(psycopg.Error):
             self.connection.cancel_safe(timeout=CANCEL_SECONDS)
@@ -282,6 +295,7 @@ def _conninfo(parameters: dict[str, str]) -> bytes:
 def _connect(conninfo: bytes, until: float) -> _Connection:
     link = pq.PGconn.connect_start(conninfo)
     try:
+        # Connecting is a machine of libpq: it says which way to wait for the socket, until it is done or has failed.
         while link.status != pq.ConnStatus.BAD:
             status = link.connect_poll()
             if status == PollingStatus.OK:

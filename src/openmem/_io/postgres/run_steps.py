@@ -76,18 +76,26 @@ async def async_run_autocommit(session: AsyncSession, steps: Steps[T], heavy: bo
     try:
         statement: Statement | Result[T] = await async_compute_to_end(begin, steps) if heavy else next(steps)
         while not isinstance(statement, Result):
+            # 1. One statement for many rows: nothing comes back.
             if isinstance(statement, Many):
                 given = await async_compute(encoded, statement.rows) if statement.large else statement.rows
                 await session.execute_many(statement.sql, given)
                 rows, late = [], False
             else:
+                # 2. One statement. Large JSON is encoded in a worker thread, small JSON by the codec, on the event
+                #    loop.
                 params: Sequence[Any] = statement.params
                 if has_large_json(params):
                     params = await async_compute(with_json_encoded, params)
+                # The codec leaves large JSON of a reply as it is, and says so: the steps get it read, in a worker
+                # thread.
                 rows = await session.fetch(statement.sql, params)
                 late = session.late
+            # From here on the work may have had an effect: it is repeated only if that does no harm.
             session.begun = True
             heavy = heavy or late  # what was read is used in what follows, too
+            # 3. The steps compute for long: beside the event loop.
+            # 4. Nearly always: at once.
             if heavy or (len(rows) > MANY_ROWS and len(rows) * len(rows[0]) > MANY_VALUES):
                 statement = await async_compute_to_end(resume, steps, rows, late)
             else:
@@ -106,16 +114,19 @@ async def async_in_transaction(
     """Run steps as one transaction, which has an advisory lock if one is named; the arguments are as above."""
     connection = session.connection
     try:
+        # Before it nothing was done: whatever fails here may be done again.
         await connection.execute(_opening(lock))
     except session.errors as error:
         raise session.failure(error, harmless=True) from None
     try:
         result = await async_run_autocommit(session, steps, heavy)
     except Exception:
+        # Rolled back, so nothing had an effect. The connection may be lost, in which case the server rolls back.
         session.begun = False
         with contextlib.suppress(*session.errors):
             await connection.execute("rollback")
         raise
+    # If this fails, it is not known whether it was done: no second attempt, unless that does no harm.
     await connection.execute("commit")
     return result
 
@@ -144,6 +155,7 @@ def run_autocommit(session: Session, steps: Steps[T]) -> T:
 def in_transaction(session: Session, steps: Steps[T], lock: int | None = None) -> T:
     """Run steps as one transaction, which has an advisory lock if one is named."""
     try:
+        # Before it nothing was done: whatever fails here may be done again.
         session.command(_opening(lock))
     except session.errors as error:
         raise session.failure(error, harmless=True) from None
@@ -152,5 +164,6 @@ def in_transaction(session: Session, steps: Steps[T], lock: int | None = None) -
     except Exception:
         session.begun = False  # what fails is rolled back when the connection is taken back
         raise
+    # If this fails, it is not known whether it was done: no second attempt, unless that does no harm.
     session.command("commit")
     return result

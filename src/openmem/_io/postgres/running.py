@@ -37,6 +37,7 @@ class Running:
     async def end(self) -> None:
         """Let every limit expire now, and the calls with it."""
         self.closed = True
+        # The calls themselves know what to do when their limit expires; closing needs no second way to end them.
         now = asyncio.get_running_loop().time()
         for limit in self._limits:
             with contextlib.suppress(RuntimeError):  # it is expiring by itself

@@ -44,13 +44,16 @@ def find_target(options: PoolOptions) -> Target:
     from_service = _service(service) if service else {}
     check_parameters(environment, "the environment")
     check_parameters(from_service, "the service file")
+    # Later ones win: the environment, then the service, then the URL.
     found, settings = split_parameters({**environment, **from_service, **from_url})
     found.setdefault("port", "5432")
     if not found.get("host"):
         found["host"] = found.get("hostaddr") or _default_host(found["port"])
+    # As libpq: the user of the system, and a database of the name of the user.
     found.setdefault("user", _login_name())
     found.setdefault("dbname", found["user"])
     target = Target(found, settings)
+    # Last, for which entry of the file counts depends on host, port, database and user.
     if "password" not in found:
         password = _password(target)
         if password is not None:
@@ -63,6 +66,7 @@ def _service(name: str) -> dict[str, str]:
     candidates = [Path(own)] if own else [_home() / ".pg_service.conf"]
     if os.environ.get("PGSYSCONFDIR"):
         candidates.append(Path(os.environ["PGSYSCONFDIR"]) / "pg_service.conf")
+    # A file that names the service wins; one that does not is passed over.
     for file in candidates:
         found = service_parameters(_read(file), name)
         if found is not None:
@@ -79,6 +83,7 @@ def _service(name: str) -> dict[str, str]:
 
 def _password(target: Target) -> str | None:
     file = _password_file(target)
+    # As libpq: a file that others can read is not used, for its secrets may be known.
     if file is None or not _is_private(file):
         return None
     hosts, ports = target.hosts

@@ -65,15 +65,22 @@ class Pool:
         until = time.monotonic() + seconds
         with self._changed:
             while True:
+                # 1. Closed, perhaps while this caller waited.
                 if self._closed:
                     raise closed()
+                # 2. An idle connection that is alive. The one that was used last goes first, so that those not needed
+                #    grow old.
                 session = self._pop_alive()
                 if session is not None:
                     self._busy.add(session)
                     return session
+                # 3. There is room. It is counted under the lock; the connection is opened outside it, so that others
+                #    go on.
                 if self._size < self._options.max_size:
                     self._size += 1
                     return None
+                # 4. The pool is full: a connection that is put back, or one that is closed, wakes one caller, who
+                #    looks again.
                 if not self._wait(until):
                     raise exhausted(self._options.max_size, seconds)
 
@@ -82,6 +89,7 @@ class Pool:
             session = self._idle.pop()
             if session.is_alive():
                 return session
+            # It ended while it was idle, as after a restart of the server: the others have ended too.
             self._close(session)
             self._expire()
         return None
@@ -111,6 +119,7 @@ class Pool:
                 self._changed.notify()
             raise
         with self._changed:
+            # Of the generation in which it was opened: the next `expire` makes it too old to be kept.
             session.generation = self._generation
             self._busy.add(session)
         return session
@@ -119,14 +128,20 @@ class Pool:
         """Take a connection back, in order or lost."""
         with self._changed:
             self._busy.discard(session)
+            # 1. Of no further use: it is closed, older than the last `expire`, does not know the types of the
+            #    extension, or the pool was closed while it was in use.
             if session.lost or session.generation != self._generation or not session.complete or self._closed:
                 self._close(session)
             else:
+                # 2. In order: it is idle, and the one that has been idle for longest is closed after some minutes. No
+                #    thread does that: a pool that is not used keeps its connections, which cost nothing but their
+                #    sockets.
                 session.idle_since = time.monotonic()
                 self._idle.append(session)
                 oldest = self._idle[0]
                 if session.idle_since - oldest.idle_since > IDLE_SECONDS and self._size > self._options.min_size:
                     self._close(self._idle.popleft())
+            # 3. Either way there is something for the caller that waits longest.
             self._changed.notify()
 
     def stop_preparing(self) -> None:
@@ -136,15 +151,18 @@ class Pool:
     def take_back(self, session: Session) -> None:
         """Take a connection back whose work failed."""
         try:
+            # Outside the lock, for it may ask the server. In whatever way it ends, the connection is put back.
             session.recover()
         finally:
             self.put(session)
             if session.lost:
                 with self._changed:
+                    # It was lost, and with it the trust in the others: all waiting callers may open new ones.
                     self._expire()
                     self._changed.notify_all()
 
     def _expire(self) -> None:
+        # Connections in use are closed when they are put back: they are of an older generation then.
         self._generation += 1
         self._driver.forget()
         self.server.forget()
@@ -152,6 +170,7 @@ class Pool:
             self._close(self._idle.pop())
 
     def _close(self, session: Session) -> None:
+        # The room is free again, which a waiting caller has to be told.
         self._size -= 1
         with contextlib.suppress(Exception):
             session.abort()
@@ -163,6 +182,8 @@ class Pool:
             self._expire()
             busy = list(self._busy)
             self._changed.notify_all()
+        # Outside the lock: each statement in progress is cancelled at the server, and its thread puts the connection
+        # back.
         for session in busy:
             session.stop()
 
@@ -180,6 +201,7 @@ class Pool:
 
     def forked(self) -> None:
         """Start again in a child process; what the parent holds is left alone."""
+        # Not closed: that would say good-bye to the server over a socket that the parent still uses.
         _left_by_fork.append((self._idle, self._busy, self._changed))
         self._reset()
 

@@ -35,16 +35,20 @@ class ConnectArguments:
     async def connect(self, **arguments: Any) -> Any:
         """Return a new connection of the driver; the arguments go before those that were found."""
         arguments = {**self._arguments, **arguments}
+        # 1. The driver finds out by itself.
         if not self._tls_attempts:
             return await asyncpg.connect(**arguments)
+        # 2. Two ways, the preferred one first: it may turn out that the server wants the other.
         for attempt in self._tls_attempts[:-1]:
             with contextlib.suppress(_TryNextTlsMode):
                 return await self._try(attempt, arguments)
+        # 3. One way, or the last one: its error counts.
         return await asyncpg.connect(ssl=self._tls_attempts[-1], **arguments)
 
     async def _try(self, attempt: Any, arguments: dict[str, Any]) -> Any:
         try:
             connection = await asyncpg.connect(ssl=attempt, **arguments)
+        # The server speaks no TLS, or the wrong one.
         except ssl.SSLError:
             raise _TryNextTlsMode from None
         except (ConnectionError, asyncpg.InvalidAuthorizationSpecificationError) as error:
@@ -52,6 +56,7 @@ class ConnectArguments:
             if type(error) is ConnectionError or getattr(error, "sqlstate", None) == "28000":
                 raise _TryNextTlsMode from None
             raise
+        # It worked: further connections try no other.
         self._tls_attempts = (attempt,)
         return connection
 

@@ -97,10 +97,13 @@ class SqliteStore:
     def read(self, steps: Steps[T], token: CancelToken) -> T:
         """Run the steps on one snapshot."""
         with self._reader(token) as connection, interruptible(connection, token):
+            # 1. The last look found that nothing may be written.
             if self.read_only:
                 self.read_only = not may_be_written(self._path)  # it may have been changed meanwhile
+            # 2. It may be written: see that audit entries are soon.
             elif self._flusher is None:
                 self._start_flusher()  # here, as an audit entry follows, and the caller of `defer` must not wait
+            # A snapshot: all statements of the steps see one state, whatever others write meanwhile.
             connection.execute("begin")
             try:
                 return drive(connection, steps)
@@ -116,20 +119,26 @@ class SqliteStore:
         with _WriteTurn(self, token) as connection, interruptible(connection, token):
             taken = [] if alone else self._take_deferred()
             try:
+                # 1. The lock of the file, for which other processes may have to be waited for. Only then is it looked
+                #    whether the file is still the one that was opened.
                 begin_immediate(connection, token)
                 self._check_file()
+                # 2. Audit entries of reads before this write: they are older, and their order is kept.
                 for statement in taken:
                     connection.execute(statement.sql, statement.params)
                 result = drive(connection, steps, self._told)
+                # 3. The last moment in which the deadline or the caller can stop it; a commit is not interrupted.
                 token.check()
                 connection.execute("commit")
             except BaseException:
+                # What was taken is deferred again, in its old order, before anything that came since.
                 self._deferred.extendleft(reversed(taken))
                 if connection.in_transaction:
                     connection.execute("rollback")
                 raise
             finally:
                 self._in_flight = False
+            # After the commit, for it may take room that the transaction needed.
             self._reserve.keep()
             return result
 
@@ -145,6 +154,7 @@ class SqliteStore:
             return self.write(make(), token), False
         except DiskFullError:
             self._make_room(token)
+        # With what is deferred, if that is possible; the entries of the audit log matter less than the erasure.
         if self.pending:
             with contextlib.suppress(DiskFullError):
                 return self._transact(sparingly(make()), token, alone=False), True
@@ -222,11 +232,14 @@ class SqliteStore:
 
     def close(self) -> None:
         """Write what was deferred and close every connection."""
+        # 1. No further thread writes.
         self._stop_flusher()
+        # 2. What is deferred gets five seconds.
         try:
             self.flush(CancelToken(Deadline.after(5.0)))
         except Exception as error:  # noqa: BLE001 - the store closes all the same
             _log.warning("the last reads are missing in the audit log of %s: %s", self._path, error)
+        # 3. Nothing begins from now on; what a read defers later is written by itself.
         with self._write_lock:
             self._closed = True
             self._close_connections()
@@ -240,10 +253,13 @@ class SqliteStore:
 
     @contextlib.contextmanager
     def _reader(self, token: CancelToken) -> Iterator[sqlite3.Connection]:
+        # 1. No more readers at once than that: others wait for their turn.
         if not self._slots.acquire(timeout=_seconds(token.deadline)):
             raise token.deadline.exceeded()
         try:
             with self._state_lock:
+                # 2. An idle connection, else a new one. One that cannot lock serves a single read, and the file is
+                #    looked at again.
                 connection = self._readers.pop() if self._readers else None
             before = None
             if connection is None:
@@ -254,6 +270,7 @@ class SqliteStore:
                     check_unchanged(self._path, before)
             finally:
                 with self._state_lock:
+                    # 3. It is idle again, unless the store was closed meanwhile.
                     kept = before is None and not self._stopped
                     if kept:
                         self._readers.append(connection)
@@ -264,6 +281,8 @@ class SqliteStore:
 
     def lock_writer(self, token: CancelToken) -> sqlite3.Connection:
         """Wait for one's turn to write, and return the connection for it."""
+        # 1. One writer at a time in this process.
+        # 2. Its connection is opened by the first.
         if not self._write_lock.acquire(timeout=_seconds(token.deadline)):
             raise token.deadline.exceeded()
         try:
@@ -289,6 +308,7 @@ class SqliteStore:
 
     def _open_writer(self, token: CancelToken) -> sqlite3.Connection:
         there = self._prepare()
+        # What was deferred cannot be written any more. It is given up with a word in the log, and so is this write.
         if there and not may_be_written(self._path):
             self._give_up_journal()
             raise read_only_error()
@@ -311,11 +331,14 @@ class SqliteStore:
         if self._closed:
             raise ProviderUnavailableError("the database was closed meanwhile", provider="sqlite")
         there = os.path.exists(self._path)
+        # 1. There must be a file and there is none.
         if not there and not self._create:
             message = f"there is no store at {self._path}"
             raise ProviderUnavailableError(message, provider="sqlite", details={"missing": "store"})
+        # 2. It may be made, its folder too.
         if self._make_folder:
             make_folder(self._path)
+        # 3. It was open already: it must be the same one.
         if self._file is not None:
             self._check_file()  # for SQLite would make a new one there
         return there
@@ -324,10 +347,13 @@ class SqliteStore:
         try:
             connection = open_connection(self._path, self._synchronous, token, self._kind)
         except sqlite3.Error as error:
+            # 1. It failed for a reason of its own.
             if not self._reserve.is_full():
                 raise translate(error, token) from error
+            # 2. For want of room, and none is kept.
             if not self._reserve.release():
                 raise DiskFullError("the disk is full; the database cannot be opened", provider="sqlite") from error
+            # 3. The kept room suffices to open it.
             connection = self._open(token, there)  # which takes a file of a few pages beside it
             self._reserve.restore()
         self._file = self._file or _identity(self._path)
@@ -343,6 +369,8 @@ class SqliteStore:
 
     def pause(self) -> None:
         """Wait until nothing runs, let nothing begin, and close every connection."""
+        # All turns are taken and kept over the fork. Where a call lasts too long, the connections stay open: the child
+        # leaves them alone, and what SQLite keeps per process may confuse it.
         end = time.monotonic() + PAUSE_SECONDS
         self._paused = self._write_lock.acquire(timeout=PAUSE_SECONDS)
         self._paused_slots = 0
@@ -372,6 +400,7 @@ class SqliteStore:
 
     def forked(self) -> None:
         """Start again in a child process. What could not be closed in time is the parent's and left alone."""
+        # Not closed: closing writes to files whose locks the parent holds, and this process does not.
         _left_by_fork.append((self._readers, self._writer, self._deferred))
         self._reset()
 
@@ -390,6 +419,7 @@ class SqliteStore:
         taken: list[Query] = []
         if not self._deferred:
             return taken
+        # Marked before they are taken: `pending` must not say in between that nothing is left.
         self._in_flight = True
         with contextlib.suppress(IndexError):
             while True:
@@ -406,6 +436,8 @@ class SqliteStore:
     def _flush_regularly(self) -> None:
         pause = FLUSH_AFTER_SECONDS
         while not self._stopped:
+            # 1. Sleeps until something is deferred.
+            # 2. Gives others time to join it, unless it is much or the store closes.
             self._has_pending.wait()
             self._flush_at_once.wait(FLUSH_AFTER_SECONDS)
             self._has_pending.clear()
@@ -413,6 +445,7 @@ class SqliteStore:
             try:
                 self.flush(CancelToken(Deadline.after(1.0)))
             except Exception:  # noqa: BLE001 - nothing is lost: the next transaction writes them
+                # 3. It could not be written: again, after a pause that doubles.
                 self._has_pending.set()
                 self._flush_at_once.wait(pause)
                 pause = min(2 * pause, MAX_PAUSE_SECONDS)
@@ -421,6 +454,7 @@ class SqliteStore:
 
     def _stop_flusher(self) -> None:
         with self._state_lock:
+            # Under the lock that starts it: it is either started and found here, or never started.
             thread, self._flusher, self._stopped = self._flusher, None, True
         self._has_pending.set()
         self._flush_at_once.set()

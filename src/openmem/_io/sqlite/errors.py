@@ -78,13 +78,16 @@ class CancelToken:
 def translate(error: sqlite3.Error, token: CancelToken) -> OMPError | KeyboardInterrupt:
     """Return the error to raise instead of one of SQLite's."""
     primary = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    # 1. The deadline explains any error: SQLite was interrupted, or waited for a lock until then.
     if token.deadline.passed():
         return token.deadline.exceeded()
+    # 2. Interrupted without one: by the caller, or by Ctrl-C.
     if primary == sqlite3.SQLITE_INTERRUPT:
         if not token.cancelled:
             return KeyboardInterrupt()  # Ctrl-C came while SQLite asked the token, and SQLite kept it to itself
         return ProviderError("the call was cancelled", provider="sqlite")
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMSIZE:
         primary = sqlite3.SQLITE_FULL  # of the file that processes share, which the others do not wait for
+    # 3. The error speaks for itself. Its text may quote what was stored, so ours is another.
     kind, message = _MESSAGES.get(primary, (ProviderError, f"SQLite failed: {type(error).__name__}"))
     return kind(message, provider="sqlite")

@@ -37,6 +37,7 @@ def watch(store: Forkable) -> None:
 
 
 def _before() -> None:
+    # One fork at a time; the parent and the child both end it.
     _lock.acquire()
     for store in list(_stores):
         store.pause()
@@ -51,6 +52,7 @@ def _in_parent() -> None:
 
 def _in_child() -> None:
     global _lock
+    # The thread that held the lock does not exist in the child.
     _lock = threading.Lock()
     _paused.clear()
     for store in list(_stores):

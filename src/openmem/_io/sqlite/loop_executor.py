@@ -44,14 +44,18 @@ class LoopExecutor:
         Raises:
             DeadlineExceededError: The token's time is up, whether the work was begun or not.
         """
+        # 1. Too late already.
         token.check()
         item = _WorkItem(work, token, self)
         self._timer.set(item, token.deadline.at)
+        # 2. It gets a thread, a new one if all are busy and there may be more, or waits for one.
         self.busy += 1
         self._executor.submit(item.run, min(self.busy, self._most))
+        # 3. It is done, and the loop gets the result.
         try:
             return await item.future
         except asyncio.CancelledError:
+            # 4. The caller left: work that runs is stopped by SQLite, work that waits is not begun.
             token.cancelled = True
             raise
         finally:
@@ -86,6 +90,7 @@ class _WorkItem(Generic[T]):
     def run(self) -> None:
         """Call the function in this thread."""
         try:
+            # It may have been given up while it waited for the thread.
             self._token.check()
             result = self._work()
         except BaseException as error:  # noqa: BLE001 - it is the caller's
@@ -107,5 +112,6 @@ class _WorkItem(Generic[T]):
 
     def _end(self, settle: Callable[[Any], None], outcome: object) -> None:
         self._executor.busy -= 1
+        # The caller may have left, or its time may be over: the result is dropped then.
         if not self.future.done():
             settle(outcome)

@@ -68,8 +68,11 @@ def recognise(connection: sqlite3.Connection, kind: FileKind) -> None:
     finally:
         if connection.in_transaction:  # not if the disk failed or is full, which must be said
             connection.execute("rollback")
+    # 1. Of this kind.
     if application == kind.application_id:
         kind.migrations.refuse_newer(version)
+    # 2. Another application's.
+    # 3. Else it is empty, and is made one of this kind.
     elif application or tables:
         raise ProviderError("the file is a database of another application", provider="sqlite")
 
@@ -108,6 +111,7 @@ def rebuild(connection: sqlite3.Connection, token: CancelToken) -> None:
 def _migrate(connection: sqlite3.Connection, token: CancelToken, kind: FileKind) -> None:
     begin_immediate(connection, token)
     try:
+        # All in one transaction: another process sees the old version or the new one.
         for _, statements in kind.migrations.due(version_of(connection)):  # another process may have been quicker
             for statement in statements:
                 connection.execute(statement)

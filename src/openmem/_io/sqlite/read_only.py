@@ -52,10 +52,12 @@ def open_read_only(path: str, token: CancelToken, kind: FileKind) -> tuple[sqlit
         ProviderUnavailableError: Its newest changes are in a log that cannot be read (case 4).
     """
     try:
+        # Case 2.
         return _connect(path, "mode=ro", token, kind), None
     except sqlite3.Error as error:
         if not is_refusal(error) or not os.access(path, os.R_OK) or may_be_written(path):
             raise
+    # Cases 3 and 4.
     before = fingerprint(path)
     return _connect(path, "mode=ro&immutable=1", token, kind), before
 

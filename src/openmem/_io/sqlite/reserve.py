@@ -42,6 +42,8 @@ class Reserve:
         self._looked = now
         left = self._left()
         with suppress(OSError):
+            # 1. Much room: there need be no file.
+            # 2. Little: a part of it is set aside.
             if left >= LOW:
                 os.unlink(self._path)
             else:

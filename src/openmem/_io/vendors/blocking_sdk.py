@@ -74,6 +74,9 @@ class _ClientRef(Generic[C]):
     def close(self) -> None:
         """Dispose of the client as soon as no call uses it; it may be at once."""
         with self._counting:
+            # 1. Idle: disposed of here.
+            # 2. In use: by the last call that ends.
+            # 3. Closed already: nothing to do.
             first, self._closing = not self._closing, True
             idle = not self._users
         if first and idle:
@@ -81,6 +84,7 @@ class _ClientRef(Generic[C]):
 
     def _make_one(self, deadline: Deadline) -> None:
         with self._making:
+            # Looked at again under the lock: of several first calls, one makes the client and the others wait for it.
             if not self._made:
                 deadline.check()
                 self._made.append(self._make())
@@ -177,13 +181,16 @@ class AsyncBlockingClient(Generic[C]):
         self._binding.check()
         if self._closed:
             raise self._no_more()
+        # 1. A free place, or a turn in the queue; the scope ends both waits at the deadline.
         places, place = self._limiter(), object()
         with anyio.CancelScope(deadline=_at(deadline)) as scope:
             try:
                 places.acquire_on_behalf_of_nowait(place)
             except anyio.WouldBlock:
                 await self._wait_for(places, place, scope)
+            # 2. In the thread, which may begin, run and end: states 2 to 4 above.
             return await self._in_worker(places, place, work, deadline)
+        # The scope was cancelled: by the deadline, or by `close`.
         raise self._refusal(deadline)
 
     def call_on_loop(self, function: Callable[..., object]) -> Callable[..., None]:
@@ -202,6 +209,7 @@ class AsyncBlockingClient(Generic[C]):
         self._closed = True
         for scope in self._queue:
             scope.cancel()
+        # The thread is not one of the limited ones: all of those may be busy, and closing must not wait for them.
         ref = self._ref
 
         def end() -> None:
@@ -228,6 +236,7 @@ class AsyncBlockingClient(Generic[C]):
 
         def ended(left: bool) -> None:
             alive = _on_loop(loop, places.release_on_behalf_of, place)
+            # The caller left, or its loop ended: the result is dropped.
             if left or not alive:
                 _log.debug(ORPHAN)
 
@@ -236,6 +245,7 @@ class AsyncBlockingClient(Generic[C]):
         try:
             return cast(T, await thread_of_loop(item.run, abandon=True, unlimited=True))
         except asyncio.CancelledError:
+            # It had not begun and never will: the place is free at once. Else the worker frees it at its end.
             if item.abandon():
                 places.release_on_behalf_of(place)
                 ref.release()

@@ -58,16 +58,20 @@ class SdkErrors:
 
     def _kind_of(self, error: Exception) -> OMPError:
         name = self._name
+        # 1. An error of ours that came up in our transport.
         if (own := own_error(error)) is not None:
             return own
         names = {kind.__name__ for kind in type(error).__mro__}
+        # 2. A reply with a status.
         status = getattr(error, "status_code", None)
         if isinstance(status, int) and status >= 300:
             return error_of_status(name, status, _retry_after(error) if status in (429, 503) else None)
+        # 3. No reply: too late, or no connection.
         if names & {"APITimeoutError", "TimeoutException"}:
             return _late() or ProviderUnavailableError(f"{name} did not answer in time", provider=name)
         if names & {"APIConnectionError", "TransportError"}:
             return ProviderUnavailableError(f"{name} cannot be reached", provider=name)
+        # 4. A reply that cannot be read, which shows in many ways, as SDKs check nothing.
         if status is not None or isinstance(error, ValueError):
             return ProviderError(f"{name} gave a reply that is no JSON", provider=name)
         if isinstance(error, AttributeError | TypeError | LookupError):

@@ -34,6 +34,8 @@ class SdkTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return the reply, read to its end."""
+        # 1. The time that is left, whatever the SDK allows.
+        # 2. The exchange, which the socket ends at the deadline.
         deadline = call_deadline()
         left = _left(deadline)
         connect = CONNECT_LIMIT if left is None else min(CONNECT_LIMIT, left)
@@ -48,6 +50,7 @@ class SdkTransport(httpx.BaseTransport):
                     _left(deadline)
             finally:
                 reply.close()
+        # 3. The reply is judged before the SDK sees it.
         self._check_redirect(request, reply)
         return self._whole(request, reply, received.reply().body)
 
@@ -56,6 +59,7 @@ class SdkTransport(httpx.BaseTransport):
         self._inner.close()
 
     def _whole(self, request: httpx.Request, reply: httpx.Response, body: bytes) -> httpx.Response:
+        # SDKs parse what they get, and some fail in ways that look like faults of ours.
         if body and not _is_json(body):
             if reply.status_code < 300:
                 raise self._refused("gave a reply that is no JSON")
@@ -65,6 +69,10 @@ class SdkTransport(httpx.BaseTransport):
 
     def _check_redirect(self, request: httpx.Request, reply: httpx.Response) -> None:
         """Let pass what the client may follow: a redirect within the origin that leaves the request as it is."""
+        # 1. None.
+        # 2. One that would turn the request into another.
+        # 3. One to another server.
+        # 4. One that may be followed.
         if not reply.has_redirect_location:
             return
         if reply.status_code not in (307, 308) and request.method not in ("GET", "HEAD"):

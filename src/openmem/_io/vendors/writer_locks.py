@@ -26,10 +26,13 @@ class WriterLocks:
         deadline = call_deadline()
         left = deadline.remaining()
         with self._lock:
+            # A lock lives as long as a caller uses it or waits for it: users come and go, and there may be millions.
             own, users = self._named.get(name, (threading.Lock(), 0))
             self._named[name] = (own, users + 1)
         taken = False
         try:
+            # 1. Its turn came in time.
+            # 2. It did not: the lock was never had, and is not released.
             taken = own.acquire(timeout=-1 if left is None else left)
             if not taken:
                 raise deadline.exceeded()

@@ -58,9 +58,12 @@ class Archives:
             DeadlineExceededError: Another call is about to make it and was not done in time.
         """
         known = self._homes.get(user_id)
+        # 1. Known.
         if known is not None:
             return known
         with self._finding.hold(user_id):  # of one user: a slow answer about one does not hold up the others
+            # 2. Looked up, or made, by the first of several callers;
+            # 3. the others find it known.
             if user_id not in self._homes:
                 self._homes[user_id] = self._find_or_make(user_id)
             return self._homes[user_id]

@@ -55,12 +55,15 @@ def passages_after(
     start = None if after is None else after[0]
     while len(found) < count:
         page = sorted(wire.between(archive_id, None if start is None else text_of(start), None), key=place_of)
+        # 1. The last page.
         if len(page) < MOST:
             return found + _behind(after, page), None
         start = place_of(page[-1])[0]
         if start > place_of(page[0])[0]:  # there may be more of the last moment
+            # 2. A full page of several moments: the last moment may go on, so its passages wait for the next page.
             found += _behind(after, [passage for passage in page if place_of(passage)[0] < start])
             continue
+        # 3. A full page of one moment: Letta lists more of it only for an agent, by id.
         last = place_of(found[-1]) if found else after
         crowd = _crowd(wire, archive_id, start, last, count - len(found))
         found += crowd

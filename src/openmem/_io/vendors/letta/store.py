@@ -68,10 +68,13 @@ class LettaStore(Backend):
         named, user_id = [self._named(record) for record in records], records[0].user_id
         passages = [passage_of(record, outdated=mark) for record, mark in zip(named, outdated, strict=True)]
         try:
+            # 1. All are stored: Letta takes them in one transaction, and each is told from the others by its id.
             made = self._in_home(user_id, lambda home: self._wire.create_many(home, passages))
             stored = {entry.record.id: entry for entry in _entries(made, user_id)}
             return [stored[record.id] for record in named]
         except Exception as error:
+            # 2. Refused: nothing is there.
+            # 3. In doubt: the caller removes what may be.
             if not (isinstance(error, OMPError) and is_refusal(error)):
                 for record in named:
                     note(Entry("", record))
@@ -80,14 +83,19 @@ class LettaStore(Backend):
     @SDK.understood
     def rewrite(self, entry: Entry, record: MemoryRecord, *, outdated: bool) -> Entry:
         """Store the new form beside the old one and erase the old one."""
+        # 1. Written down that a change is under way: a reader asks for all passages of the memory.
         archive, old = self._place_of(entry)
         self._archives.note(archive, record.id)
+        # 2. The new form is there, and both count until the old one is gone: readers take the newer.
         made = _stored(self._wire.create(archive.id, passage_of(record, outdated=outdated)), record.user_id)
         try:
+            # 3. The old one goes, then the note.
             for each in old:
                 self._wire.delete(archive.id, each.handle)
             self._archives.note(archive, None)
         except OMPError:
+            # 4. It could not be erased, and by the clocks the old form is the newer: it would be read, so it is an
+            #    error.
             if age_of(made) < age_of(old[-1]):
                 raise
             # The change stands: readers take the newer passage, and the next change erases what is left.
@@ -97,6 +105,8 @@ class LettaStore(Backend):
     def remove(self, entry: Entry) -> None:
         """Erase every passage of a memory, the newest last."""
         archives = self._archives.of(entry.record.user_id)
+        # 1. One passage for certain: one request.
+        # 2. Perhaps several: each is looked up first.
         if len(archives) == 1 and _is_alone(entry, archives[0]):
             self._wire.delete(archives[0].id, entry.handle)
             return
@@ -132,6 +142,7 @@ class LettaStore(Backend):
         """Read passages by the moment that they carry, a hundred at a time."""
         archives = self._archives.of(user_id)
         parts = [passages_after(self._wire, archive.id, after, count) for archive in archives]
+        # Archives are read side by side, so only what lies before the end of each of them is in order.
         end = min((end for _, end in parts if end is not None), default=None)
         found: list[tuple[Place, Entry]] = []
         for archive, (passages, _) in zip(archives, parts, strict=True):
@@ -170,6 +181,8 @@ class LettaStore(Backend):
 
     def _counting(self, archive: Archive, found: list[Entry]) -> list[Entry]:
         """Leave out passages of the memory that is being changed, except the one that counts."""
+        # 1. Nothing is being changed, or it is not among them.
+        # 2. Of its passages, the newest counts.
         if archive.changing is None or all(entry.record.id != archive.changing for entry in found):
             return found
         valid = {entry.handle for entry in newest(self._of_id(archive, archive.changing))}
@@ -178,6 +191,7 @@ class LettaStore(Backend):
     def _of_id(self, archive: Archive, id_: str) -> list[Entry]:
         moment = text_of(stamp_of(id_))
         passages = self._wire.between(archive.id, moment, moment)
+        # A full page may leave some out.
         if len(passages) == MOST:
             passages = all_passages(self._wire, archive.id)
         return sorted((each for each in _entries(passages, archive.user_id) if each.record.id == id_), key=age_of)
@@ -197,6 +211,7 @@ class LettaStore(Backend):
     def _place_of(self, entry: Entry) -> tuple[Archive, list[Entry]]:
         """Return where a memory is and its passages, the newest last, after interrupted changes are finished."""
         for archive in self._archives.of(entry.record.user_id):
+            # A change that was cut off is finished by the next one.
             if archive.changing is not None:
                 self._finish(archive, archive.changing)
             found = self._of_id(archive, entry.record.id)

@@ -92,6 +92,7 @@ class LettaWire:
     def _found(self, archive_id: str, **options: Any) -> list[Item]:
         if not archive_id:  # without one the whole organisation would be searched
             raise ValueError("archive_id")
+        # Passages of other archives are left out once more below: a filter that is not known is ignored.
         options = {"limit": MOST, **options}
         rows = read_rows(lambda: self._search(archive_id=archive_id, **options, timeout=time_left()))
         return [passage for row in rows if (passage := without_vector(row["passage"]))["archive_id"] == archive_id]

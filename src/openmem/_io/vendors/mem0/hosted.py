@@ -52,6 +52,7 @@ class Mem0Hosted(TracedBackend):
         """Hand a text to mem0's language model and return what stands for it until it is taken in."""
         metadata = envelope.pack_new(record, outdated=False, content_rewritten=True)
         reply = self._add(record, metadata, infer=True)
+        # The service answers at once and works later: the event tells what became of it.
         event_id = str(reply.get("event_id") or "")
         if not is_handle(event_id):
             raise ProviderError("mem0 gave no event for what it takes in", provider=NAME)
@@ -68,6 +69,9 @@ class Mem0Hosted(TracedBackend):
             ProviderError: It failed.
         """
         event = self._read(lambda: self._event(event_id.removeprefix(EVENT)))
+        # 1. Failed.
+        # 2. Not done yet.
+        # 3. Done: the memories that it made, which may be none.
         status = event.get("status")
         if status == "FAILED":
             raise ProviderError("mem0 could not take in the text", provider=NAME, details={"status": "failed"})
@@ -84,6 +88,7 @@ class Mem0Hosted(TracedBackend):
         """Replace text and metadata. The service merges metadata, so keys of others stay."""
         metadata = envelope.pack(record, outdated=outdated)
         changes: dict[str, Any] = {"metadata": metadata}
+        # A text that is sent again would be taken in again.
         if record.content != entry.record.content:
             changes["text"] = record.content
         ask(lambda: self.sdk.update(entry.handle, **changes))
@@ -98,13 +103,16 @@ class Mem0Hosted(TracedBackend):
     @understood
     def fetch(self, id: str, user_id: str | None) -> Sequence[Entry]:
         """Read by mem0's own id, by the id that an import kept, or by the event that made it."""
+        # 1. The event that stands for a memory until it is taken in.
         if id.startswith(EVENT) and is_handle(id.removeprefix(EVENT)):
             records = self.event_records(id) or []
             return [Entry(record.id, record) for record in records]
+        # 2. The service's own id, of one request.
         if is_handle(id):
             entry = self._one(id)
             if entry is not None and entry.record.id == id and user_id in (None, entry.record.user_id):
                 return [entry]
+        # 3. An id that an import kept, which stands in the metadata.
         found = self._all(_filters(user_id or "*", {envelope.ID: id}))
         return [entry for entry in found if entry.record.id == id]
 
@@ -145,6 +153,7 @@ class Mem0Hosted(TracedBackend):
 
     def _add(self, record: MemoryRecord, metadata: Mapping[str, Any], *, infer: bool) -> dict[str, Any]:
         options: dict[str, Any] = dict(entities_of(record))
+        # An import keeps the time; else the service sets it.
         if record.id:
             options["timestamp"] = int(record.created_at.timestamp())
         messages = [{"role": "user", "content": record.content}]

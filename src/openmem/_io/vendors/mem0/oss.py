@@ -80,17 +80,20 @@ class Mem0Oss(TracedBackend):
 
     def erase(self, handle: str) -> None:
         """Erase a memory and what mem0's own history kept of its texts."""
+        # The row first. The history has its texts too, and is cleaned even if the row was gone already.
         with suppress(NotFoundError):
             self._ask(lambda: self.sdk.delete(handle))
         self._ask(lambda: self._forget(handle))
 
     def fetch(self, id: str, user_id: str | None) -> Sequence[Entry]:
         """Read by mem0's own id, else by the id that an import kept."""
+        # 1. mem0's own id.
         if is_handle(id):
             item = self._ask(lambda: self.sdk.get(id))
             entry = None if item is None else entry_of(item)
             if entry is not None and entry.record.id == id and user_id in (None, entry.record.user_id):
                 return [entry]
+        # 2. An id that an import kept, of any user: not every store can be asked for all.
         if user_id is None and self._store not in _WILD:
             return []
         found = self._all({"user_id": user_id or ALL_USERS, envelope.ID: id})

@@ -41,6 +41,9 @@ class TracedBackend(Backend):
         self, records: Sequence[MemoryRecord], outdated: Sequence[bool], note: Callable[[Entry], object]
     ) -> Sequence[Entry]:
         """Store a text that is part of a batch: it can be erased even if mem0 does not say that it stored it."""
+        # 1. Stored: its handle is known.
+        # 2. Refused: there is nothing to erase.
+        # 3. In doubt: the trace finds it, if it is there.
         [record], [mark] = records, outdated
         trace = secrets.token_hex(8)
         try:

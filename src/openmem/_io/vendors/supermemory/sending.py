@@ -46,6 +46,7 @@ class Sender:
         failures: list[OMPError] = []
 
         def attempt() -> dict[str, Any] | FailedAttempt:
+            # 1. All of them at first, later those that are not known to be there.
             waiting = [document for document in documents if document["id"] not in refs]
             if failures:  # what the failed request brought there all the same is not sent again
                 refs.update(self._known(namespace, waiting))
@@ -59,6 +60,8 @@ class Sender:
         try:
             return repeat(attempt, call_retry(), call_deadline(), repeatable=True)
         except OMPError:
+            # 2. Refused each time: nothing is there.
+            # 3. Once it was not: some of them may be.
             if not all(map(is_refusal, failures)):
                 in_doubt()
             raise

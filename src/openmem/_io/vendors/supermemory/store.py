@@ -59,6 +59,7 @@ class SupermemoryStore(Backend):
         record, body = _prepared(record, outdated)
         namespace = items.namespace_of(record.user_id)
         ref = self._sender.send(namespace, [body])[body["id"]]
+        # Reads may be a moment behind: one that finds nothing looks again for a while.
         self._note(namespace, body["id"])
         return items.stored(record, ref, body["metadata"])
 
@@ -97,6 +98,8 @@ class SupermemoryStore(Backend):
 
         def attempt() -> FailedAttempt | None:
             reply = self._again(self.sdk.documents.delete, namespace, ids=[entry.handle])
+            # 1. Erased, or gone already.
+            # 2. Still there: once more.
             if (not reply.errors and reply.count == 1) or self._look(namespace, entry.handle) is None:
                 return None
             error = ProviderError("supermemory could not erase the memory", provider=NAME)
@@ -110,6 +113,7 @@ class SupermemoryStore(Backend):
         """Read by id. Without a user the namespaces are asked, those first that the id points to."""
         if user_id is not None:
             return self._of_user(id, user_id)
+        # The id has some bits of its user, so a few namespaces are likelier than all others.
         bucket, users = bucket_of(id), self.users()
         near = [user for user in users if routing_bucket(user) == bucket]
         found = [entry for user in near for entry in self._of_user(id, user)]
@@ -139,11 +143,14 @@ class SupermemoryStore(Backend):
         while True:
             results = self._search(text, user_id, equal, limit)
             hits = self._hits(results, user_id)
+            # 1. Enough, or all there is.
             if len(hits) >= count or len(results) < limit:
                 return hits[:count]
+            # 2. Several passages were of one document: more are asked for, up to the most that the service gives.
             if limit == PAGE:
                 break
             limit = min(PAGE, limit * 4)
+        # 3. Still too few: the others follow with a score of nothing, the newest first.
         known = {hit.entry.handle for hit in hits}
         rest = [entry for entry in self.entries(user_id, equal) if entry.handle not in known]
         rest.sort(key=lambda entry: entry.record.created_at, reverse=True)
