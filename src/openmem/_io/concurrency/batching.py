@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
 from openmem._io.concurrency.call import Deadline
+from openmem._io.concurrency.deadlines import DeadlineTimer
 from openmem._io.state import show_state
 from openmem.errors import DeadlineExceededError, OMPError, ProviderUnavailableError
 
@@ -54,6 +55,7 @@ class AsyncBatcher(Generic[A, T]):
         self._under_way = 0
         self._waiting: deque[_Waiter[A, T]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._timer = DeadlineTimer()
 
     async def run(self, item: A, deadline: Deadline) -> T:
         """Do an item and return its result.
@@ -78,7 +80,11 @@ class AsyncBatcher(Generic[A, T]):
         # 2. It waits: the end of one that is under way takes it along.
         waiter: _Waiter[A, T] = _Waiter(item, deadline)
         self._waiting.append(waiter)
-        return await waiter.wait()
+        self._timer.set(waiter, deadline.at)
+        try:
+            return await waiter.wait()
+        finally:
+            self._timer.unset(waiter)
 
     async def aclose(self) -> None:
         """Wait for what is under way. Call it when `one` and `many` refuse or end by themselves."""
@@ -204,17 +210,10 @@ class _Waiter(Generic[A, T]):
         self.batch: _Batch[A, T] | None = None
 
     async def wait(self) -> T:
-        """Return the answer, unless the deadline comes first."""
-        expiry = None
-        if self.deadline.at is not None:
-            left = self.deadline.at - time.monotonic()
-            # Of its own, and not of a shared timer: few items ever wait.
-            expiry = asyncio.get_running_loop().call_later(left, self._expire)
+        """Return the answer, which may be that the time is over."""
         try:
             return await self.answer
         finally:
-            if expiry is not None:
-                expiry.cancel()
             if self.answer.done() and not self.answer.cancelled():
                 self.answer.exception()  # seen, also by a caller that was cancelled at the same moment
             if self.batch is not None:
@@ -241,7 +240,8 @@ class _Waiter(Generic[A, T]):
         else:
             self.answer.cancel()
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """Answer that the time is over."""
         self.fail(self.deadline.exceeded())
 
 
