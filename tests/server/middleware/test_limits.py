@@ -62,9 +62,18 @@ def test_length_above_the_limit_is_refused_before_the_body_comes(server: Process
     assert (reply.headers["x-request-id"], reply.headers["connection"]) == ("big", "close")
 
 
-def test_client_that_sends_all_first_still_reads_the_refusal(server: Process) -> None:
-    reply = server.ask("POST", "/memories", memory(2_000_000))
-    assert (reply.status, reply.code) == (413, "payload_too_large")
+@pytest.mark.parametrize("chunked", [False, True])
+def test_client_that_sends_all_first_still_reads_the_refusal(server: Process, chunked: bool) -> None:
+    """Unless the rest of the body is taken, the connection is reset and the answer is lost on its way."""
+    body = memory(4_000_000)
+    with server.connect() as wire:
+        if chunked:
+            wire.send(request("POST", "/memories", transfer_encoding="chunked") + chunk(body) + chunk(b""))
+        else:
+            wire.send(request("POST", "/memories", body) + body)
+        reply = wire.reply()
+        assert (reply.status, reply.code, reply.headers["connection"]) == (413, "payload_too_large", "close")
+        assert wire.reader.read() == b""
 
 
 def test_chunked_body_is_counted(server: Process) -> None:

@@ -21,6 +21,11 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     return None
 
 
+def has_body(scope: Scope) -> bool:
+    """Return whether a request announces a body."""
+    return header(scope, b"content-length") not in (None, b"0") or header(scope, b"transfer-encoding") is not None
+
+
 def method_of(scope: Scope) -> str:
     """Return the method, or `OTHER` for one that no route has: its text is the client's."""
     method: str = scope["method"]

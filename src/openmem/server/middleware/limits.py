@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from openmem import InvalidRequestError, OMPError
 from openmem._protocol.refusals import HeaderTooLargeError, SlowRequestError, TooLargeError, UnsupportedMediaError
 from openmem._protocol.request_heads import MAX_HEADERS, fields_of
-from openmem.server.middleware.asgi import method_of, operation_of, route_of
-from openmem.server.middleware.errors import has_body, refuse, take_rest
+from openmem.server.middleware.asgi import has_body, method_of, operation_of, route_of
+from openmem.server.middleware.errors import refuse
 from openmem.server.services.timing import clock, within
 
 # What a header takes on the wire besides its name and value.
@@ -56,13 +56,11 @@ class RequestLimits:
         try:
             self._check_head(scope, streamed)
         except OMPError as error:
-            await refuse(scope, receive, send, error)
+            await refuse(scope, send, error)
             return
-        if not has_body(scope):
-            await self._app(scope, receive, send)
-            return
-        watch = (LineWatch if streamed else BodyWatch)(receive, send, self._limits)
-        await self._app(scope, watch.receive, watch.send)
+        if has_body(scope):
+            receive = (LineWatch if streamed else BodyWatch)(receive, self._limits).receive
+        await self._app(scope, receive, send)
 
     def _check_head(self, scope: Scope, streamed: bool) -> None:
         headers = scope["headers"]
@@ -90,14 +88,12 @@ class BodyWatch:
     """A body that is taken as it comes: not too long, and not too slow.
 
     Args:
-        receive: Where it comes from.
-        send: Where the answer goes.
-        limits: How much of both.
+        receive: Its source.
+        limits: The numbers.
     """
 
-    def __init__(self, receive: Receive, send: Send, limits: Limits) -> None:
+    def __init__(self, receive: Receive, limits: Limits) -> None:
         self._receive = receive
-        self._send = send
         self._limits = limits
         self._length = 0
         self._ended = False
@@ -119,21 +115,6 @@ class BodyWatch:
         self._ended = message["type"] != "http.request" or not message.get("more_body")
         self._measure(message.get("body", b""))
         return message
-
-    async def send(self, message: Message) -> None:
-        """Pass a message on; a reply that comes before the end of the body is its last on this connection."""
-        if self._ended:
-            await self._send(message)
-        elif message["type"] == "http.response.start":
-            await self._send({**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]})
-        elif message.get("more_body"):
-            await self._send(message)
-        else:
-            # The reply is complete before the rest of the body is taken and dropped: a connection that is closed on
-            # unread bytes is reset, and the client would never see the reply.
-            await self._send({**message, "more_body": True})
-            await take_rest(self._receive)
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _time_left(self) -> float:
         now = clock()

@@ -103,7 +103,7 @@ class OriginGuard:
         if scope["type"] == "http":
             message = self._foreign(scope)
             if message is not None and await self._is_open():
-                await refuse(scope, receive, send, ForeignPageError(message))
+                await refuse(scope, send, ForeignPageError(message))
                 return
         await self._app(scope, receive, send)
 

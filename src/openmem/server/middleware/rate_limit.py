@@ -133,7 +133,7 @@ class RateLimit:
         caller = key if key is not None and key in self._accepted else _address_of(scope)
         wait = await self._limiter.take(caller)
         if wait > 0:
-            await refuse(scope, receive, send, RateLimitedError("too many requests", retry_after=wait))
+            await refuse(scope, send, RateLimitedError("too many requests", retry_after=wait))
             return
 
         async def watched(message: Message) -> None:

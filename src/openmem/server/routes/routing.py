@@ -11,8 +11,7 @@ from starlette.routing import Match, Route
 from openmem import OMPError
 from openmem._protocol.refusals import InternalError, MethodNotAllowedError
 from openmem._protocol.routes import ROUTES, Operation
-from openmem.server.middleware.asgi import request_id_of
-from openmem.server.middleware.errors import has_body
+from openmem.server.middleware.asgi import has_body, request_id_of
 from openmem.server.routes import memories, openapi, search, transfer
 from openmem.server.routes.disconnects import ClientGoneError, Watch
 from openmem.server.routes.error_responses import error_reply, log_unexpected
