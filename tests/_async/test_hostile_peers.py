@@ -131,31 +131,37 @@ def deflate(data: bytes) -> bytes:
     return raw.compress(data) + raw.flush()
 
 
-LARGE: dict[str, tuple[bytes, bytes]] = {
-    "gzip": (bomb(gzip.compress, 100 << 20), b"gzip"),
-    "x-gzip": (bomb(gzip.compress, 100 << 20), b"x-gzip"),
-    "deflate": (bomb(zlib.compress, 100 << 20), b"deflate"),
-    "raw deflate": (bomb(deflate, 100 << 20), b"deflate"),
-    "gzip in gzip": (gzip.compress(bomb(gzip.compress, 100 << 20)), b"gzip, gzip"),
-    "gzip in gzip in two headers": (gzip.compress(bomb(gzip.compress, 1 << 20)), b"gzip\r\nContent-Encoding: gzip"),
-    "gzip in deflate": (zlib.compress(bomb(gzip.compress, 1 << 20)), b"gzip, deflate"),
-    "br": (b"\x1b\xff\xff", b"br"),
-    "zstd": (b"\x28\xb5\x2f\xfd", b"zstd"),
-    "compress": (b"\x1f\x9d", b"compress"),
-    "made up": (b"{}", b"x-squeezed"),
-    "not gzip": (b"{}", b"gzip"),
-    "gzip that breaks off": (gzip.compress(b'{"a": 1}')[:-9], b"gzip"),
-    "chunked as an encoding": (b"{}", b"chunked"),
+LARGE_BODY, TWICE, UNKNOWN = "more than 64 MiB", "encoded more than once", "not asked for"
+ENCODED: dict[str, tuple[bytes, bytes, str]] = {
+    "gzip": (bomb(gzip.compress, 100 << 20), b"gzip", LARGE_BODY),
+    "x-gzip": (bomb(gzip.compress, 100 << 20), b"x-gzip", LARGE_BODY),
+    "deflate": (bomb(zlib.compress, 100 << 20), b"deflate", LARGE_BODY),
+    "raw deflate": (bomb(deflate, 100 << 20), b"deflate", LARGE_BODY),
+    "gzip in gzip": (gzip.compress(bomb(gzip.compress, 100 << 20)), b"gzip, gzip", TWICE),
+    "gzip in gzip in two headers": (
+        gzip.compress(bomb(gzip.compress, 1 << 20)),
+        b"gzip\r\nContent-Encoding: gzip",
+        TWICE,
+    ),
+    "gzip in deflate": (zlib.compress(bomb(gzip.compress, 1 << 20)), b"gzip, deflate", TWICE),
+    "br": (b"\x1b\xff\xff", b"br", UNKNOWN),
+    "zstd": (b"\x28\xb5\x2f\xfd", b"zstd", UNKNOWN),
+    "compress": (b"\x1f\x9d", b"compress", UNKNOWN),
+    "made up": (b"{}", b"x-squeezed", UNKNOWN),
+    "not gzip": (b"{}", b"gzip", "cannot be decoded"),
+    "gzip that breaks off": (gzip.compress(b'{"a": 1}')[:-9], b"gzip", "breaks off"),
+    "chunked as an encoding": (b"{}", b"chunked", UNKNOWN),
 }
 
 
-@on_each("body encoding", LARGE)
+@on_each("body encoding says", ENCODED)
 async def test_encoding_that_is_a_bomb_or_unknown_is_an_error_of_the_provider(
-    client: Client, body: bytes, encoding: bytes
+    client: Client, body: bytes, encoding: bytes, says: str
 ) -> None:
     with HostilePeer(lambda exchange: exchange.send(ok(body, b"Content-Encoding: " + encoding))) as peer:
         error = await failure(client, peer.url, 15)
         assert type(error) is ProviderError, error
+        assert says in error.message
         assert peer.requests == 1
 
 
@@ -167,19 +173,31 @@ async def test_length_beyond_the_limit_is_refused_before_a_byte_is_read(client: 
     assert peer.ticks < LATE
 
 
-def endless(exchange: Exchange) -> None:
-    exchange.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
-    block = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
-    for _ in range(200):
-        exchange.send(block)
+def endless(start: bytes, part: bytes) -> Script:
+    """Return what sends a body without end at full speed."""
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(HEAD + b"Transfer-Encoding: chunked\r\n" + start)
+        block = b"100000\r\n" + part * (1 << 20) + b"\r\n"
+        for _ in range(200):
+            exchange.send(block)
+
+    return script
 
 
-@ALL
-async def test_body_without_end_is_refused_at_the_limit(client: Client) -> None:
-    with HostilePeer(endless) as peer:
+ENDLESS = {
+    "white space": endless(b"\r\n", b" "),
+    # It is decoded to nothing at all, however long it gets.
+    "the name of a gzip file": endless(b"Content-Encoding: gzip\r\n\r\na\r\n" + GZIP_NAME + b"\r\n", b"a"),
+}
+
+
+@on_each("script", ENDLESS)
+async def test_body_without_end_is_refused_at_the_limit(client: Client, script: Script) -> None:
+    with HostilePeer(script) as peer:
         error = await failure(client, peer.url, 15)
         assert type(error) is ProviderError
-        assert "64 MiB" in error.message
+        assert LARGE_BODY in error.message
 
 
 def headers_without_end(exchange: Exchange) -> None:
