@@ -253,6 +253,17 @@ def test_reply_that_makes_no_sense_is_an_error_of_ours(client: Client, script: S
         assert not isinstance(error, DeadlineExceededError)
 
 
+@ALL
+def test_redirect_to_another_server_is_not_followed(client: Client) -> None:
+    def elsewhere(exchange: Exchange) -> None:
+        exchange.send(ok(b"", b"Location: " + other.url.encode() + b"/x", status=b"307 Go"))
+
+    with HostilePeer(lambda exchange: exchange.send(ok(b"{}"))) as other, HostilePeer(elsewhere) as peer:
+        error = failure(client, peer.url, 15)
+        assert isinstance(error, ProviderError)
+        assert (peer.requests > 0, other.requests) == (True, 0)
+
+
 PAUSES = [b"1" * 31, b"-1", b"NaN", b"inf", b"1e400", b"Mon, 01 Jan 0001 00:00:00 GMT", b"x" * 50_000, b"0x10", b"\xb2"]
 STATUSES = [b"429 Slow", b"503 Busy"]
 

@@ -17,6 +17,7 @@ from tests.omp_stub import Answer, OmpStub, answer
 OTHERS = {**RECORD, "user_id": "bob"}
 ELSEWHERE = {**RECORD, "scope": "secret"}
 ANOTHER = {**RECORD, "id": "mem_2"}
+CITED = {"memory_id": "mem_1", "score": -0.5}
 
 
 @pytest.fixture
@@ -63,6 +64,12 @@ CASES: list[tuple[str, Answer, Ask]] = [
     ("no end", lines(RECORD, **{"X-Next-Cursor": "c"}), lambda memory: memory.export("ann", cursor="c")),
     ("another erasure", answer({**RECEIPT, "user_id": "bob"}), lambda memory: memory.delete_all("ann")),
     ("another erasure", answer(RECEIPT), lambda memory: memory.delete_all("ann", scope="a")),
+    ("a version that is none", answer({**RECORD, "version": 0}), lambda memory: memory.get("mem_1", user_id="ann")),
+    ("without its id", page({**RECORD, "id": " "}), lambda memory: memory.list("ann")),
+    ("a score", answer({"results": [{**RESULT, "score": 1.5}]}), lambda memory: memory.search("tea", "ann")),
+    ("a score", answer({**BLOCK, "citations": [CITED]}), lambda memory: memory.context("tea", "ann")),
+    ("a version that is none", found({**RECORD, "version": 0}), lambda memory: memory.search("tea", "ann")),
+    ("a version that is none", lines({**RECORD, "version": 0}), lambda memory: memory.export("ann")),
     ("another app", answer({"entries": [ENTRY]}), lambda memory: memory.audit("ann", app="notes")),
     ("at most 1", answer({"entries": [ENTRY, ENTRY]}), lambda memory: memory.audit("ann", limit=1)),
 ]
