@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from openmem.errors import InvalidRequestError, ProviderError, ProviderUnavailab
 from openmem.providers import FailedAttempt, Retry
 from tests.omp_stub import Answer, OmpStub, answer
 from tests.openai_stub import OpenAIStub, fault
+from tests.vendor.letta import KEY as LETTA_KEY
+from tests.vendor.letta import LettaService
 from tests.vendor.supermemory import KEY as SUPERMEMORY_KEY
 from tests.vendor.supermemory import NEEDED, SupermemoryService
 
@@ -113,6 +116,27 @@ def test_vendor_is_asked_as_often_as_the_policy_says() -> None:
                 service.faults = []
     finally:
         service.close()
+
+
+def test_letta_is_asked_as_often_as_the_policy_says() -> None:
+    pytest.importorskip("letta_client", reason="the letta provider needs letta_client")
+    service = LettaService()
+    try:
+        for policy, asked in ((Retry(0), 1), (Retry(4, backoff=0.0), 5)):
+            with Memory("letta", api_key=LETTA_KEY, base_url=service.url, retry=policy) as memory:
+                service.fail("GET", "archives", *[(503, {}, {})] * 9)
+                with pytest.raises(ProviderUnavailableError):
+                    memory.list("ann")
+                assert len(service.faults) == 9 - asked
+                service.faults.clear()
+    finally:
+        service.close()
+
+
+def test_policy_for_mem0_in_process_is_refused() -> None:
+    client = SimpleNamespace(add=print, vector_store=None)
+    with pytest.raises(InvalidRequestError, match="retry: mem0 in this process makes its own requests"):
+        Memory("mem0", client=client, retry=Retry(1))
 
 
 @pytest.mark.parametrize("bad", [3, 0, "none", True, {"retries": 2}, Retry], ids=str)

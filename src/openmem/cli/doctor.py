@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 # What must be importable for an extra to work.
 EXTRAS: Final[dict[str, tuple[str, ...]]] = {
-    "async": ("asyncpg", "psycopg"),
+    "async": ("asyncpg", "pgvector", "psycopg"),
     "cli": ("typer", "rich"),
     "letta": ("letta_client",),
     "local": ("fastembed",),
     "mem0": ("mem0",),
     "otel": ("opentelemetry",),
-    "postgres": ("asyncpg", "psycopg"),
+    "postgres": ("asyncpg", "pgvector", "psycopg"),
     "server": ("httptools", "prometheus_client", "pydantic_settings", "starlette", "uvicorn"),
     "supermemory": ("supermemory",),
     "testing": ("hypothesis", "pytest", "pytest_asyncio"),

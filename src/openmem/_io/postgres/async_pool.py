@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from openmem._io.concurrency.call import Deadline
 from openmem._io.postgres.asyncpg_driver import AsyncDriver, AsyncSession
-from openmem._io.postgres.options import PoolOptions, facts_of_pool
+from openmem._io.postgres.options import PoolOptions, describe_pool
 from openmem._io.postgres.running import Running
 from openmem._io.state import show_state
 from openmem._sql.postgres.errors import closed, exhausted, unreachable
@@ -221,7 +221,7 @@ class AsyncPool:
         return {"size": self._size, "idle": len(self._idle), "waiting": waiting}
 
     def __repr__(self) -> str:
-        return show_state(self, *facts_of_pool(self.stats(), self._options.max_size))
+        return show_state(self, *describe_pool(self.stats(), self._options.max_size))
 
     def _release_to_waiter(self, session: AsyncSession | None) -> None:
         """Give a connection, or the right to open one, to the caller that waits longest."""

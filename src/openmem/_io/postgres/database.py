@@ -19,7 +19,7 @@ from openmem._config.extras import install_extra
 from openmem._io.concurrency.call import Deadline
 from openmem._io.concurrency.retrying import async_repeat, repeat
 from openmem._io.postgres.failure import Failure
-from openmem._io.postgres.options import PoolOptions, facts_of_pool
+from openmem._io.postgres.options import PoolOptions, describe_pool
 from openmem._io.postgres.run_steps import (
     AsyncRunner,
     Runner,
@@ -176,7 +176,7 @@ class AsyncPg:
     def __repr__(self) -> str:
         if self._running.closed or self._shared is None:
             return show_state(self, "closed" if self._running.closed else "unused")
-        return show_state(self, *facts_of_pool(self.stats(), self._options.max_size))
+        return show_state(self, *describe_pool(self.stats(), self._options.max_size))
 
     async def _get_pool(self) -> AsyncPool:
         if self._shared is None and _ASYNC_POOL not in _loaded:
@@ -341,7 +341,7 @@ class Pg:
     def __repr__(self) -> str:
         if self._closed or self._pool is None:
             return show_state(self, "closed" if self._closed else "unused")
-        return show_state(self, *facts_of_pool(self.stats(), self._options.max_size))
+        return show_state(self, *describe_pool(self.stats(), self._options.max_size))
 
     def _get_pool(self) -> Pool:
         if self._pool is None:

@@ -84,7 +84,7 @@ class Target:
         return hosts, ports if len(ports) == len(hosts) else ports * len(hosts)
 
 
-def facts_of_pool(stats: Mapping[str, int], most: int, *, closed: bool = False) -> tuple[str, ...]:
+def describe_pool(stats: Mapping[str, int], most: int, *, closed: bool = False) -> tuple[str, ...]:
     """Return the state of a pool and its numbers, as they are shown.
 
     Args:

@@ -12,7 +12,7 @@ import weakref
 from typing import Final, TypeAlias
 
 from openmem._io.postgres.async_pool import AsyncPool
-from openmem._io.postgres.options import PoolOptions, facts_of_pool
+from openmem._io.postgres.options import PoolOptions, describe_pool
 from openmem._io.state import counted, show_state
 
 LINGER_SECONDS: Final = 5.0
@@ -69,7 +69,7 @@ class SharedPool:
         # 2. Left by all, a moment ago: its connections stay.
         # 3. Left for longer, or used once: it is empty.
         state = "in use" if self._users else "lingering" if self._linger_task is not None else "left"
-        _, *numbers = facts_of_pool(self.pool.stats(), self._most)
+        _, *numbers = describe_pool(self.pool.stats(), self._most)
         return show_state(self, state, counted(self._users, "user"), *numbers)
 
     async def _linger(self) -> None:

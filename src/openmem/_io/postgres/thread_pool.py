@@ -11,7 +11,7 @@ from collections import deque
 from typing import Final
 
 from openmem._io.concurrency.call import Deadline
-from openmem._io.postgres.options import PoolOptions, facts_of_pool
+from openmem._io.postgres.options import PoolOptions, describe_pool
 from openmem._io.postgres.psycopg_driver import Driver, Session
 from openmem._io.state import show_state
 from openmem._sql.postgres.errors import closed, exhausted
@@ -197,7 +197,7 @@ class Pool:
         return {"size": self._size, "idle": len(self._idle), "waiting": self._waiting}
 
     def __repr__(self) -> str:
-        return show_state(self, *facts_of_pool(self.stats(), self._options.max_size, closed=self._closed))
+        return show_state(self, *describe_pool(self.stats(), self._options.max_size, closed=self._closed))
 
     def forked(self) -> None:
         """Start again in a child process; what the parent holds is left alone."""

@@ -387,9 +387,9 @@ class SqliteStore:
             self._write_lock.release()
 
     def __repr__(self) -> str:
-        return show_state(self, *self.facts())
+        return show_state(self, *self.describe())
 
-    def facts(self) -> tuple[str, ...]:
+    def describe(self) -> tuple[str, ...]:
         """Return the state of the store and its numbers, as they are shown."""
         if self._closed:
             return ("closed",)

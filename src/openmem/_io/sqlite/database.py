@@ -93,7 +93,7 @@ class AsyncSqlite:
         return await self._writers.run(partial(self._store.settle, token, rebuilds=rebuilds), token)
 
     def __repr__(self) -> str:
-        return show_state(self, *self._store.facts())
+        return show_state(self, *self._store.describe())
 
     async def aclose(self) -> None:
         """Write what was deferred and close the file."""
@@ -164,7 +164,7 @@ class Sqlite:
         return self._store.settle(CancelToken(deadline), rebuilds=rebuilds)
 
     def __repr__(self) -> str:
-        return show_state(self, *self._store.facts())
+        return show_state(self, *self._store.describe())
 
     def close(self) -> None:
         """Write what was deferred and close the file."""
