@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from platformdirs import user_config_path
 
 from openmem import Memory
-from openmem.cli.transfer import Ends, fingerprint
+from openmem.cli.transfer import Ends, default_notes, fingerprint
 from tests.copy_process import copy_killed_twice, done_of, wait_for
 from tests.sample_memories import TOTAL, USERS, SampleMemories, assert_searches, fill
 from tests.shell import omp, start
@@ -292,12 +294,12 @@ def test_options_reach_the_store(few: Path, postgres_url: str, tmp_path: Path) -
         ("few.db", "nonsense", "there is no provider 'nonsense'"),
         ("nonsense", "t.db", "there is no provider 'nonsense'"),
         ("nowhere://x", "t.db", "scheme"),
-        ("few.db", "few.db", "same place"),
-        ("few.db", "sqlite:///./few.db", "same place"),
+        ("few.db", "few.db", "same location"),
+        ("few.db", "sqlite:///./few.db", "same location"),
         ("few.db", "", "url"),
     ],
 )
-def test_wrong_place_is_said_and_nothing_is_made(
+def test_wrong_location_is_said_and_nothing_is_made(
     few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, to: str, problem: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -330,3 +332,20 @@ def test_notes_belong_to_the_place_whatever_its_password() -> None:
 
 def test_fixture_is_what_the_tests_say(full: Source) -> None:
     assert (len(full[1].memories), {user for user, _ in full[1].memories}) == (TOTAL, set(USERS))
+
+
+def test_notes_of_a_copy_are_in_the_users_folder_and_those_of_earlier_versions_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = Ends(from_="a.db", to="b.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", "relative")  # which counted once, against its specification
+    today = default_notes(ends)
+    assert today == user_config_path("openmem", appauthor=False, roaming=True) / "copies" / today.name
+    earlier = Path(typer.get_app_dir("openmem"), "copies", today.name)
+    assert earlier != today
+    for path, found in ((earlier, earlier), (today, today)):
+        path.parent.mkdir(parents=True)
+        path.touch()
+        assert default_notes(ends) == found

@@ -25,7 +25,7 @@ _SCHEMES: Final = {
 }
 _KEY_OF: Final = {"mem0": "MEM0_API_KEY", "supermemory": "SUPERMEMORY_API_KEY", "letta": "LETTA_API_KEY"}
 
-_PLACE_OF: Final = {"postgres": "OMP_POSTGRES_URL", "sqlite": "OMP_DB_PATH"}
+_VARIABLE_OF: Final = {"postgres": "OMP_POSTGRES_URL", "sqlite": "OMP_DB_PATH"}
 _ARGUMENTS: Final = ("provider", "url", "base_url", "api_key", "embedder", "app", "timeout", "retry", "create")
 # What others call these arguments, or who comes from another library would.
 _MEANT: Final = {
@@ -90,7 +90,7 @@ def resolve_settings(
     `OMP_BASE_URL`, `OMP_PASSTHROUGH_BASE_URL`, else `sqlite` on its default file.
 
     Raises:
-        InvalidRequestError: An argument is no string, is blank, or a URL has an unknown scheme; or a place is given
+        InvalidRequestError: An argument is no string, is blank, or a URL has an unknown scheme; or a location is given
             both as `url` and as `base_url`.
     """
     url = _path_of(url) if isinstance(url, os.PathLike) else url
@@ -105,7 +105,7 @@ def resolve_settings(
         chosen = provider_of_url(url, provider_of_scheme)
     chosen = chosen or ("passthrough" if base_url is not None else "sqlite")
     if url is None and base_url is None and provider is not None:
-        url, base_url = _place_of(chosen, environ)
+        url, base_url = _location_of(chosen, environ)
     if chosen == "sqlite" and url is not None and not is_url(url):
         check_file_name(url)
     if chosen == "passthrough" and url is not None:
@@ -133,7 +133,7 @@ def location_in(environ: Mapping[str, str], provider: str | None = None) -> tupl
         environ: The environment variables.
         provider: The provider, if that was said: variables of others count for nothing.
     """
-    return _from_environment(environ) if provider is None else (provider, *_place_of(provider, environ))
+    return _from_environment(environ) if provider is None else (provider, *_location_of(provider, environ))
 
 
 def provider_of_url(url: str, provider_of_scheme: ProviderOfScheme = lambda scheme: None) -> str:
@@ -204,7 +204,7 @@ def _check_text(name: str, value: object) -> None:
 def _from_environment(environ: Mapping[str, str]) -> tuple[str | None, str | None, str | None]:
     name = environ.get("OMP_PROVIDER") or None
     if name is not None:
-        return name, *_place_of(name, environ)
+        return name, *_location_of(name, environ)
     for variable, implied in (("OMP_URL", None), ("OMP_POSTGRES_URL", "postgres"), ("OMP_DB_PATH", "sqlite")):
         if environ.get(variable):
             return implied, environ[variable], None
@@ -223,11 +223,11 @@ def _ingest_timeout(text: str | None) -> float | None:
     return None
 
 
-def _place_of(name: str, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
+def _location_of(name: str, environ: Mapping[str, str]) -> tuple[str | None, str | None]:
     url = environ.get("OMP_URL")
     if url and provider_of_url(url, lambda scheme: scheme) == name:
         return url, None
-    own = _PLACE_OF.get(name)
+    own = _VARIABLE_OF.get(name)
     if own is not None:
         return environ.get(own) or None, None
     return None, environ.get("OMP_BASE_URL") or environ.get(_ADDRESS_OF.get(name, "")) or None

@@ -31,7 +31,7 @@ _MOST_BYTES: Final = 40_000_001
 def export(
     session: Session,
     file: Annotated[str, typer.Argument(metavar="FILE", help="Where to; - is standard output.")] = STREAM,
-    all_users: Annotated[bool, typer.Option("--all-users", help="The memories of everybody.")] = False,
+    all_users: Annotated[bool, typer.Option("--all-users", help="The memories of all users.")] = False,
 ) -> None:
     """Write memories as lines of JSON, hidden ones too."""
     owner = None if all_users else session.owner()

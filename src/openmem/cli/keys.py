@@ -28,7 +28,7 @@ app = typer.Typer(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class StoreOptions:
     """The options that every one of these commands takes."""
 
     store: Annotated[
@@ -64,7 +64,7 @@ KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, as omp k
 
 @command(app)
 def create(
-    place: Place,
+    options: StoreOptions,
     app: Annotated[str, typer.Option(metavar="APP", help="The app that it is for; the audit log shows it.")],
     user: Annotated[str, typer.Option(metavar="USER", help="Whose memories it reaches; '*' is any user.")],
     grant: Annotated[
@@ -83,41 +83,41 @@ def create(
 
     Only a hash of it is stored.
     """
-    with place.open(create=True) as store:
+    with options.open(create=True) as store:
         made = store.create_key(app=app, user_id=_user_id(user), grants=grant, expires_at=expires)
-    where = _shown(place.address())
-    if place.as_json:
+    where = _shown(options.address())
+    if options.as_json:
         output.show_json({**_document(made.info), "secret": made.secret, "store": where})
     else:
         _show_new(made, where)
 
 
 @command(app, "list")
-def list_(place: Place) -> None:
+def list_(options: StoreOptions) -> None:
     """List the keys, oldest first, without their secrets."""
     from openmem.errors import ProviderUnavailableError
 
     try:
-        with place.open() as store:
+        with options.open() as store:
             found = store.list_keys()
     except ProviderUnavailableError as error:
         if not is_missing(error):
             raise
         found = []
-    if place.as_json:
+    if options.as_json:
         output.show_json({"keys": [_document(info) for info in found]})
         return
     output.show_rows(COLUMNS, [_row(info) for info in found])
     if not found:
-        output.say(f"There are no keys in {output.one_line(_shown(place.address()))}.")
+        output.say(f"There are no keys in {output.one_line(_shown(options.address()))}.")
 
 
 @command(app)
-def revoke(place: Place, id: KeyId) -> None:
+def revoke(options: StoreOptions, id: KeyId) -> None:
     """Revoke a key for good."""
-    with place.open() as store:
+    with options.open() as store:
         info = store.revoke_key(id)
-    if place.as_json:
+    if options.as_json:
         output.show_json(_document(info))
     else:
         output.show(f"Revoked: {info.id}" if output.on_terminal() else info.id)

@@ -21,7 +21,7 @@ Work: TypeAlias = Callable[..., None]
 DEFAULT_TIMEOUT: Final = 30.0
 # Errors that are better understood by those who know which store was asked.
 _OF_A_STORE: Final = frozenset({"provider_error", "provider_unavailable", "deadline_exceeded", "unauthorized"})
-_PLACES: Final = ("OMP_URL", "OMP_DB_PATH", "OMP_POSTGRES_URL")
+_LOCATIONS: Final = ("OMP_URL", "OMP_DB_PATH", "OMP_POSTGRES_URL")
 FAILED: Final = 1
 MISUSED: Final = 2
 
@@ -42,7 +42,7 @@ class Session:
         str | None,
         typer.Option(metavar="USER", envvar="OMP_USER", help="Whose memories; your login name unless given."),
     ] = None
-    app: Annotated[str, typer.Option(metavar="APP", help="Who acts, for the audit log.")] = "cli"
+    app: Annotated[str, typer.Option(metavar="APP", help="The app that the audit log names.")] = "cli"
     embedder: Annotated[
         str | None,
         typer.Option(
@@ -77,7 +77,7 @@ class Session:
 
         Args:
             writes: The command stores something: a store that is not there yet is made, which is said. For any other
-                command it is an error, since most likely the place was mistyped.
+                command it is an error, since most likely the location was mistyped.
             long: The work may take any time, unless the user set a limit.
             **options: What only the provider knows.
         """
@@ -91,7 +91,7 @@ class Session:
 
     def _is_named(self) -> bool:
         # The default location cannot be mistyped: the first memory of all needs no further word.
-        return self.url is not None or any(map(os.environ.get, _PLACES))
+        return self.url is not None or any(map(os.environ.get, _LOCATIONS))
 
     def memory(self, *, long: bool = False, create: bool = False, **options: Any) -> Memory:
         """Return the memory that is meant, not opened yet.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Conflict: TypeAlias = Literal["skip", "overwrite"]
 
-_PLACE: Final = "A file, postgresql://…, http(s)://… of an OMP server, a provider's name, or NAME+http(s)://…"
+_LOCATION: Final = "A file, postgresql://…, http(s)://… of an OMP server, a provider's name, or NAME+http(s)://…"
 _VERBS: Final = {"survey": "looked at", "copy": "copied", "verify": "compared"}
 _NAME_OF_KEY: Final = "OMP_{}_API_KEY"
 _PASSWORD: Final = re.compile(r"(://[^/@:]*):[^/@]*(?=@)|(?<=[?&])password=[^&]*")
@@ -36,17 +36,17 @@ _PASSWORD: Final = re.compile(r"(://[^/@:]*):[^/@]*(?=@)|(?<=[?&])password=[^&]*
 class Ends:
     """The options that say what is copied from where to where."""
 
-    from_: Annotated[str, typer.Option("--from", metavar="PLACE", help=f"Where memories are. {_PLACE}")]
-    to: Annotated[str, typer.Option(metavar="PLACE", help="Where they are to go, in the same words.")]
+    from_: Annotated[str, typer.Option("--from", metavar="LOCATION", help=f"Where memories are. {_LOCATION}")]
+    to: Annotated[str, typer.Option(metavar="LOCATION", help="Where they are to go, in the same words.")]
     from_options: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A JSON file with options of the place, as Memory(…) takes them."),
+        typer.Option(metavar="FILE", help="A JSON file with options of the location, as Memory(…) takes them."),
     ] = None
-    to_options: Annotated[Path | None, typer.Option(metavar="FILE", help="The same for the other place.")] = None
+    to_options: Annotated[Path | None, typer.Option(metavar="FILE", help="The same for the other location.")] = None
     user: Annotated[
-        str | None, typer.Option(metavar="USER", help="Only this user's memories; everybody's unless given.")
+        str | None, typer.Option(metavar="USER", help="Only this user's memories; those of all users unless given.")
     ] = None
-    app: Annotated[str, typer.Option(metavar="APP", help="Who acts, for the audit logs.")] = "cli"
+    app: Annotated[str, typer.Option(metavar="APP", help="The app that the audit logs name.")] = "cli"
     embedder: Annotated[
         str | None,
         typer.Option(
@@ -60,14 +60,14 @@ class Ends:
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")] = False
 
     def check(self) -> None:
-        """Refuse a source that is not there, and a copy of a place to itself."""
+        """Refuse a source that is not there, and a copy of a location to itself."""
         from openmem import redacted_url
 
         file = _file_of(self.from_)
         if file is not None and not file.exists():
             raise typer.BadParameter(f"--from: there is no file {redacted_url(self.from_)}")
         if (_resolved(self.from_), self.from_options) == (_resolved(self.to), self.to_options):
-            raise typer.BadParameter("--to: is the same place as --from")
+            raise typer.BadParameter("--to: is the same location as --from")
 
     def source(self) -> Memory:
         """Return the memory that is read."""
@@ -77,12 +77,14 @@ class Ends:
         """Return the memory that is written."""
         return self._memory("TO", self.to, self.to_options, self.embedder, create=True)
 
-    def _memory(self, end: str, place: str, options: Path | None, embedder: str | None, *, create: bool) -> Memory:
+    def _memory(self, end: str, location: str, options: Path | None, embedder: str | None, *, create: bool) -> Memory:
         from openmem import Memory
 
         given = {"api_key": os.environ.get(_NAME_OF_KEY.format(end)) or None, "embedder": embedder}
         own = {} if options is None else read_options(options)
-        return Memory(**{**given, **place_of(place), "app": self.app, "timeout": self.timeout, "create": create, **own})
+        return Memory(
+            **{**given, **arguments_for(location), "app": self.app, "timeout": self.timeout, "create": create, **own}
+        )
 
 
 def copy(
@@ -174,19 +176,25 @@ class Stages:
 
 
 def default_notes(ends: Ends) -> Path:
-    """Return where the notes of a copy are: a file of its own for each pair of places, users and options."""
-    return Path(typer.get_app_dir("openmem")) / "copies" / f"{fingerprint(ends)}.json"
+    """Return where the notes of a copy are: a file of its own for each pair of locations, users and options."""
+    from platformdirs import user_config_path
+
+    name = Path("copies", f"{fingerprint(ends)}.json")
+    today = user_config_path("openmem", appauthor=False, roaming=True) / name
+    # Of earlier versions. Elsewhere, if XDG_CONFIG_HOME is set on macOS, or is relative.
+    earlier = Path(typer.get_app_dir("openmem")) / name
+    return earlier if earlier.exists() and not today.exists() else today
 
 
 def fingerprint(ends: Ends) -> str:
-    """Return what tells a copy from others: a digest of places, options and user, without passwords."""
-    places = [_PASSWORD.sub(r"\1", place) for place in (_resolved(ends.from_), _resolved(ends.to))]
+    """Return what tells a copy from others: a digest of locations, options and user, without passwords."""
+    locations = [_PASSWORD.sub(r"\1", location) for location in (_resolved(ends.from_), _resolved(ends.to))]
     options = [str(path and path.resolve()) for path in (ends.from_options, ends.to_options)]
-    return hashlib.sha256(json.dumps([*places, *options, ends.user]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([*locations, *options, ends.user]).encode()).hexdigest()[:16]
 
 
-def place_of(text: str) -> dict[str, str]:
-    """Return the arguments of `Memory` that a place stands for.
+def arguments_for(text: str) -> dict[str, str]:
+    """Return the arguments of `Memory` that a location stands for.
 
     `NAME+http(s)://…` is a provider at an address, a bare word is a provider, everything else is a URL or a file.
     """
@@ -198,16 +206,16 @@ def place_of(text: str) -> dict[str, str]:
     return {"url": text}
 
 
-def _file_of(place: str) -> Path | None:
-    """Return the file that a place is, or `None` for a place elsewhere."""
-    name = place_of(place).get("url", "").removeprefix("sqlite:///")
+def _file_of(location: str) -> Path | None:
+    """Return the file that a location is, or `None` for a location elsewhere."""
+    name = arguments_for(location).get("url", "").removeprefix("sqlite:///")
     return Path(name) if name and "://" not in name else None
 
 
-def _resolved(place: str) -> str:
-    """Return a place in a form that tells it from others: files by their whole paths."""
-    file = _file_of(place)
-    return place if file is None else str(file.resolve())
+def _resolved(location: str) -> str:
+    """Return a location in a form that tells it from others: files by their whole paths."""
+    file = _file_of(location)
+    return location if file is None else str(file.resolve())
 
 
 def read_options(path: Path) -> dict[str, Any]:
@@ -226,7 +234,7 @@ def read_options(path: Path) -> dict[str, Any]:
 
 
 def _going_on(run: Run, start: TransferProgress | None, say: Callable[[str], None]) -> TransferReport:
-    """Run from where the notes say, or from the beginning if the source no longer knows that place."""
+    """Run from where the notes say, or from the beginning if the source no longer knows that location."""
     from openmem import InvalidRequestError
 
     if start is not None:
