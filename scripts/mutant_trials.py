@@ -1,7 +1,8 @@
-"""Trials of mutants: the tests that call a function, run once for each of its mutants, each time in a fork of its own.
+"""Trials of mutants: the tests of a module, run once for each of its mutants, each time in a fork of its own.
 
-The tests are imported and collected once. A fork puts the faulty code into the function, runs the quickest of its
-tests first, and ends with the first that fails. The process itself runs no test, so no cache of it is warm.
+The tests of a module are those in the files that import it. They are imported and collected once. A fork puts the
+faulty code into the function, runs the quickest tests first, and ends with the first that fails. The process itself
+runs no test, so no cache of it is warm.
 """
 
 from __future__ import annotations
@@ -13,52 +14,64 @@ import pickle
 import resource
 import signal
 import sys
-import threading
 import time
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from types import CodeType, FrameType, FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
 from scripts.mutants import CACHE, SRC, Mutant, pure_packages
 
-KILLED, SURVIVED, TIMEOUT, UNCALLED, BROKEN = "killed", "survived", "timeout", "uncalled", "broken"
-"""`uncalled`: no test calls the function. `broken`: the faulty code could not be put in its place."""
+KILLED, SURVIVED, TIMEOUT, UNTESTED, BROKEN = "killed", "survived", "timeout", "untested", "broken"
+"""`untested`: no test imports the module. `broken`: the faulty code could not be put in its place."""
 OUTCOMES = {0: SURVIVED, 1: KILLED, 2: BROKEN}
 # A fork that hangs: so many times as long as its tests took before, and so many seconds on top.
 PATIENCE, GRACE = 10, 3
 MEMORY = 4 << 30
-# Of the tests that call a function, the quickest are run, as many as take so many seconds of processor together.
+# Of the tests of a module, the quickest are run, as many as take so many seconds of processor together.
 BUDGET = 4.0
 
 
 @dataclass
 class Baseline:
-    """The behaviour of the tests when nothing is wrong: which functions they call, and how long they take."""
+    """The behaviour of the tests when nothing is wrong: how long they take, and which fail even so."""
 
-    callers: dict[tuple[str, str], set[str]] = field(default_factory=dict)
-    """Ids of tests by path and name of the function."""
     seconds: dict[str, float] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
 
-    def take(self, other: Baseline) -> None:
-        """Add what other tests do."""
-        for function, tests in other.callers.items():
-            self.callers.setdefault(function, set()).update(tests)
-        self.seconds |= other.seconds
-        self.failed |= other.failed
+
+def tests_of(module: str, files: Mapping[Path, set[str]]) -> list[Path]:
+    """Return the files of tests that import a module, given what each imports."""
+    return [path for path, imported in files.items() if module in imported]
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the modules that a file imports, or imports names from."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
 
 
 class Trials:
     """A plugin of pytest whose loop tries mutants instead of running each test once."""
 
-    def __init__(self, mutants: Sequence[Mutant], jobs: int, tell: Callable[[Mutant, str], None]) -> None:
-        self.mutants = mutants
+    def __init__(
+        self,
+        mutants: Sequence[Mutant],
+        own: Mapping[str, list[Path]],
+        jobs: int,
+        tell: Callable[[Mutant, str], None],
+    ) -> None:
+        self.mutants, self._own = mutants, own
         # As they were imported: the files may be edited meanwhile.
         self._sources = {path: (SRC / path).read_text("utf-8") for path in {mutant.path for mutant in mutants}}
         self.outcomes: dict[str, str] = {}
@@ -82,16 +95,15 @@ class Trials:
         if session.testsfailed:
             raise session.Interrupted("tests cannot be collected")
         self.baseline = _baseline(self, session.items)
-        items = {item.nodeid: item for item in session.items}
         running: dict[int, Mutant] = {}
         for mutant in self.mutants:
-            tests = self._tests_of(mutant)
+            tests = self._tests_of(mutant, session.items)
             if not tests:
-                self._note(mutant, UNCALLED)
+                self._note(mutant, UNTESTED)
                 continue
             if len(running) == self._jobs:
                 self._reap(running)
-            running[self._start(mutant, [items[test] for test in tests])] = mutant
+            running[self._start(mutant, tests)] = mutant
         while running:
             self._reap(running)
         return True
@@ -102,10 +114,11 @@ class Trials:
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         return not self._failed
 
-    def _tests_of(self, mutant: Mutant) -> list[str]:
-        called = self.baseline.callers.get((mutant.path, mutant.function), set()) - self.baseline.failed
-        quickest = sorted(called, key=lambda test: (self.baseline.seconds[test], test))
-        spent = [*accumulate(self.baseline.seconds[test] for test in quickest)]
+    def _tests_of(self, mutant: Mutant, items: list[pytest.Item]) -> list[pytest.Item]:
+        files, seconds = self._own[mutant.module], self.baseline.seconds
+        sound = (item for item in items if item.path in files and item.nodeid not in self.baseline.failed)
+        quickest = sorted(sound, key=lambda item: seconds[item.nodeid])
+        spent = [*accumulate(seconds[item.nodeid] for item in quickest)]
         return quickest[: max(1, bisect_right(spent, BUDGET))]
 
     def _start(self, mutant: Mutant, items: list[pytest.Item]) -> int:
@@ -156,8 +169,7 @@ def apply(mutant: Mutant, source: str) -> None:
 
 def function_of(mutant: Mutant) -> FunctionType:
     """Return the function itself, out of its module."""
-    module = ".".join(["openmem", *mutant.path.removesuffix(".py").removesuffix("/__init__").split("/")])
-    owner: Any = sys.modules[module]
+    owner: Any = sys.modules[mutant.module]
     *classes, name = mutant.function.split(".")
     for part in classes:
         owner = vars(owner)[part]
@@ -206,7 +218,9 @@ def _baseline(trials: Trials, items: list[pytest.Item]) -> Baseline:
         kept = CACHE / f"{path.stem}-{key}.pickle"
         if not kept.exists():
             kept.write_bytes(pickle.dumps(_baseline_in_a_fork(trials, found)))
-        whole.take(pickle.loads(kept.read_bytes()))
+        part = pickle.loads(kept.read_bytes())
+        whole.seconds |= part.seconds
+        whole.failed |= part.failed
     return whole
 
 
@@ -231,22 +245,8 @@ def _baseline_in_a_fork(trials: Trials, items: list[pytest.Item]) -> Baseline:
 def _measured(trials: Trials, items: list[pytest.Item]) -> Baseline:
     baseline = Baseline()
     for item in items:
-        called: set[CodeType] = set()
-
-        def note(frame: FrameType, event: str, argument: object, called: set[CodeType] = called) -> None:
-            called.add(frame.f_code)
-
         started = time.process_time()
-        threading.settrace(note)
-        sys.settrace(note)
-        passed = trials.run(item, None)
-        sys.settrace(None)
-        threading.settrace(None)
-        baseline.seconds[item.nodeid] = time.process_time() - started
-        if not passed:
+        if not trials.run(item, None):
             baseline.failed.add(item.nodeid)
-        for code in called:
-            if code.co_filename.startswith(f"{SRC}/"):
-                function = code.co_qualname.split(".<locals>")[0]
-                baseline.callers.setdefault((code.co_filename[len(str(SRC)) + 1 :], function), set()).add(item.nodeid)
+        baseline.seconds[item.nodeid] = time.process_time() - started
     return baseline

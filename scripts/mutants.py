@@ -17,10 +17,11 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src" / "openmem"
+FORMAT = 2
+"""The form of the kept mutants; under another number, all are made again."""
 CACHE = ROOT / ".cache" / "mutants"
 EQUIVALENT = ROOT / "tests" / "mutants_equivalent.txt"
 LAYERS = ROOT / "tests" / "test_layers.py"
@@ -36,11 +37,16 @@ class Mutant:
     """`name` or `Class.name`."""
     number: int
     old: str
+    """As it stands in the file."""
     new: str
 
     @property
     def package(self) -> str:
         return self.path.split("/")[0]
+
+    @property
+    def module(self) -> str:
+        return ".".join(["openmem", *self.path.removesuffix(".py").removesuffix("/__init__").split("/")])
 
     @property
     def name(self) -> str:
@@ -78,7 +84,7 @@ def all_mutants(packages: Iterable[str]) -> list[Mutant]:
 def _of_file(path: Path) -> list[Mutant]:
     source = path.read_text("utf-8")
     name = path.relative_to(SRC).as_posix()
-    key = hashlib.sha256(f"{version('mutmut')}\0{name}\0{source}".encode()).hexdigest()[:32]
+    key = hashlib.sha256(f"{FORMAT} {version('mutmut')}\0{name}\0{source}".encode()).hexdigest()[:32]
     kept = CACHE / f"{key}.json"
     if not kept.exists():
         kept.write_text(json.dumps([asdict(mutant) for mutant in _made(name, source)]), "utf-8")
@@ -97,15 +103,16 @@ def _made(path: str, source: str) -> Iterator[Mutant]:
         for method in statement.body.body
     }
     counts: Counter[str] = Counter()
-    texts: dict[Any, str] = {}
     for mutation in mutations:
         function = mutation.contained_by_top_level_function
         if not isinstance(function, libcst.FunctionDef):
             continue
-        old = texts.setdefault(function, module.code_for_node(function))
         name = ".".join(filter(None, [owners.get(function), function.name.value]))
         counts[name] += 1
-        new = module.code_for_node(deep_replace(function, mutation.original_node, mutation.mutated_node))
+        parts = [function, deep_replace(function, mutation.original_node, mutation.mutated_node)]
+        if function in owners:  # a block is written with its indentation
+            parts = [libcst.IndentedBlock([part]) for part in parts]
+        old, new = (module.code_for_node(part) for part in parts)
         yield Mutant(path, name, counts[name], old, new)
 
 

@@ -12,13 +12,16 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
-from scripts.mutant_trials import BROKEN, KILLED, SURVIVED, TIMEOUT, UNCALLED, Trials
+from scripts.mutant_trials import BROKEN, KILLED, SURVIVED, TIMEOUT, UNTESTED, Trials, imports_of, tests_of
 from scripts.mutants import EQUIVALENT, ROOT, Mutant, all_mutants, equivalents, pure_packages, sample
 
 GOAL = 0.9
-TESTS = ("tests/pure", "--ignore=tests/pure/test_linear_time.py")
+TESTS = ("tests/pure",)
+TIMING = "test_linear_time.py"
+"""Tests of time: they say nothing of results."""
 OPTIONS = ("-q", "-s", "-p", "no:randomly", "-p", "no:xdist", "-p", "no:cacheprovider", "-o", "timeout=0")
 
 
@@ -33,13 +36,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     mutants = [m for m in every if m.key not in reasons and (not asked.paths or m.path.startswith(tuple(asked.paths)))]
     chosen = mutants if asked.all else sample(mutants, asked.sample, asked.seed)
-    trials = Trials(chosen, asked.jobs, _tell)
-    code = pytest.main([*(asked.tests or TESTS), *OPTIONS], plugins=[trials])
+    own = _own_tests(chosen, asked.tests or TESTS, every_test=bool(asked.tests))
+    trials = Trials(chosen, own, asked.jobs, _tell)
+    files = sorted({str(path) for paths in own.values() for path in paths})
+    code = pytest.main([*files, *OPTIONS], plugins=[trials])
     if code not in {0, pytest.ExitCode.NO_TESTS_COLLECTED} or len(trials.outcomes) < len(chosen):
         return 2
     for test in sorted(trials.baseline.failed):
         print(f"left out, as it fails without a fault: {test}")
     return _report(chosen, trials.outcomes, Counter(m.package for m in every if m.key in reasons))
+
+
+def _own_tests(mutants: Sequence[Mutant], places: Sequence[str], *, every_test: bool) -> dict[str, list[Path]]:
+    """Return the files with the tests of each module: those that import it, or each that was asked for."""
+    given = [path for place in places for path in sorted((ROOT / place).rglob("test_*.py")) or [ROOT / place]]
+    imported = {path: imports_of(path) for path in given if path.name != TIMING}
+    modules = {mutant.module for mutant in mutants}
+    return {module: given if every_test else tests_of(module, imported) for module in modules}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,19 +69,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _tell(mutant: Mutant, outcome: str) -> None:
-    if outcome in {SURVIVED, UNCALLED, BROKEN}:
+    if outcome in {SURVIVED, UNTESTED, BROKEN}:
         print(f"{outcome}: {mutant.key}\n", flush=True)
 
 
 def _report(mutants: Sequence[Mutant], outcomes: dict[str, str], equivalent: Counter[str]) -> int:
     """Print the table and return the exit code."""
     row = "{:<14}{:>9}{:>9}{:>10}{:>10}{:>10}{:>8}{:>12}{:>8}".format
-    print("\n" + row("package", "mutants", KILLED, TIMEOUT, SURVIVED, UNCALLED, BROKEN, "equivalent", "share"))
+    print("\n" + row("package", "mutants", KILLED, TIMEOUT, SURVIVED, UNTESTED, BROKEN, "equivalent", "share"))
     for package in [*sorted({mutant.package for mutant in mutants}), "all"]:
         found = Counter(outcomes[mutant.name] for mutant in mutants if package in {mutant.package, "all"})
         share = (found[KILLED] + found[TIMEOUT]) / found.total()
         known = equivalent.total() if package == "all" else equivalent[package]
-        counts = [found[outcome] for outcome in (KILLED, TIMEOUT, SURVIVED, UNCALLED, BROKEN)]
+        counts = [found[outcome] for outcome in (KILLED, TIMEOUT, SURVIVED, UNTESTED, BROKEN)]
         print(row(package, found.total(), *counts, known, f"{share:.1%}"))
     if share < GOAL:
         print(f"fewer than {GOAL:.0%} of the faults are noticed")

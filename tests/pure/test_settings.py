@@ -1,12 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 
-from openmem._config.settings import Settings, check_options, resolve_settings, sqlite_path
+from openmem._config.settings import (
+    Settings,
+    check_options,
+    location_in,
+    provider_of_url,
+    resolve_settings,
+    sqlite_path,
+)
 from openmem._io.server_store_url import server_store_url
 from openmem.errors import InvalidRequestError
 
@@ -164,3 +171,142 @@ def test_the_servers_own_store_is_no_single_word_either() -> None:
     for given in ({"store": "typo"}, {"url": "typo"}):
         with pytest.raises(InvalidRequestError, match=r"\./typo"):
             server_store_url(**given, environ={})
+
+
+def refusal(call: Callable[[], Any]) -> str:
+    with pytest.raises(InvalidRequestError) as caught:
+        call()
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"provider": " "}, "provider must be a non-blank string"),
+        ({"url": 3}, "url must be a non-blank string"),
+        ({"base_url": ""}, "base_url must be a non-blank string"),
+        ({"api_key": " "}, "api_key must be a non-blank string"),
+        ({"url": "m.db", "base_url": "http://a"}, "give url= or base_url=, not both"),
+        (
+            {"url": "ftp://x"},
+            "url: the scheme 'ftp' is unknown; use postgresql://, sqlite:///FILE, http(s):// or a path",
+        ),
+        ({"url": "a1://x"}, "url: its scheme is unknown; use postgresql://, sqlite:///FILE, http(s):// or a path"),
+        (
+            {"provider": "passthrough", "url": "m.db"},
+            "url: provider 'passthrough' takes an address that starts with http:// or https://",
+        ),
+    ],
+)
+def test_wrong_arguments_say_what_is_wrong(given: dict[str, Any], message: str) -> None:
+    assert refusal(lambda: _resolve(**given)) == message
+
+
+def test_settings_hold_what_was_given() -> None:
+    embedder = object()
+    settings = _resolve(provider="letta", base_url="http://a", api_key="k", embedder=embedder, options={"workers": 2})
+    assert settings == Settings(
+        provider="letta",
+        base_url="http://a",
+        api_key="k",
+        embedder=embedder,
+        options={"workers": 2},
+        remote_key="k",
+    )
+    assert (settings.entrance, _resolve(provider="letta").entrance) == ("passthrough", "letta")
+
+
+def test_key_for_an_omp_server_is_none_of_another_service() -> None:
+    environ = {"MEM0_API_KEY": "m0", "OMP_API_KEY": "omp"}
+    assert (_resolve(environ, provider="mem0").remote_key, _resolve(environ).remote_key) == ("omp", "omp")
+    assert _resolve({"MEM0_API_KEY": "m0"}, provider="mem0").remote_key is None
+    for provider, variable in (("supermemory", "SUPERMEMORY_API_KEY"), ("letta", "LETTA_API_KEY")):
+        assert _resolve({variable: "s", "OMP_API_KEY": "omp"}, provider=provider).api_key == "s"
+    assert _resolve({"OMP_API_KEY": ""}).api_key is None
+
+
+def test_address_of_a_server_may_be_given_as_url() -> None:
+    settings = _resolve(provider="passthrough", url=" https://a/b ")
+    assert (settings.url, settings.base_url) == (None, "https://a/b")
+    assert (_resolve(url="https://a").url, _resolve(url="https://a").base_url) == (None, "https://a")
+
+
+def test_schema_comes_from_the_environment_for_postgres_unless_given() -> None:
+    environ = {"OMP_SCHEMA": "mine"}
+    url = "postgresql://db/x"
+    assert _resolve(environ, url=url).options == {"schema": "mine"}
+    assert _resolve(environ, url=url, options={"schema": "other"}).options == {"schema": "other"}
+    assert _resolve({"OMP_SCHEMA": ""}, url=url).options == {}
+    assert _resolve(environ).options == {}
+    assert _resolve({"OMP_VERSIONS": "3"}, url=url).options == {"versions": 3}
+
+
+def test_provider_of_a_third_party_has_schemes_of_its_own() -> None:
+    def of_scheme(scheme: str) -> str | None:
+        return "acme-cloud" if scheme == "acme" else None
+
+    assert _resolve(url="acme://x", provider_of_scheme=of_scheme).provider == "acme-cloud"
+    assert provider_of_url("acme://x", of_scheme) == "acme-cloud"
+    assert provider_of_url("postgresql://x", lambda scheme: "other") == "postgres"
+    with pytest.raises(InvalidRequestError, match="the scheme 'acme' is unknown"):
+        provider_of_url("acme://x")
+
+
+@pytest.mark.parametrize(
+    ("environ", "provider", "place"),
+    [
+        ({}, None, (None, None, None)),
+        ({"OMP_URL": "sqlite:///a.db", "OMP_DB_PATH": "b.db"}, None, (None, "sqlite:///a.db", None)),
+        ({"OMP_POSTGRES_URL": "postgresql://a/b", "OMP_DB_PATH": "b.db"}, None, ("postgres", "postgresql://a/b", None)),
+        ({"OMP_DB_PATH": "b.db", "OMP_BASE_URL": "http://a"}, None, ("sqlite", "b.db", None)),
+        ({"OMP_PROVIDER": "acme", "OMP_URL": "acme://x"}, None, ("acme", "acme://x", None)),
+        ({"OMP_URL": "sqlite:///a.db", "OMP_DB_PATH": "b.db"}, "sqlite", ("sqlite", "sqlite:///a.db", None)),
+        ({"OMP_URL": "sqlite:///a.db", "OMP_POSTGRES_URL": ""}, "postgres", ("postgres", None, None)),
+        ({"OMP_BASE_URL": "http://a"}, "mem0", ("mem0", None, "http://a")),
+        ({"OMP_BASE_URL": "http://a"}, "sqlite", ("sqlite", None, None)),
+    ],
+)
+def test_environment_names_a_place(
+    environ: dict[str, str], provider: str | None, place: tuple[str | None, str | None, str | None]
+) -> None:
+    assert location_in(environ, provider) == place
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("path", "provider 'sqlite' has no option 'path': did you mean 'url='?"),
+        ("DB-Path", "provider 'sqlite' has no option 'DB-Path': did you mean 'url='?"),
+        ("cach_mb", "provider 'sqlite' has no option 'cach_mb': did you mean 'cache_mb='?"),
+        ("timeuot", "provider 'sqlite' has no option 'timeuot': did you mean 'timeout='?"),
+        ("colour", "provider 'sqlite' has no option 'colour'; it knows: cache_mb"),
+    ],
+)
+def test_unknown_option_is_named_with_what_may_be_meant(name: str, message: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        check_options("sqlite", {"cache_mb": 1, name: 1}, frozenset({"cache_mb"}))
+    assert (caught.value.message, caught.value.provider) == (message, "sqlite")
+    assert refusal(lambda: check_options("acme", {"colour": 1}, frozenset())).endswith("; it knows: none")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sqlite://host/x.db", "url: the embedded store takes sqlite:///FILE, with three slashes, or a path"),
+        ("sqlite://u@/x.db", "url: the embedded store takes sqlite:///FILE, with three slashes, or a path"),
+        ("sqlite:///x.db?a=1", "url: the embedded store takes sqlite:///FILE, with three slashes, or a path"),
+        ("sqlite:///x.db#a", "url: the embedded store takes sqlite:///FILE, with three slashes, or a path"),
+        ("http:///x.db", "url: the embedded store takes sqlite:///FILE, with three slashes, or a path"),
+        ("sqlite:///", "url: the embedded store needs the name of a file, such as sqlite:///notes.db"),
+        ("sqlite:///a%00b", "url: the embedded store needs the name of a file, such as sqlite:///notes.db"),
+        ("sqlite:///:memory:", "url: the embedded store needs the name of a file, such as sqlite:///notes.db"),
+    ],
+)
+def test_url_of_the_embedded_store_says_what_it_takes(url: str, message: str) -> None:
+    assert refusal(lambda: sqlite_path(url)) == message
+
+
+def test_longest_ingestion_is_ten_minutes() -> None:
+    assert _resolve({"OMP_INGEST_TIMEOUT": "600"}).ingest_timeout == 600.0
+    assert _resolve({"OMP_INGEST_TIMEOUT": "1"}).ingest_timeout == 1.0
+    assert _resolve({"OMP_INGEST_TIMEOUT": ""}).ingest_timeout is None

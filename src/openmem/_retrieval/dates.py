@@ -25,9 +25,7 @@ _MONTHS: Final = [
     "november",
     "december",
 ]
-_NUMBER_OF: Final = {name: i + 1 for i, name in enumerate(_MONTHS)} | {
-    name[:3]: i + 1 for i, name in enumerate(_MONTHS) if name != "may"
-}
+_NUMBER_OF: Final = {name[:3]: number for number, name in enumerate(_MONTHS, 1)}
 _MONTH: Final = (
     r"(?P<month>January|February|March|April|May|June|July|August|September|October|November|December|"
     r"Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)"
@@ -95,7 +93,7 @@ def date_match(dates: list[NamedDate], times: Ints) -> Floats:
 
 def _date_of(match: re.Match[str]) -> NamedDate | None:
     month_text, day, year = match.group("month"), match.group("day"), match.group("year")
-    month = int(month_text) if month_text.isdigit() else _NUMBER_OF.get(month_text.lower()[:3], 5)
+    month = int(month_text) if month_text.isdigit() else _NUMBER_OF[month_text.lower()[:3]]
     if not 1 <= month <= 12 or (day and not 1 <= int(day) <= 31):
         return None
     return NamedDate(month, int(day) if day else None, int(year) if year else None)
