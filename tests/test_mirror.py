@@ -201,7 +201,7 @@ def test_word_that_only_looks_alike_is_no_residue(root: Path, line: str) -> None
     assert mirror.write(root, RULES) == []
 
 
-def test_imports_are_sorted_anew(root: Path) -> None:
+def test_imports_are_sorted_again(root: Path) -> None:
     edit(root, "import AsyncStore\n", "import AsyncStore, Keeper\n")
     mirror.write(root, RULES)
     assert "from openmem._sync.store import Keeper, Store" in output(root).read_text(encoding="utf-8")

@@ -36,7 +36,7 @@ def test_right_answer_is_the_nearest_that_the_filter_lets_through() -> None:
     assert best == {str(n) for n in range(2, 12)}
 
 
-def test_same_statement_has_the_journal_and_the_bare_insert_has_not() -> None:
+def test_same_statement_has_the_audit_entry_and_the_bare_insert_has_not() -> None:
     batch = Corpus(1).batch(2)
     search, _ = same_search("some words", "user", batch.vectors[0])
     add, _ = same_add(batch.texts[0], "user", "a/b", batch.vectors[0])

@@ -60,7 +60,7 @@ def test_every_statement_of_a_user_goes_to_one_server(sent: list[Sent]) -> None:
     assert counts[ONE_SHARD] > 50
 
 
-def test_no_read_writes_but_its_journal_entry_by_values(sent: list[Sent]) -> None:
+def test_read_writes_only_its_audit_entry_by_values(sent: list[Sent]) -> None:
     entries = [one for one in sent if one.place in {"journal.enter", "journal.note"}]
     assert entries
     for one in entries:

@@ -37,7 +37,7 @@ def test_change_of_a_public_signature_is_named_in_the_changelog() -> None:
     assert not unnamed_changes(then, signatures(), news), UPDATE
 
 
-def test_change_that_nobody_named_is_found() -> None:
+def test_change_without_a_changelog_line_is_found() -> None:
     then, now = ["openmem.Memory.add(self, content)"], ["openmem.Memory.add(self, content, where)"]
     assert len(unnamed_changes(then, now, "")) == 2
     assert len(unnamed_changes(then, now, "- `Memory` is quicker, and so is `add_many`")) == 2

@@ -137,7 +137,7 @@ def test_store_that_another_process_writes_is_followed(home: Path) -> None:
         assert len(reader.search("likes", "ann")) == 3
 
 
-def test_store_that_changes_in_one_piece_is_read_anew(home: Path) -> None:
+def test_store_that_changes_in_one_piece_is_read_again(home: Path) -> None:
     fill(home / "store.db")
     with read_only(home) as view, open_at(view / "store.db") as reader:
         for count in (2, 3):
@@ -177,7 +177,7 @@ def test_older_schema_is_a_clear_error(home: Path) -> None:
         (b"Dear diary " * 99, "not a database"),
     ],
 )
-def test_what_is_no_store_is_a_clear_error(home: Path, content: bytes | None, complaint: str) -> None:
+def test_file_that_is_no_store_is_a_clear_error(home: Path, content: bytes | None, complaint: str) -> None:
     if content is not None:
         (home / "store.db").write_bytes(content)
     with read_only(home) as view:
@@ -193,7 +193,7 @@ def test_folder_that_cannot_be_made_is_an_error_of_ours(home: Path, monkeypatch:
         memory.close()
 
 
-def test_journal_goes_on_once_the_file_may_be_written(home: Path) -> None:
+def test_audit_log_goes_on_once_the_file_may_be_written(home: Path) -> None:
     path = home / "store.db"
     id = fill(path)
     with read_only(home) as view:

@@ -82,7 +82,7 @@ def test_an_installed_provider_is_found_by_the_scheme_of_a_url(url: str) -> None
         assert memory.get("x").content == "red"
 
 
-def test_a_scheme_of_nobody_is_refused() -> None:
+def test_scheme_without_a_provider_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="the scheme 'acmf' is unknown"):
         Memory(url="acmf://host")
 

@@ -61,7 +61,7 @@ def test_forked_child_removes_too(store_url: str) -> None:
         assert len(memory.history(record.id)) == 1
 
 
-def test_memory_that_nobody_closed_leaves_no_thread_that_holds_it(store_url: str) -> None:
+def test_memory_that_was_not_closed_leaves_no_thread_that_holds_it(store_url: str) -> None:
     program = f"""
 import gc, threading, weakref
 from openmem import Memory

@@ -43,7 +43,7 @@ def moment(entry: AuditEntry) -> datetime:
     return entry.timestamp
 
 
-def test_add_is_noted_without_a_row_of_the_journal(memory: Memory, store_path: Path) -> None:
+def test_add_is_audited_without_a_row_of_its_own(memory: Memory, store_path: Path) -> None:
     before = datetime.now(UTC)
     view = memory.for_caller(request_id="r-1")
     record = view.add(content="likes tea", user_id="ann", scope="a/b")
@@ -184,9 +184,7 @@ def test_read_that_is_entered_after_an_erasure_by_another_names_nothing(
 
 
 @pytest.mark.parametrize("gone", [False, True])
-def test_entering_a_read_takes_as_much_however_long_the_journal_is(
-    memory: Memory, store_path: Path, gone: bool
-) -> None:
+def test_cost_of_auditing_a_read_does_not_grow_with_the_audit_log(memory: Memory, store_path: Path, gone: bool) -> None:
     read, other = (memory.add(content=text, user_id="ann").id for text in ("tea", "milk"))
     if gone:
         memory.delete_all("ann")

@@ -230,7 +230,7 @@ def test_cut_at_zero_loses_the_reply_to_a_request_that_was_carried_out(proxy: Tc
     assert echo.received == b"hello"
 
 
-def test_cut_counts_anew_for_every_connection(proxy: TcpProxy) -> None:
+def test_cut_counts_from_zero_for_every_connection(proxy: TcpProxy) -> None:
     proxy.mode = cut(7)
     for _ in range(2):
         with connect(proxy) as client:

@@ -169,7 +169,7 @@ def test_template_is_prepared_once_and_copied(postgres: PostgresServer) -> None:
     postgres.drop_database(url)
 
 
-def test_template_whose_preparation_failed_is_prepared_anew(postgres: PostgresServer) -> None:
+def test_template_whose_preparation_failed_is_prepared_again(postgres: PostgresServer) -> None:
     def fail(url: str) -> None:
         with psycopg.connect(url) as connection:
             connection.execute("create table half()")
@@ -371,7 +371,7 @@ def watchdog_of(home: Path) -> int:
     raise AssertionError("nothing watches")
 
 
-def test_folder_that_somebody_else_prepared_is_refused(tmp_path: Path) -> None:
+def test_folder_that_another_user_prepared_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     check_owner(tmp_path / "real")
     (tmp_path / "link").symlink_to(tmp_path / "real")
@@ -425,7 +425,7 @@ def test_server_starts_from_a_wheel_that_its_account_cannot_read(hidden_wheel: P
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become another user")
-def test_server_of_root_runs_as_somebody_else(postgres: PostgresServer) -> None:
+def test_server_of_root_runs_as_another_user(postgres: PostgresServer) -> None:
     assert find_install().account.uid
     owner = (home_of(postgres.url) / "pg").stat().st_uid
     assert owner == find_install().account.uid != 0

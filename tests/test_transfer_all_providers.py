@@ -62,7 +62,7 @@ def test_everything_moves_though_the_movers_are_killed_twice(
             assert_searches(memory)
 
 
-def test_what_a_source_is_still_taking_in_is_waited_for(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_memory_that_the_source_still_ingests_is_waited_for(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     with (
         stub_store("supermemory", tmp_path, lambda: _postgres(request)) as slow,
         slow.open() as source,
@@ -75,7 +75,7 @@ def test_what_a_source_is_still_taking_in_is_waited_for(tmp_path: Path, request:
         assert target.get(record.id, user_id="ann").content == "word " * 1_000
 
 
-def test_what_a_source_could_not_take_in_stays_behind(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_memory_that_the_source_could_not_ingest_stays_behind(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     with (
         stub_store("supermemory", tmp_path, lambda: _postgres(request)) as broken,
         broken.open() as source,

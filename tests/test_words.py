@@ -28,6 +28,8 @@ RETIRED = {
 # In docstrings and comments: who or what is meant has a name (caller, client, user, process, thread).
 VAGUE = re.compile(r"\b(nobody|somebody|anybody|everybody|whoever|whomever|anew)\b", re.IGNORECASE)
 INVERTED = re.compile(r"(What|Whatever|Who|Whom|Whose|Whoever|Where|How|Which|When)\b")
+NAME = re.compile(r"^ *(?:async )?def test_(\w+)", re.MULTILINE)
+INVERTED_NAME = re.compile(r"(what|whatever|who|whom|whose|whoever|where|how|which|when)_|\w*(nobody|somebody|anew)")
 PLACES = ("src", "tests", "docs", "scripts", "benchmarks", "examples", "README.md", "CONTRIBUTING.md", "Makefile")
 SPOKEN = re.compile(r"(content|text)=|\"[^\"]*\bdoor\b[^\"]*\"|'[^']*\bdoor\b[^']*'")  # memories of examples
 
@@ -80,6 +82,13 @@ def test_docstring_without_a_subject_is_found() -> None:
         "# nobody asks again",
     ]
     assert not inverted_or_vague('"""The retention of a store."""\nuser = "nobody"  # an account of Unix\n')
+
+
+def test_name_of_a_test_begins_with_its_subject() -> None:
+    """The rules of the kit keep their names: those who write a provider leave rules out by them."""
+    names = [name for path in (ROOT / "tests").rglob("test_*.py") for name in NAME.findall(path.read_text("utf-8"))]
+    assert len(names) > 2_000
+    assert [name for name in names if INVERTED_NAME.match(name)] == []
 
 
 def test_no_file_uses_a_retired_word() -> None:

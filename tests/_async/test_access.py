@@ -289,7 +289,7 @@ async def test_key_replaces_only_what_may_be_written(memory: AsyncMemory) -> Non
 
 
 @pytest.mark.parametrize("memory", ["outside"], indirect=True)
-async def test_key_is_refused_where_nobody_can_check_what_it_names(memory: AsyncMemory) -> None:
+async def test_key_is_refused_if_the_memory_under_it_cannot_be_checked(memory: AsyncMemory) -> None:
     world = World(memory)
     add = {"content": "x", "user_id": world.ann, "scope": "health", "key": "k"}
     assert await outcome(world.acting(*HEALTH).add, **add) == "unsupported_capability"

@@ -243,7 +243,7 @@ async def test_import_tells_what_was_done_after_each_batch(store_url: str) -> No
 # --- what it shows ---
 
 
-async def test_app_is_the_identity_in_the_journal(store_url: str) -> None:
+async def test_app_is_the_identity_in_the_audit_log(store_url: str) -> None:
     for app in ("cli", None):
         async with AsyncMemory(url=store_url, embedder="none", app=app) as memory:
             record = await memory.add(content="likes tea", user_id="ann")

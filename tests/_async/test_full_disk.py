@@ -78,7 +78,7 @@ async def test_everything_but_storing_works_on_a_full_disk(disk: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", READS)
-async def test_journal_on_a_full_disk_shows_reads_that_wait_to_be_written(disk: Path, verb: str) -> None:
+async def test_audit_log_on_a_full_disk_shows_reads_that_wait_to_be_written(disk: Path, verb: str) -> None:
     async with AsyncMemory(url=address(disk), embedder="none") as memory:
         record = await memory.add(content="green tea", user_id="ann", scope="a/b")
         await memory.add(content="black tea", user_id="bob")
@@ -111,7 +111,7 @@ async def test_reads_that_never_found_room_are_missing_and_the_log_says_so(
     assert "the last reads are missing in the audit log" in caplog.text
 
 
-async def test_erasure_on_a_full_disk_takes_the_names_out_of_what_waits_for_the_journal(disk: Path) -> None:
+async def test_erasure_on_a_full_disk_takes_the_names_out_of_deferred_audit_entries(disk: Path) -> None:
     async with AsyncMemory(url=address(disk), embedder="none") as memory:
         ids = await fill(memory)
         await memory.audit("ann")

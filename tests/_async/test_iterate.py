@@ -73,7 +73,7 @@ async def test_wrong_arguments_are_refused_before_the_loop(tmp_path: Path) -> No
                 memory.iterate("ann", **wrong)
 
 
-async def test_what_is_added_meanwhile_neither_skips_nor_repeats_a_memory(tmp_path: Path) -> None:
+async def test_add_between_two_pages_neither_skips_nor_repeats_a_memory(tmp_path: Path) -> None:
     async with AsyncMemory(url=str(tmp_path / "a.db"), embedder="none") as memory:
         items: list[MemoryItem] = [{"content": f"tea {number}"} for number in range(10)]
         wanted = [record.id for record in await memory.add_many(items, user_id="ann")]

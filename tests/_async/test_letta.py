@@ -311,7 +311,7 @@ async def test_many_passages_of_one_moment_without_an_agent_are_an_error(
         await memory.list("ann")
 
 
-async def test_what_letta_cannot_do_is_refused(memory: AsyncMemory) -> None:
+async def test_verb_that_letta_cannot_do_is_refused(memory: AsyncMemory) -> None:
     record = await memory.add(content="likes tea", user_id="ann")
     for attempt in (
         lambda: memory.search("tea", "ann", mode="vector"),

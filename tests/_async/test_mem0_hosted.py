@@ -311,7 +311,7 @@ class TestInfer:
         with pytest.raises(NotFoundError, match="nothing to remember"):
             await memory.wait_for_ingest([record.id], "ann")
 
-    async def test_what_cannot_be_promised_is_refused(self, memory: AsyncMemory) -> None:
+    async def test_promise_that_cannot_be_kept_is_refused(self, memory: AsyncMemory) -> None:
         with pytest.raises(UnsupportedCapabilityError, match="key"):
             await memory.add(content="tea", user_id="ann", key="k")
         with pytest.raises(UnsupportedCapabilityError, match="add_many"):

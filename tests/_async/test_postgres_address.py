@@ -63,7 +63,7 @@ async def test_the_first_host_that_answers_is_taken(parts: tuple[str, int, str])
     assert await asked(url, "select current_database()") == name
 
 
-async def test_what_the_url_leaves_out_comes_from_the_environment(
+async def test_part_that_the_url_leaves_out_comes_from_the_environment(
     parts: tuple[str, int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host, port, name = parts
@@ -77,7 +77,7 @@ async def test_what_the_url_leaves_out_comes_from_the_environment(
     assert await asked("postgresql:///?application_name=yours", "show application_name") == "yours"
 
 
-async def test_what_the_url_leaves_out_comes_from_its_service(
+async def test_part_that_the_url_leaves_out_comes_from_its_service(
     parts: tuple[str, int, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     host, port, name = parts
@@ -113,7 +113,7 @@ def guarded(own_postgres: PostgresServer) -> Any:
     observer.rows("drop role guarded")
 
 
-async def test_the_password_may_be_in_a_file_that_nobody_else_can_read(
+async def test_password_may_be_in_a_file_that_no_other_user_can_read(
     guarded: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))

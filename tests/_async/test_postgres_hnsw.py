@@ -170,7 +170,7 @@ async def test_memories_that_do_not_count_any_more_take_no_place(filled_url: str
             assert await found(memory, query, "user0") == nearest(EMBEDDER, query, left, 10)
 
 
-async def test_search_by_index_leaves_one_entry_in_the_journal(filled_url: str) -> None:
+async def test_search_by_index_leaves_one_audit_entry(filled_url: str) -> None:
     async with opened(filled_url, hnsw_from=1) as memory:
         await memory.add(content="alone", user_id="few")
         for user in ("user0", "few"):  # by the index, and exactly after it
@@ -206,7 +206,7 @@ async def test_other_modes_and_verbs_work_beside_the_index(filled_url: str) -> N
 # --- how it is made ---
 
 
-async def test_index_is_made_at_the_first_use_of_a_model_by_whoever_is_first(empty_postgres_url: str) -> None:
+async def test_index_is_made_at_the_first_use_of_a_model(empty_postgres_url: str) -> None:
     async def use(number: int) -> None:
         url = f"{empty_postgres_url}?application_name=app{number}"
         async with opened(url, embedder=RandomEmbedder(8, f"model{number % 2}")) as memory:

@@ -38,7 +38,7 @@ async def use(memory: AsyncMemory, times: int) -> None:
         assert len((await memory.list("ann")).items) > 1
 
 
-async def test_a_table_that_is_changed_meanwhile_stops_nobody(memory: AsyncMemory, postgres_url: str) -> None:
+async def test_table_that_is_changed_meanwhile_stops_no_caller(memory: AsyncMemory, postgres_url: str) -> None:
     """The server said "cached plan must not change result type", and one driver never recovered."""
     await use(memory, 4)
     for kind in ("bigint", "integer"):
@@ -68,7 +68,7 @@ def kept() -> Steps[Any]:
 
 
 @pytest.mark.parametrize("manner", ["run", "transact"])
-async def test_a_prepared_statement_that_is_gone_is_prepared_anew(empty_postgres_url: str, manner: str) -> None:
+async def test_prepared_statement_that_is_gone_is_prepared_again(empty_postgres_url: str, manner: str) -> None:
     db = AsyncPg(empty_postgres_url, pool_max_size=1, extension=False)
     work = getattr(db, manner)
     ask = lambda: twice("select 1", "select $1::text || '' /* nothing else */")  # noqa: E731
@@ -83,7 +83,7 @@ async def test_a_prepared_statement_that_is_gone_is_prepared_anew(empty_postgres
     await db.aclose()
 
 
-async def test_what_was_done_already_is_not_done_again(empty_postgres_url: str) -> None:
+async def test_statement_that_was_done_already_is_not_done_again(empty_postgres_url: str) -> None:
     db = AsyncPg(empty_postgres_url, pool_max_size=1, extension=False)
     Observer(empty_postgres_url).rows("create table counted(n int)")
     ask = lambda: twice("insert into counted values(1)", "select $1::text")  # noqa: E731

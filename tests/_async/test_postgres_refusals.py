@@ -174,13 +174,13 @@ def become_replica(server: PostgresServer, observer: Observer) -> None:
 
 
 @pytest.mark.parametrize("time", ["yesterday", "", "2026-01-01T00:00:00", "9999999-01-01T00:00:00+00:00"])
-async def test_cursor_that_somebody_made_up_is_refused(memory: AsyncMemory, time: str) -> None:
+async def test_made_up_cursor_is_refused(memory: AsyncMemory, time: str) -> None:
     cursor = encode_cursor("list", [time, "mem_1"], make_list_query("ann").binding)
     with pytest.raises(InvalidRequestError, match="malformed cursor"):
         await memory.list("ann", cursor=cursor)
 
 
 @pytest.mark.parametrize("bucket", [-2, 4_096, 70_000])
-async def test_cursor_of_an_export_that_somebody_made_up_is_refused(memory: AsyncMemory, bucket: int) -> None:
+async def test_made_up_cursor_of_an_export_is_refused(memory: AsyncMemory, bucket: int) -> None:
     with pytest.raises(InvalidRequestError, match="malformed cursor"):
         await memory.export(cursor=encode_cursor("export", [bucket, ""], [None]))

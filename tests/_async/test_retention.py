@@ -194,9 +194,7 @@ async def test_several_at_once_remove_everything_once(place: str) -> None:
 
 
 @pytest.mark.usefixtures("few_at_once")
-async def test_what_is_interrupted_leaves_whole_histories_and_goes_on(
-    place: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_interrupted_run_leaves_whole_histories_and_goes_on(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(place) as memory:
         record = await changed(memory)
         with monkeypatch.context() as broken:

@@ -59,7 +59,7 @@ async def test_added_memories_are_taken_back_after_the_deadline(memory: AsyncMem
     assert await contents(memory) == ["plays chess"]
 
 
-async def test_change_is_taken_back_if_nobody_said_that_it_was_made(memory: AsyncMemory) -> None:
+async def test_change_without_an_answer_is_rolled_back(memory: AsyncMemory) -> None:
     await memory.add(content="plays chess", user_id="ann", key="game")
     with pytest.raises(DeadlineExceededError):
         await memory.add_many([{"content": FIRST}, {"content": UNTOLD, "key": "game"}], user_id="ann", timeout=0.2)
@@ -75,7 +75,7 @@ async def test_imported_memories_are_taken_back_after_the_deadline(memory: Async
     assert await contents(memory) == ["plays chess"]
 
 
-async def test_imported_change_is_taken_back_if_nobody_said_that_it_was_made(memory: AsyncMemory) -> None:
+async def test_imported_change_without_an_answer_is_rolled_back(memory: AsyncMemory) -> None:
     await memory.import_([LINE.format(1, "plays chess")])
     with pytest.raises(DeadlineExceededError):
         await memory.import_([LINE.format(1, UNTOLD)], conflict="overwrite", timeout=0.2)

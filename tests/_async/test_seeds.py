@@ -65,13 +65,13 @@ async def test_rest_of_a_batch_is_stored_by_the_next_attempt(memory: AsyncMemory
     assert await count(memory) == 3
 
 
-async def test_what_changed_since_is_answered_as_it_is(memory: AsyncMemory) -> None:
+async def test_add_of_a_memory_that_changed_since_answers_it_as_it_is(memory: AsyncMemory) -> None:
     record = await memory.for_caller(seed=SEED).add(content="likes tea", user_id="ann")
     changed = await memory.update(record.id, content="likes coffee")
     assert await memory.for_caller(seed=SEED).add(content="likes tea", user_id="ann") == changed
 
 
-async def test_what_was_erased_since_is_stored_again(memory: AsyncMemory) -> None:
+async def test_add_of_a_memory_that_was_erased_since_stores_it_again(memory: AsyncMemory) -> None:
     record = await memory.for_caller(seed=SEED).add(content="likes tea", user_id="ann", key="drink")
     await memory.delete(record.id)
     assert await memory.for_caller(seed=SEED).add(content="likes tea", user_id="ann", key="drink") == record
@@ -171,7 +171,7 @@ async def test_nonsense_is_refused(memory: AsyncMemory, given: dict[str, Any]) -
         memory.for_caller(**given)
 
 
-async def test_acting_is_the_same_instance_for_somebody_else(memory: AsyncMemory) -> None:
+async def test_acting_is_the_same_instance_for_another_caller(memory: AsyncMemory) -> None:
     caller = memory.for_caller(app="notes", request_id="r-1", timeout=20)
     async with caller:
         await caller.add(content="likes tea", user_id="ann")

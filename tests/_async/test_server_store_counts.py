@@ -40,7 +40,7 @@ async def test_limit_may_change_within_a_window(server_store_url_: str) -> None:
         assert await store.take("c", 1, NOW) == 60.0
 
 
-async def test_clock_that_was_wrong_locks_nobody_out(server_store_url_: str) -> None:
+async def test_clock_that_was_wrong_locks_no_caller_out(server_store_url_: str) -> None:
     async with AsyncServerStore(server_store_url_) as store:
         assert await store.take("c", 1, NOW + timedelta(hours=5)) == 0.0
         assert await store.take("c", 1, NOW) == 0.0
@@ -77,7 +77,7 @@ def entry(number: int, **given: Any) -> AuditEntry:
     return AuditEntry(**values | given)
 
 
-async def test_journal_gives_back_what_was_entered_newest_first(server_store_url_: str) -> None:
+async def test_audit_log_returns_its_entries_newest_first(server_store_url_: str) -> None:
     entries = [entry(number) for number in range(7)]
     async with AsyncServerStore(server_store_url_) as store:
         await store.enter("ann", *entries[:3])
@@ -120,7 +120,7 @@ def named(number: int, memory_id: str | None, scope: str | None, action: Action 
     return entry(number, memory_id=memory_id, scope=scope, action=action)
 
 
-async def test_journal_forgets_what_entries_name_and_keeps_the_entries(server_store_url_: str) -> None:
+async def test_audit_log_forgets_the_names_in_entries_and_keeps_the_entries(server_store_url_: str) -> None:
     entries = [named(0, "m", "a"), named(1, None, "a"), named(2, "n", None), named(3, None, None)]
     async with AsyncServerStore(server_store_url_) as store:
         for user in ("ann", "bob"):
@@ -136,7 +136,7 @@ async def test_journal_forgets_what_entries_name_and_keeps_the_entries(server_st
     ("scope", "gone"),
     [("a", {"m1", "m2"}), ("a/*", {"m1", "m2", "below"}), ("a_", set()), ("z", set()), ("*", None)],
 )
-async def test_journal_forgets_memories_by_the_scope_in_which_they_were_last(
+async def test_audit_log_forgets_memories_by_their_last_scope(
     server_store_url_: str, scope: str, gone: set[str] | None
 ) -> None:
     entries = [
@@ -159,7 +159,7 @@ async def test_journal_forgets_memories_by_the_scope_in_which_they_were_last(
         assert (await store.entries("ann"))[0].scope == (None if gone is None else "a")
 
 
-async def test_wrong_scope_makes_the_journal_forget_nothing(tmp_path: Path) -> None:
+async def test_wrong_scope_makes_the_audit_log_forget_nothing(tmp_path: Path) -> None:
     async with AsyncServerStore(str(tmp_path / "server.db")) as store:
         await store.enter("ann", entry(0))
         for given in ({"scope": "a//b"}, {"scope": ""}):

@@ -187,9 +187,7 @@ async def test_deadline_reaches_the_request(memory: AsyncMemory, service: Superm
     assert len(await memory.search("tea", "ann")) == 1
 
 
-async def test_what_is_sent_is_faithful_and_says_what_is_wanted(
-    memory: AsyncMemory, service: SupermemoryService
-) -> None:
+async def test_request_is_faithful_and_says_what_is_wanted(memory: AsyncMemory, service: SupermemoryService) -> None:
     record = await memory.add(content="likes tea", user_id="ann@example.com/x", scope="home/kitchen", tags=["drink"])
     body = service.bodies[-1]
     assert service.requests[-1] == ("POST", "/ns/ann:40example:2ecom:2fx/document")
@@ -419,7 +417,9 @@ async def test_text_that_others_changed_is_shown_and_marked(memory: AsyncMemory,
     assert found.memory == got
 
 
-async def test_document_that_names_another_user_is_nobodys(memory: AsyncMemory, service: SupermemoryService) -> None:
+async def test_document_that_names_another_user_belongs_to_no_user(
+    memory: AsyncMemory, service: SupermemoryService
+) -> None:
     record = await memory.add(content="likes tea", user_id="ann")
     [kept] = service.documents.values()
     kept.namespace = "bob"

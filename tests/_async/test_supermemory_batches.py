@@ -68,7 +68,7 @@ async def test_options_of_the_service_stand_beside_a_batch(service: SupermemoryS
     assert {document.how["taskType"] for document in service.documents.values()} == {"memory"}
 
 
-async def test_what_needs_a_look_is_sent_by_itself_and_in_its_place(
+async def test_draft_that_needs_a_look_is_sent_by_itself_and_in_order(
     memory: AsyncMemory, service: SupermemoryService
 ) -> None:
     old = await memory.add(content="was there", user_id="ann", key="k")
@@ -123,7 +123,7 @@ async def test_batch_that_did_not_arrive_is_sent_again(memory: AsyncMemory, serv
     assert service.requests.count(BATCH) == 2
 
 
-async def test_what_arrived_of_a_batch_that_failed_is_erased(memory: AsyncMemory, service: SupermemoryService) -> None:
+async def test_part_of_a_failed_batch_that_arrived_is_erased(memory: AsyncMemory, service: SupermemoryService) -> None:
     service.unseen = 9
     service.after = [(500, {"error": "late"}, {}), *[(503, {"error": "busy"}, {})] * 3]
     with pytest.raises((ProviderError, ProviderUnavailableError)):

@@ -91,7 +91,7 @@ async def test_repeating_it_stores_nothing_twice(old: AsyncMemory, new: AsyncMem
     assert (again.imported, again.skipped, again.complete) == (0, 4, True)
 
 
-async def test_what_the_target_has_in_another_form_is_named(old: AsyncMemory, new: AsyncMemory) -> None:
+async def test_memory_that_the_target_has_in_another_form_is_named(old: AsyncMemory, new: AsyncMemory) -> None:
     [full, _, changed, _] = await fill(old)
     await new.add(content="mine", user_id="ann", key="drink")
     await old.transfer(new)
@@ -119,9 +119,7 @@ async def test_a_dry_run_writes_nothing(old: AsyncMemory, new: AsyncMemory) -> N
     assert len((await new.export()).lines) == 1
 
 
-async def test_what_the_target_cannot_hold_is_said_before_anything_is_written(
-    old: AsyncMemory, narrow: AsyncMemory
-) -> None:
+async def test_loss_in_the_target_is_told_before_anything_is_written(old: AsyncMemory, narrow: AsyncMemory) -> None:
     await fill(old)
     with pytest.raises(UnsupportedCapabilityError, match="lossy=True") as caught:
         await old.transfer(narrow)

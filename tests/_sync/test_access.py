@@ -286,7 +286,7 @@ def test_key_replaces_only_what_may_be_written(memory: Memory) -> None:
 
 
 @pytest.mark.parametrize("memory", ["outside"], indirect=True)
-def test_key_is_refused_where_nobody_can_check_what_it_names(memory: Memory) -> None:
+def test_key_is_refused_if_the_memory_under_it_cannot_be_checked(memory: Memory) -> None:
     world = World(memory)
     add = {"content": "x", "user_id": world.ann, "scope": "health", "key": "k"}
     assert outcome(world.acting(*HEALTH).add, **add) == "unsupported_capability"

@@ -240,7 +240,7 @@ def test_import_tells_what_was_done_after_each_batch(store_url: str) -> None:
 # --- what it shows ---
 
 
-def test_app_is_the_identity_in_the_journal(store_url: str) -> None:
+def test_app_is_the_identity_in_the_audit_log(store_url: str) -> None:
     for app in ("cli", None):
         with Memory(url=store_url, embedder="none", app=app) as memory:
             record = memory.add(content="likes tea", user_id="ann")

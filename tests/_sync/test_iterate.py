@@ -74,7 +74,7 @@ def test_wrong_arguments_are_refused_before_the_loop(tmp_path: Path) -> None:
                 memory.iterate("ann", **wrong)
 
 
-def test_what_is_added_meanwhile_neither_skips_nor_repeats_a_memory(tmp_path: Path) -> None:
+def test_add_between_two_pages_neither_skips_nor_repeats_a_memory(tmp_path: Path) -> None:
     with Memory(url=str(tmp_path / "a.db"), embedder="none") as memory:
         items: list[MemoryItem] = [{"content": f"tea {number}"} for number in range(10)]
         wanted = [record.id for record in memory.add_many(items, user_id="ann")]

@@ -304,7 +304,7 @@ def test_many_passages_of_one_moment_without_an_agent_are_an_error(memory: Memor
         memory.list("ann")
 
 
-def test_what_letta_cannot_do_is_refused(memory: Memory) -> None:
+def test_verb_that_letta_cannot_do_is_refused(memory: Memory) -> None:
     record = memory.add(content="likes tea", user_id="ann")
     for attempt in (
         lambda: memory.search("tea", "ann", mode="vector"),

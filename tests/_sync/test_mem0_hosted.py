@@ -310,7 +310,7 @@ class TestInfer:
         with pytest.raises(NotFoundError, match="nothing to remember"):
             memory.wait_for_ingest([record.id], "ann")
 
-    def test_what_cannot_be_promised_is_refused(self, memory: Memory) -> None:
+    def test_promise_that_cannot_be_kept_is_refused(self, memory: Memory) -> None:
         with pytest.raises(UnsupportedCapabilityError, match="key"):
             memory.add(content="tea", user_id="ann", key="k")
         with pytest.raises(UnsupportedCapabilityError, match="add_many"):

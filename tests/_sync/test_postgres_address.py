@@ -62,7 +62,7 @@ def test_the_first_host_that_answers_is_taken(parts: tuple[str, int, str]) -> No
     assert asked(url, "select current_database()") == name
 
 
-def test_what_the_url_leaves_out_comes_from_the_environment(
+def test_part_that_the_url_leaves_out_comes_from_the_environment(
     parts: tuple[str, int, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host, port, name = parts
@@ -76,7 +76,7 @@ def test_what_the_url_leaves_out_comes_from_the_environment(
     assert asked("postgresql:///?application_name=yours", "show application_name") == "yours"
 
 
-def test_what_the_url_leaves_out_comes_from_its_service(
+def test_part_that_the_url_leaves_out_comes_from_its_service(
     parts: tuple[str, int, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     host, port, name = parts
@@ -112,7 +112,7 @@ def guarded(own_postgres: PostgresServer) -> Any:
     observer.rows("drop role guarded")
 
 
-def test_the_password_may_be_in_a_file_that_nobody_else_can_read(
+def test_password_may_be_in_a_file_that_no_other_user_can_read(
     guarded: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))

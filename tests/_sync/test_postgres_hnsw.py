@@ -169,7 +169,7 @@ def test_memories_that_do_not_count_any_more_take_no_place(filled_url: str, hidd
             assert found(memory, query, "user0") == nearest(EMBEDDER, query, left, 10)
 
 
-def test_search_by_index_leaves_one_entry_in_the_journal(filled_url: str) -> None:
+def test_search_by_index_leaves_one_audit_entry(filled_url: str) -> None:
     with opened(filled_url, hnsw_from=1) as memory:
         memory.add(content="alone", user_id="few")
         for user in ("user0", "few"):  # by the index, and exactly after it
@@ -205,7 +205,7 @@ def test_other_modes_and_verbs_work_beside_the_index(filled_url: str) -> None:
 # --- how it is made ---
 
 
-def test_index_is_made_at_the_first_use_of_a_model_by_whoever_is_first(empty_postgres_url: str) -> None:
+def test_index_is_made_at_the_first_use_of_a_model(empty_postgres_url: str) -> None:
     def use(number: int) -> None:
         url = f"{empty_postgres_url}?application_name=app{number}"
         with opened(url, embedder=RandomEmbedder(8, f"model{number % 2}")) as memory:

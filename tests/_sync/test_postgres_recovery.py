@@ -39,7 +39,7 @@ def use(memory: Memory, times: int) -> None:
         assert len((memory.list("ann")).items) > 1
 
 
-def test_a_table_that_is_changed_meanwhile_stops_nobody(memory: Memory, postgres_url: str) -> None:
+def test_table_that_is_changed_meanwhile_stops_no_caller(memory: Memory, postgres_url: str) -> None:
     """The server said "cached plan must not change result type", and one driver never recovered."""
     use(memory, 4)
     for kind in ("bigint", "integer"):
@@ -69,7 +69,7 @@ def kept() -> Steps[Any]:
 
 
 @pytest.mark.parametrize("manner", ["run", "transact"])
-def test_a_prepared_statement_that_is_gone_is_prepared_anew(empty_postgres_url: str, manner: str) -> None:
+def test_prepared_statement_that_is_gone_is_prepared_again(empty_postgres_url: str, manner: str) -> None:
     db = Pg(empty_postgres_url, pool_max_size=1, extension=False)
     work = getattr(db, manner)
     ask = lambda: twice("select 1", "select $1::text || '' /* nothing else */")  # noqa: E731
@@ -84,7 +84,7 @@ def test_a_prepared_statement_that_is_gone_is_prepared_anew(empty_postgres_url: 
     db.close()
 
 
-def test_what_was_done_already_is_not_done_again(empty_postgres_url: str) -> None:
+def test_statement_that_was_done_already_is_not_done_again(empty_postgres_url: str) -> None:
     db = Pg(empty_postgres_url, pool_max_size=1, extension=False)
     Observer(empty_postgres_url).rows("create table counted(n int)")
     ask = lambda: twice("insert into counted values(1)", "select $1::text")  # noqa: E731

@@ -195,7 +195,7 @@ def test_several_at_once_remove_everything_once(place: str) -> None:
 
 
 @pytest.mark.usefixtures("few_at_once")
-def test_what_is_interrupted_leaves_whole_histories_and_goes_on(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_run_leaves_whole_histories_and_goes_on(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(place) as memory:
         record = changed(memory)
         with monkeypatch.context() as broken:

@@ -60,7 +60,7 @@ def test_added_memories_are_taken_back_after_the_deadline(memory: Memory, last: 
     assert contents(memory) == ["plays chess"]
 
 
-def test_change_is_taken_back_if_nobody_said_that_it_was_made(memory: Memory) -> None:
+def test_change_without_an_answer_is_rolled_back(memory: Memory) -> None:
     memory.add(content="plays chess", user_id="ann", key="game")
     with pytest.raises(DeadlineExceededError):
         memory.add_many([{"content": FIRST}, {"content": UNTOLD, "key": "game"}], user_id="ann", timeout=0.2)
@@ -76,7 +76,7 @@ def test_imported_memories_are_taken_back_after_the_deadline(memory: Memory, las
     assert contents(memory) == ["plays chess"]
 
 
-def test_imported_change_is_taken_back_if_nobody_said_that_it_was_made(memory: Memory) -> None:
+def test_imported_change_without_an_answer_is_rolled_back(memory: Memory) -> None:
     memory.import_([LINE.format(1, "plays chess")])
     with pytest.raises(DeadlineExceededError):
         memory.import_([LINE.format(1, UNTOLD)], conflict="overwrite", timeout=0.2)

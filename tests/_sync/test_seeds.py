@@ -66,13 +66,13 @@ def test_rest_of_a_batch_is_stored_by_the_next_attempt(memory: Memory) -> None:
     assert count(memory) == 3
 
 
-def test_what_changed_since_is_answered_as_it_is(memory: Memory) -> None:
+def test_add_of_a_memory_that_changed_since_answers_it_as_it_is(memory: Memory) -> None:
     record = memory.for_caller(seed=SEED).add(content="likes tea", user_id="ann")
     changed = memory.update(record.id, content="likes coffee")
     assert memory.for_caller(seed=SEED).add(content="likes tea", user_id="ann") == changed
 
 
-def test_what_was_erased_since_is_stored_again(memory: Memory) -> None:
+def test_add_of_a_memory_that_was_erased_since_stores_it_again(memory: Memory) -> None:
     record = memory.for_caller(seed=SEED).add(content="likes tea", user_id="ann", key="drink")
     memory.delete(record.id)
     assert memory.for_caller(seed=SEED).add(content="likes tea", user_id="ann", key="drink") == record
@@ -172,7 +172,7 @@ def test_nonsense_is_refused(memory: Memory, given: dict[str, Any]) -> None:
         memory.for_caller(**given)
 
 
-def test_acting_is_the_same_instance_for_somebody_else(memory: Memory) -> None:
+def test_acting_is_the_same_instance_for_another_caller(memory: Memory) -> None:
     caller = memory.for_caller(app="notes", request_id="r-1", timeout=20)
     with caller:
         caller.add(content="likes tea", user_id="ann")

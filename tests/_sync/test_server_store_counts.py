@@ -41,7 +41,7 @@ def test_limit_may_change_within_a_window(server_store_url_: str) -> None:
         assert store.take("c", 1, NOW) == 60.0
 
 
-def test_clock_that_was_wrong_locks_nobody_out(server_store_url_: str) -> None:
+def test_clock_that_was_wrong_locks_no_caller_out(server_store_url_: str) -> None:
     with ServerStore(server_store_url_) as store:
         assert store.take("c", 1, NOW + timedelta(hours=5)) == 0.0
         assert store.take("c", 1, NOW) == 0.0
@@ -78,7 +78,7 @@ def entry(number: int, **given: Any) -> AuditEntry:
     return AuditEntry(**values | given)
 
 
-def test_journal_gives_back_what_was_entered_newest_first(server_store_url_: str) -> None:
+def test_audit_log_returns_its_entries_newest_first(server_store_url_: str) -> None:
     entries = [entry(number) for number in range(7)]
     with ServerStore(server_store_url_) as store:
         store.enter("ann", *entries[:3])
@@ -121,7 +121,7 @@ def named(number: int, memory_id: str | None, scope: str | None, action: Action 
     return entry(number, memory_id=memory_id, scope=scope, action=action)
 
 
-def test_journal_forgets_what_entries_name_and_keeps_the_entries(server_store_url_: str) -> None:
+def test_audit_log_forgets_the_names_in_entries_and_keeps_the_entries(server_store_url_: str) -> None:
     entries = [named(0, "m", "a"), named(1, None, "a"), named(2, "n", None), named(3, None, None)]
     with ServerStore(server_store_url_) as store:
         for user in ("ann", "bob"):
@@ -137,7 +137,7 @@ def test_journal_forgets_what_entries_name_and_keeps_the_entries(server_store_ur
     ("scope", "gone"),
     [("a", {"m1", "m2"}), ("a/*", {"m1", "m2", "below"}), ("a_", set()), ("z", set()), ("*", None)],
 )
-def test_journal_forgets_memories_by_the_scope_in_which_they_were_last(
+def test_audit_log_forgets_memories_by_their_last_scope(
     server_store_url_: str, scope: str, gone: set[str] | None
 ) -> None:
     entries = [
@@ -160,7 +160,7 @@ def test_journal_forgets_memories_by_the_scope_in_which_they_were_last(
         assert (store.entries("ann"))[0].scope == (None if gone is None else "a")
 
 
-def test_wrong_scope_makes_the_journal_forget_nothing(tmp_path: Path) -> None:
+def test_wrong_scope_makes_the_audit_log_forget_nothing(tmp_path: Path) -> None:
     with ServerStore(str(tmp_path / "server.db")) as store:
         store.enter("ann", entry(0))
         for given in ({"scope": "a//b"}, {"scope": ""}):

@@ -236,7 +236,7 @@ def test_database_needs_no_extension_and_connections_are_used_again(empty_postgr
 
 
 @pytest.mark.parametrize("url", ["", " ", None, 7, "http://127.0.0.1", "mysql://x/y", "sqlite://", ":memory:"])
-def test_what_is_no_place_is_refused(url: Any) -> None:
+def test_text_that_is_no_address_is_refused(url: Any) -> None:
     with pytest.raises(InvalidRequestError):
         ServerStore(url)
 

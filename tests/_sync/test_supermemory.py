@@ -184,7 +184,7 @@ def test_deadline_reaches_the_request(memory: Memory, service: SupermemoryServic
     assert len(memory.search("tea", "ann")) == 1
 
 
-def test_what_is_sent_is_faithful_and_says_what_is_wanted(memory: Memory, service: SupermemoryService) -> None:
+def test_request_is_faithful_and_says_what_is_wanted(memory: Memory, service: SupermemoryService) -> None:
     record = memory.add(content="likes tea", user_id="ann@example.com/x", scope="home/kitchen", tags=["drink"])
     body = service.bodies[-1]
     assert service.requests[-1] == ("POST", "/ns/ann:40example:2ecom:2fx/document")
@@ -404,7 +404,7 @@ def test_text_that_others_changed_is_shown_and_marked(memory: Memory, service: S
     assert found.memory == got
 
 
-def test_document_that_names_another_user_is_nobodys(memory: Memory, service: SupermemoryService) -> None:
+def test_document_that_names_another_user_belongs_to_no_user(memory: Memory, service: SupermemoryService) -> None:
     record = memory.add(content="likes tea", user_id="ann")
     [kept] = service.documents.values()
     kept.namespace = "bob"

@@ -65,7 +65,7 @@ def test_options_of_the_service_stand_beside_a_batch(service: SupermemoryService
     assert {document.how["taskType"] for document in service.documents.values()} == {"memory"}
 
 
-def test_what_needs_a_look_is_sent_by_itself_and_in_its_place(memory: Memory, service: SupermemoryService) -> None:
+def test_draft_that_needs_a_look_is_sent_by_itself_and_in_order(memory: Memory, service: SupermemoryService) -> None:
     old = memory.add(content="was there", user_id="ann", key="k")
     items: list[MemoryItem] = [
         *facts(3),
@@ -118,7 +118,7 @@ def test_batch_that_did_not_arrive_is_sent_again(memory: Memory, service: Superm
     assert service.requests.count(BATCH) == 2
 
 
-def test_what_arrived_of_a_batch_that_failed_is_erased(memory: Memory, service: SupermemoryService) -> None:
+def test_part_of_a_failed_batch_that_arrived_is_erased(memory: Memory, service: SupermemoryService) -> None:
     service.unseen = 9
     service.after = [(500, {"error": "late"}, {}), *[(503, {"error": "busy"}, {})] * 3]
     with pytest.raises((ProviderError, ProviderUnavailableError)):

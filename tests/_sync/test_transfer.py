@@ -92,7 +92,7 @@ def test_repeating_it_stores_nothing_twice(old: Memory, new: Memory) -> None:
     assert (again.imported, again.skipped, again.complete) == (0, 4, True)
 
 
-def test_what_the_target_has_in_another_form_is_named(old: Memory, new: Memory) -> None:
+def test_memory_that_the_target_has_in_another_form_is_named(old: Memory, new: Memory) -> None:
     [full, _, changed, _] = fill(old)
     new.add(content="mine", user_id="ann", key="drink")
     old.transfer(new)
@@ -120,7 +120,7 @@ def test_a_dry_run_writes_nothing(old: Memory, new: Memory) -> None:
     assert len((new.export()).lines) == 1
 
 
-def test_what_the_target_cannot_hold_is_said_before_anything_is_written(old: Memory, narrow: Memory) -> None:
+def test_loss_in_the_target_is_told_before_anything_is_written(old: Memory, narrow: Memory) -> None:
     fill(old)
     with pytest.raises(UnsupportedCapabilityError, match="lossy=True") as caught:
         old.transfer(narrow)

@@ -119,7 +119,7 @@ async def test_unknown_outcome_is_not_tried_again_and_each_gets_an_error_of_its_
     assert [found.details for found in mine] == [error.details] * 3
 
 
-async def test_fault_in_the_program_reaches_everybody() -> None:
+async def test_fault_in_the_program_reaches_every_waiter() -> None:
     backend = Backend()
     backend.fault = TypeError("a fault")
     done = await backend.do(1, 2, 3, 4)
@@ -167,7 +167,7 @@ async def test_cancelled_under_way_it_leaves_at_once_and_the_others_go_on() -> N
     assert backend.cancelled == 0
 
 
-async def test_group_that_nobody_waits_for_is_cancelled_and_the_next_goes_on() -> None:
+async def test_batch_without_a_waiter_is_cancelled_and_the_next_goes_on() -> None:
     backend = Backend()
     tasks = await into_group(backend)
     for task in tasks:
@@ -196,7 +196,7 @@ async def test_group_has_the_latest_deadline_and_who_is_late_leaves() -> None:
     assert await patient[0] == 8
 
 
-async def test_who_is_late_before_it_began_is_left_out() -> None:
+async def test_waiter_that_is_late_before_it_began_is_left_out() -> None:
     backend = Backend()
     first = backend.start(1, 2)
     late = backend.start(3, deadline=Deadline.after(0.01))

@@ -76,7 +76,7 @@ def first_verbs(**given: object) -> list[str]:
 
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
-def test_what_a_spec_says_is_what_the_classes_say(name: str) -> None:
+def test_spec_says_the_same_as_the_classes(name: str) -> None:
     spec = BUILT_IN[name]
     for kind in (find_async_provider(name).load(), find_provider(name).load()):
         assert (kind.name, kind.options, kind.embeds) == (name, spec.options, spec.embeds)
@@ -91,7 +91,7 @@ def test_first_verbs_on_postgres_import_nothing_on_the_event_loop(postgres_url: 
     assert first_verbs(url=postgres_url, embedder="none") == []
 
 
-def test_where_the_store_is_can_be_asked_before_the_first_verb(store_path: Path) -> None:
+def test_location_of_the_store_can_be_asked_before_the_first_verb(store_path: Path) -> None:
     memory = Memory(url=str(store_path), embedder="none")
     assert (memory.place, memory.made_store) == (str(store_path), False)
     assert not store_path.exists()

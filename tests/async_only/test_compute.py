@@ -31,7 +31,7 @@ async def test_a_cancelled_caller_leaves_when_the_function_is_done() -> None:
     assert ended.is_set()
 
 
-async def test_what_had_not_begun_when_its_caller_was_cancelled_never_does() -> None:
+async def test_work_that_had_not_begun_when_its_caller_was_cancelled_never_does() -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def first() -> None:

@@ -47,7 +47,7 @@ async def test_late_ones_are_told_in_whatever_order_they_were_set() -> None:
     timer.unset(sleepers[2])
 
 
-async def test_nobody_is_told_too_early() -> None:
+async def test_expiry_is_never_told_too_early() -> None:
     timer, sleeper = DeadlineTimer(), Sleeper()
     at = time.monotonic() + 0.05
     timer.set(Sleeper(), at - 0.04)
@@ -56,7 +56,7 @@ async def test_nobody_is_told_too_early() -> None:
     assert time.monotonic() >= at
 
 
-async def test_who_is_in_time_is_not_told() -> None:
+async def test_waiter_that_is_in_time_is_not_told() -> None:
     timer, early, late = DeadlineTimer(), Sleeper(), Sleeper()
     timer.set(early, time.monotonic() + 0.02)
     timer.set(late, time.monotonic() + 0.03)

@@ -145,7 +145,7 @@ async def test_thread_that_waits_holds_nothing_of_the_last_call(threads: LoopExe
     assert await asyncio.to_thread(gone.wait, SOON)
 
 
-async def test_late_result_of_a_loop_that_is_closed_harms_nobody() -> None:
+async def test_late_result_of_a_loop_that_is_closed_does_no_harm() -> None:
     threads = LoopExecutor(1)
     event, wait = blocker()
 

@@ -228,7 +228,7 @@ async def test_cancelled_attempt_to_connect_ends_at_once() -> None:
         assert db.stats() == {"size": 0, "idle": 0, "waiting": 0}
 
 
-async def test_line_that_went_dead_keeps_nobody_waiting(
+async def test_dead_line_keeps_no_caller_waiting(
     empty_postgres_url: str, observer: AsyncPg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_asyncpg, "RECOVER_SECONDS", 0.3)

@@ -183,7 +183,7 @@ async def test_change_of_a_memory_that_gets_its_first_link_meanwhile_keeps_what_
     assert await shown(memory) == {newer}
 
 
-async def test_key_whose_memory_is_erased_meanwhile_is_stored_anew(
+async def test_key_whose_memory_is_erased_meanwhile_is_stored_again(
     memory: AsyncMemory, postgres_url: str, blocker: psycopg.Connection[Any]
 ) -> None:
     gone = await add(memory, key="tea")
@@ -194,7 +194,7 @@ async def test_key_whose_memory_is_erased_meanwhile_is_stored_anew(
     assert len(await memory.audit("ann")) == 3
 
 
-async def test_records_that_are_erased_while_an_import_overwrites_them_are_stored_anew(
+async def test_records_that_are_erased_while_an_import_overwrites_them_are_stored_again(
     memory: AsyncMemory, postgres_url: str, blocker: psycopg.Connection[Any]
 ) -> None:
     gone = await add(memory, key="tea")

@@ -139,7 +139,7 @@ def test_wrong_key_is_misuse_and_nothing_is_stored(args: list[str], message: str
 
 
 @pytest.mark.parametrize("missing", ["--app", "--user", "--grant"])
-def test_what_a_key_is_for_must_be_said(missing: str) -> None:
+def test_key_needs_an_app_a_user_and_grants(missing: str) -> None:
     given = {"--app": "a", "--user": "ann", "--grant": "read:*"}
     args = [part for name, value in given.items() if name != missing for part in (name, value)]
     assert f"Missing option '{missing}'" in omp("keys", "create", *args, code=2).stderr

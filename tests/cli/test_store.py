@@ -166,7 +166,7 @@ def test_time_ago_is_understood(text: str, ago: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "soon", "7y", "999999w", "2024-13-01", "0001-01-01", "-1d"])
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_text_that_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="is no time"):
         moment(text)
 

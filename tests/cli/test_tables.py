@@ -103,7 +103,7 @@ def test_an_end_that_several_ids_have_is_refused_and_names_them(store_path: Path
 
 
 @pytest.mark.parametrize("typed", ["5YA", "nothing-like-it", "ZZZZZZZZ", "%", "…"])
-def test_what_is_the_end_of_no_id_is_no_memory(typed: str) -> None:
+def test_text_that_ends_no_id_is_no_memory(typed: str) -> None:
     remember("one")
     assert f"no memory has the id {typed!r}" in omp("get", typed, code=1).stderr
 

@@ -168,7 +168,7 @@ def test_dry_run_writes_nothing_and_keeps_no_notes(few: Path, target: Path, tmp_
     assert not (tmp_path / "notes").exists()
 
 
-def test_journal_says_which_app_copied(few: Path, target: Path) -> None:
+def test_audit_log_says_which_app_copied(few: Path, target: Path) -> None:
     copy(few, target, "--app", "mover")
     with Memory(url=target, embedder="none") as memory:
         assert {entry.app for entry in memory.audit("ann")} == {"mover"}
@@ -179,7 +179,7 @@ def test_only_one_users_memories_on_request(few: Path, target: Path) -> None:
     assert (len(contents(target)), contents(target, "bob")) == (3, [])
 
 
-def test_what_is_different_is_said_with_exit_code_1_and_overwritten_on_request(few: Path, target: Path) -> None:
+def test_difference_is_told_with_exit_code_1_and_overwritten_on_request(few: Path, target: Path) -> None:
     copy(few, target)
     with Memory(url=target, embedder="none") as memory:
         [changed, *_] = memory.list("ann").items
@@ -192,7 +192,7 @@ def test_what_is_different_is_said_with_exit_code_1_and_overwritten_on_request(f
     assert contents(target) == contents(few)
 
 
-def test_what_is_missing_is_said_with_exit_code_1(few: Path, target: Path) -> None:
+def test_missing_memory_is_told_with_exit_code_1(few: Path, target: Path) -> None:
     for file, content in ((few, "mine"), (target, "another's")):
         with Memory(url=file, embedder="none") as memory:
             memory.add(content=content, user_id="ann", key="same key")

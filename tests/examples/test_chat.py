@@ -76,7 +76,7 @@ def service() -> Iterator[Service]:
         yield one
 
 
-async def test_what_a_user_said_is_in_the_next_prompt_and_in_nobody_elses(service: Service, tmp_path: Path) -> None:
+async def test_words_of_a_user_are_in_the_next_prompt_of_that_user_only(service: Service, tmp_path: Path) -> None:
     memory = AsyncMemory(url=str(tmp_path / "a.db"), embedder="none")
     async with memory, AsyncOpenAI(base_url=service.url, api_key="k", max_retries=0) as model:
         assert await chat.answer(model, "m", memory, "ann", "I drink green tea") == "answer 1"

@@ -103,7 +103,7 @@ def test_mirrors_hold_what_is_filtered_by() -> None:
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"omp": "{"}, {"omp": "[]"}, {"omp": 7}, {"omp": '{"v": 99}'}])
-def test_what_is_not_ours_is_read_as_it_stands(metadata: Any) -> None:
+def test_metadata_of_another_program_are_read_as_they_stand(metadata: Any) -> None:
     got = again(record(), metadata, extras={"agent": "scout", "none": None, "empty": []})
     assert (got.id, got.created_at, got.updated_at, got.version) == ("h-1", NOW, NOW, 1)
     assert (got.model_extra or {})["x-acme"] == {"agent": "scout"}
@@ -196,7 +196,7 @@ def test_superseded_memory_is_hidden_from_the_begin_of_what_names_it() -> None:
     assert shows(View("ann", as_of=NOW + DAY, include_superseded=True), record(), NOW, since)
 
 
-def test_what_replaces_a_memory_now_hides_it_whatever_the_clock_of_its_writer_said() -> None:
+def test_superseding_memory_hides_another_whatever_the_clock_of_its_writer_said() -> None:
     since = superseded_since([record("b", supersedes=["a"], created_at=NOW + DAY)])
     assert not shows(View("ann"), record(), NOW, since)
     assert shows(View("ann", as_of=NOW), record(created_at=NOW - DAY), NOW, since)

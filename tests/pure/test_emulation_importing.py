@@ -130,7 +130,7 @@ def test_skipped_memory_does_not_part_those_that_wait() -> None:
 
 
 @pytest.mark.parametrize(("kind", "equal"), [(Batching, {"omp_links": True}), (Unfiltered, {})])
-def test_what_is_known_of_a_user_is_read_once(kind: type[KeptBackend], equal: dict[str, bool]) -> None:
+def test_known_memories_of_a_user_are_read_once(kind: type[KeptBackend], equal: dict[str, bool]) -> None:
     backend = kind(record("x"))
     taken(backend, *(given(f"m{number}") for number in range(5)))
     assert [what for name, what in backend.asked if name == "entries"] == [equal]

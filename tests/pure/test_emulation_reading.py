@@ -193,7 +193,7 @@ class Capped(KeptBackend):
     most_hits: ClassVar[int | None] = 2
 
 
-def test_what_one_search_cannot_reach_follows_newest_first_with_score_zero() -> None:
+def test_memories_beyond_one_search_follow_newest_first_with_score_zero() -> None:
     hidden = [record(f"h{number}", valid_to=NOW - DAY) for number in range(2)]
     backend = Capped(*hidden, *aged(3)[::-1], record("z", "drinks milk"))
     results = search(backend, SearchQuery("tea", View("ann"), limit=4), Watch().task)

@@ -38,7 +38,7 @@ def batches(backend: KeptBackend) -> list[list[str]]:
     return [what for name, what in backend.asked if name == "insert_many"]
 
 
-def test_plain_draft_is_stored_by_one_request_that_holds_nobody() -> None:
+def test_plain_draft_is_stored_by_one_request_that_takes_no_lock() -> None:
     backend, watch = KeptBackend(), Watch()
     (stored,) = add(backend, [draft("a", tags=("x",), scope="s/t")], None, watch.task)
     assert backend.one(stored.id).record == stored
@@ -186,7 +186,7 @@ class Dying(KeptBackend):
     ("trouble", "kind"),
     [(OMPError("full"), ProviderError), (ProviderUnavailableError("away"), ProviderUnavailableError)],
 )
-def test_what_cannot_be_taken_back_is_counted(trouble: OMPError, kind: type[OMPError]) -> None:
+def test_memory_that_cannot_be_rolled_back_is_counted(trouble: OMPError, kind: type[OMPError]) -> None:
     backend = Dying(troubles={"bad": trouble})
     with pytest.raises(OMPError) as caught:
         add(backend, [draft("one"), draft("two"), draft("bad")], None, Watch().task)
@@ -206,7 +206,7 @@ class Vanishing(KeptBackend):
         raise NotFoundError("it is gone")
 
 
-def test_what_somebody_else_erased_need_not_be_taken_back() -> None:
+def test_memory_that_another_client_erased_need_not_be_rolled_back() -> None:
     trouble = OMPError("full")
     with pytest.raises(OMPError) as caught:
         add(Vanishing(troubles={"bad": trouble}), [draft("one"), draft("bad")], None, Watch().task)

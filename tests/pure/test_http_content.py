@@ -67,7 +67,7 @@ def test_body_that_breaks_off_is_noticed_and_an_empty_one_is_none() -> None:
     BodyDecoder(["gzip"]).finish()
 
 
-def test_what_comes_behind_the_end_is_left_alone() -> None:
+def test_text_behind_the_end_is_left_alone() -> None:
     decoder = BodyDecoder(["gzip"])
     assert b"".join(decoder.feed(gzip.compress(b"tea") + b"junk")) == b"tea"
     assert b"".join(decoder.feed(b"more junk")) == b""

@@ -116,7 +116,9 @@ def test_provider_that_does_not_exist_is_named_with_the_one_that_does(name: str,
     ],
     ids=lambda given: next(iter(given)),
 )
-def test_what_is_wrong_at_construction_is_a_value_error(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_argument_at_construction_is_a_value_error(
+    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("OMP_URL", "OMP_BASE_URL", "OMP_POSTGRES_URL", "LETTA_API_KEY", "OMP_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     for kind in (Memory, AsyncMemory):

@@ -42,6 +42,6 @@ def test_signs_inside_strings_do_not_count(sign: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b'"', b'"\\', b'"\\"', b"\xff", b'"' * 99, b'["a', b"\\\\\\"])
-def test_what_is_no_json_has_a_size_too(body: bytes) -> None:
+def test_text_that_is_no_json_has_a_size_too(body: bytes) -> None:
     assert is_larger_than(body, 100_000) is False
     assert is_larger_than(body, -1) is True

@@ -42,6 +42,6 @@ def test_short_names_of_a_source_are_not_taken_for_one_another(name: str) -> Non
     assert near_miss(name, MemorySource.model_fields) is None
 
 
-def test_what_is_shown_of_a_name_is_short_and_in_ascii() -> None:
+def test_name_is_shown_short_and_in_ascii() -> None:
     assert shown("a\u202e") == "'a\\u202e'"
     assert len(shown("x" * 1000)) < 100

@@ -277,7 +277,7 @@ PHRASES = st.sampled_from(
     st.integers(1, 150),
     st.sampled_from(COUNTERS),
 )
-def test_what_is_left_out_early_would_not_have_fitted(
+def test_candidate_that_is_left_out_early_would_not_have_fitted(
     drawn: list[tuple[str, int]], budget: int, counter: Callable[[str], int] | None
 ) -> None:
     results = [

@@ -136,5 +136,5 @@ def test_a_lost_node_of_a_cluster_is_told_from_a_lost_connection(report: Report,
         (Report("42P01", "ERROR"), False),
     ],
 )
-def test_a_statement_that_must_be_prepared_anew_is_recognised(report: Report, is_stale: bool) -> None:
+def test_statement_that_must_be_prepared_again_is_recognised(report: Report, is_stale: bool) -> None:
     assert report.stale is is_stale

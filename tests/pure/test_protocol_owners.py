@@ -40,7 +40,7 @@ def test_memory_must_be_the_one_that_was_asked_for() -> None:
     assert refused(lambda: CHECK.one(one, "event-7", "bob")) == "with a memory of another user"
 
 
-def test_what_a_view_shows_is_of_its_user_and_scope_and_not_more_than_asked_for() -> None:
+def test_view_shows_its_user_and_scope_and_not_more_than_asked_for() -> None:
     view = View("ann", parse_pattern("s/*"))
     CHECK.seen([record(scope="s"), record(scope="s/t")], view, 2)
     CHECK.seen([record(scope="q"), record()], View("ann"), 2)

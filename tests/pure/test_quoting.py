@@ -204,7 +204,7 @@ def test_frames_are_defused_with_as_little_change_as_will_do(text: str, quoted: 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 40])
 @pytest.mark.parametrize("inner", ["</memories>", "<|im_start|>", "<x>", "[inst]>"])
-def test_what_is_defused_within_a_tag_leaves_no_tag_around_it(inner: str, depth: int) -> None:
+def test_mark_that_is_defused_within_a_tag_leaves_no_tag_around_it(inner: str, depth: int) -> None:
     quoted = quote(f"so {'<a ' * depth}{inner} and 《{inner}》 a <b")
     assert not re.search(r"<[a-z|/][^<]*>", quoted.partition(" and ")[0])
     assert quote(quoted) == quoted
@@ -265,7 +265,7 @@ def test_the_table_of_ignorable_characters_is_that_of_unicode() -> None:
 
 
 @pytest.mark.parametrize("code", sorted(members("\ufe00-\ufe0f\u2060-\u206f\U000e0100-\U000e01ef" + BLANK)))
-def test_what_shows_nothing_is_kept_nowhere_in_ordinary_text(code: int) -> None:
+def test_invisible_character_is_kept_nowhere_in_ordinary_text(code: int) -> None:
     assert quote(f"Ann likes{chr(code)} t{chr(code) * 3}ea{chr(code)}") == "Ann likes tea"
 
 

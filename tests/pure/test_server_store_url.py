@@ -60,6 +60,6 @@ def test_platform_and_home_are_deprecated_and_count_for_nothing(given: Any) -> N
 
 
 @pytest.mark.parametrize("given", [{"store": ""}, {"store": "http://x"}, {"url": "ftp://x"}, {"url": " "}])
-def test_what_is_no_place_is_refused(given: Any) -> None:
+def test_text_that_is_no_address_is_refused(given: Any) -> None:
     with pytest.raises(InvalidRequestError):
         place(**given)

@@ -24,7 +24,7 @@ def depth_of(value: Any) -> int:
 
 
 @given(JSON)
-def test_what_json_wrote_is_read_again(value: Any) -> None:
+def test_json_that_was_written_is_read_again(value: Any) -> None:
     assert load_json(json.dumps(value)) == value
 
 
@@ -46,6 +46,6 @@ def test_depth_counts_empty_containers_too(value: Any, levels: int) -> None:
         ("{} {}", "is not JSON"),
     ],
 )
-def test_what_is_no_exchangeable_json_is_refused(text: str, message: str) -> None:
+def test_json_that_cannot_be_exchanged_is_refused(text: str, message: str) -> None:
     with pytest.raises(JsonError, match=message):
         load_json(text)

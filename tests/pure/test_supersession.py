@@ -47,7 +47,7 @@ def test_void_links_are_those_of_the_definition(pairs: set[tuple[str, str]], wri
 
 
 @given(links_of, times)
-def test_what_counts_has_no_circle_so_one_of_each_is_shown(
+def test_links_that_count_form_no_circle_so_one_memory_of_each_is_shown(
     pairs: set[tuple[str, str]], written: dict[str, int]
 ) -> None:
     links = {Link(*pair) for pair in pairs if pair[0] != pair[1]}

@@ -28,7 +28,7 @@ def test_each_end_must_have_its_verb(source: tuple[str, ...], target: tuple[str,
     check_ends(said("export"), said("import"))
 
 
-def test_what_a_target_does_not_mention_is_kept_and_the_origin_is_noted() -> None:
+def test_loss_that_a_target_does_not_mention_is_kept_and_the_origin_is_noted() -> None:
     full = memory(valid_to="2030", supersedes=["m0"], scope="a/b", key="k")
     fitting = Fitting("here", said())
     assert fitting.fit(full, None) == {**full, "x-openmem": {"id": "m1", "provider": "here"}}
@@ -85,7 +85,7 @@ def test_ledger_tells_what_arrived_from_what_is_missing_and_what_is_different() 
     assert (ledger.verified, ledger.different, ledger.missing) == (1, ["changed"], ["lost"])
 
 
-def test_what_was_different_may_turn_out_to_be_the_same() -> None:
+def test_difference_may_turn_out_to_be_none() -> None:
     ledger = Ledger("there", rewritten=False)
     for id_ in ("late", "changed"):
         ledger.expect(memory(id_))

@@ -39,7 +39,7 @@ def test_an_encoded_password_comes_out_as_it_went_in(password: str) -> None:
 @given(
     st.text(), st.sampled_from(["postgresql://u:{}@h/d", "{}", "https://{}", "postgresql://{}", "postgresql://h/d?{}"])
 )
-def test_whatever_is_written_is_read_or_refused_in_our_words(text: str, shape: str) -> None:
+def test_address_is_read_or_refused_in_our_words(text: str, shape: str) -> None:
     url, refused = shape.format(text), None
     redacted_url(url)
     try:

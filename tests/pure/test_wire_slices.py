@@ -56,12 +56,12 @@ def test_a_list_by_itself_is_read_too() -> None:
         b'{"items": [' + b"1," * (MOST_ITEMS + 1) + b"1]}",
     ],
 )
-def test_what_has_no_such_list_is_left_to_be_read_as_a_whole(body: bytes) -> None:
+def test_reply_without_such_a_list_is_left_to_be_read_as_a_whole(body: bytes) -> None:
     assert read_in_slices(body, PAGE, HOW) is None
 
 
 @pytest.mark.parametrize("body", [b'{"items": []}x', b'{"items": [], "next_cursor": 1}', b'{"items": [{"id": 1}]}'])
-def test_what_is_not_as_it_must_be_is_refused(body: bytes) -> None:
+def test_reply_that_is_not_as_it_must_be_is_refused(body: bytes) -> None:
     with pytest.raises(ValidationError):
         read_in_slices(body, PAGE, HOW)
 

@@ -63,7 +63,7 @@ def tiny() -> Starlette:
     return Starlette(routes=[Route("/memories", add, methods=["POST"]), Route("/memories/{id}", get)])
 
 
-async def test_what_nobody_caught_is_an_envelope_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_uncaught_exception_is_an_envelope_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     async with client(AccessLog(failing)) as http:
         reply = await http.get("/capabilities", headers={"x-request-id": "r1"})
     assert reply.status_code == 500
@@ -286,7 +286,7 @@ async def test_request_and_verb_have_spans_below_that_of_the_caller(spans: InMem
     assert dict(verb.attributes or {}) == {"gen_ai.operation.name": "create_memory", "gen_ai.provider.name": "mem0"}
 
 
-async def test_no_span_is_made_as_long_as_nobody_collects_them() -> None:
+async def test_span_is_made_only_if_spans_are_collected() -> None:
     current: list[trace.Span] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -156,7 +156,7 @@ def test_head_that_is_too_large_is_refused(server: Process, complete: bool) -> N
     assert "x-request-id" in reply.headers
 
 
-def test_what_is_no_http_gets_an_envelope(server: Process) -> None:
+def test_bytes_that_are_no_http_get_an_envelope(server: Process) -> None:
     with server.connect() as wire:
         wire.send(b"\x16\x03\x01 hello\r\n\r\n")
         reply = wire.reply()

@@ -125,7 +125,7 @@ def test_erasure_names_its_user_even_with_the_key_of_that_user(keyed_server: Pla
     assert code_of(reply) == (400, "invalid_request")
 
 
-def test_memory_of_somebody_else_is_missing_for_the_key_of_a_user(keyed_server: Place, user: str) -> None:
+def test_memory_of_another_user_is_missing_for_the_key_of_a_user(keyed_server: Place, user: str) -> None:
     key, id = keyed_server.key("admin:*", user_id=f"{user}-own"), memory_of(keyed_server, user)
     for method, suffix in (("GET", ""), ("GET", "/history"), ("DELETE", "")):
         assert code_of(keyed_server.client.request(method, f"/memories/{id}{suffix}", headers=key)) == MISSING
@@ -208,7 +208,7 @@ def test_some_routes_need_no_key(keyed_server: Place, path: str) -> None:
     assert keyed_server.client.get(path, headers={"Authorization": "Bearer nonsense"}).status_code == 200
 
 
-def test_app_in_the_journal_is_that_of_the_key(keyed_server: Place, user: str) -> None:
+def test_app_in_the_audit_log_is_that_of_the_key(keyed_server: Place, user: str) -> None:
     headers = {**keyed_server.key(app="calendar"), "X-OMP-App": "pretender"}
     keyed_server.client.post("/memories", json={"content": "a", "user_id": user}, headers=headers)
     (entry,) = keyed_server.client.get(f"/audit?user_id={user}", headers=headers).json()["entries"]

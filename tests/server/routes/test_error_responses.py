@@ -61,7 +61,7 @@ def answering(error: Exception) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("error", "pause"), ERRORS)
-async def test_error_is_encoded_the_same_by_whoever_answers(error: OMPError, pause: str | None) -> None:
+async def test_error_is_encoded_the_same_in_every_layer(error: OMPError, pause: str | None) -> None:
     replies = {name: await asked(app) for name, app in answering(error).items()}
     told = ("content-type", "content-length", "retry-after", "www-authenticate", "allow", "x-request-id")
     seen = {(reply.status_code, reply.content, *map(reply.headers.get, told)) for reply in replies.values()}
@@ -83,7 +83,7 @@ async def test_error_without_a_request_is_encoded_in_the_same_way(error: OMPErro
 
 
 @pytest.mark.parametrize("who", ["route", "application", "middleware"])
-async def test_what_was_not_expected_is_logged_once_and_alike(who: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_unexpected_failure_is_logged_once_and_alike(who: str, caplog: pytest.LogCaptureFixture) -> None:
     try:
         try:
             raise KeyError(SECRET)

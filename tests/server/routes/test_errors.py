@@ -390,7 +390,7 @@ def test_two_different_users_in_a_request_are_refused(open_server: httpx.Client,
     assert open_server.patch(path, json={"user_id": user, "content": "b"}, headers=owner).json()["content"] == "b"
 
 
-def test_memory_of_somebody_else_is_exactly_a_missing_one(open_server: httpx.Client, user: str) -> None:
+def test_memory_of_another_user_is_exactly_a_missing_one(open_server: httpx.Client, user: str) -> None:
     id = open_server.post("/memories", json={"content": "a", "user_id": user}).json()["id"]
     stranger = {"X-User-Id": f"{user}-2"}
     for method, suffix, body in [

@@ -60,7 +60,7 @@ def test_front_page_runs_no_script_and_may_load_nothing(server: httpx.Client) ->
 
 
 @pytest.mark.parametrize("host", ['a"><script>', "<b>", "x&y=1"])
-def test_what_a_client_calls_the_server_is_text_on_the_page(server: httpx.Client, host: str) -> None:
+def test_host_header_is_text_on_the_page(server: httpx.Client, host: str) -> None:
     text = server.get("/", headers={"Host": host}).text
     assert "<script" not in text
     assert "<b>" not in text

@@ -415,7 +415,7 @@ def test_keys_that_do_not_work_get_one_answer_whatever_the_reason(keyed_server: 
         assert all(answer == answers[0] for answer in answers)
 
 
-def test_memory_of_somebody_else_costs_the_very_statements_of_a_missing_one(
+def test_memory_of_another_user_costs_the_very_statements_of_a_missing_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     statements: list[str] = []

@@ -145,7 +145,7 @@ async def served(folder: Path, *, fat: int = 0, url: str | None = None) -> Async
 
 
 @pytest.mark.parametrize(("name", "method", "path", "body", "status"), LARGEST, ids=[case[0] for case in LARGEST])
-async def test_nobody_waits_for_a_large_request(
+async def test_large_request_keeps_no_other_waiting(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
@@ -180,14 +180,14 @@ async def hold(app: ASGIApp, monkeypatch: pytest.MonkeyPatch, name: str) -> str 
     return f"{name}: {sorted(times)[-3:]}, {waited}" if held else None
 
 
-async def test_nobody_waits_for_a_large_request_over_postgres(
+async def test_large_request_over_postgres_keeps_no_other_waiting(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with served(tmp_path, fat=3, url=postgres_url) as app:
         assert [held for name in OVER_POSTGRES if (held := await hold(app, monkeypatch, name))] == []
 
 
-async def test_nobody_waits_for_a_large_request_over_another_server(
+async def test_large_request_over_another_server_keeps_no_other_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     behind = host().serve("sqlite", f"sqlite:///{tmp_path / 'b.db'}", store=tmp_path / "b-server.db")

@@ -108,7 +108,7 @@ def test_search_answers_with_scores_and_parts_of_them(open_server: httpx.Client,
     assert result["explain"]
 
 
-def test_search_leaves_out_low_scores_and_shows_its_purpose_in_the_journal(
+def test_search_leaves_out_low_scores_and_shows_its_purpose_in_the_audit_log(
     open_server: httpx.Client, user: str
 ) -> None:
     add(open_server, user)

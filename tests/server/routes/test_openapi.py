@@ -160,7 +160,7 @@ def test_schema_is_one_of_json_schema(name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["schemas", "responses", "parameters", "headers"])
-def test_nothing_is_described_that_nobody_refers_to(kind: str) -> None:
+def test_every_description_is_referred_to(kind: str) -> None:
     text = contract_text().decode()
     unused = [name for name in CONTRACT.document["components"][kind] if f'"#/components/{kind}/{name}"' not in text]
     assert unused == []

@@ -99,7 +99,7 @@ def test_server_of_the_embedded_store_is_read_by_the_first_client(tmp_path: Path
 @pytest.mark.parametrize(
     ("spec", "verbs"), [(SPEC, EIGHT - {"audit"}), (TALKATIVE, {"add"})], ids=["plain", "talkative"]
 )
-def test_third_party_and_the_journal_of_the_server_are_read_by_the_first_client(
+def test_third_party_and_the_audit_log_of_the_server_are_read_by_the_first_client(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: str, spec: ProviderSpec, verbs: set[str]
 ) -> None:
     """A provider may say what it can do in one list, and without a check; the lists stay closed all the same."""
@@ -112,7 +112,7 @@ def test_third_party_and_the_journal_of_the_server_are_read_by_the_first_client(
         assert read(origin.Entries, client.get("/audit", params={"user_id": user})).entries
 
 
-def test_actions_of_the_journal_are_those_of_the_protocol() -> None:
+def test_audit_actions_are_those_of_the_protocol() -> None:
     assert AuditEntry.model_json_schema()["properties"]["action"]["anyOf"][0]["enum"] == [
         *("add", "search", "get", "update", "delete", "list", "context")
     ]

@@ -11,6 +11,7 @@ from openmem.server.runtime.protocols import GuardedH11, protocol_class
 from tests.server.hostile import all_requests
 from tests.server.middleware.test_limits import (  # noqa: F401 - these are the tests
     LIMITS,
+    test_bytes_that_are_no_http_get_an_envelope,
     test_chunked_body_is_counted,
     test_chunked_body_within_the_limit_is_taken,
     test_client_that_sends_all_first_still_reads_the_refusal,
@@ -18,7 +19,6 @@ from tests.server.middleware.test_limits import (  # noqa: F401 - these are the 
     test_head_that_is_too_large_is_refused,
     test_import_may_be_longer_than_the_limit_line_by_line,
     test_line_of_an_import_above_the_limit_is_refused_and_named,
-    test_what_is_no_http_gets_an_envelope,
 )
 from tests.server.process import Process, started, without_httptools
 from tests.server.routes import test_hostile

@@ -130,7 +130,7 @@ def test_wrong_setting_is_refused_without_a_value_that_may_be_secret() -> None:
 @pytest.mark.parametrize(
     ("provider", "needed"), [("postgres", "url"), ("mem0", "api_key"), ("passthrough", "base_url")]
 )
-def test_what_a_provider_needs_must_be_there(provider: str, needed: str) -> None:
+def test_requirements_of_a_provider_must_be_there(provider: str, needed: str) -> None:
     with pytest.raises(MissingConfigError, match=needed):
         read_settings({"provider": provider}, {})
 

@@ -124,7 +124,7 @@ def test_import_is_entered_while_it_comes(place: Place, user: str) -> None:
     assert len(journal(place, key, user, limit="1000")) == 700
 
 
-def test_erased_user_has_no_ids_and_scopes_in_the_journal(place: Place, user: str) -> None:
+def test_erased_user_has_no_ids_and_scopes_in_the_audit_log(place: Place, user: str) -> None:
     key, body = place.key(), {"content": "tea", "user_id": user, "scope": "a"}
     id = place.client.post("/memories", json=body, headers=key).json()["id"]
     place.client.get(f"/memories?user_id={user}&scope=a", headers=key)
@@ -137,7 +137,7 @@ def test_erased_user_has_no_ids_and_scopes_in_the_journal(place: Place, user: st
     ]
 
 
-def test_erased_scope_takes_the_names_of_its_memories_out_of_the_journal(place: Place, user: str) -> None:
+def test_erased_scope_takes_the_names_of_its_memories_out_of_the_audit_log(place: Place, user: str) -> None:
     key, ids = place.key(), {}
     for scope in ("a", "a/b", "ab", "c"):
         body = {"content": "tea", "user_id": user, "scope": scope}
@@ -190,7 +190,7 @@ def test_failed_verb_is_not_entered(place: Place, user: str) -> None:
     assert journal(place, key, user) == []
 
 
-def test_journal_is_closed_to_those_who_may_not_read_everything(place: Place, user: str) -> None:
+def test_audit_log_is_closed_to_those_who_may_not_read_everything(place: Place, user: str) -> None:
     for key in (place.key("read:a/*"), place.key("write:*"), place.key("admin:*", user_id=f"{user}-2")):
         reply = place.client.get("/audit", params={"user_id": user}, headers=key)
         assert (reply.status_code, reply.json()["error"]["code"]) == (403, "scope_denied")
