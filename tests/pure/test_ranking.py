@@ -13,6 +13,7 @@ from openmem._retrieval.ranking import (
     B,
     Parts,
     Postings,
+    best,
     bm25,
     clean_query,
     cosine,
@@ -79,6 +80,32 @@ def test_top_is_sorted_within_the_candidates_and_newest_first_among_equals(
 def test_top_leaves_out_what_scores_below_the_minimum() -> None:
     scores = np.array([0.2, 0.5, 0.9], dtype=np.float32)
     assert top(scores, _all(3), np.arange(3), 10, 0.5).tolist() == [2, 1]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=40),
+    st.integers(1, 40),
+    st.none() | st.integers(0, 10),
+)
+def test_best_of_few_rows_is_what_top_finds(rows: list[tuple[int, int]], limit: int, least: int | None) -> None:
+    scores = np.array([score / 10 for score, _ in rows], dtype=np.float32)
+    times = np.array([time for _, time in rows], dtype=np.int64)
+    min_score = None if least is None else least / 10
+    expected = top(scores, _all(len(rows)), times, limit, min_score).tolist()
+    assert best(scores.tolist(), lambda positions: [rows[at][1] for at in positions], limit, min_score) == expected
+
+
+def test_times_are_asked_only_where_scores_that_may_be_chosen_are_equal() -> None:
+    asked: list[list[int]] = []
+
+    def times(positions: list[int]) -> list[int]:
+        asked.append([*positions])
+        return positions
+
+    assert best([0.25, 0.5, 0.75, 0.25], times, 2, None) == [2, 1]
+    assert asked == []
+    assert best([0.25, 0.5, 0.75, 0.25], times, 3, None) == [2, 1, 3]
+    assert asked == [[2, 1, 0, 3]]
 
 
 def test_a_total_is_the_weighted_mean_and_not_cut() -> None:

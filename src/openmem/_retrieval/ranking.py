@@ -8,7 +8,7 @@ rank fusion, and embedding the query without names and frequent words, as measur
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -111,6 +111,30 @@ def top(scores: Floats, candidates: Mask, rids: Ints, limit: int, min_score: flo
     order = np.lexsort((-rids[positions], -scores[positions]))
     chosen: Ints = positions[order[:limit]]
     return chosen
+
+
+def best(
+    scores: list[float], times: Callable[[list[int]], list[int]], limit: int, min_score: float | None
+) -> list[int]:
+    """Return what `top` does where all of up to a hundred rows are candidates: without numpy that takes half the time.
+
+    Args:
+        scores: The scores, each exactly a float32.
+        times: Returns the time of each row at some positions; asked only where scores are equal.
+        limit: How many positions.
+        min_score: The lowest score.
+    """
+    order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
+    if min_score is not None:
+        least = float(np.float32(min_score))
+        order = [position for position in order if scores[position] >= least]
+    if len(order) > limit:
+        cut = scores[order[limit - 1]]
+        order = [position for position in order if scores[position] >= cut]
+    if len({scores[position] for position in order}) < len(order):
+        time_of = dict(zip(order, times(order), strict=True))
+        order.sort(key=lambda position: (-scores[position], -time_of[position]))
+    return order[:limit]
 
 
 def cosine(matrix: Floats, query: Floats) -> Floats:

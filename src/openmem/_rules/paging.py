@@ -31,7 +31,7 @@ def results_of(results: Sequence[SearchResult]) -> SearchResults:
 
 def plain_results_of(results: Sequence[SearchResult]) -> SearchResults | None:
     """Return the same at once where no memory has extensions and all fit, as nearly always; else `None`."""
-    if any([result.memory.model_extra for result in results]):  # noqa: C419 - every search comes here
+    if any([result.memory.__pydantic_extra__ for result in results]):  # noqa: C419 - every search comes here
         return None
     if sum([len(result.memory.content) for result in results]) + FIXED * len(results) > PAGE_BYTES:
         return None

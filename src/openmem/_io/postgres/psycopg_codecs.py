@@ -44,7 +44,7 @@ class _InstantLoader(Loader):
 
     def load(self, data: Buffer) -> datetime:
         micros = int.from_bytes(data, "big", signed=True)
-        return _FOREVER.get(micros) or _EPOCH + timedelta(microseconds=micros)
+        return _FOREVER.get(micros) or _EPOCH + timedelta(0, 0, micros)
 
 
 def register(connection: psycopg.Connection[Any], types: Mapping[str, int]) -> None:

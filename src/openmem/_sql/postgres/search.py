@@ -20,7 +20,7 @@ from openmem._model.requests import SearchQuery
 from openmem._model.unchecked import search_result
 from openmem._retrieval.analysis import STOP_WORDS, words_of
 from openmem._retrieval.dates import NamedDate, date_match, dates_named
-from openmem._retrieval.ranking import K1, B, Parts, Weights, top
+from openmem._retrieval.ranking import K1, B, Parts, Weights, best
 from openmem._rules.paging import Truncated
 from openmem._sql.postgres import journal
 from openmem._sql.postgres.large import cut, lean, whole
@@ -143,6 +143,8 @@ def _made(
 ) -> Steps[list[T]]:
     """Make what was asked for of chosen rows of `lean` columns, up to the bytes of a page."""
     rows = [row for row, _, _ in chosen]
+    if not any([row[-1] for row in rows]):  # noqa: C419 - as nearly always: no text is large
+        return [projection.make(row[:-1], score, why) for row, score, why in chosen]
     count = cut(rows, projection.names, len(rows)) if projection.ends else len(rows)
     read = yield from whole(db, query.view, stamp, rows[:count], projection.names)
     pairs = zip(read, chosen, strict=False)
@@ -174,17 +176,17 @@ def hybrid(
     count = MOST_CANDIDATES if dates else min(MOST_CANDIDATES, max(40, 4 * query.limit))
     text = _parts_text(db, query, terms, vector, model, given, count, stamp, projection)
     rows = yield Query(text, given.values)
-    yield from entered(db, query, stamp)
+    if db.distributed:
+        yield from entered(db, query, stamp)
     if vector is not None and model is not None and rows and rows[0][3]:
         raise InvalidRequestError(_not_indexed(model))
     found = [row for row in rows if row[_FIRST] is not None]
-    times = projection.times(found)
-    parts = _parts(found, times, dates, fused=fused)
-    chosen = _chosen(query, found, times, parts, "hybrid" if fused else "keyword")
+    parts = _parts(found, projection, dates, fused=fused)
+    chosen = _chosen(query, found, projection, parts, "hybrid" if fused else "keyword")
     return (yield from _made(db, query, stamp, chosen, projection))
 
 
-def _parts(rows: Sequence[Row], times: Ints, dates: list[NamedDate], *, fused: bool) -> Parts:
+def _parts(rows: Sequence[Row], projection: Projection[Any], dates: list[NamedDate], *, fused: bool) -> Parts:
     values = {"keyword": np.array([row[1] or 0.0 for row in rows], dtype=np.float32)}
     weights = {"keyword": WEIGHTS.keyword}
     if fused:
@@ -194,7 +196,7 @@ def _parts(rows: Sequence[Row], times: Ints, dates: list[NamedDate], *, fused: b
     if any(tagged) and not all(tagged):
         values["tag"], weights["tag"] = np.array(tagged, dtype=np.float32), WEIGHTS.tag
     if dates:
-        values["date"], weights["date"] = date_match(dates, times), WEIGHTS.date
+        values["date"], weights["date"] = date_match(dates, projection.times(rows)), WEIGHTS.date
     return Parts(values, weights)
 
 
@@ -314,14 +316,20 @@ def _tag_names(text: str) -> list[str]:
     return list(dict.fromkeys(" ".join(words[i : i + n]) for n in spans for i in range(len(words) - n + 1)))[:200]
 
 
-def _chosen(query: SearchQuery, rows: Sequence[Row], times: Ints, parts: Parts, mode: str) -> list[_Chosen]:
+def _chosen(
+    query: SearchQuery, rows: Sequence[Row], projection: Projection[Any], parts: Parts, mode: str
+) -> list[_Chosen]:
     if not rows:
         return []
-    totals = parts.total()
-    chosen = top(totals, np.ones(len(rows), dtype=np.bool_), times, query.limit, query.min_score).tolist()
-    scores = np.minimum(totals, np.float32(1.0)).tolist()
+    totals: list[float] = parts.total().tolist()
+
+    def times(positions: list[int]) -> list[int]:
+        found: list[int] = projection.times([rows[position] for position in positions]).tolist()
+        return found
+
+    chosen = best(totals, times, query.limit, query.min_score)
     whys = [_why(mode, parts.explain(place)) for place in chosen] if query.explain else repeat(None)
-    return [(rows[place][_FIRST:], scores[place], why) for place, why in zip(chosen, whys, strict=False)]
+    return [(rows[place][_FIRST:], min(totals[place], 1.0), why) for place, why in zip(chosen, whys, strict=False)]
 
 
 def _why(mode: str, parts: dict[str, Any]) -> dict[str, Any]:
