@@ -44,7 +44,7 @@ class Reply:
         large: Making the body takes more than a few milliseconds.
     """
 
-    __slots__ = ("_body", "headers", "large", "memory_ids", "status")
+    __slots__ = ("_make", "body", "headers", "large", "memory_ids", "status")
 
     def __init__(
         self,
@@ -56,22 +56,17 @@ class Reply:
         large: bool = False,
     ) -> None:
         self.status = status
-        self._body = body
+        self._make = body if callable(body) else None
+        self.body = None if callable(body) else body
         self.large = large
         self.memory_ids = memory_ids
         self.headers: Headers = [*headers]
 
-    @property
-    def body(self) -> bytes | None:
-        """The bytes after the headers."""
-        if self._body is not None and not isinstance(self._body, bytes):
-            self._body = self._body()
-        return self._body
-
     async def complete(self) -> Reply:
         """Make the body, off the event loop if that takes long, and return the reply."""
-        if self._body is not None and not isinstance(self._body, bytes):
-            self._body = await off_loop(self._body) if self.large else self._body()
+        make, self._make = self._make, None
+        if make is not None:
+            self.body = await off_loop(make) if self.large else make()
         return self
 
     def with_header(self, name: str, value: str) -> Reply:
@@ -82,9 +77,8 @@ class Reply:
     async def send(self, send: Send, *, head: bool = False) -> None:
         """Send it; to HEAD, the length of a body that would have to be made is not said."""
         headers = self.headers
-        if head and callable(self._body):
-            self._body = None
-        await self.complete()
+        if not head:
+            await self.complete()
         if self.body is not None:
             headers = [*headers, (b"content-length", b"%d" % len(self.body))]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})

@@ -130,13 +130,9 @@ class Workers(Multiprocess):
                 worker.process.kill()
 
     def handle_hup(self) -> None:
-        """Do nothing: the settings of a running server do not change."""
+        """Do nothing: settings of a running server do not change, nor does the number of workers."""
 
-    def handle_ttin(self) -> None:
-        """Do nothing: the number of workers is a setting."""
-
-    def handle_ttou(self) -> None:
-        """Do nothing: the number of workers is a setting."""
+    handle_ttin = handle_ttou = handle_hup
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Final
@@ -47,29 +48,25 @@ class Maintenance:
         while True:
             if round_number % FORGET_EVERY == 0:
                 await self._forget()
-                await self._forget_entries()
             await asyncio.sleep(FLUSH_EVERY)
             await self._flush()
             round_number += 1
 
     async def _flush(self) -> None:
-        try:
-            await self._service.callers.flush()
-        except OMPError as error:
-            logger.warning("the use of keys could not be written down: %s", error.code)
+        await _or_warn("the use of keys could not be written down", self._service.callers.flush())
 
     async def _forget(self) -> None:
-        if self._service.store is None:
+        store = self._service.store
+        if store is None:
             return
-        try:
-            await self._service.store.forget_replies(datetime.now(UTC) - KEPT)
-        except OMPError as error:
-            logger.warning("old replies could not be forgotten: %s", error.code)
+        now = datetime.now(UTC)
+        await _or_warn("old replies could not be forgotten", store.forget_replies(now - KEPT))
+        if self._audit is not None:
+            await _or_warn("old entries of the audit log could not be removed", store.forget_entries(now - self._audit))
 
-    async def _forget_entries(self) -> None:
-        if self._service.store is None or self._audit is None:
-            return
-        try:
-            await self._service.store.forget_entries(datetime.now(UTC) - self._audit)
-        except OMPError as error:
-            logger.warning("old entries of the audit log could not be removed: %s", error.code)
+
+async def _or_warn(trouble: str, work: Awaitable[object]) -> None:
+    try:
+        await work
+    except OMPError as error:
+        logger.warning("%s: %s", trouble, error.code)
