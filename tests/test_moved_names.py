@@ -12,7 +12,9 @@ import pytest
 
 import openmem
 from openmem import AsyncMemory, Memory
+from openmem._async.providers.sqlite import AsyncSqliteProvider
 from openmem._config.moved import MOVED_MODULES
+from openmem._sync.providers.sqlite import SqliteProvider
 from openmem.providers import Call
 from openmem.server import create_app
 from openmem.server.middleware.admission import Admission
@@ -63,6 +65,16 @@ def test_acting_of_a_call_is_the_old_name_of_for_caller() -> None:
         made = Call().acting("notes", "r-1", None, None)
     assert said[0].filename == __file__
     assert (made.app, made.request_id) == ("notes", "r-1")
+
+
+@pytest.mark.parametrize("base", [AsyncSqliteProvider, SqliteProvider])
+@pytest.mark.parametrize("value", [False, True])
+def test_provider_may_say_under_the_old_name_whether_it_enforces_access(base: type[Any], value: bool) -> None:
+    with pytest.warns(DeprecationWarning, match="Own.enforces is called enforces_access") as said:
+        made: Any = type("Own", (base,), {"enforces": value})
+    assert said[0].filename == __file__
+    assert made.enforces_access is value
+    assert base.enforces_access is True
 
 
 def test_module_that_never_was_is_missing() -> None:

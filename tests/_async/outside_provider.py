@@ -22,7 +22,7 @@ class AsyncOutsideProvider(AsyncSqliteProvider):
     """The embedded provider, made blind to the caller."""
 
     name: ClassVar[str] = "outside"
-    enforces: ClassVar[bool] = False
+    enforces_access: ClassVar[bool] = False
 
     async def add(
         self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call

@@ -23,7 +23,7 @@ class OutsideProvider(SqliteProvider):
     """The embedded provider, made blind to the caller."""
 
     name: ClassVar[str] = "outside"
-    enforces: ClassVar[bool] = False
+    enforces_access: ClassVar[bool] = False
 
     def add(
         self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call

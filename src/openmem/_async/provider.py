@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
@@ -69,12 +70,19 @@ class AsyncProvider:
     """Whether the provider uses an embedder of this side; if not, none is made for it."""
     pages_history: ClassVar[bool] = False
     """Whether the provider has a `history_page` of its own, of which the base makes `history`."""
-    enforces: ClassVar[bool] = False
+    enforces_access: ClassVar[bool] = False
     """Whether the provider itself checks `call.access` against what is stored, and knows `View.visible`."""
 
     _told: bool = False
     made: bool = False
     """Whether `open` made the store, as there was none."""
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        if "enforces" in vars(cls):
+            message = f"{cls.__name__}.enforces is called enforces_access; the old name goes in the next version"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            cls.enforces_access = vars(cls)["enforces"]
 
     def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
         self.settings = settings

@@ -168,7 +168,7 @@ class AsyncOuterGuard(AsyncGuard):
 
 def guarded(provider: AsyncProvider, access: Access) -> AsyncGuard:
     """Return a provider that does for a caller what the caller may do."""
-    return (AsyncGuard if provider.enforces else AsyncOuterGuard)(provider, access)
+    return (AsyncGuard if provider.enforces_access else AsyncOuterGuard)(provider, access)
 
 
 def _any_truncated(lists: Sequence[Sequence[SearchResult]]) -> bool:

@@ -90,7 +90,7 @@ class AsyncPostgresProvider(AsyncPostgresSchema):
     name: ClassVar[str] = "postgres"
     options: ClassVar[frozenset[str]] = built_in_options("postgres")
     embeds: ClassVar[bool] = True
-    enforces: ClassVar[bool] = True
+    enforces_access: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
         super().__init__(settings, embedder)

@@ -78,7 +78,7 @@ class AsyncSqliteProvider(AsyncProvider):
     name: ClassVar[str] = "sqlite"
     options: ClassVar[frozenset[str]] = built_in_options("sqlite")
     embeds: ClassVar[bool] = True
-    enforces: ClassVar[bool] = True
+    enforces_access: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
         super().__init__(settings, embedder)

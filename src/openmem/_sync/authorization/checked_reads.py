@@ -169,7 +169,7 @@ class OuterGuard(Guard):
 
 def guarded(provider: Provider, access: Access) -> Guard:
     """Return a provider that does for a caller what the caller may do."""
-    return (Guard if provider.enforces else OuterGuard)(provider, access)
+    return (Guard if provider.enforces_access else OuterGuard)(provider, access)
 
 
 def _any_truncated(lists: Sequence[Sequence[SearchResult]]) -> bool:

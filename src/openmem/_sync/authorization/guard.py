@@ -2,7 +2,7 @@
 """The guard: a provider before the provider, which lets through what a caller may do.
 
 It checks what the arguments alone decide. What depends on a stored memory is decided by the provider inside its
-transaction where `enforces` says so, and by `OuterGuard` for all others.
+transaction where `enforces_access` says so, and by `OuterGuard` for all others.
 """
 
 from __future__ import annotations

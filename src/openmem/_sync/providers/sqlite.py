@@ -79,7 +79,7 @@ class SqliteProvider(Provider):
     name: ClassVar[str] = "sqlite"
     options: ClassVar[frozenset[str]] = built_in_options("sqlite")
     embeds: ClassVar[bool] = True
-    enforces: ClassVar[bool] = True
+    enforces_access: ClassVar[bool] = True
 
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)
