@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmem import Access, IdempotencySeed, InvalidRequestError, parse_grant
-from openmem._model.access import matches_any
+from openmem._model.access import key_denied, matches_any, missing_grant
 from openmem._model.requests import ListQuery, View
 from openmem._model.scopes import parse_pattern
 from openmem.errors import ScopeDeniedError
@@ -22,6 +22,7 @@ GRANTS = [
     for pattern in ("*", "a", "a/*", "a/b", "a/b/*", "b/*")
 ]
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
+ANYTHING: list[Any] = [None, "read:a", 7, ("read:a",)]
 
 
 def access(*grants: str, user_id: str | None = "ann") -> Access:
@@ -82,8 +83,8 @@ def test_nothing_private_is_shown() -> None:
     [
         lambda: Access("", ()),
         lambda: Access("*", ()),
-        lambda: Access("ann", ("read:a",)),  # type: ignore[arg-type]
-        lambda: Access("ann", "read:a"),  # type: ignore[arg-type]
+        lambda: Access("ann", ANYTHING[3]),
+        lambda: Access("ann", ANYTHING[1]),
         lambda: Access("ann", None),  # type: ignore[arg-type]
         lambda: IdempotencySeed(datetime(2026, 1, 2), 1),
         lambda: IdempotencySeed("2026-01-02", 1),  # type: ignore[arg-type]
@@ -108,3 +109,47 @@ def test_cursor_is_bound_to_what_may_be_seen() -> None:
     patterns = (parse_pattern("a/*"),)
     bindings = [ListQuery(View("ann", visible=some)).binding for some in (None, (), patterns, (*patterns, *patterns))]
     assert len({repr(binding) for binding in bindings}) == 4
+
+
+def test_access_shows_its_grants_and_not_its_user() -> None:
+    assert repr(access("read:a", "admin:*")) == "<Access of one user: read:a, admin:*>"
+    assert repr(access(user_id=None)) == "<Access of any user: nothing>"
+    assert repr(IdempotencySeed(NOW, 7)) == "<IdempotencySeed>"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: IdempotencySeed(ANYTHING[0], 7), "seed.at must be a timezone-aware datetime"),
+        (lambda: IdempotencySeed(NOW, -1), "seed.entropy must be a whole number of at most 71 bits"),
+        (lambda: IdempotencySeed(NOW, 1 << 71), "seed.entropy must be a whole number of at most 71 bits"),
+        (lambda: IdempotencySeed(NOW, True), "seed.entropy must be a whole number of at most 71 bits"),
+        (lambda: Access("ann", ANYTHING[1]), "grants must be a sequence of Grant"),
+        (lambda: Access("ann", ANYTHING[2]), "grants must be a sequence of Grant"),
+        (
+            lambda: Access("ann", ANYTHING[3]),
+            "grants must hold Grant objects: parse_grant makes them from text",
+        ),
+        (lambda: Access(" ann", ()), "user_id must not start or end with white space"),
+    ],
+)
+def test_nonsense_is_refused_in_these_words(make: Any, message: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        make()
+    assert caught.value.message == message
+
+
+def test_largest_seed_and_grants_of_any_sequence_pass() -> None:
+    assert IdempotencySeed(NOW, (1 << 71) - 1).entropy == (1 << 71) - 1
+    given: Any = [parse_grant("read:a")]
+    assert Access("ann", given).grants == (parse_grant("read:a"),)
+    assert matches_any(None, None)
+    assert not matches_any((), "a")
+
+
+def test_errors_say_what_is_missing() -> None:
+    with pytest.raises(ScopeDeniedError) as caught:
+        access("read:a").need("write", "a")
+    assert (caught.value.message, caught.value.details) == ("missing grant write:a", {"missing": "write:a"})
+    assert missing_grant("read", None).message == "missing grant read:*"
+    assert key_denied().message == "key names a memory outside the scopes that may be written"

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmem._model.cursors import MAX_CURSOR, decode_cursor, encode_cursor
-from openmem.errors import InvalidRequestError
+from openmem._model.cursors import MAX_CURSOR, CursorTrail, decode_cursor, encode_cursor
+from openmem.errors import InvalidRequestError, ProviderError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=40)
 PART = st.one_of(TEXT, st.integers(-(2**63), 2**63 - 1))
@@ -125,3 +125,18 @@ def test_deeply_nested_or_huge_junk_is_refused() -> None:
     refuse(forged(b"[" * 1500))
     refuse(forged(b"1" * 1400))
     refuse("A" * 10_000_000)
+
+
+def test_cursor_that_comes_again_is_an_error_of_the_provider() -> None:
+    trail = CursorTrail()
+    assert [trail.follow(cursor) for cursor in ("a", "b", "\ud800", None, None)] == ["a", "b", "\ud800", None, None]
+    for cursor in ("a", "\ud800"):
+        with pytest.raises(ProviderError) as caught:
+            trail.follow(cursor)
+        assert caught.value.message == "the provider gave a cursor again that has led to a page already"
+    assert CursorTrail().follow("a") == "a"
+
+
+def test_cursor_has_a_longest_form() -> None:
+    with pytest.raises(ValueError, match=r"^a cursor has at most 4096 characters$"):
+        encode_cursor("list", ("a" * 4_000,), BINDING)

@@ -105,3 +105,37 @@ def test_parts_are_joined_in_order() -> None:
     assert join_rows([], dim=7, model="m").shape == (0, 7)
     with pytest.raises(ProviderError, match="different lengths"):
         join_rows([one, rows([[1, 0, 0]] * 2, dim=3)], dim=None, model="m")
+
+
+def test_single_part_is_handed_on_without_a_copy() -> None:
+    one = rows([[1, 0], [0, 1]])
+    assert join_rows([one], dim=2, model="m") is one
+    assert join_rows([], dim=None, model="m").shape == (0, 0)
+    assert join_rows([], dim=2, model="m").dtype == np.float32
+
+
+def test_single_vector_in_single_precision_gets_length_one() -> None:
+    own = np.array([[3.0, 4.0]], np.float32)
+    made = unit_rows(own, count=1, dim=2, model="m")
+    np.testing.assert_allclose(made, [[0.6, 0.8]], rtol=1e-6)
+    assert made.dtype == np.float32
+    np.testing.assert_array_equal(own, np.array([[3.0, 4.0]], np.float32))
+    zero = unit_rows(np.zeros((1, 2), np.float32), count=1, dim=2, model="m")
+    assert zero.tolist() == [[0.0, 0.0]]
+    tiny = unit_rows(np.array([[0.0, 1e-20]], np.float32), count=1, dim=2, model="m")
+    assert tiny.tolist() == [[0.0, 1.0]]
+    with pytest.raises(ProviderError, match=r"^the embedder 'm' returned numbers that are not finite$"):
+        unit_rows(np.array([[0.0, np.nan]], np.float32), count=1, dim=2, model="m")
+
+
+def test_embedder_is_named_as_the_one_who_failed() -> None:
+    with pytest.raises(ProviderError) as caught:
+        unit_rows([[1.0]], count=1, dim=2, model="m")
+    assert (caught.value.provider, caught.value.message) == (
+        "m",
+        "the embedder 'm' returned vectors of 1 numbers, but its dim is 2",
+    )
+
+
+def test_no_vectors_for_no_texts_are_an_empty_matrix() -> None:
+    assert unit_rows([], count=0, dim=None, model="m").shape == (0, 1)

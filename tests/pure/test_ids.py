@@ -134,3 +134,42 @@ def test_substitute_of_an_id_is_the_users_own_and_the_same_each_time() -> None:
     assert len({first, substitute_id("note-2", "ann", time), substitute_id("note-1", "bob", time)}) == 3
     assert is_own_id(substitute_id("note-1", "ann", None))
     assert is_own_id(substitute_id("note-1", "ann", datetime(1, 1, 1, tzinfo=UTC)))
+
+
+def test_ids_of_a_batch_carry_the_time_in_milliseconds_and_count_upwards() -> None:
+    now = datetime(2026, 3, 1, 0, 0, 0, 123_999, tzinfo=UTC)
+    origins = [origin_of(each) for each in new_memory_ids(["ann", "bob"], now, 16 * 7)]
+    assert origins == [(1_772_323_200_123, 7), (1_772_323_200_123, 8)]
+
+
+@pytest.mark.parametrize(
+    ("millis", "size", "message"),
+    [
+        (0, 8, "entropy must be 9 bytes"),
+        (-1, 9, "millis must be from 0 to 2**48 - 1"),
+        (1 << 48, 9, "millis must be from 0 to 2**48 - 1"),
+    ],
+)
+def test_impossible_part_is_named(millis: int, size: int, message: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        new_memory_id("ann", millis=millis, entropy=bytes(size))
+    assert str(caught.value) == message
+
+
+def test_id_is_made_from_a_start_as_far_as_a_batch_can_reach() -> None:
+    def with_bits(bits: int) -> str:
+        return new_memory_id("ann", millis=1, entropy=(bits << 4).to_bytes(9, "big"))
+
+    assert is_made_from(with_bits(5), 5 << 4)
+    assert is_made_from(with_bits(5 + (1 << 24) - 1), 5 << 4)
+    assert not is_made_from(with_bits(5 + (1 << 24)), 5 << 4)
+    assert not is_made_from(with_bits(4), 5 << 4)
+    assert not is_made_from("other", 0)
+
+
+def test_substitute_carries_the_time_of_the_memory_or_none() -> None:
+    later = datetime(2026, 3, 1, tzinfo=UTC)
+    assert (origin_of(substitute_id("a", "ann", later)) or (0, 0))[0] == int(later.timestamp() * 1000)
+    assert (origin_of(substitute_id("a", "ann", None)) or (1, 0))[0] == 0
+    assert (origin_of(substitute_id("a", "ann", datetime(1950, 1, 1, tzinfo=UTC))) or (1, 0))[0] == 0
+    assert len({substitute_id(*names, None) for names in (("a", "ann"), ("a", "bob"), ("b", "ann"))}) == 3

@@ -359,3 +359,11 @@ def test_copies_are_looked_for_among_as_many_as_the_block_could_hold(monkeypatch
     assert asked == [MIN_COMPARED, 50, MIN_COMPARED, 100]
     build_context(all_different([20] * 30) * 3, token_budget=200)
     assert asked[4:] == [90], "a text that comes again does not count again"
+
+
+def test_line_is_taken_for_which_there_is_exactly_room() -> None:
+    results = found("Likes tea", "Milk")
+    exact = build_context(results, token_budget=999).token_count
+    assert exact is not None
+    assert len(build_context(results, token_budget=exact).citations) == 2
+    assert len(build_context(results, token_budget=exact - 1).citations) == 1

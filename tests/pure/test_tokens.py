@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmem._context import tokens
-from openmem._context.tokens import estimate, estimate_tokens
+from openmem._context.tokens import estimate, estimate_tokens, least_tokens
 
 TEXTS = st.one_of(st.text(), st.text(st.characters(max_codepoint=127)), st.text("aB7 -.\n", max_size=60))
 
@@ -45,3 +45,9 @@ def test_lines_cost_what_each_costs(one: str, two: str) -> None:
 @given(TEXTS)
 def test_estimate_is_the_sum_of_its_pieces(text: str) -> None:
     assert estimate(text) == sum(map(tokens._piece_cost, tokens._PIECE.findall(text)))
+
+
+@pytest.mark.parametrize(("text", "least"), [("tea", 1), ("likes green tea", 3), ("tee für zwei", 1.5), ("é", 0.5)])
+def test_least_is_a_token_for_each_word_and_half_of_one_in_other_scripts(text: str, least: float) -> None:
+    assert least_tokens(text) == least
+    assert least_tokens(text) <= estimate(text)

@@ -1,0 +1,62 @@
+"""Records that are made without a check equal those that are checked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from openmem._model.unchecked import record_of_values, search_result, stored_record
+from openmem.types import MemoryRecord, SearchResult
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+FIELDS: dict[str, Any] = {
+    "id": "a",
+    "content": "tea",
+    "user_id": "ann",
+    "created_at": NOW,
+    "scope": "s",
+    "tags": ["x"],
+    "source": {"app": "chat"},
+    "confidence": 0.5,
+    "valid_from": NOW - timedelta(days=1),
+    "valid_to": NOW + timedelta(days=1),
+    "supersedes": ["o"],
+    "embedding_model": "mini",
+    "updated_at": NOW + timedelta(hours=1),
+    "version": 3,
+    "key": "k",
+}
+EXTENSIONS = {"x-a": 1}
+made: Any = record_of_values  # by position
+
+
+def test_record_of_values_is_the_one_that_is_checked() -> None:
+    record = made(*FIELDS.values(), EXTENSIONS)
+    checked = MemoryRecord.model_validate({**FIELDS, **EXTENSIONS, "status": None})
+    assert record == checked
+    assert record.model_dump() == checked.model_dump()
+    assert record.model_fields_set | set(EXTENSIONS) == checked.model_fields_set
+    assert record.model_copy(update={"key": "q"}).key == "q"
+
+
+def test_record_without_extensions_and_source_has_none() -> None:
+    empty: tuple[dict[str, Any] | None, ...] = (None, {})
+    for none in empty:
+        record = made(*{**FIELDS, "source": None}.values(), none)
+        assert (record.model_extra, record.source, record.status) == ({}, None, None)
+
+
+def test_stored_record_shares_no_extensions_with_what_it_is_made_of() -> None:
+    record = stored_record({**FIELDS, "source": None}, EXTENSIONS)
+    assert record.model_extra == EXTENSIONS
+    assert record.model_extra is not EXTENSIONS
+
+
+def test_search_result_equals_one_that_is_checked() -> None:
+    memory = made(*FIELDS.values(), None)
+    explain = {"mode": "hybrid"}
+    result = search_result(memory, 0.5, explain)
+    assert result == SearchResult(memory=memory, score=0.5, explain=explain)
+    assert result.model_dump_json(exclude_none=True) == SearchResult(
+        memory=memory, score=0.5, explain=explain
+    ).model_dump_json(exclude_none=True)
