@@ -1,6 +1,6 @@
 """The overhead of openmem over bare calls of mem0's SDK, in process on Qdrant's embedded store.
 
-    python benchmarks/mem0_overhead.py [memories]
+    python -m benchmarks.mem0_overhead [MEMORIES]
 
 The same store, the same vectors, bare and through openmem in turns; the ratio of the medians is what counts. `thread`
 is a bare call in a worker thread, the least that a call costs which does not block the loop; `mem0 async` is mem0's own
@@ -13,10 +13,10 @@ import asyncio
 import inspect
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from openmem import AsyncMemory, Memory
@@ -41,9 +41,13 @@ async def compare(name: str, ways: dict[str, Callable[[int], Any]]) -> None:
     print(f"{name:8} {shown}")
 
 
-async def main(count: int) -> None:
-    """Compare search and add."""
-    folder = Path(tempfile.mkdtemp())
+async def main(count: int, folder: Path) -> None:
+    """Compare search and add.
+
+    Args:
+        count: Memories in the store.
+        folder: An empty folder for it.
+    """
     sdk = make_memory(qdrant_config(folder), folder)
     empty(sdk)
     plain, later = Memory("mem0", client=sdk), AsyncMemory("mem0", client=sdk)
@@ -79,4 +83,5 @@ async def main(count: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000))
+    with TemporaryDirectory() as name:
+        asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000, Path(name)))

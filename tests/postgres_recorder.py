@@ -19,19 +19,30 @@ Make = Callable[[], Steps[T]]
 
 @dataclass(frozen=True)
 class Sent:
-    """A statement, its parameters, and the innermost of the steps that sent it, such as `write.put`."""
+    """A statement with its parameters.
 
-    place: str
+    Attributes:
+        step: The innermost of the steps that sent it, such as `write.put`.
+        sql: Its text.
+        params: Its parameters; of one for many rows those of the first.
+    """
+
+    step: str
     sql: str
     params: Sequence[Any]
 
 
 @dataclass
 class Record:
-    """The statements that were sent, and all steps that took part."""
+    """The statements that were sent in a block.
+
+    Attributes:
+        sent: They, in their order.
+        steps: All steps that took part.
+    """
 
     sent: list[Sent] = field(default_factory=list)
-    places: set[str] = field(default_factory=set)
+    steps: set[str] = field(default_factory=set)
 
     def follow(self, steps: Steps[T]) -> Steps[T]:
         """Do the steps' work and write down what they send."""
@@ -39,10 +50,11 @@ class Record:
             statement = next(steps)
             while True:
                 chain = [*_chain(steps)]
-                self.places.update(chain)
+                self.steps.update(chain)
                 if isinstance(statement, Many):
-                    statement = Many(statement.sql, [*statement.rows])
-                    self.sent += [Sent(chain[-1], statement.sql, row) for row in [*statement.rows][:1]]
+                    rows = [*statement.rows]  # they may come from a generator, which is read once
+                    statement = Many(statement.sql, rows)
+                    self.sent += [Sent(chain[-1], statement.sql, row) for row in rows[:1]]
                 else:
                     self.sent.append(Sent(chain[-1], statement.sql, statement.params))
                 statement = steps.send((yield statement))
@@ -90,6 +102,7 @@ def explain(db: Pg, sent: Sent) -> str:
 
 
 def _chain(steps: Steps[Any]) -> Iterator[str]:
+    """Yield the names of some steps and of those that they wait for by `yield from`, outermost first."""
     inner: Any = steps
     while inner is not None:
         module = inner.gi_frame.f_globals["__name__"].rpartition(".")[2]

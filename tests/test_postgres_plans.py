@@ -64,18 +64,18 @@ def rows_read(url: str, sent: Sent) -> int:
 )
 def test_lookup_by_ids_reads_those_rows_only(sent: tuple[str, Record], place: str) -> None:
     url, record = sent
-    found = [one for one in record.sent if one.place == place and "insert" not in one.sql]
+    found = [one for one in record.sent if one.step == place and "insert" not in one.sql]
     assert found
     assert max(rows_read(url, one) for one in found) <= 3
 
 
 def test_page_of_an_export_reads_a_page(sent: tuple[str, Record]) -> None:
     url, record = sent
-    pages = [one for one in record.sent if one.place == "portable.export_page"]
+    pages = [one for one in record.sent if one.step == "portable.export_page"]
     assert [rows_read(url, page) for page in pages] == [PAGE + 1, PAGE + 1]
 
 
 def test_audit_reads_what_it_returns(sent: tuple[str, Record]) -> None:
     url, record = sent
-    found = [one for one in record.sent if one.place == "journal.entries"]
+    found = [one for one in record.sent if one.step == "journal.entries"]
     assert [rows_read(url, one) for one in found] == [10]

@@ -171,10 +171,10 @@ def is_data(sent: Sent) -> bool:
 
 def statements(record: Record) -> dict[str, list[Sent]]:
     """Return the different statements on data, by who sent them."""
-    texts = {(sent.place, sent.sql): sent for sent in record.sent if is_data(sent)}
+    texts = {(sent.step, sent.sql): sent for sent in record.sent if is_data(sent)}
     found = defaultdict(list)
     for sent in texts.values():
-        found[sent.place].append(sent)
+        found[sent.step].append(sent)
     return found
 
 
@@ -233,7 +233,7 @@ def test_statements_are_recorded_from_all_steps(record: Record) -> None:
     # And not spread over servers: `test_postgres_shapes` looks at that.
     made |= {"cluster.is_distributed", "cluster.distribute", "cluster.drop_copies", "journal.enter", "search.entered"}
     # Only tasks are grouped; the test below looks at what is sent for them.
-    assert known - record.places - made == {"write.add_each"}
+    assert known - record.steps - made == {"write.add_each"}
 
 
 def test_adds_that_are_grouped_are_sent_as_the_statement_of_one() -> None:
@@ -248,9 +248,9 @@ def test_adds_that_are_grouped_are_sent_as_the_statement_of_one() -> None:
 
 
 def test_only_migrations_and_the_approximate_index_define_anything(record: Record) -> None:
-    places = {sent.place for sent in record.sent if not is_data(sent)}
-    assert places <= DEFINES
-    assert places
+    steps = {sent.step for sent in record.sent if not is_data(sent)}
+    assert steps <= DEFINES
+    assert steps
 
 
 def test_conflicts_are_found_by_keys_that_begin_with_the_bucket(record: Record) -> None:

@@ -42,26 +42,26 @@ def sent(spread_url: str) -> list[Sent]:
 
 
 def distinct(record: Record) -> list[Sent]:
-    texts = {(one.place, one.sql): one for one in record.sent if one.sql.split(None, 1)[0].lower() in DATA}
+    texts = {(one.step, one.sql): one for one in record.sent if one.sql.split(None, 1)[0].lower() in DATA}
     return [*texts.values()]
 
 
 def test_every_statement_is_sent_on_as_it_is(sent: list[Sent]) -> None:
-    faults = {one.place: shape_of(one.sql).faults for one in sent if shape_of(one.sql).faults}
+    faults = {one.step: shape_of(one.sql).faults for one in sent if shape_of(one.sql).faults}
     assert faults == {}
 
 
 def test_every_statement_of_a_user_goes_to_one_server(sent: list[Sent]) -> None:
-    wide = Counter(one.place for one in sent if shape_of(one.sql).kind == ALL_SHARDS)
+    wide = Counter(one.step for one in sent if shape_of(one.sql).kind == ALL_SHARDS)
     assert wide == Counter({place: count for place, (count, _) in UNROUTED.items()})
-    assert {one.place for one in sent if shape_of(one.sql).kind == LOCAL} == LOCAL_STEPS
+    assert {one.step for one in sent if shape_of(one.sql).kind == LOCAL} == LOCAL_STEPS
     counts = Counter(shape_of(one.sql).kind for one in sent)
     assert set(counts) == {ONE_SHARD, ALL_SHARDS, LOCAL, CONTROL}
     assert counts[ONE_SHARD] > 50
 
 
 def test_read_writes_only_its_audit_entry_by_values(sent: list[Sent]) -> None:
-    entries = [one for one in sent if one.place in {"journal.enter", "journal.note"}]
+    entries = [one for one in sent if one.step in {"journal.enter", "journal.note"}]
     assert entries
     for one in entries:
         assert one.sql.split("(")[0].split() == ["insert", "into", "openmem.audit"]

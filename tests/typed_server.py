@@ -21,8 +21,8 @@ class TypedServer:
     """A server that was started in a shell.
 
     Args:
-        command: What was typed.
-        folder: Where.
+        command: The line as it was typed, variables before it included.
+        folder: The working folder of the shell.
         environment: The environment variables of the shell.
     """
 
@@ -31,6 +31,7 @@ class TypedServer:
         self._log = folder / (named[1] if named else ".server.log")
         self._is_shown = named is None
         variables, _, program = command.rpartition("omp")
+        # With exec the signals of `stop` reach the server, not a shell around it.
         line = f"{variables}exec omp{program}" if named else f"{variables}exec omp{program} 2> {self._log.name}"
         self._log.write_bytes(b"")
         self._process = subprocess.Popen(

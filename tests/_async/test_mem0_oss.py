@@ -27,6 +27,7 @@ def _shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture
 def sdk(_shared: Any) -> Any:
+    """A `mem0.Memory` without memories: to make one for each test would take a second."""
     empty(_shared)
     return _shared
 

@@ -18,13 +18,12 @@ from openmem.testing._sync.rules import OpenMemory
 from openmem.types import ScopeSupport
 from tests.vendor.letta import KEY, NEEDED, LettaService
 
-pytest.importorskip("letta_client", reason=NEEDED)
+letta_client = pytest.importorskip("letta_client", reason=NEEDED)
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[LettaService]:
     """The service, emptied for each test."""
-    pytest.importorskip("letta_client", reason=NEEDED)
     service = LettaService()
     yield service
     service.close()
@@ -33,8 +32,7 @@ def service() -> Iterator[LettaService]:
 @pytest.fixture(scope="module")
 def clients(service: LettaService) -> Iterator[list[Any]]:
     """Two clients of the SDK, for tests with more than one."""
-    letta = pytest.importorskip("letta_client", reason=NEEDED)
-    clients = [letta.Letta(api_key=KEY, base_url=service.url) for _ in range(2)]
+    clients = [letta_client.Letta(api_key=KEY, base_url=service.url) for _ in range(2)]
     yield clients
     for client in clients:
         client.close()

@@ -7,7 +7,7 @@ from openmem._sql.postgres import large
 from openmem._sql.postgres.rows import RECORD_NAMES
 
 MOST_CANDIDATES = 100
-COMPRESSED_TO = 255  # Postgres makes nothing smaller than that part of it
+COMPRESSION = 255  # what Postgres compresses has a 255th of its size at least
 
 
 def test_two_small_texts_of_all_candidates_are_less_than_a_page() -> None:
@@ -15,7 +15,7 @@ def test_two_small_texts_of_all_candidates_are_less_than_a_page() -> None:
 
 
 def test_json_that_is_not_written_out_for_its_length_is_small() -> None:
-    assert large._SURELY_SMALL * COMPRESSED_TO <= large.SMALL
+    assert large._SURELY_SMALL * COMPRESSION <= large.SMALL
 
 
 def test_no_sum_of_lengths_is_worked_out_for_a_small_memory() -> None:

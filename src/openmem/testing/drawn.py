@@ -12,6 +12,7 @@ from openmem.testing.declared import Declared
 from openmem.testing.model import View
 from openmem.testing.moments import days
 
+# A value that stands in a list several times is drawn as much more often.
 USERS = ("ann", "bob", "cat")
 WORDS = ["tea", "piano", "river", "garden", "violin", "coffee"]
 SCOPES = [None, "home", "home/a", "home/a/b", "home2", "h%", "h_me"]
@@ -28,7 +29,17 @@ def moment(distance: int | None) -> datetime | None:
 
 @dataclass(frozen=True)
 class DrawnMemory:
-    """A memory to be added, as drawn."""
+    """A memory to be added, as drawn.
+
+    Attributes:
+        who: The index of its user in the users of the run.
+        words: Its content.
+        scope: Its scope.
+        tags: Its tags.
+        key: Its key.
+        window: Days from now to `valid_from` and to `valid_to`.
+        replaced: Positions of the memories that it supersedes.
+    """
 
     who: int
     words: str
@@ -52,7 +63,16 @@ class DrawnMemory:
 
 @dataclass(frozen=True)
 class DrawnView:
-    """The arguments of a read, as drawn."""
+    """The arguments of a read, as drawn.
+
+    Attributes:
+        who: The index of the user in the users of the run.
+        pattern: The scope.
+        tag: The tag.
+        distance: Days from now to `as_of`.
+        superseded: Whether superseded memories are asked for, too.
+        expired: The same of expired ones.
+    """
 
     who: int
     pattern: str | None
@@ -88,9 +108,9 @@ def views_of(user_id: str, declared: type[Declared]) -> list[View]:
 
 TEXT = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map(" ".join)
 USER = st.integers(0, len(USERS) - 1)
-PLACE = st.integers(0, 30)
+POSITION = st.integers(0, 30)
 """The memory that is meant: its position among those that are there, counted round and round."""
-REPLACED = st.lists(PLACE, max_size=2)
+REPLACED = st.lists(POSITION, max_size=2)
 TAGS = st.sampled_from([None, ["green"], ["green", "blue"], ["tea"]])
 CHANGE = st.fixed_dictionaries({}, optional={"content": TEXT, "scope": st.sampled_from(SCOPES), "tags": TAGS})
 

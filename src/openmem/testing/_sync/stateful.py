@@ -72,7 +72,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.suite.declares("updates"))
     @rule(
-        number=drawn.PLACE,
+        number=drawn.POSITION,
         change=drawn.CHANGE,
         replaced=st.none() | drawn.REPLACED,
         end=st.sampled_from([0, 0, None, -3, 25]),
@@ -111,7 +111,7 @@ class StoreMachine(RuleBasedStateMachine):
         return fields
 
     @precondition(lambda self: self.suite.declares("versions"))
-    @rule(number=drawn.PLACE, wrong=st.booleans())
+    @rule(number=drawn.POSITION, wrong=st.booleans())
     def update_at_version(self, number: int, wrong: bool) -> None:
         """Update a memory on condition of its version."""
         record = self.at(number)
@@ -124,7 +124,7 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             self.keep(self.do(self.memory.update(record.id, content=content, if_version=record.version)))
 
-    @rule(number=drawn.PLACE, twice=st.booleans())
+    @rule(number=drawn.POSITION, twice=st.booleans())
     def delete(self, number: int, twice: bool) -> None:
         """Delete a memory, and perhaps once more."""
         record = self.at(number)
@@ -150,7 +150,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert receipt.erased["memories"] == self.model.erase(self.users[who], scope)
         self.gone += sorted(before - self.model.records.keys())
 
-    @rule(number=drawn.PLACE, who=drawn.USER)
+    @rule(number=drawn.POSITION, who=drawn.USER)
     def get(self, number: int, who: int) -> None:
         """Get a memory as a user who may or may not own it, and one that is gone."""
         with pytest.raises(NotFoundError):
@@ -172,7 +172,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.compare(asked, query, size)
 
     @precondition(lambda self: self.suite.declares("history"))
-    @rule(number=drawn.PLACE)
+    @rule(number=drawn.POSITION)
     def history(self, number: int) -> None:
         """Compare the history of a memory with the model's."""
         record = self.at(number)
