@@ -55,7 +55,7 @@ def test_whole_number_is_read(text: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1.0", "9" * 19, "1e3", "seven", "%D9%A7"])
-def test_what_is_no_whole_number_is_refused(text: str) -> None:
+def test_text_that_is_no_whole_number_is_refused(text: str) -> None:
     assert refusal(lambda: Parameters(f"limit={text}".encode()).whole("limit", 5)) == "limit must be a whole number"
 
 
@@ -65,7 +65,7 @@ def test_number_is_read(text: str, number: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "nan", "inf", ".", "1e", "1e1000", "1" * 31])
-def test_what_is_no_number_is_refused(text: str) -> None:
+def test_text_that_is_no_number_is_refused(text: str) -> None:
     assert refusal(lambda: Parameters(f"min_score={text}".encode()).number("min_score")) == "min_score must be a number"
 
 
@@ -74,7 +74,7 @@ def test_flag_is_read(text: str, flag: bool) -> None:
     assert Parameters(f"explain={text}".encode()).flag("explain") is flag
 
 
-def test_what_is_no_flag_is_refused() -> None:
+def test_text_that_is_no_flag_is_refused() -> None:
     assert refusal(lambda: Parameters(b"explain=yes").flag("explain")) == "explain must be true or false"
 
 

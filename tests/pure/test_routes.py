@@ -34,7 +34,7 @@ def test_id_with_a_slash_is_told_by_the_path_before_its_decoding() -> None:
     assert template_of("/memories/a/b", b"/memories/a%2Fb") == "/memories/{id}"
 
 
-def test_what_changes_memories_says_so_and_all_of_them_ask_for_a_key() -> None:
+def test_route_that_changes_memories_says_so_and_asks_for_a_key() -> None:
     told = {
         operation.verb: operation.effect
         for methods in ROUTES.values()
