@@ -103,7 +103,7 @@ def _check_retry(settings: Settings, taken: bool, embedder: AsyncEmbedder | None
     if settings.retry is None or taken or isinstance(embedder, AsyncRemoteEmbedder):
         return
     message = (
-        f"retry: provider {settings.provider!r} makes no requests that it could repeat, and no embedder does; retry= "
-        "is for providers over HTTP and for embedders of the form openai:MODEL"
+        f"retry: provider {settings.provider!r} makes no requests over HTTP, and neither does its embedder; retry= is "
+        "for providers that do, and for embedders of the form openai:MODEL"
     )
     raise InvalidRequestError(message, provider=settings.provider)
