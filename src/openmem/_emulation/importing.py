@@ -96,6 +96,9 @@ class _Import:
 
     def _overwrite(self, known: Entry, draft: Draft) -> None:
         backend, record = self._backend, record_of(draft, self._task)
+        holder = with_key(backend, draft)
+        if holder is not None and holder.record.id != known.record.id:  # a third memory, which gives the key up
+            change(backend, holder, holder.record.model_copy(update={"key": None}), self._done)
         changed = {"id": known.record.id, "version": known.record.version + 1, "updated_at": self._task.now}
         change(backend, known, record.model_copy(update=changed), self._done)
         self.report.overwritten += 1

@@ -107,6 +107,12 @@ def key_denied() -> ScopeDeniedError:
     return ScopeDeniedError("key names a memory outside the scopes that may be written")
 
 
+def paths_of(patterns: Patterns) -> tuple[list[str], list[str]]:
+    """Return the scopes that patterns name, and the prefixes of all below those with a subtree."""
+    exact = [pattern.path for pattern in patterns]
+    return exact, [f"{pattern.path}/" for pattern in patterns if pattern.subtree]
+
+
 def matches_any(patterns: Patterns | None, scope: str | None) -> bool:
     """Return whether a memory with this scope is allowed; `None` allows everything."""
     return patterns is None or any(pattern.matches(scope) for pattern in patterns)

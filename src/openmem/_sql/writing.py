@@ -7,16 +7,17 @@ answered is said here and in `openmem._rules.writing`, once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
 from openmem._model.access import Access, Patterns
+from openmem._model.ids import substitute_id
 from openmem._model.requests import Draft
 from openmem._rules.repeatable_add import answer_again, made_at
 from openmem._rules.writing import record_of
 from openmem._sql.steps import Steps
-from openmem.types import MemoryRecord
+from openmem.types import ImportConflict, ImportReport, MemoryRecord
 
 V = TypeVar("V")
 
@@ -129,3 +130,39 @@ def split_import(
         if item.draft.key is not None:
             keys.add(item.draft.key)
     return fresh, conflicting
+
+
+def with_free_id(item: Incoming[V]) -> Incoming[V]:
+    """Return an imported memory under another id, the same each time: another user of its bucket has its own."""
+    return replace(item, id=substitute_id(item.id, item.draft.user_id, item.draft.created_at))
+
+
+def settle_conflict(
+    item: Incoming[V],
+    spare_id: str,
+    conflict: ImportConflict,
+    report: ImportReport,
+    insert: Callable[[Incoming[V]], Steps[object]],
+    overwrite: Callable[[Incoming[V]], Steps[bool]],
+) -> Steps[None]:
+    """Do with an imported memory of which the user has the id or the key what is asked for, and count it.
+
+    Args:
+        item: The memory.
+        spare_id: The id that it gets as a duplicate, without its key.
+        conflict: What is asked for.
+        report: What is counted.
+        insert: Stores a memory as a new one.
+        overwrite: Puts the memory in the place of the stored one, and takes its key from any other. It returns `False`
+            if the stored one is not there any more: then the memory is stored as a new one.
+    """
+    if conflict == "skip":
+        report.skipped += 1
+    elif conflict == "duplicate":
+        yield from insert(replace(item, id=spare_id, draft=replace(item.draft, key=None)))
+        report.duplicated += 1
+    elif (yield from overwrite(item)):
+        report.overwritten += 1
+    else:
+        yield from insert(item)
+        report.imported += 1

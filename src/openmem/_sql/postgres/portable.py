@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from openmem._model.cursors import decode_cursor, encode_cursor
-from openmem._model.ids import BUCKETS, routing_bucket, substitute_id
+from openmem._model.ids import BUCKETS, routing_bucket
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.pages import page_of, page_text
 from openmem._sql.postgres.rows import Row32, by_id, record_of_row, select_where
 from openmem._sql.postgres.write import insert, put
 from openmem._sql.steps import Query, Row, Steps
-from openmem._sql.writing import Incoming, Model, Stamp, split_import
+from openmem._sql.writing import Incoming, Model, Stamp, settle_conflict, split_import, with_free_id
 from openmem.errors import InvalidRequestError
 from openmem.types import ImportConflict, ImportReport, MemoryRecord
 
@@ -66,7 +67,8 @@ def take_in(
     report.imported += len(fresh)
     for number, (item, spare) in enumerate(conflicting):
         entry = replace(stamp, entry_id=f"{stamp.entry_id}c{number:05d}")
-        yield from _settle(db, item, spare, conflict, model, entry, report)
+        store, overwrite = partial(_insert, db, model, entry), partial(_overwrite, db, model, entry)
+        yield from settle_conflict(item, spare, conflict, report, store, overwrite)
     return report
 
 
@@ -76,7 +78,7 @@ def _split(
     rows = yield from _alike(db, user_id, items)
     taken = {row[1] for row in rows if row[0] != user_id}
     if taken:
-        items = [(_with_free_id(item) if item.id in taken else item, spare) for item, spare in items]
+        items = [(with_free_id(item) if item.id in taken else item, spare) for item, spare in items]
         rows = yield from _alike(db, user_id, items)
     mine = [row for row in rows if row[0] == user_id]
     return split_import(items, {row[1] for row in mine}, {row[2] for row in mine if row[2] is not None})
@@ -96,41 +98,24 @@ def _alike(db: Names, user_id: str, items: Sequence[tuple[Incoming[Row32], str]]
     )
 
 
-def _with_free_id(item: Incoming[Row32]) -> Incoming[Row32]:
-    return replace(item, id=substitute_id(item.id, item.draft.user_id, item.draft.created_at))
+def _insert(db: Names, model: Model | None, stamp: Stamp, item: Incoming[Row32]) -> Steps[list[MemoryRecord]]:
+    return insert(db, [item], model, stamp)
 
 
-def _settle(
-    db: Names,
-    item: Incoming[Row32],
-    spare_id: str,
-    conflict: ImportConflict,
-    model: Model | None,
-    stamp: Stamp,
-    report: ImportReport,
-) -> Steps[None]:
+def _overwrite(db: Names, model: Model | None, stamp: Stamp, item: Incoming[Row32]) -> Steps[bool]:
     user_id = item.draft.user_id
-    if conflict == "skip":
-        report.skipped += 1
-    elif conflict == "duplicate":
-        copy = replace(item, id=spare_id, draft=replace(item.draft, key=None))
-        yield from insert(db, [copy], model, stamp)
-        report.duplicated += 1
-    else:
-        found = yield from select_where(
-            db,
-            user_id,
-            "(m.id = $3 or m.key = $4::text) order by (m.id = $3) desc limit 1",
-            (item.id, item.draft.key),
-            "for update",
-        )
-        if not found:  # it was erased a moment ago
-            yield from insert(db, [item], model, stamp)
-            report.imported += 1
-            return
-        yield Query(
-            f"update {db.memories} set key = null where bucket = $1 and user_id = $2 and key = $3::text and id <> $4",
-            (routing_bucket(user_id), user_id, item.draft.key, found[0].id),
-        )
-        yield from put(db, found[0], item, model, stamp, "update")
-        report.overwritten += 1
+    found = yield from select_where(
+        db,
+        user_id,
+        "(m.id = $3 or m.key = $4::text) order by (m.id = $3) desc limit 1",
+        (item.id, item.draft.key),
+        "for update",
+    )
+    if not found:  # it was erased a moment ago
+        return False
+    yield Query(
+        f"update {db.memories} set key = null where bucket = $1 and user_id = $2 and key = $3::text and id <> $4",
+        (routing_bucket(user_id), user_id, item.draft.key, found[0].id),
+    )
+    yield from put(db, found[0], item, model, stamp, "update")
+    return True

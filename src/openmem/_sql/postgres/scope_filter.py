@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from openmem._model.access import Patterns
+from openmem._model.access import Patterns, paths_of
 
 
 def allowed(patterns: Patterns | None, first: int) -> tuple[str, list[Any]]:
@@ -16,6 +16,5 @@ def allowed(patterns: Patterns | None, first: int) -> tuple[str, list[Any]]:
     """
     if patterns is None:
         return "", []
-    exact = [pattern.path for pattern in patterns]
-    above = [f"{pattern.path}/" for pattern in patterns if pattern.subtree]
-    return f" and (m.scope = any(${first}::text[]) or m.scope ^@ any(${first + 1}::text[]))", [exact, above]
+    exact, below = paths_of(patterns)
+    return f" and (m.scope = any(${first}::text[]) or m.scope ^@ any(${first + 1}::text[]))", [exact, below]

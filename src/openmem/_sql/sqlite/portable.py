@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from openmem._model.cursors import decode_cursor, encode_cursor
-from openmem._model.ids import routing_bucket, substitute_id
+from openmem._model.ids import routing_bucket
 from openmem._model.timestamps import micros
 from openmem._sql.sqlite.rows import dumps, page_of, select_some, select_where
 from openmem._sql.sqlite.write import insert, put
 from openmem._sql.sqlite.writer import Blob, Writer, close_user, open_user
 from openmem._sql.steps import Query, Row, Steps
-from openmem._sql.writing import Incoming, Model, Stamp, split_import
+from openmem._sql.writing import Incoming, Model, Stamp, settle_conflict, split_import, with_free_id
 from openmem.types import ImportConflict, ImportReport, MemoryRecord
 
 _EARLIEST: Final = -(1 << 63)
@@ -85,8 +85,9 @@ def take_in(
         fresh, conflicting = yield from _split(writer, mine)
         yield from insert(writer, fresh, model)
         report.imported += len(fresh)
+        store, overwrite = partial(_insert, writer, model), partial(_overwrite, writer, model=model)
         for item, spare in conflicting:
-            yield from _settle(writer, item, spare, conflict, model, report)
+            yield from settle_conflict(item, spare, conflict, report, store, overwrite)
         yield from close_user(writer)
     return report
 
@@ -121,40 +122,24 @@ def _with_free_ids(
     taken = {row[0] for row in rows if routing_bucket(row[1]) == routing_bucket(user_id)}
     if not taken:
         return items
-    return [(_with_free_id(item) if item.id in taken else item, spare) for item, spare in items]
+    return [(with_free_id(item) if item.id in taken else item, spare) for item, spare in items]
 
 
-def _with_free_id(item: Incoming[Blob]) -> Incoming[Blob]:
-    return replace(item, id=substitute_id(item.id, item.draft.user_id, item.draft.created_at))
+def _insert(writer: Writer, model: Model | None, item: Incoming[Blob]) -> Steps[list[MemoryRecord]]:
+    return insert(writer, [item], model)
 
 
-def _settle(
-    writer: Writer,
-    item: Incoming[Blob],
-    spare_id: str,
-    conflict: ImportConflict,
-    model: Model | None,
-    report: ImportReport,
-) -> Steps[None]:
-    if conflict == "skip":
-        report.skipped += 1
-    elif conflict == "duplicate":
-        copy = replace(item, id=spare_id, draft=replace(item.draft, key=None))
-        yield from insert(writer, [copy], model)
-        report.duplicated += 1
-    else:
-        rows = yield from select_where(
-            "m.user_no = ? and (m.id = ? or m.key = ?) order by m.id = ? desc limit 1",
-            (writer.user_no, item.id, item.draft.key, item.id),
-        )
-        yield from _free_key(writer, rows[0].rid, item.draft.key)
-        yield from put(writer, rows[0], item, model)
-        report.overwritten += 1
-
-
-def _free_key(writer: Writer, rid: int, key: str | None) -> Steps[None]:
-    # The record that overwrites may carry a key that a third memory holds: that one gives it up.
+def _overwrite(writer: Writer, item: Incoming[Blob], model: Model | None) -> Steps[bool]:
+    found = yield from select_where(
+        "m.user_no = ? and (m.id = ? or m.key = ?) order by m.id = ? desc limit 1",
+        (writer.user_no, item.id, item.draft.key, item.id),
+    )
+    if not found:  # the memory with this key was overwritten by a record of this import that has another
+        return False
+    # The memory may carry a key that a third one holds: that one gives it up.
     yield Query(
         "update memories set key = null where user_no = ? and key = ? and rid <> ?",
-        (writer.user_no, key, rid),
+        (writer.user_no, item.draft.key, found[0].rid),
     )
+    yield from put(writer, found[0], item, model)
+    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from openmem._model.access import Patterns
+from openmem._model.access import Patterns, paths_of
 from openmem._sql.sqlite.rows import dumps
 
 _ALLOWED: Final = """ and (
@@ -17,6 +17,5 @@ def allowed(patterns: Patterns | None) -> tuple[str, list[Any]]:
     """Return the condition, with ` and ` before it, and its parameters; nothing where everything is allowed."""
     if patterns is None:
         return "", []
-    exact = [pattern.path for pattern in patterns]
-    above = [f"{pattern.path}/" for pattern in patterns if pattern.subtree]
-    return _ALLOWED, [dumps(exact), dumps(above)]
+    exact, below = paths_of(patterns)
+    return _ALLOWED, [dumps(exact), dumps(below)]

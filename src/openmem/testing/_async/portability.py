@@ -95,6 +95,43 @@ class PortabilityRules(Rules):
         assert got.model_dump(exclude=moved) == full.model_dump(exclude=moved)
         assert "changed pineapple" not in await self.found(memory, "pineapple", "ann")
 
+    @needs("portability", "updates", "keys")
+    async def test_import_that_overwrites_takes_its_key_from_a_third(self, memory: AsyncMemory) -> None:
+        """A key names one memory: a record that overwrites another and has the key of a third takes it from that one.
+
+        If this fails, check that a key which an import brings is free before it is stored.
+        """
+        tea = await self.remember(memory, "ann", "tea", key="drink")
+        lines = await self.exported(memory, "ann")
+        await memory.import_(self._with_key(lines, tea.id, "hot"), conflict="overwrite")
+        coffee = await self.remember(memory, "ann", "coffee", key="drink")
+        await memory.import_(lines, conflict="overwrite")
+        await self.settle(memory, [tea.id, coffee.id], "ann")
+        keys = {record.content: record.key for record in await self.listed(memory, "ann")}
+        assert keys == {"tea": "drink", "coffee": None}
+
+    @needs("portability", "updates", "keys")
+    async def test_import_stores_what_takes_the_key_that_another_of_its_records_gave_up(
+        self, memory: AsyncMemory
+    ) -> None:
+        """Of two records, one overwrites a memory and gives its key up, the other has that key and is new.
+
+        If this fails, check what is overwritten where the memory with the key is changed by the same import.
+        """
+        tea = await self.remember(memory, "ann", "tea", key="drink")
+        header, line = await self.exported(memory, "ann")
+        [_, moved] = self._with_key([header, line], tea.id, "hot")
+        other = line.replace(tea.id, "other").replace('"tea"', '"coffee"')
+        report = await memory.import_([header, moved, other], conflict="overwrite")
+        await self.settle(memory, [tea.id, "other"], "ann")
+        assert (report.imported, report.overwritten) == (1, 1)
+        keys = {record.content: record.key for record in await self.listed(memory, "ann")}
+        assert keys == {"tea": "hot", "coffee": "drink"}
+
+    @staticmethod
+    def _with_key(lines: list[str], id_: str, key: str) -> list[str]:
+        return [line.replace('"drink"', json.dumps(key)) if id_ in line else line for line in lines]
+
     @needs("portability", "supersession")
     async def test_import_of_the_newer_memory_first_still_hides_the_older(self, memory: AsyncMemory) -> None:
         """Supersession takes effect whichever of the two memories arrives first.

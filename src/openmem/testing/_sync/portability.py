@@ -96,6 +96,41 @@ class PortabilityRules(Rules):
         assert got.model_dump(exclude=moved) == full.model_dump(exclude=moved)
         assert "changed pineapple" not in self.found(memory, "pineapple", "ann")
 
+    @needs("portability", "updates", "keys")
+    def test_import_that_overwrites_takes_its_key_from_a_third(self, memory: Memory) -> None:
+        """A key names one memory: a record that overwrites another and has the key of a third takes it from that one.
+
+        If this fails, check that a key which an import brings is free before it is stored.
+        """
+        tea = self.remember(memory, "ann", "tea", key="drink")
+        lines = self.exported(memory, "ann")
+        memory.import_(self._with_key(lines, tea.id, "hot"), conflict="overwrite")
+        coffee = self.remember(memory, "ann", "coffee", key="drink")
+        memory.import_(lines, conflict="overwrite")
+        self.settle(memory, [tea.id, coffee.id], "ann")
+        keys = {record.content: record.key for record in self.listed(memory, "ann")}
+        assert keys == {"tea": "drink", "coffee": None}
+
+    @needs("portability", "updates", "keys")
+    def test_import_stores_what_takes_the_key_that_another_of_its_records_gave_up(self, memory: Memory) -> None:
+        """Of two records, one overwrites a memory and gives its key up, the other has that key and is new.
+
+        If this fails, check what is overwritten where the memory with the key is changed by the same import.
+        """
+        tea = self.remember(memory, "ann", "tea", key="drink")
+        header, line = self.exported(memory, "ann")
+        [_, moved] = self._with_key([header, line], tea.id, "hot")
+        other = line.replace(tea.id, "other").replace('"tea"', '"coffee"')
+        report = memory.import_([header, moved, other], conflict="overwrite")
+        self.settle(memory, [tea.id, "other"], "ann")
+        assert (report.imported, report.overwritten) == (1, 1)
+        keys = {record.content: record.key for record in self.listed(memory, "ann")}
+        assert keys == {"tea": "hot", "coffee": "drink"}
+
+    @staticmethod
+    def _with_key(lines: list[str], id_: str, key: str) -> list[str]:
+        return [line.replace('"drink"', json.dumps(key)) if id_ in line else line for line in lines]
+
     @needs("portability", "supersession")
     def test_import_of_the_newer_memory_first_still_hides_the_older(self, memory: Memory) -> None:
         """Supersession takes effect whichever of the two memories arrives first.
