@@ -77,5 +77,5 @@ def test_page_of_an_export_reads_a_page(sent: tuple[str, Record]) -> None:
 
 def test_audit_reads_what_it_returns(sent: tuple[str, Record]) -> None:
     url, record = sent
-    found = [one for one in record.sent if one.step == "journal.entries"]
+    found = [one for one in record.sent if one.step == "audit.entries"]
     assert [rows_read(url, one) for one in found] == [10]

@@ -231,7 +231,7 @@ def test_statements_are_recorded_from_all_steps(record: Record) -> None:
     # The tables were there before: other tests look at how they are made.
     made = {"migrate.apply", "migrate.create_extension", "migrate.has_extension"}
     # And not spread over servers: `test_postgres_shapes` looks at that.
-    made |= {"cluster.is_distributed", "cluster.distribute", "cluster.drop_copies", "journal.enter", "search.entered"}
+    made |= {"cluster.is_distributed", "cluster.distribute", "cluster.drop_copies", "audit.enter", "search.entered"}
     # Only tasks are grouped; the test below looks at what is sent for them.
     assert known - record.steps - made == {"write.add_each"}
 

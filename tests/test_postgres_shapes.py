@@ -61,7 +61,7 @@ def test_every_statement_of_a_user_goes_to_one_server(sent: list[Sent]) -> None:
 
 
 def test_read_writes_only_its_audit_entry_by_values(sent: list[Sent]) -> None:
-    entries = [one for one in sent if one.step in {"journal.enter", "journal.note"}]
+    entries = [one for one in sent if one.step in {"audit.enter", "audit.note"}]
     assert entries
     for one in entries:
         assert one.sql.split("(")[0].split() == ["insert", "into", "openmem.audit"]

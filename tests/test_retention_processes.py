@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from openmem import InvalidRequestError, Memory, ServerStore
-from openmem._sql.server import journal as server_journal
+from openmem._sql.server import audit as server_journal
 from openmem.server.runtime.settings import ServerSettings
 from openmem.server.services.stores import make_memory
 from openmem.types import AuditEntry

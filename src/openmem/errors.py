@@ -69,7 +69,7 @@ class OMPError(Exception):
     Args:
         message: What went wrong and, where possible, what to do. Never holds a secret.
         provider: Name of the provider that failed, if one was involved.
-        request_id: The id under which logs and the audit journal know the call.
+        request_id: The id under which logs and the audit log know the call.
         code: Canonical code; defaults to that of the class.
         type: Category; defaults to that of the class.
         retry_after: Seconds to wait before trying again, if the provider said so.

@@ -297,9 +297,9 @@ class Session:
         entries = await self.memory.audit(self.user_id, limit=limit)
         found = sorted((entry.action or "", entry.memory_id or "") for entry in entries)
         wanted = sorted((action, id or "") for action, id in self.oracle.actions[-len(entries) :]) if entries else []
-        expect(len(entries), min(limit, len(self.oracle.actions)), "number of journal entries")
+        expect(len(entries), min(limit, len(self.oracle.actions)), "number of audit entries")
         if len(entries) == len(self.oracle.actions) or limit == 1:
-            expect(found, wanted, "journal")
+            expect(found, wanted, "audit log")
 
     async def erase(self) -> None:
         """Erase a scope, or everything."""

@@ -35,7 +35,7 @@ from openmem._retrieval.ranking import clean_query
 from openmem._rules.capabilities import native_capabilities
 from openmem._rules.workload import LONG_TEXT, is_large_change, is_large_draft, take_long
 from openmem._rules.writing import by_user
-from openmem._sql.postgres import erase, health, history, hnsw, journal, models, portable, read, reembed, search, write
+from openmem._sql.postgres import audit, erase, health, history, hnsw, models, portable, read, reembed, search, write
 from openmem._sql.postgres.hnsw_trials import Trials
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.options import DEFAULT_CONFIG, DEFAULT_SCHEMA, check
@@ -246,7 +246,7 @@ class AsyncPostgresProvider(AsyncPostgresSchema):
 
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest audit entries."""
-        return await self._db.run(partial(journal.entries, self._names, query), call.deadline, retry=True)
+        return await self._db.run(partial(audit.entries, self._names, query), call.deadline, retry=True)
 
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Check that the memories are there: what `add` returned can be found at once."""
@@ -260,7 +260,7 @@ class AsyncPostgresProvider(AsyncPostgresSchema):
         records, following = await self._db.run(make, call.deadline, retry=True)
         owners = dict.fromkeys([record.user_id for record in records] or ([user_id] if user_id else []))
         for number, owner in enumerate(owners):
-            await self._db.run(partial(journal.note, self._names, owner, "list", _stamp(call, number)), call.deadline)
+            await self._db.run(partial(audit.note, self._names, owner, "list", _stamp(call, number)), call.deadline)
         return records, following
 
     async def import_(self, drafts: Sequence[Draft], conflict: ImportConflict, call: Call) -> ImportReport:

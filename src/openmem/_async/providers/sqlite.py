@@ -33,7 +33,7 @@ from openmem._model.retention import MaintenanceReport, Retention
 from openmem._model.scopes import ScopePattern
 from openmem._model.timestamps import micros
 from openmem._rules.capabilities import native_capabilities
-from openmem._sql.sqlite import erase, health, history, journal, portable, read, reembed, write
+from openmem._sql.sqlite import audit, erase, health, history, portable, read, reembed, write
 from openmem._sql.sqlite.purge import Purge
 from openmem._sql.sqlite.writer import Blob
 from openmem._sql.steps import Steps
@@ -216,8 +216,8 @@ class AsyncSqliteProvider(AsyncProvider):
         try:
             await self._db.flush(call.deadline)
         except ProviderUnavailableError:  # the disk is full, or takes no more for another reason
-            return await self._db.foresee(journal.entries(query), call.deadline)
-        return await self._db.read(journal.entries(query), call.deadline)
+            return await self._db.foresee(audit.entries(query), call.deadline)
+        return await self._db.read(audit.entries(query), call.deadline)
 
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Check that the memories are there: what `add` returned can be found at once."""
@@ -378,7 +378,7 @@ class AsyncSqliteProvider(AsyncProvider):
             return False
 
     def _note(self, user_id: str, action: Action, memory_id: str | None, scope: str | None, call: Call) -> None:
-        for statement in journal.read_entry(user_id, action, memory_id, scope, _stamp(call)):
+        for statement in audit.read_entry(user_id, action, memory_id, scope, _stamp(call)):
             self._db.defer(statement)
 
 

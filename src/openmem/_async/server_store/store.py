@@ -42,7 +42,7 @@ from openmem._model.keys import (
 )
 from openmem._model.requests import AuditQuery
 from openmem._model.scopes import Grant, parse_pattern
-from openmem._sql.server import journal, keys, rates, replies
+from openmem._sql.server import audit, keys, rates, replies
 from openmem.errors import InvalidRequestError, NotFoundError
 from openmem.types import AuditEntry
 
@@ -326,7 +326,7 @@ class AsyncServerStore:
             raise InvalidRequestError("entry must have a timestamp and an action")
         owner = check_user_id(user_id)
         if entries:
-            await self._write(journal.enter, owner, entries, once=True)
+            await self._write(audit.enter, owner, entries, once=True)
 
     async def forget_entries_of(self, user_id: str, *, scope: str | None = None) -> tuple[int, int]:
         """Take ids of memories and scopes out of a user's audit log, whose entries stay.
@@ -339,7 +339,7 @@ class AsyncServerStore:
             How many entries were changed, and how many should be but are not.
         """
         owner, pattern = check_user_id(user_id), None if scope is None else parse_pattern(scope)
-        changed, left = await self._erase(journal.forget, owner, pattern)
+        changed, left = await self._erase(audit.forget, owner, pattern)
         return await self._settled(changed), left
 
     async def forget_entries(self, before: datetime) -> int:
@@ -347,9 +347,9 @@ class AsyncServerStore:
         moment, done = _time(before, "before"), 0
         place: int | None = 0
         while place is not None:
-            found, place = await self._read(journal.old_entries, moment, place)
-            for start in range(0, len(found), journal.AT_ONCE):
-                done += await self._erase(journal.remove, moment, found[start : start + journal.AT_ONCE])
+            found, place = await self._read(audit.old_entries, moment, place)
+            for start in range(0, len(found), audit.AT_ONCE):
+                done += await self._erase(audit.remove, moment, found[start : start + audit.AT_ONCE])
         return await self._settled(done)
 
     async def entries(
@@ -365,7 +365,7 @@ class AsyncServerStore:
         """
         limit = check_limit(limit, MAX_ENTRIES)
         query = AuditQuery(check_user_id(user_id), check_app(app), check_time(since, "since"), limit)
-        return await self._read(journal.entries, query)
+        return await self._read(audit.entries, query)
 
     async def _read(self, make: Make[T], *args: Any) -> T:
         deadline = await self._use()

@@ -183,7 +183,7 @@ class SqliteStore:
             self._write_after_close(statement)
             return
         if len(self._deferred) == MAX_DEFERRED:
-            _log.warning("the journal of %s cannot be written: its oldest entries are dropped", self._path)
+            _log.warning("the audit log of %s cannot be written: its oldest entries are dropped", self._path)
         self._deferred.append(statement)
         self._has_pending.set()
         if len(self._deferred) >= FLUSH_AT_COUNT:
@@ -363,7 +363,7 @@ class SqliteStore:
 
     def _give_up_journal(self) -> None:
         if self._deferred:
-            _log.warning("%s became read-only: the last reads are missing in its journal", self._path)
+            _log.warning("%s became read-only: the last reads are missing in its audit log", self._path)
         self._deferred.clear()
         self.read_only = True
 
@@ -430,7 +430,7 @@ class SqliteStore:
         with self._state_lock:
             if self._flusher is None and not self._stopped:
                 self._flusher = threading.Thread(target=self._flush_regularly, daemon=True)
-                self._flusher.name = "openmem-journal"
+                self._flusher.name = "openmem-audit"
                 self._flusher.start()
 
     def _flush_regularly(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from openmem._model.ids import routing_bucket
 from openmem._model.scopes import ScopePattern
-from openmem._sql.postgres import journal
+from openmem._sql.postgres import audit
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import by_id
 from openmem._sql.postgres.write import erase_rows
@@ -31,7 +31,7 @@ def erase(db: Names, user_id: str, scope: ScopePattern | None, stamp: Stamp) -> 
     )
     remaining = yield from _counts(db, user_id, ids, scope)
     text = None if scope is None else str(scope)
-    yield journal.write(db, user_id, "delete", [(None, text, None)], stamp)
+    yield audit.write(db, user_id, "delete", [(None, text, None)], stamp)
     return ErasureReceipt(
         user_id=user_id,
         scope=text,

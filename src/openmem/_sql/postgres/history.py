@@ -11,7 +11,7 @@ from openmem._model.results import HistoryPage
 from openmem._model.timestamps import micros
 from openmem._rules.paging import PAGE_BYTES
 from openmem._sql.history import Member, Position, Replaced, behind_cursor, positions, read_page
-from openmem._sql.postgres import journal
+from openmem._sql.postgres import audit
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import by_id, select_where
 from openmem._sql.postgres.scope_filter import allowed
@@ -33,7 +33,7 @@ def page(
     members = yield from _members(db, start, seen)
     versions = yield from _versions(db, start, members)
     found = behind_cursor(query, start, positions(start, members, versions))
-    yield journal.write(db, user_id, "get", [(start.id, start.scope, None)], stamp)
+    yield audit.write(db, user_id, "get", [(start.id, start.scope, None)], stamp)
     states = States(db, start, found[: query.limit + 1])
     return (yield from read_page(query, start, found, states.read, seen))
 

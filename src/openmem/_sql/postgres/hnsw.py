@@ -15,7 +15,7 @@ from typing import Final
 
 from openmem._model.ids import routing_bucket
 from openmem._model.requests import SearchQuery, View
-from openmem._sql.postgres import cluster, journal, search
+from openmem._sql.postgres import audit, cluster, search
 from openmem._sql.postgres.hnsw_trials import share_found
 from openmem._sql.postgres.large import lean
 from openmem._sql.postgres.models import fits
@@ -193,7 +193,7 @@ def _nearest(
     distance = f"m.{column}::{kind}({model.dim}) {db.distance} {given.add(as_vector(vector))}::{kind}({model.dim})"
     source = f"{db.memories} m where m.bucket = $1 and m.user_id = $2 and {conditions}"
     most = given.add(wanted)
-    entry = journal.entry_before(db, 3, f"(select count(*) from near) >= {most}" if noted else "false")
+    entry = audit.entry_before(db, 3, f"(select count(*) from near) >= {most}" if noted else "false")
     return Query(
         f"""
         with near as materialized (

@@ -10,7 +10,7 @@ from openmem._model.cursors import decode_cursor, encode_cursor
 from openmem._model.ids import routing_bucket, unknown_id
 from openmem._model.requests import ListQuery
 from openmem._rules.paging import PAGE_BYTES
-from openmem._sql.postgres import journal
+from openmem._sql.postgres import audit
 from openmem._sql.postgres.large import cut, lean, whole
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import RECORD_NAMES, aware, by_id, columns, record_of_row
@@ -26,7 +26,7 @@ def get(db: Names, id_: str, user_id: str, stamp: Stamp, seen: Patterns | None =
     """Read one memory, hidden or not, and enter that in the audit log, in one statement."""
     given = Parameters(routing_bucket(user_id), user_id)
     start = len(given.values) + 1
-    given.values += journal.entry_given(db, stamp, "get", id_, None)
+    given.values += audit.entry_given(db, stamp, "get", id_, None)
     text = f"""
           select {columns("m")} from {db.memories} m
           where m.bucket = $1 and m.user_id = $2 and m.id = {given.add(id_)}{given.allow(seen)}
@@ -34,14 +34,14 @@ def get(db: Names, id_: str, user_id: str, stamp: Stamp, seen: Patterns | None =
     if not db.distributed:
         text = f"""
         with found as materialized ({text}),
-        {journal.read_entry(db, start, "exists(select 1 from found)", "(select scope from found)")}
+        {audit.read_entry(db, start, "exists(select 1 from found)", "(select scope from found)")}
         select * from found
         """
     rows = yield Query(text, given.values)
     if not rows:
         raise unknown_id(id_, "postgres")
     record = record_of_row(rows[0])
-    yield from journal.enter(db, user_id, "get", id_, record.scope, stamp)
+    yield from audit.enter(db, user_id, "get", id_, record.scope, stamp)
     return record
 
 
@@ -50,7 +50,7 @@ def page(db: Names, query: ListQuery, stamp: Stamp) -> Steps[MemoryPage]:
     view = query.view
     given = Parameters(routing_bucket(view.user_id), view.user_id)
     scope = None if view.scope is None else str(view.scope)
-    given.values += journal.entry_given(db, stamp, "list", None, scope)
+    given.values += audit.entry_given(db, stamp, "list", None, scope)
     conditions = visible(view, stamp.now, given)
     if query.cursor is not None:
         created_at, id_ = decode_cursor(query.cursor, "list", (str, str), query.binding)
@@ -64,12 +64,12 @@ def page(db: Names, query: ListQuery, stamp: Stamp) -> Steps[MemoryPage]:
     limit, most = given.add(query.limit + 1), given.add(PAGE_BYTES // 2 // (query.limit + 1))  # of each of two texts
     rows = yield Query(
         f"""
-        {journal.entry_first(db, 3)}
+        {audit.entry_first(db, 3)}
         select {lean("m", most=most)} from {source} order by m.created_at desc, m.id desc limit {limit}
         """,
         given.values,
     )
-    yield from journal.enter(db, view.user_id, "list", None, scope, stamp)
+    yield from audit.enter(db, view.user_id, "list", None, scope, stamp)
     shown = rows[: cut(rows, RECORD_NAMES, query.limit)]
     records = [record_of_row(row) for row in (yield from whole(db, view, stamp, shown)) if row is not None]
     cursor = None

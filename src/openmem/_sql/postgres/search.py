@@ -22,7 +22,7 @@ from openmem._retrieval.analysis import STOP_WORDS, words_of
 from openmem._retrieval.dates import NamedDate, date_match, dates_named
 from openmem._retrieval.ranking import K1, B, Parts, Weights, best
 from openmem._rules.paging import Truncated
-from openmem._sql.postgres import journal
+from openmem._sql.postgres import audit
 from openmem._sql.postgres.large import cut, lean, whole
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import RECORD_NAMES, aware, columns, record_of_row
@@ -106,7 +106,7 @@ def _vector_text(db: Names, conditions: str, dim: int, name: str, vector: str, l
     distance = f"case when {same} then (m.{column} {db.distance} {wanted}) + 0 end"
     source = f"{db.memories} m where m.bucket = $1 and m.user_id = $2 and {conditions}"
     return f"""
-        {journal.entry_first(db, 3)}
+        {audit.entry_first(db, 3)}
         select exists(select 1 from {source} and m.model is null) or exists(select 1 from {source} and m.model < {name})
           or exists(select 1 from {source} and m.model > {name}), {lean("found")}, 1 - found.distance
         from (select 1) as always left join lateral (
@@ -204,14 +204,14 @@ def start(db: Names, query: SearchQuery, stamp: Stamp) -> Parameters:
     """Return the first parameters of a search: bucket, user and those of its audit entry, if any, from `$3` on."""
     view = query.view
     scope = None if view.scope is None else str(view.scope)
-    values = journal.entry_given(db, stamp, query.action, None, scope)
+    values = audit.entry_given(db, stamp, query.action, None, scope)
     return Parameters(routing_bucket(view.user_id), view.user_id, *values)
 
 
 def entered(db: Names, query: SearchQuery, stamp: Stamp) -> Steps[None]:
     """Enter a search in the audit log, where the statement that searched did not."""
     scope = None if query.view.scope is None else str(query.view.scope)
-    yield from journal.enter(db, query.view.user_id, query.action, None, scope, stamp)
+    yield from audit.enter(db, query.view.user_id, query.action, None, scope, stamp)
 
 
 def _parts_text(
@@ -259,7 +259,7 @@ def _fused_text(
     marks = "".join(f", {hit} as h{number}" for number, hit in enumerate(hits))
     shown = [f"(count(*) filter (where h{number}))::float8 as n{number}" for number in range(len(hits))]
     return f"""
-        with {journal.entry_before(db, 3)}
+        with {audit.entry_before(db, 3)}
         seen as materialized (
           select m.id, {cosine} as cosine, m.model is not null as embedded, length(m.words) as size{marks}
           from {db.memories} m where m.bucket = $1 and m.user_id = $2 and {conditions}

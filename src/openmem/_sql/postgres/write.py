@@ -17,7 +17,7 @@ from openmem._retrieval.analysis import words_of
 from openmem._rules.versions import step_back
 from openmem._rules.workload import is_large_draft
 from openmem._rules.writing import app_of, check_takes_over, split_by_key, updated
-from openmem._sql.postgres import journal, versions
+from openmem._sql.postgres import audit, versions
 from openmem._sql.postgres.models import guarded
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import RECORD_NAMES, Row32, by_id, columns, optional_json, record_of_row, select_where
@@ -66,7 +66,7 @@ def add_one(db: Names, item: Incoming[Row32], model: Model | None, stamp: Stamp)
     if db.distributed:
         # Two statements of one transaction on one server: a router would cut one that does both in pieces.
         yield Query(insert_text(db, single.dim), _stored_values(single))
-        yield journal.write(db, item.draft.user_id, "add", [_entry(item)], stamp)
+        yield audit.write(db, item.draft.user_id, "add", [_entry(item)], stamp)
     else:
         yield Query(_single_text(db, single.dim), _single_values(single))
     return item.record(model, stamp.now)
@@ -95,7 +95,7 @@ def add_each(db: Names, singles: Sequence[Single]) -> Steps[list[MemoryRecord]]:
         yield Many(text(db, dim), (values(single) for single in singles if single.dim == dim))
     if db.distributed:
         users = [(one.item.draft.user_id, _entry(one.item), one.stamp) for one in singles]
-        yield journal.write_of_users(db, "add", users)
+        yield audit.write_of_users(db, "add", users)
     return [single.record for single in singles]
 
 
@@ -160,7 +160,7 @@ def update(
         yield from _check_supersedes(db, change.fields.get("supersedes") or (), user_id, access)
     draft = updated(record, change)
     if draft is None:
-        yield journal.write(db, user_id, "update", [(id_, record.scope, None)], stamp)
+        yield audit.write(db, user_id, "update", [(id_, record.scope, None)], stamp)
         return record
     return (yield from put(db, record, Incoming(draft, id_, vector), model, stamp, "update"))
 
@@ -171,7 +171,7 @@ def delete(db: Names, id_: str, user_id: str, stamp: Stamp, access: Access | Non
     if access is not None:
         access.need("delete", record.scope)
     yield from erase_rows(db, user_id, [id_])
-    yield journal.write(db, user_id, "delete", [(id_, record.scope, None)], stamp)
+    yield audit.write(db, user_id, "delete", [(id_, record.scope, None)], stamp)
 
 
 def find(db: Names, id_: str, user_id: str, lock: str = "", seen: Patterns | None = None) -> Steps[MemoryRecord]:
@@ -231,7 +231,7 @@ def insert(db: Names, items: Sequence[Incoming[Row32]], model: Model | None, sta
     given = [item.id for item in items if item.draft.id is not None]
     if links or given:
         yield from link(db, user_id, links, given)
-    yield journal.write(db, user_id, "add", [_entry(item) for item in items], stamp)
+    yield audit.write(db, user_id, "add", [_entry(item) for item in items], stamp)
     return [item.record(model, stamp.now) for item in items]
 
 
@@ -269,7 +269,7 @@ def put(
     if draft.supersedes or old.supersedes:
         corrected = yield from relink(db, user_id, old.id, _links(kept, old.created_at))
     entry = replace(stamp, entry_id=stamp.entry_id + suffix)
-    yield journal.write(db, user_id, action, [(old.id, draft.scope, None)], entry)
+    yield audit.write(db, user_id, action, [(old.id, draft.scope, None)], entry)
     record = record_of_row(row)
     return record if corrected is None else record.model_copy(update={"updated_at": corrected})
 

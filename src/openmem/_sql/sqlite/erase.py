@@ -2,7 +2,7 @@
 
 The order matters, since each step needs what a later one takes away:
 
-1. `journal.keep`: entries of the audit log that stand in the rows of memories get rows of their own.
+1. `audit.keep`: entries of the audit log that stand in the rows of memories get rows of their own.
 2. The memories are counted, by store, while their rows say where to look.
 3. `erase_rows`: links, vectors, words in the index (which it can only forget while the rows hold them), earlier
    versions, and the rows themselves.
@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import Final
 
 from openmem._model.scopes import ScopePattern
-from openmem._sql.sqlite import journal
+from openmem._sql.sqlite import audit
 from openmem._sql.sqlite.rows import dumps
 from openmem._sql.sqlite.schema import first_rid, last_rid
 from openmem._sql.sqlite.write import erase_rows
@@ -42,12 +42,12 @@ def erase(user_id: str, scope: ScopePattern | None, stamp: Stamp) -> Steps[Erasu
     rids = yield from _chosen(writer.user_no, scope)
     ids = yield Query(f"select id from memories where rid {_CHOSEN}", (dumps(rids),))
     known = dumps([row[0] for row in ids])
-    yield journal.keep(rids)
+    yield audit.keep(rids)
     erased = yield from _counts(writer, rids, known, scope)
     yield from erase_rows(writer, rids)
     yield from _forget_names(writer, known, scope)
     remaining = yield from _counts(writer, rids, known, scope)
-    yield journal.write(writer, "delete", [(None, None if scope is None else str(scope), None)])
+    yield audit.write(writer, "delete", [(None, None if scope is None else str(scope), None)])
     yield from close_user(writer)
     return ErasureReceipt(
         user_id=user_id,

@@ -5,7 +5,7 @@ several models can stand side by side. The index `word_index` holds each stemmed
 (`12qpnpm`), so a posting list holds one user's rows only and its statistics are that user's own. An `add` touches as
 few pages as can be, since the pages are what a commit costs: no counter of the user's is bumped by it, the newest
 `rid` says enough, its words come into the index later (`openmem._sql.sqlite.indexing`), and its audit entry
-is a part of its row (`openmem._sql.sqlite.journal`).
+is a part of its row (`openmem._sql.sqlite.audit`).
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ _FIRST: Final = (
     """,
     """
     create table audit(
-      entry integer primary key,                  -- user_no << 32 | number, so a user's journal is one range
+      entry integer primary key,                  -- user_no << 32 | number, so a user's entries are one range
       at integer not null,
       app text,
       action text not null,

@@ -11,7 +11,7 @@ from openmem._model.ids import ambiguous_id, may_be_of, unknown_id
 from openmem._model.requests import Change, Draft
 from openmem._model.timestamps import micros
 from openmem._rules.writing import app_of, by_user, check_takes_over, split_by_key, updated
-from openmem._sql.sqlite import indexing, journal, versions
+from openmem._sql.sqlite import audit, indexing, versions
 from openmem._sql.sqlite.purge import OVERWRITE, OVERWRITE_CHEAPLY
 from openmem._sql.sqlite.rows import Stored, dumps, select_where
 from openmem._sql.sqlite.scope_filter import allowed
@@ -80,7 +80,7 @@ def update(
     if draft is not None:
         record = yield from put(writer, stored, Incoming(draft, id_, blob), model)
     else:
-        yield journal.write(writer, "update", [(id_, record.scope, None)])
+        yield audit.write(writer, "update", [(id_, record.scope, None)])
     yield from close_user(writer)
     return record
 
@@ -91,9 +91,9 @@ def delete(id_: str, user_id: str | None, stamp: Stamp, access: Access | None = 
     if access is not None:
         access.need("delete", stored.record.scope)
     writer = yield from open_user(stored.record.user_id, stamp, None)
-    yield journal.keep([stored.rid])
+    yield audit.keep([stored.rid])
     yield from erase_rows(writer, [stored.rid])
-    yield journal.write(writer, "delete", [(id_, stored.record.scope, None)])
+    yield audit.write(writer, "delete", [(id_, stored.record.scope, None)])
     yield from close_user(writer)
 
 
@@ -130,7 +130,7 @@ def insert(writer: Writer, items: Sequence[Incoming[Blob]], model: Model | None)
     rows, records = [], []
     for rid, item in enumerate(items, first):
         terms = terms_of(item.draft.content, item.draft.tags or ())
-        rows.append((*_row(writer, rid, item, terms), *journal.own_entry(writer, item.draft)))
+        rows.append((*_row(writer, rid, item, terms), *audit.own_entry(writer, item.draft)))
         records.append(item.record(model, writer.stamp.now))
     yield Many(_INSERT, rows)
     yield from indexing.catch_up(writer, [item.draft for item in items])
@@ -139,7 +139,7 @@ def insert(writer: Writer, items: Sequence[Incoming[Blob]], model: Model | None)
     yield from link(writer, [(rid, item) for rid, item in enumerate(items, first) if has_links(item.draft)])
     imported = [(item.id, item.draft.scope, app_of(item.draft)) for item in items if item.draft.created_at]
     if imported:
-        yield journal.write(writer, "add", imported)
+        yield audit.write(writer, "add", imported)
     return records
 
 
@@ -151,7 +151,7 @@ def put(
 
     old, draft, rid = stored.record, item.draft, stored.rid
     yield OVERWRITE
-    yield journal.keep([rid])
+    yield audit.keep([rid])
     yield from ensure_scopes(writer, [draft.scope])
     terms = terms_of(draft.content, draft.tags or ())
     same_text = draft.content == old.content and (item.vector is None or model is None)
@@ -175,7 +175,7 @@ def put(
         yield indexing.enter_again(writer, rid)
         yield from indexing.catch_up(writer, [draft])
     yield from relink(writer, rid, replace(item, id=old.id, draft=_at(draft, old)))
-    yield journal.write(writer, action, [(old.id, draft.scope, None)])
+    yield audit.write(writer, action, [(old.id, draft.scope, None)])
     writer.rows_changed = True
     again = yield from select_where("m.rid = ?", (rid,))
     return again[0].record

@@ -42,7 +42,7 @@ from openmem._model.keys import (
 )
 from openmem._model.requests import AuditQuery
 from openmem._model.scopes import Grant, parse_pattern
-from openmem._sql.server import journal, keys, rates, replies
+from openmem._sql.server import audit, keys, rates, replies
 from openmem._sync.server_store.databases import Make, Place, place_of
 from openmem.errors import InvalidRequestError, NotFoundError
 from openmem.types import AuditEntry
@@ -327,7 +327,7 @@ class ServerStore:
             raise InvalidRequestError("entry must have a timestamp and an action")
         owner = check_user_id(user_id)
         if entries:
-            self._write(journal.enter, owner, entries, once=True)
+            self._write(audit.enter, owner, entries, once=True)
 
     def forget_entries_of(self, user_id: str, *, scope: str | None = None) -> tuple[int, int]:
         """Take ids of memories and scopes out of a user's audit log, whose entries stay.
@@ -340,7 +340,7 @@ class ServerStore:
             How many entries were changed, and how many should be but are not.
         """
         owner, pattern = check_user_id(user_id), None if scope is None else parse_pattern(scope)
-        changed, left = self._erase(journal.forget, owner, pattern)
+        changed, left = self._erase(audit.forget, owner, pattern)
         return self._settled(changed), left
 
     def forget_entries(self, before: datetime) -> int:
@@ -348,9 +348,9 @@ class ServerStore:
         moment, done = _time(before, "before"), 0
         place: int | None = 0
         while place is not None:
-            found, place = self._read(journal.old_entries, moment, place)
-            for start in range(0, len(found), journal.AT_ONCE):
-                done += self._erase(journal.remove, moment, found[start : start + journal.AT_ONCE])
+            found, place = self._read(audit.old_entries, moment, place)
+            for start in range(0, len(found), audit.AT_ONCE):
+                done += self._erase(audit.remove, moment, found[start : start + audit.AT_ONCE])
         return self._settled(done)
 
     def entries(
@@ -366,7 +366,7 @@ class ServerStore:
         """
         limit = check_limit(limit, MAX_ENTRIES)
         query = AuditQuery(check_user_id(user_id), check_app(app), check_time(since, "since"), limit)
-        return self._read(journal.entries, query)
+        return self._read(audit.entries, query)
 
     def _read(self, make: Make[T], *args: Any) -> T:
         deadline = self._use()

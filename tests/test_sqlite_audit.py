@@ -13,7 +13,7 @@ import pytest
 
 from openmem import DeadlineExceededError, Memory
 from openmem._model.timestamps import time_of
-from openmem._sql.sqlite import journal
+from openmem._sql.sqlite import audit
 from openmem._sql.writing import Stamp
 from openmem.errors import ProviderUnavailableError
 from openmem.types import AuditEntry
@@ -188,8 +188,8 @@ def test_cost_of_auditing_a_read_does_not_grow_with_the_audit_log(memory: Memory
     read, other = (memory.add(content=text, user_id="ann").id for text in ("tea", "milk"))
     if gone:
         memory.delete_all("ann")
-    named = journal.read_entry("ann", "get", read, None, Stamp(time_of(1), None, "r"))
-    longer = journal.read_entry("ann", "get", other, None, Stamp(time_of(1), None, "r"))
+    named = audit.read_entry("ann", "get", read, None, Stamp(time_of(1), None, "r"))
+    longer = audit.read_entry("ann", "get", other, None, Stamp(time_of(1), None, "r"))
     with closing(sqlite3.connect(store_path)) as connection:
 
         def steps_of_one() -> int:
