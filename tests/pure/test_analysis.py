@@ -98,3 +98,16 @@ def test_no_word_longer_than_a_term_is_kept_and_the_kept_ones_have_a_limit(monke
     for number in range(1_000):
         stem(f"q{number:03}")
         assert sum(map(len, analysis._stems)) <= 1_000 + MAX_TERM_LENGTH
+
+
+def test_stem_is_the_same_when_a_word_comes_again() -> None:
+    for word in ("preferences", "z" * MAX_TERM_LENGTH, "2023", "東京"):
+        assert stem(word) == stem(word) == stem(word)
+    assert stem("unheardofness") == stem("unheardofness") == "unheardof"
+
+
+def test_possessives_and_runs_of_two_scripts_are_taken_apart() -> None:
+    assert words_of("Caroline's dogs' bowls") == ["caroline", "dogs", "bowls"]
+    assert words_of("Zoë’s café") == ["zoe", "cafe"]
+    assert words_of("iPhone東京タワーx") == ["iphone", "東京", "京タ", "タワ", "ワー", "x"]
+    assert words_of("a_b-c") == ["a", "b", "c"]

@@ -10,6 +10,7 @@ import pytest
 from openmem._model.retry import FailedAttempt
 from openmem._protocol.http_errors import (
     Endpoint,
+    check_service_url,
     decode_json,
     failure_of_reply,
     parse_retry_after,
@@ -183,3 +184,102 @@ def test_header_that_cannot_be_sent_is_refused_without_quoting_it(value: str) ->
 
 def test_server_name_holds_host_and_port_only() -> None:
     assert Endpoint.of("http://localhost:8080/deep/path", {}, None).server == "localhost:8080"
+
+
+def test_envelope_of_an_error_is_taken_over_whole() -> None:
+    inner = {
+        "code": "not_found",
+        "type": "not_found",
+        "message": "no  such\nmemory",
+        "provider": "sqlite",
+        "request_id": "req-1",
+        "details": {"id": "a"},
+    }
+    error = reply(404, {"error": inner}, retry_after="7").error
+    assert type(error) is NotFoundError
+    assert (error.message, error.request_id, error.details) == ("no such memory", "req-1", {"id": "a"})
+    assert error.retry_after == 7.0
+
+
+def test_details_that_quote_a_key_or_are_large_go_nowhere() -> None:
+    inner = {"code": "invalid_request", "type": "invalid", "message": "no"}
+    assert reply(400, {"error": {**inner, "details": {"at": f"key {KEY}"}}}).error.details is None
+    assert reply(400, {"error": {**inner, "details": {"at": "a" * 16_384}}}).error.details is None
+    assert reply(400, {"error": {**inner, "details": {"at": "a"}}}).error.details == {"at": "a"}
+
+
+def test_texts_of_an_envelope_have_a_longest_form() -> None:
+    inner = {"code": "invalid_request", "type": "invalid", "message": "m" * 2_000, "provider": "p" * 2_000}
+    error = reply(400, {"error": inner}).error
+    assert error.message == "m" * 1_000
+    assert len(reply(400, {"message": "m" * 2_000}).error.message) == len("api.example.com answered 400: ") + 200
+
+
+@pytest.mark.parametrize("spoilt", [{"code": "no such code!"}, {"code": 7}, {"type": "other"}, {"code": KEY}])
+def test_envelope_with_a_strange_code_is_none(spoilt: dict[str, Any]) -> None:
+    error = reply(404, {"error": {"code": "c", "type": "not_found", "message": "m", **spoilt}}).error
+    assert error.details == {"status": 404}
+
+
+def test_request_id_that_is_none_is_left_out() -> None:
+    inner = {"code": "not_found", "type": "not_found", "message": "m", "request_id": "a b"}
+    assert reply(404, {"error": inner}).error.request_id is None
+    assert reply(404, None, x_request_id="a b").error.request_id is None
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_json_has_no_such_numbers(number: str) -> None:
+    with pytest.raises(ProviderError, match="answered something that is not JSON") as caught:
+        decode_json(ENDPOINT, f'{{"a": {number}}}'.encode())
+    assert caught.value.provider == "openai"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("ftp://a", "base_url must be an address that starts with http:// or https://"),
+        ("https://a,b", "base_url must be an address that starts with http:// or https://"),
+        ("https://a/b c", "base_url must be an address that starts with http:// or https://"),
+        ("https://", "base_url must be an address that starts with http:// or https://"),
+        ("https://u@a", "base_url must hold no user name or password; give api_key instead"),
+        ("https://:p@a", "base_url must hold no user name or password; give api_key instead"),
+        ("https://a?b=c", "base_url must hold no query and no fragment"),
+        ("https://a#b", "base_url must hold no query and no fragment"),
+    ],
+)
+def test_address_of_a_service_says_what_is_wrong_with_it(url: str, message: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        check_service_url(url)
+    assert caught.value.message == message
+    with pytest.raises(InvalidRequestError) as renamed:
+        check_service_url(url, "OPENAI_BASE_URL")
+    assert renamed.value.message == message.replace("base_url", "OPENAI_BASE_URL", 1)
+
+
+def test_reply_that_limits_a_rate_was_not_acted_on() -> None:
+    limited, busy = reply(429, None, retry_after="3"), reply(503)
+    assert (limited.status, limited.error.retry_after) == (429, 3.0)
+    assert (busy.status, busy.error.retry_after) == (503, None)
+
+
+@pytest.mark.parametrize(("status", "said"), [(401, True), (403, True), (402, False), (404, False)])
+def test_refused_key_is_explained_and_not_quoted(status: int, said: bool) -> None:
+    message = reply(status, {"message": "sk-…4711 is wrong"}).error.message
+    explained = f"api.example.com answered {status}: the API key is missing, wrong, or not allowed to do this"
+    assert message == (explained if said else f"api.example.com answered {status}: sk-…4711 is wrong")
+
+
+@pytest.mark.parametrize(("status", "said"), [(299, False), (300, True), (399, True), (400, False)])
+def test_redirect_that_cannot_be_followed_is_explained(status: int, said: bool) -> None:
+    message = "api.example.com answered {}{}".format(status, ": this redirect cannot be followed; check the base_url")
+    assert (reply(status).error.message == message) is said
+
+
+def test_secrets_of_an_endpoint_are_its_keys_longest_first() -> None:
+    headers = {"Authorization": "Bearer abcdef", "X-Api-Key": "abcd", "Cookie": "abc", "Accept": "secret"}
+    endpoint = Endpoint.of("https://a.test", headers, None)
+    assert endpoint.secrets == ("Bearer abcdef", "abcdef", "abcd")
+    assert (endpoint.server, endpoint.provider, endpoint.base_url) == ("a.test", None, "https://a.test")
+    with pytest.raises(InvalidRequestError) as caught:
+        Endpoint.of("https://a.test", {"X-A": "é"}, None)
+    assert caught.value.message == "the X-A header or API key holds characters that cannot be sent"

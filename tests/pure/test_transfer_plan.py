@@ -131,3 +131,65 @@ def test_the_order_of_fields_does_not_matter() -> None:
     ledger.expect(memory(tags=["a"], scope="s"))
     ledger.meet(dict(reversed(memory(tags=["a"], scope="s").items())))
     assert ledger.verified == 1
+
+
+def test_end_without_its_verb_is_named() -> None:
+    for source, target, verb in ((said(), said("import"), "export"), (said("export"), said(), "import")):
+        with pytest.raises(UnsupportedCapabilityError) as caught:
+            check_ends(source, target)
+        assert caught.value.message == f"{verb} is not supported by this provider"
+        assert caught.value.provider == "there"
+
+
+def test_target_that_can_hold_nothing_loses_all_that_it_cannot() -> None:
+    fitting = Fitting("here", said(temporal=False, supports_supersession=False, scopes="none"))
+    moved = fitting.fit(memory(valid_from="2020", valid_to="2030", supersedes=["m0"], scope="a", key="k"), None)
+    assert moved == memory(key="k") | {"x-openmem": {"id": "m1", "provider": "here"}}
+    assert {loss.what for loss in fitting.losses} == {"valid_from", "valid_to", "supersedes", "scope"}
+    assert {(loss.memories, loss.stays) for loss in fitting.losses} == {(1, False)}
+
+
+def test_origin_is_added_to_what_the_extension_holds_unless_it_is_no_object() -> None:
+    fitting = Fitting("here", said())
+    more = fitting.fit(memory() | {"x-openmem": {"b": 2}}, None)
+    assert more is not None
+    assert more["x-openmem"] == {"b": 2, "id": "m1", "provider": "here"}
+    odd = fitting.fit(memory() | {"x-openmem": 7}, None)
+    assert odd is not None
+    assert odd["x-openmem"] == 7
+
+
+def test_ledger_says_what_it_met() -> None:
+    ledger = Ledger("there", rewritten=False)
+    ledger.expect(memory())
+    ledger.expect(memory("m2"))
+    assert ledger.missing == ["m1", "m2"]
+    assert ledger.meet(memory())
+    assert ledger.meet(memory("foreign"))
+    assert not ledger.meet(memory("m2", content="other"))
+    assert (ledger.verified, ledger.different, ledger.missing) == (1, ["m2"], [])
+    ledger.meet_again(memory("m2", content="other"))
+    assert (ledger.verified, ledger.different) == (1, ["m2"])
+    ledger.meet_again(memory("m2"))
+    assert (ledger.verified, ledger.different) == (2, [])
+
+
+def test_memories_of_two_users_with_one_id_are_two() -> None:
+    ledger = Ledger("there", rewritten=False)
+    ledger.expect(memory())
+    assert ledger.meet(memory() | {"user_id": "bob"})
+    assert (ledger.verified, ledger.missing) == (0, ["m1"])
+
+
+def test_losses_are_told_in_one_sentence() -> None:
+    fitting = Fitting("here", said(temporal=False, max_content_length=9))
+    fitting.fit(memory(valid_to="2030"), None)
+    fitting.fit(memory() | {"content": "likes  tea"}, None)
+    fitting.fit(memory() | {"content": " "}, None)
+    fitting.fit(memory(), "user ids of two words")
+    assert describe(fitting.losses) == (
+        "valid_to of 1; content of more than 9 characters of 1 (they would stay behind); "
+        "text that here has not taken in of 1 (they would stay behind); "
+        "user ids of two words of 1 (they would stay behind)"
+    )
+    assert describe([]) == ""

@@ -19,6 +19,7 @@ from openmem._retrieval.user_index import (
     UserCache,
     UserEntry,
     Vectors,
+    matrix_of,
     parse_integers,
     table_of,
     unique_counts,
@@ -166,3 +167,81 @@ def test_the_cache_knows_its_size_whatever_comes_and_goes(changes: list[tuple[in
         kept = [entry.nbytes for entry in cache._entries.values()]
         assert cache.nbytes == sum(kept)
         assert cache.nbytes <= 6_000 or len(kept) == 1
+
+
+def test_blobs_become_rows_of_single_precision() -> None:
+    rows = np.array([[1.5, -2.0], [0.25, 4.0]], dtype="<f4")
+    made = matrix_of([row.tobytes() for row in rows], 2)
+    assert (made.tolist(), made.dtype) == (rows.tolist(), np.dtype("<f4"))
+    assert matrix_of([], 3).shape == (0, 3)
+
+
+def test_bytes_of_a_snapshot_are_those_of_its_arrays_and_a_little_for_each_name() -> None:
+    columns = Columns((0, 1), table_of([_row(1)]), {}, {"x": np.array([1])}, {}, waiting={"tea": (1,), "milk": (1,)})
+    assert columns.nbytes == 8 * 8 + (8 + 200) + 2 * 200
+    vectors = Vectors((0, 1), np.array([1]), np.ones((4, 2), dtype=np.float32), 1)
+    assert vectors.nbytes == 4 * 2 * 4 + 8
+    entry = UserEntry(nullcontext(), columns, {1: vectors, 2: vectors})
+    assert entry.nbytes == ENTRY_BYTES + columns.nbytes + 2 * vectors.nbytes
+    assert UserEntry(nullcontext()).nbytes == ENTRY_BYTES
+
+
+def test_view_of_some_scopes_shows_memories_without_a_scope_only_where_everything_is_allowed() -> None:
+    columns = _columns(_row(1, scope=7), _row(2), scopes={7: "a"})
+    assert _visible(columns, allowed=(parse_pattern("a"),)) == [True, False]
+    assert _visible(columns, allowed=(parse_pattern("*"),)) == [True, True]
+    assert _visible(columns, allowed=()) == [False, False]
+    assert _visible(columns, allowed=(parse_pattern("a"),), scope=parse_pattern("b")) == [False, False]
+
+
+def test_table_has_a_column_for_each_name_also_without_rows() -> None:
+    assert table_of([]).shape == (8, 0)
+    table = table_of([_row(1, 2, 3, 4, 5, 6), _row(7)])
+    assert (table.shape, table.dtype, table.flags.c_contiguous) == ((8, 2), np.dtype(np.int64), True)
+    assert Columns((0, 1), table, {}, {}, {}).column("created_at").tolist() == [2, 0]
+
+
+def test_rows_of_a_tag_are_told_by_their_places() -> None:
+    columns = _columns(_row(10), _row(20), tags={"x": [20, 99]})
+    assert columns.tagged("x").tolist() == [1]
+    assert columns.tagged("other").tolist() == []
+    assert columns.tag_mask("x").tolist() == [False, True]
+    assert len(columns) == 2
+
+
+def test_buffer_of_vectors_doubles_and_is_shared_while_there_is_room() -> None:
+    first = Vectors((0, 1), np.array([1, 2]), np.ones((2, 2), dtype=np.float32), 2)
+    second = first.grown((0, 2), np.array([3]), np.zeros((1, 2), dtype=np.float32))
+    assert (second.buffer.shape, second.buffer.dtype) == ((4, 2), np.dtype(np.float32))
+    third = second.grown((0, 3), np.array([4]), np.zeros((1, 2), dtype=np.float32))
+    assert third.buffer is second.buffer
+    assert (third.version, third.rids.tolist(), third.count) == ((0, 3), [1, 2, 3, 4], 4)
+    same = third.grown((0, 4), np.empty(0, dtype=np.int64), np.empty((0, 2), dtype=np.float32))
+    assert (same.version, same.rids.tolist(), same.count) == ((0, 4), [1, 2, 3, 4], 4)
+    wide = third.grown((0, 5), np.arange(5, 25), np.zeros((20, 2), dtype=np.float32))
+    assert wide.buffer.shape == (24, 2)
+
+
+def test_forgotten_user_takes_no_room_and_one_that_is_unknown_neither() -> None:
+    cache = UserCache(10**6, nullcontext)
+    cache.entry(1).columns = _columns(_row(1))
+    cache.trim(1)
+    before = cache.nbytes
+    cache.forget(2)
+    cache.trim(3)
+    assert cache.nbytes == before > 0
+    cache.forget(1)
+    assert cache.nbytes == 0
+    assert cache.entry(1).columns is None
+
+
+def test_entry_that_is_asked_for_becomes_the_newest() -> None:
+    cache = UserCache(2 * ENTRY_BYTES, nullcontext)
+    for user_no in (1, 2):
+        cache.entry(user_no)
+        cache.trim(user_no)
+    kept = cache.entry(1)
+    cache.entry(3)
+    cache.trim(3)
+    assert cache.entry(1) is kept
+    assert cache.nbytes == 2 * ENTRY_BYTES
