@@ -48,6 +48,12 @@ def test_the_distribution_has_its_own_name_and_the_version_of_the_package() -> N
     assert re.fullmatch(r"\d+\.\d+\.\d+", openmem.__version__)
 
 
+def test_wheel_is_the_package_and_holds_no_tests() -> None:
+    assert PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": ["src/openmem"]}
+    package = ROOT / "src" / "openmem"
+    assert not [path for pattern in ("test_*.py", "*_test.py", "conftest.py") for path in package.rglob(pattern)]
+
+
 def test_advice_is_worded_in_one_place() -> None:
     assert SOURCES
     assert not [path for path in SOURCES if COMMAND.search(path.read_text(encoding="utf-8"))]
