@@ -6,11 +6,13 @@ versions survive a round trip. All times are timezone-aware and normalised to UT
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC as UTC
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any, Final, Literal, TypeAlias, TypeGuard, get_args, overload
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, TypeGuard, get_args, overload
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +25,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticSerializationError
 
 from openmem._text.shortened import shortened
 
@@ -52,6 +55,7 @@ TokenCounter = Callable[[str], int]
 """A function that counts the tokens of a text in the way of a model."""
 
 PROTOCOL_VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
+_INTERRUPTED: Final = re.compile(r"Error calling function `_keep_null_members`: KeyboardInterrupt: ?\Z")
 OWN_MEMBER: Final = "x-openmem"
 """The member under which what is openmem's own stands in objects of the protocol."""
 
@@ -83,6 +87,12 @@ UtcDatetime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 Confidence = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
+def _raise_interrupt(error: PydanticSerializationError) -> None:
+    # Pydantic makes an error of its own of all that ends a serializer, of a Ctrl-C too. As JSON, only its text is left.
+    if isinstance(error.__cause__, KeyboardInterrupt) or _INTERRUPTED.search(str(error)):
+        raise KeyboardInterrupt from None
+
+
 class OMPModel(BaseModel):
     """Base of every model: unknown fields are kept, aliases and names are both accepted.
 
@@ -99,6 +109,24 @@ class OMPModel(BaseModel):
         if extra and info.exclude_none and info.include is None and info.exclude is None:
             fields.update((name, None) for name, value in extra.items() if value is None)
         return fields
+
+    if not TYPE_CHECKING:  # the signatures are those of pydantic
+
+        @wraps(BaseModel.model_dump)
+        def model_dump(self, **options):
+            try:
+                return super().model_dump(**options)
+            except PydanticSerializationError as error:
+                _raise_interrupt(error)
+                raise
+
+        @wraps(BaseModel.model_dump_json)
+        def model_dump_json(self, **options):
+            try:
+                return super().model_dump_json(**options)
+            except PydanticSerializationError as error:
+                _raise_interrupt(error)
+                raise
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Yield the fields that have a value, long texts and lists cut short."""

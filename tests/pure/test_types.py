@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import signal
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -161,3 +163,27 @@ def test_verbs_that_are_no_list_of_texts_are_refused(verbs: Any) -> None:
     said = {"omp_version": "0.1", "provider": "p", "features": {}, "x-openmem": {"verbs": [{}]}}
     with pytest.raises(ValidationError):
         Capabilities.model_validate({**said, "verbs": verbs})
+
+
+def dump_until_interrupted(dump: Callable[..., Any]) -> None:
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.001)
+    while True:
+        dump(exclude_none=True)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no such timer")
+def test_interrupt_passes_through_serialization() -> None:
+    """Pydantic turns what ends a serializer into a ValueError: a Ctrl-C must come out as what it is."""
+    record = MemoryRecord(**RECORD, source=MemorySource(app="cli"), **{"x-a": None})
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGVTALRM, interrupt)
+    try:
+        for dump in (record.model_dump, record.model_dump_json) * 50:
+            with pytest.raises(KeyboardInterrupt):
+                dump_until_interrupted(dump)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
