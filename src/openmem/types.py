@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC as UTC
 from datetime import datetime
 from enum import Enum
-from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias, TypeGuard, get_args, overload
 
 from pydantic import (
@@ -110,18 +109,18 @@ class OMPModel(BaseModel):
             fields.update((name, None) for name, value in extra.items() if value is None)
         return fields
 
-    if not TYPE_CHECKING:  # the signatures are those of pydantic
+    if not TYPE_CHECKING:  # a type checker sees the signatures of pydantic
 
-        @wraps(BaseModel.model_dump)
         def model_dump(self, **options):
+            """Return a dictionary, as pydantic does; a Ctrl-C meanwhile is a `KeyboardInterrupt`."""
             try:
                 return super().model_dump(**options)
             except PydanticSerializationError as error:
                 _raise_interrupt(error)
                 raise
 
-        @wraps(BaseModel.model_dump_json)
         def model_dump_json(self, **options):
+            """Return JSON, as pydantic does; a Ctrl-C meanwhile is a `KeyboardInterrupt`."""
             try:
                 return super().model_dump_json(**options)
             except PydanticSerializationError as error:

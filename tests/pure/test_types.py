@@ -174,7 +174,7 @@ def dump_until_interrupted(dump: Callable[..., Any]) -> None:
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no such timer")
 def test_interrupt_passes_through_serialization() -> None:
     """Pydantic turns what ends a serializer into a ValueError: a Ctrl-C must come out as what it is."""
-    record = MemoryRecord(**RECORD, source=MemorySource(app="cli"), **{"x-a": None})
+    record = MemoryRecord.model_validate({**RECORD, "source": {"app": "cli"}, "x-a": None})
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
