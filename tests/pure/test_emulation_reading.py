@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from openmem._emulation.backend import place_of
+from openmem._emulation.backend import position_of
 from openmem._emulation.reading import check_all, export_page, find, oldest, page, search
 from openmem._model.ids import new_memory_id
 from openmem._model.requests import ListQuery, SearchQuery, View
@@ -272,6 +272,6 @@ def test_late_export_is_refused() -> None:
 
 
 def test_place_of_a_memory_is_its_time_in_microseconds_and_its_id() -> None:
-    first = place_of(record("a", created_at=NOW))
+    first = position_of(record("a", created_at=NOW))
     assert first == (int(NOW.timestamp()) * 1_000_000, "a")
-    assert place_of(record("b", created_at=NOW)) > first
+    assert position_of(record("b", created_at=NOW)) > first

@@ -80,7 +80,7 @@ def fold_copies(candidates: Sequence[Candidate]) -> list[Candidate]:
         Of every group of copies the newest one, with its own score. Of equal scores, the one given first is first.
     """
     deduplicator = Deduplicator(candidates)
-    return [candidate for place, candidate in enumerate(deduplicator.ranked) if deduplicator.keeps(place)]
+    return [candidate for rank, candidate in enumerate(deduplicator.ranked) if deduplicator.keeps(rank)]
 
 
 class Deduplicator:
@@ -99,31 +99,31 @@ class Deduplicator:
         self._numbers: dict[str, int] = {}
         self._alike: dict[tuple[int, int], bool] = {}
 
-    def keeps(self, place: int) -> bool:
+    def keeps(self, rank: int) -> bool:
         """Return whether the candidate at this position of `ranked` is the newest of its group of copies."""
-        if place not in self._verdicts:
-            group = self._related(place) if self._frequency[self._rarest(place)[-1]] > 1 else [place]
+        if rank not in self._verdicts:
+            group = self._related(rank) if self._frequency[self._rarest(rank)[-1]] > 1 else [rank]
             kept = self._newest(group) if len(group) > 1 else group
             self._verdicts.update({member: member in kept for member in group})
-        return self._verdicts[place]
+        return self._verdicts[rank]
 
-    def is_known_copy(self, place: int) -> bool:
+    def is_known_copy(self, rank: int) -> bool:
         """Return whether what was asked so far has shown that the result is not kept."""
-        return self._verdicts.get(place) is False
+        return self._verdicts.get(rank) is False
 
     def _newest(self, group: Sequence[int]) -> list[int]:
         kept: list[int] = []
-        for place in group:
-            twin = next((number for number, other in enumerate(kept) if self._are_alike(place, other)), None)
+        for rank in group:
+            twin = next((number for number, other in enumerate(kept) if self._are_alike(rank, other)), None)
             if twin is None:
-                kept.append(place)
-            elif _age_key(self.ranked[place]) > _age_key(self.ranked[kept[twin]]):
-                kept[twin] = place
+                kept.append(rank)
+            elif _age_key(self.ranked[rank]) > _age_key(self.ranked[kept[twin]]):
+                kept[twin] = rank
         return kept
 
-    def _related(self, place: int) -> list[int]:
+    def _related(self, rank: int) -> list[int]:
         # Copies of copies of copies: nothing else decides which of them stands for all.
-        found, asked, waiting = {place}, set[str](), [place]
+        found, asked, waiting = {rank}, set[str](), [rank]
         while waiting:
             member = waiting.pop()
             if self.ranked[member].content in asked:
@@ -134,15 +134,15 @@ class Deduplicator:
             waiting += new
         return sorted(found)
 
-    def _near(self, place: int, found: Set[int]) -> list[int]:
-        rarest = self._rarest(place)
+    def _near(self, rank: int, found: Set[int]) -> list[int]:
+        rarest = self._rarest(rank)
         if self._frequency[rarest[-1]] == 1:
             return []
         near = [n for n, theirs in enumerate(self._sets) if n not in found and not theirs.isdisjoint(rarest)]
-        words = self._sets[place]
+        words = self._sets[rank]
         if len(words) <= _FEW_WORDS and len(self._verdicts) < _FEW_ASKED:
             return [other for other in near if _overlap(words, self._sets[other])]
-        own = self._bag(place) if near else None
+        own = self._bag(rank) if near else None
         return [other for other in near if own and own.overlaps(self._bag(other))]
 
     def _are_alike(self, one: int, other: int) -> bool:
@@ -153,22 +153,22 @@ class Deduplicator:
             known = self._alike[pair] = _alike(self._mark(one), self._mark(other))
         return known
 
-    def _mark(self, place: int) -> _Mark:
-        content = self.ranked[place].content
+    def _mark(self, rank: int) -> _Mark:
+        content = self.ranked[rank].content
         mark = self._marks.get(content)
         if mark is None:
             fingerprint, number = _fingerprint(content), self._number
             order = tuple(number(term) for term in fingerprint.order if self._frequency[term] > 1)
             telling = _bits([number(term) for term in fingerprint.telling if self._frequency[term] > 1])
             alone = any(self._frequency[term] == 1 for term in fingerprint.telling)
-            mark = self._marks[content] = _Mark(self._bag(place), order, telling, alone, fingerprint.exact)
+            mark = self._marks[content] = _Mark(self._bag(rank), order, telling, alone, fingerprint.exact)
         return mark
 
-    def _bag(self, place: int) -> _Bag:
-        content = self.ranked[place].content
+    def _bag(self, rank: int) -> _Bag:
+        content = self.ranked[rank].content
         bag = self._bags.get(content)
         if bag is None:
-            words = self._sets[place]
+            words = self._sets[rank]
             shared = _bits([self._number(word) for word in words if self._frequency[word] > 1])
             bag = self._bags[content] = _Bag(len(words), shared)
         return bag
@@ -176,10 +176,10 @@ class Deduplicator:
     def _number(self, word: str) -> int:
         return self._numbers.setdefault(word, len(self._numbers))
 
-    def _rarest(self, place: int) -> list[str]:
+    def _rarest(self, rank: int) -> list[str]:
         # Who has nine tenths of n words has one of any n // 10 + 1 of them (prefix filtering; Chaudhuri, Ganti, Kaushik
         # 2006). Of the rarest ones, few others have any.
-        words = set(self._words[place])
+        words = set(self._words[rank])
         return sorted(words, key=self._frequency.__getitem__)[: len(words) // 10 + 1]
 
     @cached_property

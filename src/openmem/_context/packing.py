@@ -132,10 +132,10 @@ def _pack_estimated(candidates: Sequence[Candidate], budget: int) -> tuple[list[
 def _end_of_texts(ranked: Sequence[Candidate], most: int) -> int:
     # A text that comes again costs next to nothing, so it does not count again.
     seen: set[str] = set()
-    for place, candidate in enumerate(ranked):
+    for rank, candidate in enumerate(ranked):
         seen.add(candidate.content)
         if len(seen) > most:
-            return place
+            return rank
     return len(ranked)
 
 
@@ -145,15 +145,15 @@ def _might_fit(candidate: Candidate, room: float) -> bool:
 
 
 def _pack(deduplicator: Deduplicator, budget: int, meter: _Meter) -> tuple[list[_Note], float]:
-    places = iter(range(len(deduplicator.ranked)))
-    best = next((note for place in places if (note := _note(deduplicator, place, math.inf))), None)
+    ranks = iter(range(len(deduplicator.ranked)))
+    best = next((note for rank in ranks if (note := _note(deduplicator, rank, math.inf))), None)
     chosen, exact = _first(best, budget, meter)
     used = math.ceil(exact)
-    for place in places:
+    for rank in ranks:
         room = meter.room(budget - used)
         if room < _LEAST_LINE:
             break
-        note = _note(deduplicator, place, room)
+        note = _note(deduplicator, rank, room)
         # Lines are counted one by one, so that the work grows with the text and not with its square.
         cost = meter.line(len(chosen) + 1, note) if note else 0
         if note and used + cost <= budget:
@@ -173,12 +173,12 @@ def _first(best: _Note | None, budget: int, meter: _Meter) -> tuple[list[_Note],
     return chosen, used
 
 
-def _note(deduplicator: Deduplicator, place: int, room: float) -> _Note | None:
-    if deduplicator.is_known_copy(place):
+def _note(deduplicator: Deduplicator, rank: int, room: float) -> _Note | None:
+    if deduplicator.is_known_copy(rank):
         return None
-    candidate = deduplicator.ranked[place]
+    candidate = deduplicator.ranked[rank]
     text = _quoted(candidate, room)
-    if not text or not deduplicator.keeps(place):
+    if not text or not deduplicator.keeps(rank):
         return None
     return _Note(candidate.id, candidate.score, candidate.since.date().isoformat(), text)
 

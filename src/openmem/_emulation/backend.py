@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from openmem._model.timestamps import micros
 from openmem.types import MemoryRecord, SearchMode
 
-Place = tuple[int, str]
+Position = tuple[int, str]
 """The position of a memory among those of its user: a number, and a text for those of equal numbers."""
 
 
@@ -117,21 +117,21 @@ class Backend(ABC):
         """
 
     def following(
-        self, user_id: str, after: Place | None, count: int
-    ) -> tuple[Sequence[tuple[Place, Entry]], Place | None]:
+        self, user_id: str, after: Position | None, count: int
+    ) -> tuple[Sequence[tuple[Position, Entry]], Position | None]:
         """Return memories of a user behind a position, in an order that lasts, and where to go on.
 
         Here all are read, oldest first. A service that can be read in parts does better.
 
         Args:
             user_id: Whose memories.
-            after: The place of a memory, or what this method returned; it need not be there any more.
+            after: The position of a memory, or what this method returned; it need not be there any more.
             count: How many are wanted; it may be more or fewer.
 
         Returns:
-            Memories with their places, and the place to go on from, `None` at the end.
+            Memories with their positions, and the position to go on from, `None` at the end.
         """
-        placed = [(place_of(entry.record), entry) for entry in self.entries(user_id, {})]
+        placed = [(position_of(entry.record), entry) for entry in self.entries(user_id, {})]
         return sorted((each for each in placed if after is None or each[0] > after), key=lambda each: each[0]), None
 
     @abstractmethod
@@ -153,6 +153,6 @@ class Backend(ABC):
         return {}
 
 
-def place_of(record: MemoryRecord) -> Place:
+def position_of(record: MemoryRecord) -> Position:
     """Return the position of a memory by age."""
     return micros(record.created_at), record.id

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from openmem._emulation import metadata as envelope
-from openmem._emulation.backend import Backend, Entry, Hit, Place, Task, place_of
+from openmem._emulation.backend import Backend, Entry, Hit, Position, Task, position_of
 from openmem._emulation.views import Hiding, equal_of, shows, superseded_since
 from openmem._model.cursors import decode_cursor, encode_cursor
 from openmem._model.ids import ambiguous_id, may_be_of, unknown_id
@@ -56,12 +56,12 @@ def page(backend: Backend, query: ListQuery, task: Task) -> MemoryPage:
     task.check()
     superseded = _superseded(backend, query.view, entries)
     shown = [entry.record for entry in entries if shows(query.view, entry.record, task.now, superseded)]
-    shown = [record for record in shown if _in_range(record, query) and (after is None or place_of(record) < after)]
-    shown.sort(key=place_of, reverse=True)
+    shown = [record for record in shown if _in_range(record, query) and (after is None or position_of(record) < after)]
+    shown.sort(key=position_of, reverse=True)
     cursor = None
     if len(shown) > query.limit:
         shown = shown[: query.limit]
-        cursor = encode_cursor("list", place_of(shown[-1]), query.binding)
+        cursor = encode_cursor("list", position_of(shown[-1]), query.binding)
     return MemoryPage.model_construct(items=shown, next_cursor=cursor)
 
 
@@ -93,22 +93,24 @@ def export_page(
     if cursor is not None:
         first, number, text = decode_cursor(cursor, "export", (str, int, str), (user_id,))
         after = (number, text)
-    taken: list[tuple[Place, MemoryRecord]] = []
+    taken: list[tuple[Position, MemoryRecord]] = []
     for owner in [user_id] if user_id is not None else sorted(backend.users()):
         if owner < first:
             continue
-        for place, entry in _all_after(backend, owner, after if owner == first else None, limit - len(taken) + 1, task):
+        for position, entry in _all_after(
+            backend, owner, after if owner == first else None, limit - len(taken) + 1, task
+        ):
             if len(taken) == limit:
                 (number, text), last = taken[-1]
                 following = encode_cursor("export", (last.user_id, number, text), (user_id,))
                 return [record for _, record in taken], following
-            taken.append((place, entry.record))
+            taken.append((position, entry.record))
     return [record for _, record in taken], None
 
 
 def _all_after(
-    backend: Backend, user_id: str, after: Place | None, count: int, task: Task
-) -> Iterator[tuple[Place, Entry]]:
+    backend: Backend, user_id: str, after: Position | None, count: int, task: Task
+) -> Iterator[tuple[Position, Entry]]:
     while True:
         task.check()
         found, after = backend.following(user_id, after, count)
@@ -130,7 +132,7 @@ def _rest(backend: Backend, query: SearchQuery, shown: Sequence[Hit], task: Task
     task.check()
     superseded = _superseded(backend, query.view, entries)
     rest = [entry for entry in entries if shows(query.view, entry.record, task.now, superseded)]
-    rest.sort(key=lambda entry: place_of(entry.record), reverse=True)
+    rest.sort(key=lambda entry: position_of(entry.record), reverse=True)
     return [Hit(entry, 0.0) for entry in rest if entry.record.id not in known]
 
 

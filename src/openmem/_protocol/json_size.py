@@ -28,13 +28,13 @@ def is_larger_than(body: bytes, most: int) -> bool:
     # As if there were no strings: nearly always that is little enough.
     if len(body) + _outside(body) + body.count(b'"') // 2 * _STRING <= most:
         return False
-    total = place = 0
+    total = offset = 0
     for found in _STRINGS.finditer(body):
-        total += _outside(body[place : found.start()]) + found.end() - found.start() + _STRING
-        place = found.end()
+        total += _outside(body[offset : found.start()]) + found.end() - found.start() + _STRING
+        offset = found.end()
         if total > most:
             return True
-    return total + _outside(body[place:]) > most
+    return total + _outside(body[offset:]) > most
 
 
 def _outside(part: bytes) -> int:

@@ -79,27 +79,27 @@ def _list_in(text: str, member: str | None) -> tuple[int, list[tuple[int, int]]]
     Raises:
         ValueError: There is no such list, or two, or it is too long.
     """
-    place = _after_space(text, 0)
+    offset = _after_space(text, 0)
     if member is None:
-        start = _after(text, place, "[")
+        start = _after(text, offset, "[")
         return start, _items(text, start)
     found: tuple[int, list[tuple[int, int]]] | None = None
-    place = _after(text, place, "{")
+    offset = _after(text, offset, "{")
     while True:
-        name, place = _scan(text, _after_space(text, place))
-        place = _after_space(text, _after(text, _after_space(text, place), ":"))
+        name, offset = _scan(text, _after_space(text, offset))
+        offset = _after_space(text, _after(text, _after_space(text, offset), ":"))
         if name == member:
             if found is not None:
                 raise ValueError("a member twice")
-            start = _after(text, place, "[")
+            start = _after(text, offset, "[")
             found = start, _items(text, start)
-            place = _after(text, _after_space(text, found[1][-1][1] if found[1] else start), "]")
+            offset = _after(text, _after_space(text, found[1][-1][1] if found[1] else start), "]")
         else:
-            place = _scan(text, place)[1]
-        place = _after_space(text, place)
-        if text[place] == "}":
+            offset = _scan(text, offset)[1]
+        offset = _after_space(text, offset)
+        if text[offset] == "}":
             break
-        place = _after(text, place, ",")
+        offset = _after(text, offset, ",")
     if found is None:
         raise ValueError("no such member")
     return found
@@ -107,16 +107,16 @@ def _list_in(text: str, member: str | None) -> tuple[int, list[tuple[int, int]]]
 
 def _items(text: str, start: int) -> list[tuple[int, int]]:
     bounds: list[tuple[int, int]] = []
-    place = _after_space(text, start)
-    while text[place] != "]" or bounds:
-        _, end = _scan(text, place)
-        bounds.append((place, end))
+    offset = _after_space(text, start)
+    while text[offset] != "]" or bounds:
+        _, end = _scan(text, offset)
+        bounds.append((offset, end))
         if len(bounds) > MOST_ITEMS:
             raise ValueError("too many")
-        place = _after_space(text, end)
-        if text[place] == "]":
+        offset = _after_space(text, end)
+        if text[offset] == "]":
             break
-        place = _after_space(text, _after(text, place, ","))
+        offset = _after_space(text, _after(text, offset, ","))
     return bounds
 
 
@@ -129,13 +129,13 @@ def _slices(bounds: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
             first = position + 1
 
 
-def _after(text: str, place: int, sign: str) -> int:
-    if text[place] != sign:
+def _after(text: str, offset: int, sign: str) -> int:
+    if text[offset] != sign:
         raise ValueError(f"no {sign}")
-    return place + 1
+    return offset + 1
 
 
-def _after_space(text: str, place: int) -> int:
-    found = _SPACE.match(text, place)
+def _after_space(text: str, offset: int) -> int:
+    found = _SPACE.match(text, offset)
     assert found is not None
     return found.end()

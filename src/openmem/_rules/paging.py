@@ -63,8 +63,8 @@ def page_of_history(states: Sequence[MemoryRecord], query: HistoryQuery) -> Hist
     first = 0
     if query.cursor is not None:
         count, id_, version = decode_cursor(query.cursor, "history", (int, str, int), binding)
-        places = [place for place, state in enumerate(states) if (state.id, state.version) == (id_, version)]
-        first = places[0] + 1 if places else count
+        found = [index for index, state in enumerate(states) if (state.id, state.version) == (id_, version)]
+        first = found[0] + 1 if found else count
     rest = states[first:]
     count = fitting(map(size_of, rest), query.limit)
     if count == len(rest):

@@ -58,11 +58,11 @@ def void_links(links: Iterable[Link], written: Mapping[str, object]) -> set[Link
         written: When a memory was written, at least for all that are on a circle.
     """
     links = {link for link in links if link.new != link.old}
-    places = {id_: number for number, group in enumerate(circles(links)) for id_ in group}
-    inner = [link for link in links if link.new in places and places[link.new] == places.get(link.old)]
+    numbers = {id_: number for number, group in enumerate(circles(links)) for id_ in group}
+    inner = [link for link in links if link.new in numbers and numbers[link.new] == numbers.get(link.old)]
     if not inner:
         return set()
-    order = sorted(places, key=lambda id_: (written[id_], id_))
+    order = sorted(numbers, key=lambda id_: (written[id_], id_))
     rank = {id_: number for number, id_ in enumerate(order)}
     closed = _closed_at([(rank[link.new], rank[link.old]) for link in inner], len(order))
     return {
@@ -88,20 +88,20 @@ def _closed_at(links: Sequence[tuple[int, int]], count: int) -> list[int]:
     while waiting:
         low, high, chosen, merge = waiting.pop()
         if merge:
-            for place in chosen:
-                root[find(links[place][0])] = find(links[place][1])
+            for index in chosen:
+                root[find(links[index][0])] = find(links[index][1])
             continue
         if low == high or not chosen:
-            for place in chosen:
-                result[place] = low
+            for index in chosen:
+                result[index] = low
             continue
         middle = (low + high) // 2
-        ends = {place: (find(links[place][0]), find(links[place][1])) for place in chosen}
-        present = [place for place in chosen if max(links[place]) <= middle]
+        ends = {index: (find(links[index][0]), find(links[index][1])) for index in chosen}
+        present = [index for index in chosen if max(links[index]) <= middle]
         home = {end: n for n, group in enumerate(circles(ends[p] for p in present)) for end in group}
         inside = {p for p in present if ends[p][0] == ends[p][1] or home.get(ends[p][0], -1) == home.get(ends[p][1])}
         # Taken from the end: first the lower half, then what it joins is joined, then the upper half.
-        waiting.append((middle + 1, high, [place for place in chosen if place not in inside], False))
+        waiting.append((middle + 1, high, [index for index in chosen if index not in inside], False))
         waiting.append((low, middle, sorted(inside), True))
         waiting.append((low, middle, sorted(inside), False))
     return result

@@ -66,4 +66,4 @@ def without_invisible(text: str) -> str:
     if _FLAG not in text:
         return _STRAY.sub("", text)
     parts = _FLAGS.split(text)
-    return "".join(part if place % 2 else _STRAY.sub("", part) for place, part in enumerate(parts))
+    return "".join(part if index % 2 else _STRAY.sub("", part) for index, part in enumerate(parts))

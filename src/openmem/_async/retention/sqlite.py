@@ -68,9 +68,9 @@ class AsyncSqliteRetention:
         before: int,
     ) -> int:
         removed = 0
-        place: int | None = -1
-        while self._on and place is not None:
-            found, place = await self._db.read(find(place), self._deadline)
+        after: int | None = -1
+        while self._on and after is not None:
+            found, after = await self._db.read(find(after), self._deadline)
             for start in range(0, len(found), steps.AT_ONCE):
                 if self._on:
                     some = found[start : start + steps.AT_ONCE]
@@ -81,9 +81,9 @@ class AsyncSqliteRetention:
 
     async def _remove_versions(self, versions: int) -> int:
         removed = 0
-        place: int | None = -1
-        while self._on and place is not None:
-            found, place = await self._db.read(steps.with_versions(place, versions), self._deadline)
+        after: int | None = -1
+        while self._on and after is not None:
+            found, after = await self._db.read(steps.with_versions(after, versions), self._deadline)
             while self._on and found:
                 (count, done), _ = await self._db.erase(partial(steps.trim, found, versions), self._deadline)
                 removed, found = removed + count, found[done:]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
-from openmem._emulation.backend import Place
+from openmem._emulation.backend import Position
 from openmem._emulation.metadata import moment_of
 from openmem._io.vendors.call_deadline import time_left
 from openmem._io.vendors.letta.items import NAME, text_of
@@ -30,7 +30,7 @@ AGENT: Final = "openmem-reader-"
 def all_passages(wire: LettaWire, archive_id: str) -> list[Item]:
     """Return every passage of an archive."""
     found: list[Item] = []
-    after: Place | None = None
+    after: Position | None = None
     while True:
         page, after = passages_after(wire, archive_id, after, sys.maxsize)
         found += page
@@ -39,8 +39,8 @@ def all_passages(wire: LettaWire, archive_id: str) -> list[Item]:
 
 
 def passages_after(
-    wire: LettaWire, archive_id: str, after: Place | None, count: int
-) -> tuple[list[Item], Place | None]:
+    wire: LettaWire, archive_id: str, after: Position | None, count: int
+) -> tuple[list[Item], Position | None]:
     """Return passages behind a place, by moment and id, and where to go on, `None` at the end.
 
     Passages of one moment come together, as long as there are less than a hundred.
@@ -54,26 +54,26 @@ def passages_after(
     found: list[Item] = []
     start = None if after is None else after[0]
     while len(found) < count:
-        page = sorted(wire.between(archive_id, None if start is None else text_of(start), None), key=place_of)
+        page = sorted(wire.between(archive_id, None if start is None else text_of(start), None), key=position_of)
         # 1. The last page.
         if len(page) < MOST:
             return found + _behind(after, page), None
-        start = place_of(page[-1])[0]
-        if start > place_of(page[0])[0]:  # there may be more of the last moment
+        start = position_of(page[-1])[0]
+        if start > position_of(page[0])[0]:  # there may be more of the last moment
             # 2. A full page of several moments: the last moment may go on, so its passages wait for the next page.
-            found += _behind(after, [passage for passage in page if place_of(passage)[0] < start])
+            found += _behind(after, [passage for passage in page if position_of(passage)[0] < start])
             continue
         # 3. A full page of one moment: Letta lists more of it only for an agent, by id.
-        last = place_of(found[-1]) if found else after
+        last = position_of(found[-1]) if found else after
         crowd = _crowd(wire, archive_id, start, last, count - len(found))
         found += crowd
         if len(found) >= count:
             break
         start += 1
-    return found, place_of(found[-1])
+    return found, position_of(found[-1])
 
 
-def place_of(passage: Item) -> Place:
+def position_of(passage: Item) -> Position:
     """Return the microseconds and the id of a passage: the order in which Letta lists them."""
     made = moment_of(passage["created_at"])
     if made is None:
@@ -81,20 +81,20 @@ def place_of(passage: Item) -> Place:
     return micros(made), str(passage["id"])
 
 
-def _behind(after: Place | None, passages: list[Item]) -> list[Item]:
-    return [passage for passage in passages if after is None or place_of(passage) > after]
+def _behind(after: Position | None, passages: list[Item]) -> list[Item]:
+    return [passage for passage in passages if after is None or position_of(passage) > after]
 
 
-def _crowd(wire: LettaWire, archive_id: str, moment: int, after: Place | None, count: int) -> list[Item]:
+def _crowd(wire: LettaWire, archive_id: str, moment: int, after: Position | None, count: int) -> list[Item]:
     """Return passages of one moment that come behind a place, up to a page more than are wanted."""
     found: dict[str, Item] = {}
     with _agent_on(wire, archive_id) as agent_id:
         for page in _pages(wire, agent_id, None if after is None else after[1]):
             rows = [passage for passage in _behind(after, page) if passage["archive_id"] == archive_id]
-            found |= {str(passage["id"]): passage for passage in rows if place_of(passage)[0] == moment}
-            if len(found) >= count or any(place_of(passage)[0] > moment for passage in rows):
+            found |= {str(passage["id"]): passage for passage in rows if position_of(passage)[0] == moment}
+            if len(found) >= count or any(position_of(passage)[0] > moment for passage in rows):
                 break
-    return sorted(found.values(), key=place_of)
+    return sorted(found.values(), key=position_of)
 
 
 def _pages(wire: LettaWire, agent_id: str, after: str | None) -> Iterator[list[Item]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeVar
 
-from openmem._emulation.backend import Backend, Entry, Hit, Place
+from openmem._emulation.backend import Backend, Entry, Hit, Position
 from openmem._emulation.failures import is_refusal
 from openmem._io.vendors.letta.archives import Archive, Archives
 from openmem._io.vendors.letta.items import (
@@ -19,7 +19,7 @@ from openmem._io.vendors.letta.items import (
     stamp_of,
     text_of,
 )
-from openmem._io.vendors.letta.listing import all_passages, passages_after, place_of
+from openmem._io.vendors.letta.listing import all_passages, passages_after, position_of
 from openmem._io.vendors.letta.wire import MOST, SDK, Item, LettaWire
 from openmem.errors import NotFoundError, OMPError, ProviderError
 from openmem.types import MemoryRecord, SearchMode
@@ -137,16 +137,18 @@ class LettaStore(Backend):
 
     @SDK.understood
     def following(
-        self, user_id: str, after: Place | None, count: int
-    ) -> tuple[Sequence[tuple[Place, Entry]], Place | None]:
+        self, user_id: str, after: Position | None, count: int
+    ) -> tuple[Sequence[tuple[Position, Entry]], Position | None]:
         """Read passages by the moment that they carry, a hundred at a time."""
         archives = self._archives.of(user_id)
         parts = [passages_after(self._wire, archive.id, after, count) for archive in archives]
         # Archives are read side by side, so only what lies before the end of each of them is in order.
         end = min((end for _, end in parts if end is not None), default=None)
-        found: list[tuple[Place, Entry]] = []
+        found: list[tuple[Position, Entry]] = []
         for archive, (passages, _) in zip(archives, parts, strict=True):
-            places = {str(each["id"]): place_of(each) for each in passages if end is None or place_of(each) <= end}
+            places = {
+                str(each["id"]): position_of(each) for each in passages if end is None or position_of(each) <= end
+            }
             entries = _entries([each for each in passages if str(each["id"]) in places], user_id)
             found += [(places[entry.handle], entry) for entry in self._counting(archive, entries)]
         counting = {entry.handle for entry in newest(entry for _, entry in found)}
