@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -22,7 +23,10 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def postgres_template(postgres: PostgresServer) -> str | None:
     """The database that `postgres_url` copies: one with the schema. To migrate costs more than to copy."""
-    return postgres.template(hashlib.sha256(migration_script().encode()).hexdigest()[:16], _migrate)
+    key = hashlib.sha256(migration_script().encode()).hexdigest()[:16]
+    # In a thread of its own: a coroutine test that is the first to ask for a database has a loop, which may not wait.
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(postgres.template, key, _migrate).result()
 
 
 def _migrate(url: str) -> None:
