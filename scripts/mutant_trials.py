@@ -13,12 +13,12 @@ import os
 import pickle
 import resource
 import signal
-import sys
 import time
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from itertools import accumulate
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -169,7 +169,7 @@ def apply(mutant: Mutant, source: str) -> None:
 
 def function_of(mutant: Mutant) -> FunctionType:
     """Return the function itself, out of its module."""
-    owner: Any = sys.modules[mutant.module]
+    owner: Any = import_module(mutant.module)  # some are loaded on first use
     *classes, name = mutant.function.split(".")
     for part in classes:
         owner = vars(owner)[part]

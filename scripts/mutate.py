@@ -20,6 +20,10 @@ from scripts.mutants import EQUIVALENT, ROOT, Mutant, all_mutants, equivalents, 
 
 GOAL = 0.9
 TESTS = ("tests/pure",)
+KITS = {"_sql/sqlite/": ROOT / "tests/_sync/test_sqlite_conformance.py"}
+"""Tests of statements: by them it shows whether a database gives what is promised."""
+ON_A_SERVER = ("_sql/postgres/", "_sql/server/")
+"""Statements for a database server. They are tried where they are named only: few of their tests do without one."""
 TIMING = "test_linear_time.py"
 """Tests of time: they say nothing of results."""
 OPTIONS = ("-q", "-s", "-p", "no:randomly", "-p", "no:xdist", "-p", "no:cacheprovider", "-o", "timeout=0")
@@ -34,7 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if stale:
         print(f"{EQUIVALENT.name}: no mutant is like that any more:\n\n" + "\n\n".join(sorted(stale)))
         return 1
-    mutants = [m for m in every if m.key not in reasons and (not asked.paths or m.path.startswith(tuple(asked.paths)))]
+    mutants = [mutant for mutant in every if mutant.key not in reasons and _is_meant(mutant, tuple(asked.paths))]
+    if not mutants:
+        print(f"no mutants in {' '.join(asked.paths)}")
+        return 2
     chosen = mutants if asked.all else sample(mutants, asked.sample, asked.seed)
     own = _own_tests(chosen, asked.tests or TESTS, every_test=bool(asked.tests))
     trials = Trials(chosen, own, asked.jobs, _tell)
@@ -44,15 +51,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     for test in sorted(trials.baseline.failed):
         print(f"left out, as it fails without a fault: {test}")
-    return _report(chosen, trials.outcomes, Counter(m.package for m in every if m.key in reasons))
+    if not asked.paths:
+        print(f"left out: {sum(m.path.startswith(ON_A_SERVER) for m in every)} mutants of {' and '.join(ON_A_SERVER)}")
+    known = (m.package for m in every if m.key in reasons and _is_meant(m, tuple(asked.paths)))
+    return _report(chosen, trials.outcomes, Counter(known))
+
+
+def _is_meant(mutant: Mutant, paths: tuple[str, ...]) -> bool:
+    return mutant.path.startswith(paths) if paths else not mutant.path.startswith(ON_A_SERVER)
 
 
 def _own_tests(mutants: Sequence[Mutant], places: Sequence[str], *, every_test: bool) -> dict[str, list[Path]]:
-    """Return the files with the tests of each module: those that import it, or each that was asked for."""
+    """Return the files with the tests of each module: those that import it and its kit, or each that was asked for."""
     given = [path for place in places for path in sorted((ROOT / place).rglob("test_*.py")) or [ROOT / place]]
     imported = {path: imports_of(path) for path in given if path.name != TIMING}
-    modules = {mutant.module for mutant in mutants}
-    return {module: given if every_test else tests_of(module, imported) for module in modules}
+    own: dict[str, list[Path]] = {}
+    for module, path in {mutant.module: mutant.path for mutant in mutants}.items():
+        kits = [kit for begin, kit in KITS.items() if path.startswith(begin)]
+        own[module] = given if every_test else tests_of(module, imported) + kits
+    return own
 
 
 def _parser() -> argparse.ArgumentParser:
