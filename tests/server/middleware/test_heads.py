@@ -64,6 +64,17 @@ def test_request_without_a_host_is_refused(server: Process) -> None:
         assert wire.reply().status == 400
 
 
+@pytest.mark.parametrize("coding", ["gzip, chunked", "identity, chunked", "x-made-up, chunked"])
+def test_transfer_coding_besides_chunks_is_refused(server: Process, coding: str) -> None:
+    """A proxy that knows such a coding and a server that does not would see two bodies."""
+    body = b'{"content":"tea","user_id":"ann"}'
+    with server.connect() as wire:
+        wire.send(request("POST", "/memories", transfer_encoding=coding, content_type="application/json"))
+        wire.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+        reply = wire.reply()
+    assert (reply.status, reply.code) == (400, "invalid_request")
+
+
 @pytest.mark.parametrize(("count", "status"), [(MAX_HEADERS - 1, 200), (MAX_HEADERS, 431)])
 def test_number_of_headers_is_bounded(server: Process, count: int, status: int) -> None:
     with server.connect() as wire:
