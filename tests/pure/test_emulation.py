@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -222,3 +222,22 @@ def test_status_has_its_error(status: int, kind: type[OMPError]) -> None:
     error = error_of_status("acme", status, 3.0)
     assert type(error) is kind
     assert (error.provider, error.retry_after, error.details) == ("acme", 3.0, {"status": status})
+
+
+@pytest.mark.parametrize("outdated", [True, False])
+def test_mark_of_an_outdated_memory_comes_back(outdated: bool) -> None:
+    metadata = envelope.pack(record(), outdated=outdated)
+    entry = envelope.unpack(
+        "acme", metadata, handle="h", id="h", content="tea", user_id="ann", created_at=NOW, updated_at=None
+    )
+    assert (entry.handle, entry.outdated) == ("h", outdated)
+
+
+def test_times_come_back_in_utc() -> None:
+    there = timezone(timedelta(hours=5))
+    full = record(valid_from=NOW.astimezone(there), valid_to=NOW + DAY)
+    got = again(full, envelope.pack(full, outdated=False))
+    assert [time.tzinfo for time in (got.created_at, got.valid_from, got.valid_to) if time] == [UTC] * 3
+    moment = envelope.moment_of("2026-05-01T14:00:00+02:00")
+    assert moment is not None
+    assert moment.tzinfo is UTC
