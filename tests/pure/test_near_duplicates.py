@@ -274,3 +274,7 @@ def test_result_without_relatives_is_not_taken_apart(monkeypatch: pytest.MonkeyP
 def test_nine_of_ten_words_in_common_are_enough(more: str, left: int) -> None:
     nine = "she likes green tea very much after long walks"
     assert len(fold_copies(found(nine, nine + more))) == left
+
+
+def test_apostrophe_may_be_straight_or_curved() -> None:
+    assert len(fold_copies(found("Ann’s tea is é", "Ann's tea is é"))) == 1

@@ -155,3 +155,15 @@ def test_a_term_is_frequent_from_a_fifth_of_enough_visible_rows() -> None:
     rare = _postings("rare", dict.fromkeys(range(5), 1))
     assert frequent_terms([often, rare], _all(count)) == {"often"}
     assert frequent_terms([often], _all(FREQUENT_FROM - 1)) == frozenset()
+
+
+def test_short_rows_are_measured_by_their_mean_length() -> None:
+    rows = np.array([1, 1, 1], dtype=np.int64)
+    scores = bm25([_postings("tea", {0: 1})], rows, _all(3))
+    assert scores.tolist() == pytest.approx([1.0, 0.0, 0.0])  # a row of mean length with the word once
+    assert scores.dtype == np.float32
+
+
+def test_total_is_in_single_precision() -> None:
+    parts = Parts({"vector": np.array([0.1, 0.2], dtype=np.float32)}, {"vector": 0.3})
+    assert parts.total().dtype == np.float32

@@ -147,3 +147,17 @@ def test_string_subclass_comes_back_as_plain_text() -> None:
 
     assert type(parse_scope(Text("a/b"))) is str
     assert type(parse_pattern(Text("a/b")).path) is str
+
+
+def test_scope_and_pattern_are_called_so_unless_they_have_another_name() -> None:
+    for parse in (parse_scope, parse_pattern):
+        for name, more in (("scope", ()), ("grant", ("grant",))):
+            with pytest.raises(InvalidRequestError) as caught:
+                parse("a//b", *more)
+            assert caught.value.message == f"{name} must not have an empty segment: write a/b/c"
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_scope("a/*")
+    assert caught.value.message == "scope may hold '*' only as the last segment of a filter or grant"
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_grant("read")
+    assert caught.value.message == "grant must have the form verb:scope, such as read:coding/*"

@@ -186,3 +186,9 @@ def test_single_word_is_no_file_name_and_is_told_as_far_as_it_can_be_shown() -> 
         )
     with pytest.raises(InvalidRequestError, match="store cannot be read: it looks like a URL"):
         check_file_name("u:p@h/d", "store")
+
+
+def test_text_that_cannot_be_decoded_is_called_a_url_unless_it_has_another_name() -> None:
+    for more, name in (((), "url"), (("OMP_URL",), "OMP_URL")):
+        with pytest.raises(InvalidRequestError, match=f"^{name} cannot be read: a % must begin"):
+            decode("%", *more)

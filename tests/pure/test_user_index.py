@@ -245,3 +245,12 @@ def test_entry_that_is_asked_for_becomes_the_newest() -> None:
     cache.trim(3)
     assert cache.entry(1) is kept
     assert cache.nbytes == 2 * ENTRY_BYTES
+
+
+def test_tag_is_named_by_exactly_its_words_too() -> None:
+    columns = _columns(_row(1), tags={"tea": [1]})
+    assert columns.tags_named(words_of_tag("tea")) == ["tea"]
+
+
+def test_masks_are_of_flags_also_without_rows() -> None:
+    assert _columns().locate(np.array([1], dtype=np.int64))[1].dtype == np.bool_
