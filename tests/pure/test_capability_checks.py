@@ -10,8 +10,7 @@ import pytest
 from openmem._model.requests import Change, Draft, SearchQuery, View
 from openmem._model.scopes import parse_pattern
 from openmem._protocol.capability_checks import (
-    is_plain,
-    keeps_names,
+    Abilities,
     lacks_of_change,
     lacks_of_drafts,
     lacks_of_search,
@@ -22,9 +21,10 @@ from openmem.types import UTC, Capabilities
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
-def server(*, plain: bool = False, **features: Any) -> Capabilities:
+def server(*, plain: bool = False, **features: Any) -> Abilities:
     verbs = ["add", "search"] if plain else ["add", "search", "history"]
-    return Capabilities.model_validate({"omp_version": "0.1", "provider": "acme", "verbs": verbs, "features": features})
+    said = {"omp_version": "0.1", "provider": "acme", "verbs": verbs, "features": features}
+    return Abilities.of(Capabilities.model_validate(said))
 
 
 FULL = server(temporal=True, supports_supersession=True, scopes="native")
@@ -39,8 +39,8 @@ def draft(**fields: Any) -> Draft:
 
 
 def test_server_is_plain_that_has_the_verbs_of_the_protocol_only() -> None:
-    assert is_plain(PLAIN)
-    assert not is_plain(FULL)
+    assert PLAIN.plain
+    assert not FULL.plain
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_server_is_plain_that_has_the_verbs_of_the_protocol_only() -> None:
     ],
 )
 def test_draft_lacks_the_first_field_that_would_be_ignored(
-    said: Capabilities, fields: dict[str, Any], lacking: str | None
+    said: Abilities, fields: dict[str, Any], lacking: str | None
 ) -> None:
     assert lacks_of_drafts(said, [draft(), draft(**fields)]) == lacking
 
@@ -71,7 +71,7 @@ def test_draft_lacks_the_first_field_that_would_be_ignored(
     ("said", "change", "lacking"),
     [
         (FULL, Change({"valid_to": None, "extensions": {"x-a": 1}}, if_version=3), None),
-        (PLAIN, Change({"content": "new"}), None),
+        (PLAIN, Change({"content": "new", "tags": ("x",)}), None),
         (PLAIN, Change({"content": "new", "tags": None}), "clearing a field"),
         (PLAIN, Change({"extensions": {"x-a": 1}}), "changing an extension field"),
         (PLAIN, Change({"content": "new"}, if_version=3), "if_version"),
@@ -81,7 +81,7 @@ def test_draft_lacks_the_first_field_that_would_be_ignored(
     ],
 )
 def test_change_lacks_the_first_part_that_would_be_ignored(
-    said: Capabilities, change: Change, lacking: str | None
+    said: Abilities, change: Change, lacking: str | None
 ) -> None:
     assert lacks_of_change(said, change) == lacking
 
@@ -103,7 +103,7 @@ def test_change_lacks_the_first_part_that_would_be_ignored(
     ],
 )
 def test_view_lacks_the_first_filter_that_would_be_ignored(
-    said: Capabilities, fields: dict[str, Any], lacking: str | None
+    said: Abilities, fields: dict[str, Any], lacking: str | None
 ) -> None:
     assert lacks_of_view(said, View("ann", **fields)) == lacking
 
@@ -125,7 +125,7 @@ def test_view_lacks_the_first_filter_that_would_be_ignored(
     ],
 )
 def test_search_lacks_the_first_argument_that_would_be_ignored(
-    said: Capabilities, fields: dict[str, Any], lacking: str | None
+    said: Abilities, fields: dict[str, Any], lacking: str | None
 ) -> None:
     assert lacks_of_search(said, SearchQuery("tea", View("ann"), **fields)) == lacking
 
@@ -137,6 +137,6 @@ def test_search_lacks_the_filters_of_its_view_first() -> None:
 
 
 def test_server_keeps_names_that_says_so_with_true() -> None:
-    assert keeps_names(server(idempotency_keys=True))
-    assert not keeps_names(server(idempotency_keys="yes"))
-    assert not keeps_names(server())
+    assert server(idempotency_keys=True).keeps_names
+    assert not server(idempotency_keys="yes").keeps_names
+    assert not server().keeps_names

@@ -21,8 +21,14 @@ from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, Lis
 from openmem._model.results import HistoryPage
 from openmem._model.retry import DEFAULT_RETRY
 from openmem._model.scopes import ScopePattern
-from openmem._protocol import capability_checks as wire_limits
 from openmem._protocol import requests as wire
+from openmem._protocol.capability_checks import (
+    Abilities,
+    lacks_of_change,
+    lacks_of_drafts,
+    lacks_of_search,
+    lacks_of_view,
+)
 from openmem._protocol.http_messages import Header, HttpReply, HttpRequest
 from openmem._protocol.owners import ReplyCheck
 from openmem._protocol.passthrough_options import check, given_capabilities, headers_of
@@ -93,7 +99,8 @@ class PassthroughProvider(Provider):
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)
         check(settings)
-        self._said = given_capabilities(settings)
+        self._said: Capabilities | None = None
+        self._learn(given_capabilities(settings))
         self._http = Http(
             settings.base_url or "",
             headers=headers_of(settings),
@@ -106,7 +113,7 @@ class PassthroughProvider(Provider):
     def resolve(self, call: Call) -> Provider:
         """Return this provider if an OMP server answers, else the one that was named."""
         if self._said is None:
-            self._said = self._probe(call)
+            self._learn(self._probe(call))
         if self._said is not None:
             check_options(self.name, self.settings.options, self.options)
             return self
@@ -136,19 +143,19 @@ class PassthroughProvider(Provider):
             said = self._probe(call)
             if said is None:
                 raise self._nobody()
-            self._said = said
+            self._learn(said)
         return self._known.model_copy(deep=True)
 
     def add(
         self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
     ) -> list[MemoryRecord]:
         """Store drafts in one request; sent again, it stores nothing twice if the server sees to that."""
-        lacking = self._about(drafts, wire_limits.lacks_of_drafts, self._known, drafts)
+        lacking = self._about(drafts, lacks_of_drafts, self._able, drafts)
         self._need("add" if len(drafts) == 1 else "add_many", lacking)
         if len(drafts) > wire.MAX_BATCH:
             raise InvalidRequestError(f"items must have at most {wire.MAX_BATCH} entries, not {len(drafts)}")
         once = None
-        if wire_limits.keeps_names(self._known):
+        if self._able.keeps_names:
             once = wire.once_name(call.nonce or call.request_id, call.seed)
         reply = self._send(self._about(drafts, wire.add, drafts, once), call)
         records = [self._read(reply, RECORD)] if len(drafts) == 1 else self._read(reply, RECORDS, "items")
@@ -168,7 +175,7 @@ class PassthroughProvider(Provider):
 
     def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
         """Change one memory."""
-        self._need("update", wire_limits.lacks_of_change(self._known, change))
+        self._need("update", lacks_of_change(self._able, change))
         given = (id, user_id, change)
         request = compute(wire.update, *given) if is_large_change(change) else wire.update(*given)
         reply = self._send(request, call)
@@ -187,7 +194,7 @@ class PassthroughProvider(Provider):
 
     def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of memories, newest first."""
-        self._need("list", wire_limits.lacks_of_view(self._known, query.view))
+        self._need("list", lacks_of_view(self._able, query.view))
         page = self._read(self._send(wire.list_(query), call), PAGE)
         self._check.seen(page.items, query.view, query.limit)
         self._check.cursor(page.next_cursor, query.cursor)
@@ -195,7 +202,7 @@ class PassthroughProvider(Provider):
 
     def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
-        self._need("search", wire_limits.lacks_of_search(self._known, query))
+        self._need("search", lacks_of_search(self._able, query))
         found = self._take(read_found, self._send(wire.search(query), call))
         self._check.seen([result.memory for result in found], query.view, query.limit)
         return found
@@ -204,7 +211,7 @@ class PassthroughProvider(Provider):
         self, query: SearchQuery, token_budget: int, token_counter: TokenCounter | None, call: Call
     ) -> ContextBlock:
         """Return the server's block, or make one here where the caller counts the tokens."""
-        self._need("context", wire_limits.lacks_of_search(self._known, query))
+        self._need("context", lacks_of_search(self._able, query))
         if token_counter is not None:
             return super().context(query, token_budget, token_counter, call)
         return self._read(self._send(wire.context(query, token_budget), call), BLOCK)
@@ -226,7 +233,7 @@ class PassthroughProvider(Provider):
 
     def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Return once the memories can be found."""
-        if "wait_for_ingest" not in self._known.all_verbs:
+        if "wait_for_ingest" not in self._able.verbs:
             for id in ids:
                 self._wait_for(id, user_id, call)
         elif ids:
@@ -245,7 +252,7 @@ class PassthroughProvider(Provider):
 
     def import_(self, drafts: Sequence[Draft], conflict: ImportConflict, call: Call) -> ImportReport:
         """Store records of another store in one request."""
-        self._need("import", self._about(drafts, wire_limits.lacks_of_drafts, self._known, drafts))
+        self._need("import", self._about(drafts, lacks_of_drafts, self._able, drafts))
         request = self._about(drafts, wire.import_, drafts, conflict)
         return self._read(self._send(request, call), REPORT)
 
@@ -327,8 +334,13 @@ class PassthroughProvider(Provider):
         value: T = self._take(read, reply, kind, member)
         return value
 
+    def _learn(self, said: Capabilities | None) -> None:
+        self._said = said
+        if said is not None:
+            self._able = Abilities.of(said)
+
     def _need(self, verb: str, lacking: str | None = None) -> None:
-        if verb not in self._known.all_verbs:
+        if verb not in self._able.verbs:
             raise self.cannot(verb)
         if lacking is not None:
             raise self.cannot(lacking)
