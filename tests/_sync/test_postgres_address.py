@@ -138,10 +138,29 @@ def test_a_parameter_that_the_server_refuses_is_named(empty_postgres_url: str, q
         asked(f"{empty_postgres_url}?{query}", "select 1")
 
 
-@pytest.mark.parametrize("query", ["sslmode=require", "channel_binding=require", "sslmode=verify-full"])
+@pytest.mark.parametrize("query", ["sslmode=require", "requiressl=1", "channel_binding=require", "sslmode=verify-full"])
 def test_a_server_without_tls_is_refused_where_tls_is_asked_for(empty_postgres_url: str, query: str) -> None:
     with pytest.raises(ProviderUnavailableError, match="TLS"):
         asked(f"{empty_postgres_url}?{query}", "select 1")
+
+
+def test_old_variable_that_asks_for_tls_counts(empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setenv("PGREQUIRESSL", "1")
+        with pytest.raises(ProviderUnavailableError, match="TLS"):
+            asked(empty_postgres_url, "select 1")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "sslcert=/nonexistent",
+        "sslcert=/nonexistent&sslkey=/nonexistent",
+        f"sslcertmode=disable&sslcert={quote(__file__)}",
+    ],
+)
+def test_certificate_that_is_not_there_or_not_wanted_is_done_without(empty_postgres_url: str, query: str) -> None:
+    assert asked(f"{empty_postgres_url}?{query}", "select 1") == 1
 
 
 def test_the_encoding_of_the_client_is_utf_8_whatever_is_said(

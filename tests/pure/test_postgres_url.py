@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from openmem._sql.postgres.url import parse_database_url, password_in, service_parameters
+from openmem._sql.postgres.url import environment_parameters, parse_database_url, password_in, service_parameters
 from openmem.errors import InvalidRequestError
 
 
@@ -19,6 +19,9 @@ from openmem.errors import InvalidRequestError
         ("postgresql:///?dbname=d%20b&sslmode=", {"dbname": "d b"}),
         ("postgresql:///?database=d", {"dbname": "d"}),
         ("postgresql:///d?ssl=true", {"dbname": "d", "sslmode": "require"}),
+        ("postgresql:///d?requiressl=1", {"dbname": "d", "sslmode": "require"}),
+        ("postgresql:///d?requiressl=0", {"dbname": "d", "sslmode": "prefer"}),
+        ("postgresql:///d?requiressl=1&sslmode=verify-full", {"dbname": "d", "sslmode": "verify-full"}),
         ("postgresql:///d?options=-c%20a%3Db&work_mem=5MB", {"dbname": "d", "options": "-c a=b", "work_mem": "5MB"}),
         ("postgresql://[::1]/d?application_name=a+b", {"host": "::1", "dbname": "d", "application_name": "a+b"}),
     ],
@@ -42,12 +45,28 @@ def test_a_url_becomes_parameters(url: str, found: dict[str, str]) -> None:
         ("port=0", "port cannot be read: a port must be a number"),
         ("host=a&port=1,2", "port must be given once"),
         ("host=a..b", "host must be"),
+        ("ssl_min_protocol_version=1.2", "ssl_min_protocol_version must be one of"),
+        ("sslcertmode=never", "sslcertmode must be one of"),
+        ("load_balance_hosts=yes", "load_balance_hosts must be one of"),
         ("sslnegotiation=direct", "sslnegotiation needs sslmode"),
     ],
 )
 def test_a_parameter_that_cannot_be_used_is_named(query: str, named: str) -> None:
     with pytest.raises(InvalidRequestError, match=f"parameter {named}"):
         parse_database_url(f"postgresql:///d?{query}")
+
+
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [
+        ({"PGHOST": "h", "PGPORT": "", "HOME": "/h"}, {"host": "h"}),
+        ({"PGREQUIRESSL": "1"}, {"sslmode": "require"}),
+        ({"PGREQUIRESSL": "1", "PGSSLMODE": "verify-full"}, {"sslmode": "verify-full"}),
+        ({"PGREQUIRESSL": "0"}, {}),
+    ],
+)
+def test_variables_of_libpq_become_parameters(variables: dict[str, str], found: dict[str, str]) -> None:
+    assert environment_parameters(variables) == found
 
 
 def test_a_service_is_read_from_its_section() -> None:

@@ -129,9 +129,16 @@ def asyncpg_arguments(target: Target, options: PoolOptions) -> dict[str, Any]:
     }
 
 
-def asyncpg_tls(target: Target) -> tuple[str, bool]:
-    """Return a DSN that holds nothing but the parameters of TLS, and whether TLS begins without being asked for."""
+def asyncpg_tls(target: Target, *, certificate: bool = True) -> tuple[str, bool]:
+    """Return a DSN that holds nothing but the parameters of TLS, and whether TLS begins without being asked for.
+
+    Args:
+        target: What they are made of.
+        certificate: Whether there is the client's certificate that is named: libpq does without one that is not there.
+    """
     given = {name: target.parameters[name] for name in _TLS if name in target.parameters}
+    if not certificate or given.get("sslmode") == "disable" or target.parameters.get("sslcertmode") == "disable":
+        given = {name: value for name, value in given.items() if name not in ("sslcert", "sslkey")}
     if target.trusts_system_roots:
         given = {name: value for name, value in given.items() if name not in ("sslmode", "sslrootcert")}
     elif target.parameters.get("channel_binding") == "require" and given.get("sslmode", "prefer") in _WEAK:

@@ -18,8 +18,8 @@ from openmem._io.postgres.options import PoolOptions, Target, split_parameters
 from openmem._sql.postgres.errors import PROVIDER
 from openmem._sql.postgres.url import (
     KNOWN,
-    VARIABLES,
     check_parameters,
+    environment_parameters,
     parse_database_url,
     password_in,
     service_parameters,
@@ -39,7 +39,7 @@ def find_target(options: PoolOptions) -> Target:
         InvalidRequestError: The service is not known, or a parameter cannot be used.
     """
     from_url = parse_database_url(options.dsn)
-    environment = {name: value for name, variable in VARIABLES.items() if (value := os.environ.get(variable))}
+    environment = environment_parameters(os.environ)
     service = from_url.get("service") or environment.get("service")
     from_service = _service(service) if service else {}
     check_parameters(environment, "the environment")

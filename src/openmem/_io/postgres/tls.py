@@ -5,6 +5,7 @@ the password file.
 from __future__ import annotations
 
 import contextlib
+import os
 import ssl
 from typing import Any, Final
 
@@ -74,7 +75,7 @@ def find_connect_arguments(options: PoolOptions) -> ConnectArguments:
     """
     target = find_target(options)
     arguments = asyncpg_arguments(target, options)
-    dsn, direct = asyncpg_tls(target)
+    dsn, direct = asyncpg_tls(target, certificate=os.path.exists(target.parameters.get("sslcert", "")))
     if direct:
         arguments["direct_tls"] = True
     if target.trusts_system_roots:

@@ -60,14 +60,19 @@ _NUMBERS: Final = frozenset(
 KNOWN: Final = (
     frozenset(VARIABLES)
     | _NUMBERS
-    | {"client_encoding", "fallback_application_name", "requiressl", "sslpassword", "sslkeylogfile"}
+    | {"client_encoding", "fallback_application_name", "sslpassword", "sslkeylogfile"}
     | {"oauth_issuer", "oauth_client_id", "oauth_client_secret", "oauth_scope", "scram_client_key", "scram_server_key"}
 )
+_TLS_VERSIONS: Final = frozenset({"TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"})
 _CHOICES: Final[Mapping[str, frozenset[str]]] = {
     "channel_binding": frozenset({"disable", "prefer", "require"}),
     "gssencmode": frozenset({"disable", "prefer", "require"}),
+    "load_balance_hosts": frozenset({"disable", "random"}),
+    "sslcertmode": frozenset({"disable", "allow", "require"}),
     "sslmode": frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}),
     "sslnegotiation": frozenset({"postgres", "direct"}),
+    "ssl_max_protocol_version": _TLS_VERSIONS,
+    "ssl_min_protocol_version": _TLS_VERSIONS,
     "target_session_attrs": frozenset({"any", "read-write", "read-only", "primary", "standby", "prefer-standby"}),
 }
 # What other drivers and frameworks put into such an address, and what stands for it here.
@@ -157,6 +162,19 @@ def check_parameters(given: Mapping[str, str], source: str) -> None:
         raise _bad("sslnegotiation", source, "needs sslmode=require, verify-ca or verify-full")
 
 
+def environment_parameters(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return what libpq's variables say, by the names of its parameters.
+
+    Args:
+        variables: The environment.
+    """
+    found = {name: value for name, variable in VARIABLES.items() if (value := variables.get(variable))}
+    # An old variable that libpq still reads: without it, one form would do without TLS where it is asked for.
+    if variables.get("PGREQUIRESSL", "").startswith("1"):
+        found.setdefault("sslmode", "require")
+    return found
+
+
 def service_parameters(text: str, name: str) -> dict[str, str] | None:
     """Return what a file of services says of one of them, or `None` if it is not in the file."""
     found: dict[str, str] | None = None
@@ -192,6 +210,8 @@ def _query(query: str) -> dict[str, str]:
     if "ssl" in given and given["ssl"] in {"true", "require", "verify-ca", "verify-full", "prefer"}:
         mode = given.pop("ssl")
         given.setdefault("sslmode", "require" if mode == "true" else mode)
+    if "requiressl" in given:  # as libpq reads it
+        given.setdefault("sslmode", "require" if given.pop("requiressl").startswith("1") else "prefer")
     for name in given:
         hint = _FOREIGN.get(name.lower())
         if hint is not None:
