@@ -123,6 +123,29 @@ def test_argument_that_a_function_has_not_is_told_with_the_one_that_was_meant() 
     assert explained(selff=1) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "known", "meant"),
+    [
+        ("top_k", ("query", "limit"), "limit"),
+        ("text", ("query", "limit"), "query"),
+        ("text", ("content", "tags"), "content"),
+        ("maxTokens", ("query", "token_budget"), "token_budget"),
+        ("namespace", ("scope", "tags"), "scope"),
+        ("q", ("query", "scope"), "query"),
+        ("k", ("query", "scope"), None),
+    ],
+)
+def test_word_of_others_is_told_with_what_it_is_called_here(
+    name: str, known: tuple[str, ...], meant: str | None
+) -> None:
+    assert closest(name, known) == meant
+
+
+def test_member_of_the_callers_own_is_no_word_of_others() -> None:
+    assert near_miss("text", ("content", "query")) is None
+    assert near_miss("namespace", ("scope",)) is None
+
+
 def test_error_from_within_a_function_is_not_explained_as_a_call() -> None:
     call: Any = Shop().buy
     with pytest.raises(TypeError) as caught:

@@ -17,6 +17,20 @@ MAX_NAME: Final = 40
 # Words that people have use for, one letter away from a name of the protocol.
 _WORDS: Final = frozenset({"score", "slope", "shape", "context", "consent", "contest", "course", "superseded"})
 
+# What arguments and members are called elsewhere, and what they are called here.
+_ELSEWHERE: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("k", "n", "topk", "count", "maxresults", "numresults", "pagesize", "size"), ("limit",)),
+    **dict.fromkeys(("text", "memory", "message", "body", "data"), ("content", "query", "q")),
+    **dict.fromkeys(("q", "question", "prompt", "search", "query"), ("query", "q")),
+    **dict.fromkeys(("maxtoken", "maxtokens", "tokens", "budget"), ("token_budget",)),
+    **dict.fromkeys(("threshold", "minrelevance", "scorethreshold"), ("min_score",)),
+    **dict.fromkeys(("namespace", "path", "folder", "category"), ("scope",)),
+    **dict.fromkeys(("labels", "categories"), ("tags",)),
+    **dict.fromkeys(("metadata", "meta"), ("extra",)),
+    **dict.fromkeys(("page", "offset", "after"), ("cursor",)),
+    **dict.fromkeys(("memoryid", "docid"), ("id",)),
+}
+
 
 def near_miss(name: str, known: Iterable[str]) -> str | None:
     """Return the name that a member of an object was meant to have, or `None` for one of the caller's own.
@@ -31,13 +45,14 @@ def near_miss(name: str, known: Iterable[str]) -> str | None:
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is most like another one, or `None` if none is like it at all."""
+    """Return the known name that is most like another one, or means the same, or `None` if none does."""
     import difflib  # by who misspells only
 
     names = [*known]
     if len(name) > MAX_NAME:
         return None
     found = near_miss(name, names) or next(iter(difflib.get_close_matches(name, names, 1, 0.6)), None)
+    found = found or next((other for other in _ELSEWHERE.get(_plain(name), ()) if other in names), None)
     return found or next((other for other in names if len(other) > 2 and name.startswith(other)), None)
 
 

@@ -431,6 +431,12 @@ def test_parameter_that_is_nearly_another_is_refused(
     assert open_server.get(f"{path}?q=tea&user_id=ann&score=1&later=2").status_code == 200
 
 
+def test_search_in_an_address_names_q_to_those_who_write_query(open_server: httpx.Client) -> None:
+    reply = open_server.get("/memories/search?query=tea&user_id=ann")
+    assert code_of(reply) == (400, "invalid_request")
+    assert "did you mean 'q'?" in reply.json()["error"]["message"]
+
+
 def test_search_takes_query_for_q(open_server: httpx.Client, user: str) -> None:
     """The first client of the protocol calls it so."""
     open_server.post("/memories", json={"content": "prefers tea", "user_id": user})
@@ -446,7 +452,10 @@ def test_search_takes_query_for_q(open_server: httpx.Client, user: str) -> None:
     ("path", "body", "meant"),
     [
         ("/memories/search", {"q": "a", "user_id": "ann", "scoope": "a"}, "scope"),
+        ("/memories/search", {"qurey": "a", "user_id": "ann"}, "query"),
+        ("/memories/search", {"q": "a", "user_id": "ann", "top_k": 3}, "limit"),
         ("/context", {"qury": "a", "user_id": "ann"}, "query"),
+        ("/context", {"q": "a", "user_id": "ann"}, "query"),
         ("/memories/wait", {"id": [], "user_id": "ann"}, "ids"),
         ("/memories/batch", {"item": [GOOD]}, "items"),
         ("/memories/batch", {"items": [GOOD, {"contnt": "a", "user_id": "ann"}]}, "content"),

@@ -51,6 +51,8 @@ async def list_memories(request: RequestContext) -> Reply:
 async def search_memories(request: RequestContext) -> Reply:
     """Answer GET /memories/search."""
     query = request.query
+    if query.text("q") is None and query.text("query") is not None:
+        raise InvalidRequestError("the parameter 'query' is unknown: did you mean 'q'?")
     given = {
         "q": query.text("q"),
         "user_id": query.text("user_id"),
@@ -75,7 +77,7 @@ async def search_at_length(request: RequestContext) -> Reply:
         if "q" in fields:
             raise InvalidRequestError("give q or query, not both: they are the same")
         fields["q"] = fields.pop("query")
-    refuse_unknown(fields, frozenset(_SEARCH))
+    refuse_unknown(fields, frozenset((*_SEARCH, "query")))
     given = {name: value for name, value in fields.items() if value is not None}
     if "limit" in given:
         given["limit"] = as_whole(given["limit"])
