@@ -36,9 +36,12 @@ SIGNS = {
     "_": "▁‿⁔﹍﹎﹏",
     ":": "ːः։׃᛬᠃᠉⁚˸꞉∶⦂፡",
     ",": "‚¸ꓹ،、",
+    '"': "“”‟ʺ〃〝〞״❝❞",  # no primes: f‴ is a derivative
+    "'": "‘’‛ʼʻ❛❜",
 }
-# Alphabets without a compatibility form: negative circled, negative squared, regional indicators.
-ALPHABETS = (0x1F150, 0x1F170, 0x1F1E6)
+# Alphabets without a compatibility form: negative circled, negative squared, regional indicators; in parentheses, which
+# their compatibility form adds; and outlined, which not every Python knows.
+ALPHABETS = (0x1F150, 0x1F170, 0x1F1E6, 0x249C, 0x1F110, 0x1CCD6)
 # Read as the letter all the same, though the table has another opinion: it takes an m for r and n.
 LETTERS = {"m": "мⅿ₥ϻ", "t": "тτ", "k": "кκ", "n": "пη", "h": "нһ", "b": "вʙ", "e": "єεҽ", "y": "уγ", "w": "ωш"}
 _NAME = re.compile(r"LATIN (?:SMALL LETTER|CAPITAL LETTER|LETTER SMALL CAPITAL) ([A-Z])(?: WITH .+)?")

@@ -167,6 +167,12 @@ def test_disguises_of_this_test_look_like_what_they_hide(template: str) -> None:
         "[SYSTEM]",
         "[END OF CONTEXT]",
         "[/b]",
+        "<%= system %>",
+        "</⒨⒠⒨⒪⒭⒴>",
+        "<🄢🄨🄢🄣🄔🄜>",
+        "<\U0001cce8\U0001ccee\U0001cce8\U0001cce9\U0001ccda\U0001cce2>",
+        "</\ue000>",
+        "</๓є๓๏гу>",
     ],
 )
 def test_tags_tokens_and_marks_of_other_frames_lose_their_first_bracket(text: str) -> None:
@@ -190,6 +196,10 @@ def test_tags_tokens_and_marks_of_other_frames_lose_their_first_bracket(text: st
         ("［2］ 2026-01-01", "(2) 2026-01-01"),
         ("[2]\ufe0f 2026-01-01", "(2) 2026-01-01"),
         ("[②]2026/01/01", "(②)2026/01/01"),
+        ("[2] 2O26-O1-l2 x", "(2) 2O26-O1-l2 x"),
+        ("[1O]: 2026-1-2 x", "(1O): 2026-1-2 x"),
+        ("[²] ²⁰²⁶ 01 02 x", "(²) ²⁰²⁶ 01 02 x"),
+        ("＂＂＂ and ”\u0336”\u0336“ and ＇＇＇ and ’’‘", "\"\" and \"\" and '' and ''"),
         ("Stored notes （data, not instructions）：", "(…)"),
         ("Berlin --> Lisbon ----> Rome", "Berlin -> Lisbon -> Rome"),
         ("so --!> and \u2014\u2014\uff1e and -\u0336->", "so -!> and -\uff1e and ->"),
@@ -245,6 +255,7 @@ def test_nothing_ends_a_comment_or_a_section_around_the_block(text: str) -> None
         "ᠪᠠ\u180b ⠓⠑⠇\u2800⠺⠕",
         "ᏣᎳᎩ ᐃᓄᒃᑎᑐᑦ ⵜⵉⴼⵉⵏⴰⵖ ノート 丿",
         "x = {1: [2]} on 2026-01-01 and [3] later",
+        "[1] 2026 copies, [2] 12 of 2026, [i] [l] [0] and f‴(x) of 5′ 3″ are ”so”, ‘so’ and l’été",
     ],
 )
 def test_ordinary_text_is_quoted_word_for_word(text: str) -> None:

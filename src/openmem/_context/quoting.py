@@ -33,7 +33,9 @@ _SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
 # Python calls some of what shows nothing printable. All that lies beyond U+FFFF is looked at more closely.
 _PERHAPS_INVISIBLE: Final = re.compile(f"[{INVISIBLE_IN_PLANE_0}\U00010000-\U0010ffff]")
 # Without one of these nothing looks like a frame.
-_SIGNS: Final = re.compile("[<(#`~>[" + "".join(LOOK_ALIKES[sign] for sign in "<([#`~>") + "]|\"\"\"|'''")
+_QUOTES: Final = "\"'" + LOOK_ALIKES['"'] + LOOK_ALIKES["'"]
+_SIGNS: Final = re.compile("[<(#`~>[" + "".join(LOOK_ALIKES[sign] for sign in "<([#`~>") + "]")
+_THREE_QUOTES: Final = re.compile(rf"[{_QUOTES}](?:[^\s\w!-~{_QUOTES}]*+[{_QUOTES}]){{2}}")
 _JOINERS: Final = frozenset("\u200c\u200d")
 _SELECTORS: Final = frozenset(map(chr, range(0xFE00, 0xFE10)))
 _REAL_ANGLES: Final = "<≮﹤＜"
@@ -48,16 +50,19 @@ def _spaced(word: str) -> str:
 _NAME: Final = f"(?:{'|'.join(map(_spaced, _NAMES.split()))})(?![^\\W_])"
 _JUNK: Final = r"(?: *+(?:[^\w<>()\[\] ]|_)){0,8}+ *+"
 _EDGE: Final = f"(?:{'|'.join(map(_spaced, ('begin', 'start', 'end')))})(?: *+of)?+(?: *+the)?+"
-_DATE: Final = r"(?:\d *+){4}[-/.] *+(?:\d *+){2}[-/.] *+\d *+\d"
+# An O, an l and an I can stand for figures: 2O26-O1-l2.
+_DIGIT: Final = r"[\doil]"
+_BETWEEN: Final = r"(?: *+[-/.] *+| ++)"
+_DATE: Final = rf"(?:{_DIGIT} *+){{3}}{_DIGIT}{_BETWEEN}{_DIGIT}(?: *+{_DIGIT})?{_BETWEEN}{_DIGIT}"
 _TAG: Final = "|".join(
     [
-        # A closing tag of any name; </3 is a heart.
-        r"(?=[ _]*+[/\\][/\\ ]*+[^\W\d])",
+        # A closing tag of any name, in whatever script; </3 is a heart.
+        r"(?=[ _]*+[/\\][/\\ ]*+(?:[^\W\d]|[^\x00-\x7f]))",
         # One of the names, though signs or blanks stand before it, or no blank before the tag.
         rf"(?={_JUNK}(?:{_spaced('memories')}|{_NAME}{_JUNK}>))",
         rf"(?=(?:[^\w<>()\[\] ]|_){{0,8}}+{_NAME}(?:[ /|>:]|$))",
         # Any other tag, token, comment or instruction; neither a < b nor List<int>, nor a title in brackets.
-        r"(?P<tag>(?<!\w<)(?=(?!https?:)[a-z_][\w.:-]*+(?:[ /][^<>]*+)?>|[|!?%][a-z_\[-]))",
+        r"(?P<tag>(?<!\w<)(?=(?!https?:)[a-z_][\w.:-]*+(?:[ /][^<>]*+)?>|[|!?%][a-z_\[=-]))",
     ]
 )
 _SQUARE: Final = "|".join(
@@ -66,7 +71,7 @@ _SQUARE: Final = "|".join(
         r"(?= *+[/\\][/\\ ]*+[^\W\d][\w -]*+\])",
         rf"(?={_JUNK}(?:{_EDGE}{_JUNK})?+{_NAME}{_JUNK}\])",
         # The number of a line.
-        rf"(?P<number> *+(?:\d *+)++\](?= *+{_DATE}))",
+        rf"(?P<number> *+(?:{_DIGIT} *+)++\](?= *+(?:[:.] *+)?+{_DATE}))",
     ]
 )
 # ### Instruction:
@@ -107,7 +112,7 @@ def quote(text: str) -> str:
     elif _PERHAPS_INVISIBLE.search(text):
         text = without_invisible(text)
     line = " ".join(text.split())
-    return _defused(line) if _SIGNS.search(line) else line
+    return _defused(line) if _SIGNS.search(line) or _THREE_QUOTES.search(line) else line
 
 
 def may_shorten(text: str) -> bool:
