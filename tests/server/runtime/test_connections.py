@@ -139,14 +139,28 @@ def test_key_is_looked_at_before_the_body_comes(server: Process, key: tuple[str,
         assert (reply.status, reply.code, reply.headers["connection"]) == (401, "unauthorized", "close")
 
 
+def with_descriptors(folder: Path, descriptors: int) -> str:
+    """Return a program that is Python with so many descriptors at most."""
+    wrapped = folder / "python"
+    wrapped.write_text(f'#!/bin/sh\nexec prlimit --nofile={descriptors}:{descriptors} {sys.executable} "$@"\n')
+    wrapped.chmod(0o755)
+    return str(wrapped)
+
+
+@pytest.mark.skipif(not shutil.which("prlimit"), reason="needs prlimit")
+def test_parent_of_workers_says_how_few_connections_each_can_hold(key: tuple[str, str], tmp_path: Path) -> None:
+    program = with_descriptors(tmp_path, 200)
+    with started("--url", str(tmp_path / "m.db"), "--store", key[0], "--workers", "2", program=program) as server:
+        until(lambda: "at most" in server.output())
+        assert f"at most {200 - RESERVED_DESCRIPTORS} connections at once in each worker, not 2048" in server.output()
+
+
 @pytest.mark.skipif(not shutil.which("prlimit"), reason="needs prlimit")
 def test_connections_are_fewer_than_descriptors_and_the_log_stays_short(key: tuple[str, str], tmp_path: Path) -> None:
     descriptors, count = 200, 400
     subprocess.run(["prlimit", f"--pid={os.getpid()}", "--nofile=4096:"], check=False, capture_output=True)
-    wrapped = tmp_path / "python"
-    wrapped.write_text(f'#!/bin/sh\nexec prlimit --nofile={descriptors}:{descriptors} {sys.executable} "$@"\n')
-    wrapped.chmod(0o755)
-    with started("--url", str(tmp_path / "m.db"), "--store", key[0], program=str(wrapped)) as server:
+    program = with_descriptors(tmp_path, descriptors)
+    with started("--url", str(tmp_path / "m.db"), "--store", key[0], program=program) as server:
         until(lambda: "at most" in server.output())
         limit = descriptors - RESERVED_DESCRIPTORS
         assert f"at most {limit} connections at once, not 2048" in server.output()

@@ -72,6 +72,17 @@ class ServerConfig(uvicorn.Config):
         """The connections of this process."""
         return ConnectionTable(connection_limit(self.settings.max_connections))
 
+    def tell_limit(self) -> None:
+        """Say so when a process can hold fewer connections than the setting."""
+        wanted = self.settings.max_connections
+        limit = connection_limit(wanted)
+        if limit < wanted:
+            where = "" if self.settings.workers == 1 else " in each worker"
+            say(
+                f"at most {limit} connections at once{where}, not {wanted}: the limit of open files (ulimit -n) less "
+                f"{RESERVED_DESCRIPTORS} for everything else"
+            )
+
     def load(self) -> None:
         """Make the application. What it is made of is imported here: the parent of workers needs none of it."""
         from openmem.server.runtime.build import build_server
@@ -106,15 +117,7 @@ class ServerProcess(uvicorn.Server):
         gc.freeze()  # what is loaded by now stays: the collector need not look through it again and again
         if self.started and self._started_line:
             say(self._started_line)
-            self._tell_limit()
-
-    def _tell_limit(self) -> None:
-        wanted, limit = self.config.settings.max_connections, self.config.table.limit
-        if limit < wanted:
-            say(
-                f"at most {limit} connections at once, not {wanted}: the limit of open files (ulimit -n) less "
-                f"{RESERVED_DESCRIPTORS} for everything else"
-            )
+            self.config.tell_limit()
 
     async def on_tick(self, counter: int) -> bool:
         """Return whether it is time to stop."""

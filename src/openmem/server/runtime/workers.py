@@ -98,6 +98,7 @@ class Workers(Multiprocess):
                 self.should_exit.set()
                 return
         say(self._started_line)
+        self.config.tell_limit()
 
     def keep_subprocess_alive(self) -> None:
         """Replace workers that are gone."""
