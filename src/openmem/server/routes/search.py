@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 
 from openmem import InvalidRequestError
 from openmem._protocol.json_bodies import as_whole, refuse_unknown, text_member
+from openmem._protocol.query_string import Parameters
 from openmem.server.routes.request import MAX_WAIT, RequestContext
 from openmem.server.routes.responses import Reply, entries_reply, json_reply, model_reply, page_reply, results_reply
 from openmem.server.services.audit import Touched
@@ -51,8 +52,7 @@ async def list_memories(request: RequestContext) -> Reply:
 async def search_memories(request: RequestContext) -> Reply:
     """Answer GET /memories/search."""
     query = request.query
-    if query.text("q") is None and query.text("query") is not None:
-        raise InvalidRequestError("the parameter 'query' is unknown: did you mean 'q'?")
+    _refuse_misnamed(query)
     given = {
         "q": query.text("q"),
         "user_id": query.text("user_id"),
@@ -68,6 +68,12 @@ async def search_memories(request: RequestContext) -> Reply:
         "purpose": query.word("purpose", "search"),
     }
     return await _search(request, given)
+
+
+def _refuse_misnamed(query: Parameters) -> None:
+    # The bodies of searches, and other services, call it so: without a word, the answer would be that `q` is missing.
+    if query.text("q") is None and query.text("query") is not None:
+        raise InvalidRequestError("the parameter 'query' is unknown: did you mean 'q'?")
 
 
 async def search_at_length(request: RequestContext) -> Reply:
