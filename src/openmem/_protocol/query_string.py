@@ -59,6 +59,13 @@ class Parameters:
             raise InvalidRequestError(f"{name} must be given once")
         return values[0]
 
+    def text_named(self, name: str, *, elsewhere: str) -> str | None:
+        """Return a text; under the name that it has in other requests only, it is refused with a word on this one."""
+        text = self.text(name)
+        if text is None and self.text(elsewhere) is not None:
+            raise InvalidRequestError(f"the parameter {elsewhere!r} is unknown: did you mean {name!r}?")
+        return text
+
     def word(self, name: str, default: str) -> str:
         """Return a text, or what stands for it."""
         text = self.text(name)

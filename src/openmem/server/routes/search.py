@@ -6,7 +6,6 @@ from typing import Any, Final, cast
 
 from openmem import InvalidRequestError
 from openmem._protocol.json_bodies import as_whole, refuse_unknown, text_member
-from openmem._protocol.query_string import Parameters
 from openmem.server.routes.request import MAX_WAIT, RequestContext
 from openmem.server.routes.responses import Reply, entries_reply, json_reply, model_reply, page_reply, results_reply
 from openmem.server.services.audit import Touched
@@ -52,9 +51,8 @@ async def list_memories(request: RequestContext) -> Reply:
 async def search_memories(request: RequestContext) -> Reply:
     """Answer GET /memories/search."""
     query = request.query
-    _refuse_misnamed(query)
     given = {
-        "q": query.text("q"),
+        "q": query.text_named("q", elsewhere="query"),
         "user_id": query.text("user_id"),
         "scope": query.text("scope"),
         "limit": query.whole("limit", 10),
@@ -68,12 +66,6 @@ async def search_memories(request: RequestContext) -> Reply:
         "purpose": query.word("purpose", "search"),
     }
     return await _search(request, given)
-
-
-def _refuse_misnamed(query: Parameters) -> None:
-    # The bodies of searches, and other services, call it so: without a word, the answer would be that `q` is missing.
-    if query.text("q") is None and query.text("query") is not None:
-        raise InvalidRequestError("the parameter 'query' is unknown: did you mean 'q'?")
 
 
 async def search_at_length(request: RequestContext) -> Reply:
