@@ -34,3 +34,14 @@ def tests() -> set[str]:
 def test_test_that_a_page_names_exists(page: str, tests: set[str]) -> None:
     named = re.findall(r"`(?:tests/[\w/]*)?(test_\w+(?:\.py)?)`", (ROOT / page).read_text("utf-8"))
     assert [name for name in named if name not in tests] == []
+
+
+def test_line_that_an_equivalent_mutant_changes_stands_in_its_file() -> None:
+    """`make mutate` refuses to run with an entry for code that has changed: here it shows at once."""
+    entries = (ROOT / "tests/mutants_equivalent.txt").read_text("utf-8").split("\n\n")[1:]
+    gone = []
+    for path, *lines in (entry.strip().replace(" ", "\n", 1).splitlines() for entry in entries):
+        source = {line.strip() for line in (ROOT / "src/openmem" / path).read_text("utf-8").splitlines()}
+        gone += [line for line in lines if line.startswith("- ") and line[2:].strip() not in source]
+    assert len(entries) > 10
+    assert gone == []

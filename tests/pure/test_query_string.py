@@ -88,3 +88,10 @@ def test_time_keeps_its_offset_and_must_be_one() -> None:
     assert got == datetime(2026, 5, 1, 12, tzinfo=timezone(timedelta(hours=1, minutes=30)))
     message = "since must be ISO 8601 text such as 2026-01-31T12:00:00Z"
     assert refusal(lambda: Parameters(b"since=soon").time("since")) == message
+
+
+def test_text_under_the_name_of_other_requests_is_refused_with_the_right_one() -> None:
+    with pytest.raises(InvalidRequestError, match="'query' is unknown: did you mean 'q'"):
+        Parameters(b"query=tea").text_named("q", elsewhere="query")
+    assert Parameters(b"q=tea&query=milk").text_named("q", elsewhere="query") == "tea"
+    assert Parameters(b"").text_named("q", elsewhere="query") is None
