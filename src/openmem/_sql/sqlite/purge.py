@@ -44,6 +44,9 @@ and the driver loop leaves out a repetition: SQLite takes as long for it as for 
 OVERWRITE_CHEAPLY: Final = Query("pragma secure_delete=fast")
 """Deleted bytes are overwritten where that writes no further page: pages written are what an `add` costs."""
 
+MOVE_A_PAGE: Final = Query("pragma incremental_vacuum(1)")
+"""The last page of the file goes into a free one. Of more in one statement, Python's sqlite3 runs the first only."""
+
 T = TypeVar("T")
 
 
@@ -80,7 +83,8 @@ class Purge:
         free = yield Query("pragma freelist_count")
         if not free[0][0]:
             return False
-        yield Query(f"pragma incremental_vacuum({AT_ONCE})")
+        for _ in range(min(AT_ONCE, free[0][0])):
+            yield MOVE_A_PAGE
         left = yield Query("pragma freelist_count")
         return bool(0 < left[0][0] < free[0][0])  # a file that an older version made does not shrink like this
 
