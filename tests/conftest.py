@@ -16,6 +16,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
+from tests.one_form import is_at_length
 from tests.postgres_fixtures import (  # noqa: F401 - fixtures
     _own_postgres,
     _shared_postgres_url,
@@ -54,6 +55,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
     for reason, count in reasons.most_common():
         terminalreporter.write_line(f"{count} skipped: {reason}")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Leave a test to the long run whose twin in the other form is always run."""
+    if is_at_length(item.path.relative_to(item.config.rootpath).as_posix(), item.name):
+        item.add_marker(pytest.mark.long)
 
 
 def pytest_collection_finish() -> None:

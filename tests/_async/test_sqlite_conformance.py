@@ -9,10 +9,13 @@ import pytest
 
 from openmem import AsyncMemory
 from openmem.testing import AsyncProviderSuite
+from openmem.testing._async.isolation import IsolationRules
 from openmem.testing._async.rules import OpenMemory
+from openmem.testing._async.stateful import StatefulRules
+from openmem.testing.declared import Declared
 
 
-class TestSqlite(AsyncProviderSuite):
+class OnSqlite(Declared):
     """One fresh file for each test."""
 
     @pytest.fixture
@@ -21,3 +24,15 @@ class TestSqlite(AsyncProviderSuite):
             return AsyncMemory("sqlite", url=f"sqlite:///{tmp_path / 'kit.db'}", **overrides)
 
         return open_memory
+
+
+class TestSqlite(OnSqlite, AsyncProviderSuite):
+    """All rules. Runs of the machine are other ones in each form."""
+
+    many_users = 300
+    runs_of_the_machine = 10
+
+
+@pytest.mark.long
+class TestSqliteAtLength(OnSqlite, IsolationRules, StatefulRules):
+    """As many users and runs of the machine as the kit has for others."""

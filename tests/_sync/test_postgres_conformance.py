@@ -9,10 +9,13 @@ import pytest
 
 from openmem import Memory
 from openmem.testing import ProviderSuite
+from openmem.testing._sync.isolation import IsolationRules
 from openmem.testing._sync.rules import OpenMemory
+from openmem.testing._sync.stateful import StatefulRules
+from openmem.testing.declared import Declared
 
 
-class TestPostgres(ProviderSuite):
+class OnPostgres(Declared):
     """One database for all tests, emptied before each."""
 
     @pytest.fixture
@@ -21,3 +24,15 @@ class TestPostgres(ProviderSuite):
             return Memory("postgres", url=emptied_postgres_url, **overrides)
 
         return open_memory
+
+
+class TestPostgres(OnPostgres, ProviderSuite):
+    """All rules. The users are enough for many to share a bucket; runs of the machine are other ones in each form."""
+
+    many_users = 300
+    runs_of_the_machine = 10
+
+
+@pytest.mark.long
+class TestPostgresAtLength(OnPostgres, IsolationRules, StatefulRules):
+    """As many users and runs of the machine as the kit has for others."""

@@ -10,10 +10,13 @@ import pytest
 
 from openmem import Memory
 from openmem.testing import ProviderSuite
+from openmem.testing._sync.isolation import IsolationRules
 from openmem.testing._sync.rules import OpenMemory
+from openmem.testing._sync.stateful import StatefulRules
+from openmem.testing.declared import Declared
 
 
-class TestSqlite(ProviderSuite):
+class OnSqlite(Declared):
     """One fresh file for each test."""
 
     @pytest.fixture
@@ -22,3 +25,15 @@ class TestSqlite(ProviderSuite):
             return Memory("sqlite", url=f"sqlite:///{tmp_path / 'kit.db'}", **overrides)
 
         return open_memory
+
+
+class TestSqlite(OnSqlite, ProviderSuite):
+    """All rules. Runs of the machine are other ones in each form."""
+
+    many_users = 300
+    runs_of_the_machine = 10
+
+
+@pytest.mark.long
+class TestSqliteAtLength(OnSqlite, IsolationRules, StatefulRules):
+    """As many users and runs of the machine as the kit has for others."""

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from starlette.types import ASGIApp
 
-from openmem import AsyncMemory, AsyncServerStore, MemoryItem
+from openmem import AsyncMemory, AsyncServerStore, Memory, MemoryItem
 from openmem.server import create_app
 from openmem.server.middleware.admission import Drain
 from openmem.server.routes.health import operation_routes
@@ -128,25 +130,39 @@ OVER_POSTGRES += ["history", "search of large ones", "list of large ones", "list
 OVER_A_SERVER = ["batch of everything", "add of objects", "import", "history", "search of large ones", "list", "export"]
 
 
+def fill(url: str, fat: int) -> None:
+    """Store 2,000 small memories of `bob`, and some of `fat` that are nearly as large as a request may be."""
+    many: list[MemoryItem] = [{"content": f"note {number} about tea"} for number in range(2_000)]
+    with Memory(url=url, embedder="none") as memory:
+        memory.add_many(many, user_id="bob")
+        own: dict[str, object] = {"x-a": [{}] * 120_000}
+        memory.import_([record(number, "fat", **own) for number in range(fat)])
+        for number in range(3):
+            memory.update("i1", user_id="fat", content=f"w {number}")
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a filled store, to be copied: to fill one takes longer than most requests here."""
+    path = tmp_path_factory.mktemp("filled") / "m.db"
+    with ThreadPoolExecutor(1) as executor:  # a coroutine test has a loop, which may not wait
+        executor.submit(fill, f"sqlite:///{path}", 12).result()
+    return path
+
+
 @asynccontextmanager
-async def served(folder: Path, *, fat: int = 0, url: str | None = None) -> AsyncIterator[ASGIApp]:
-    memory = AsyncMemory(url=url or f"sqlite:///{folder / 'm.db'}", embedder="none")
+async def served(folder: Path, url: str) -> AsyncIterator[ASGIApp]:
+    memory = AsyncMemory(url=url, embedder="none")
     app = create_app(memory, store=AsyncServerStore(f"sqlite:///{folder / 's.db'}"))
     app.router.routes.extend(operation_routes(memory, Drain(), None))
     async with app.router.lifespan_context(app):
-        many: list[MemoryItem] = [{"content": f"note {number} about tea"} for number in range(2_000)]
-        await memory.add_many(many, user_id="bob")
-        if fat:
-            own: dict[str, object] = {"x-a": [{}] * 120_000}
-            await memory.import_([record(number, "fat", **own) for number in range(fat)])
-            for number in range(3):
-                await memory.update("i1", user_id="fat", content=f"w {number}")
         yield app
 
 
 @pytest.mark.parametrize(("name", "method", "path", "body", "status"), LARGEST, ids=[case[0] for case in LARGEST])
 async def test_large_request_keeps_no_other_waiting(
     tmp_path: Path,
+    filled: Path,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     method: str,
@@ -157,7 +173,8 @@ async def test_large_request_keeps_no_other_waiting(
     text = body().encode()
     assert len(text) <= 1_048_576
     limit = parsing_time()
-    async with served(tmp_path, fat=12 if "fat" in path + text[:20].decode() else 0) as app:
+    copy = await asyncio.to_thread(shutil.copy, filled, tmp_path / "m.db")
+    async with served(tmp_path, f"sqlite:///{copy}") as app:
         with longest_callback(monkeypatch) as times:
             request = asyncio.ensure_future(ask(app, method, path, text))
             waited = await longest_wait(app, request)
@@ -183,7 +200,8 @@ async def hold(app: ASGIApp, monkeypatch: pytest.MonkeyPatch, name: str) -> str 
 async def test_large_request_over_postgres_keeps_no_other_waiting(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with served(tmp_path, fat=3, url=postgres_url) as app:
+    await asyncio.to_thread(fill, postgres_url, 3)
+    async with served(tmp_path, postgres_url) as app:
         assert [held for name in OVER_POSTGRES if (held := await hold(app, monkeypatch, name))] == []
 
 
@@ -192,7 +210,8 @@ async def test_large_request_over_another_server_keeps_no_other_waiting(
 ) -> None:
     behind = host().serve("sqlite", f"sqlite:///{tmp_path / 'b.db'}", store=tmp_path / "b-server.db")
     try:
-        async with served(tmp_path, fat=3, url=behind.url) as app:
+        await asyncio.to_thread(fill, behind.url, 3)
+        async with served(tmp_path, behind.url) as app:
             assert [held for name in OVER_A_SERVER if (held := await hold(app, monkeypatch, name))] == []
     finally:
         await asyncio.to_thread(behind.close)
