@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NoReturn, Self, SupportsIndex, TypeVar, Unpack
 from openmem._async.authorization.checked_reads import guarded
 from openmem._async.deferred import begin
 from openmem._async.embedders import AsyncEmbedder
-from openmem._async.provider import AsyncProvider
+from openmem._async.provider import AsyncProvider, check_understood
 from openmem._async.verbs import plain_verb
 from openmem._config.settings import resolve_settings
 from openmem._io.concurrency.call import Call, Deadline, annotate_errors
@@ -220,12 +220,15 @@ class AsyncClient:
         seconds = own if timeout is None else check_timeout(timeout)
         return Call(app=self._app, deadline=Deadline.after(seconds))
 
-    async def _use(self, call: Call, action: AsyncWork[AsyncProvider, T]) -> T:
+    async def _use(self, call: Call, action: AsyncWork[AsyncProvider, T], request: object = None) -> T:
+        """Do something with the provider, opened; a request that it does not understand is refused."""
         if self._root is not None:
-            return await self._root._use(call, action)
+            return await self._root._use(call, action, request)
         with annotate_errors(call, self._provider):
             if not self._opened:
                 await self._open(call)
+            if request is not None:
+                check_understood(self._provider, request)
             if call.access is not None:
                 return await action(guarded(self._provider, call.access))
             return await action(self._provider)

@@ -65,7 +65,7 @@ class AsyncListing(AsyncClient):
 
         async def fetch(cursor: str | None) -> MemoryPage:
             call = self._call(timeout)
-            return await self._use(call, lambda provider: provider.list(replace(request, cursor=cursor), call))
+            return await self._use(call, lambda provider: provider.list(replace(request, cursor=cursor), call), request)
 
         return AsyncPager(fetch)
 
@@ -113,4 +113,4 @@ class AsyncListing(AsyncClient):
             include_superseded=include_superseded,
             include_expired=include_expired,
         )
-        return await self._use(call, lambda provider: provider.list(request, call))
+        return await self._use(call, lambda provider: provider.list(request, call), request)

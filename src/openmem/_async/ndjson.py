@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from openmem._async.provider import AsyncProvider
+from openmem._async.provider import AsyncProvider, check_understood
 from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import AsyncBatches, async_to_thread
 from openmem._protocol.export_format import header_line, parse_lines, record_line
@@ -47,6 +47,7 @@ async def import_(
             drafts = await async_to_thread(parse_lines, lines, read + 1)
             read += len(lines)
             if drafts:
+                check_understood(provider, drafts)
                 report.include(await provider.import_(drafts, conflict, new_call()))
             if on_progress is not None:
                 on_progress(report.model_copy())

@@ -24,6 +24,7 @@ from openmem._model.scopes import ScopePattern
 from openmem._model.urls import redacted_url
 from openmem._rules.drafting import is_large
 from openmem._rules.paging import page_of_history
+from openmem._rules.understanding import not_understood
 from openmem._rules.validation import MAX_HISTORY
 from openmem.errors import UnsupportedCapabilityError
 from openmem.types import (
@@ -72,6 +73,11 @@ class AsyncProvider:
     """Whether the provider has a `history_page` of its own, of which the base makes `history`."""
     enforces_access: ClassVar[bool] = False
     """Whether the provider itself checks `call.access` against what is stored, and knows `View.visible`."""
+    understands: ClassVar[frozenset[str]] = frozenset()
+    """The arguments of verbs that the provider acts on, of those that came later than this contract.
+
+    A request that makes use of another one is refused before it gets here.
+    """
 
     _told: bool = False
     made: bool = False
@@ -239,6 +245,13 @@ class AsyncProvider:
         """Return the error for something that takes vectors, when there is nothing to make them."""
         message = f"{what} needs an embedder: give embedder=, or {install_extra('local')}"
         return UnsupportedCapabilityError(message, provider=self.name)
+
+
+def check_understood(provider: AsyncProvider, request: object) -> None:
+    """Refuse a request, or drafts, that make use of an argument which the provider does not understand."""
+    unknown = not_understood(provider.understands, request)
+    if unknown is not None:
+        raise provider.cannot(unknown)
 
 
 async def compute_over(records: Iterable[MemoryRecord], function: Callable[..., T], *args: Any) -> T:

@@ -12,6 +12,12 @@ from openmem._model.scopes import ScopePattern
 from openmem.types import Action, SearchMode
 
 DEFAULT_HISTORY: Final = 100
+LATER: Final = "later"
+"""Marks a field that came later than the contract of providers, as `field(default=…, metadata={LATER: argument})`.
+
+The argument is what a caller knows it by. A provider that does not name it in `understands` gets no request that
+makes use of it.
+"""
 
 
 @dataclass(slots=True)  # never changed, but a frozen one takes eight times as long to make, and many are made

@@ -20,7 +20,7 @@ from openmem._model.retry import Retry
 from openmem._sync.authorization.checked_reads import guarded
 from openmem._sync.deferred import begin
 from openmem._sync.embedders import Embedder
-from openmem._sync.provider import Provider
+from openmem._sync.provider import Provider, check_understood
 from openmem._sync.verbs import plain_verb
 from openmem.errors import InvalidRequestError
 
@@ -221,12 +221,15 @@ class Client:
         seconds = own if timeout is None else check_timeout(timeout)
         return Call(app=self._app, deadline=Deadline.after(seconds))
 
-    def _use(self, call: Call, action: Work[Provider, T]) -> T:
+    def _use(self, call: Call, action: Work[Provider, T], request: object = None) -> T:
+        """Do something with the provider, opened; a request that it does not understand is refused."""
         if self._root is not None:
-            return self._root._use(call, action)
+            return self._root._use(call, action, request)
         with annotate_errors(call, self._provider):
             if not self._opened:
                 self._open(call)
+            if request is not None:
+                check_understood(self._provider, request)
             if call.access is not None:
                 return action(guarded(self._provider, call.access))
             return action(self._provider)

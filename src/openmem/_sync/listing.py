@@ -66,7 +66,7 @@ class Listing(Client):
 
         def fetch(cursor: str | None) -> MemoryPage:
             call = self._call(timeout)
-            return self._use(call, lambda provider: provider.list(replace(request, cursor=cursor), call))
+            return self._use(call, lambda provider: provider.list(replace(request, cursor=cursor), call), request)
 
         return Pager(fetch)
 
@@ -114,4 +114,4 @@ class Listing(Client):
             include_superseded=include_superseded,
             include_expired=include_expired,
         )
-        return self._use(call, lambda provider: provider.list(request, call))
+        return self._use(call, lambda provider: provider.list(request, call), request)

@@ -10,7 +10,7 @@ from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import Batches, to_thread
 from openmem._protocol.export_format import header_line, parse_lines, record_line
 from openmem._rules.validation import MAX_LIST
-from openmem._sync.provider import Provider
+from openmem._sync.provider import Provider, check_understood
 from openmem.errors import OMPError
 from openmem.types import ExportPage, ImportConflict, ImportReport, MemoryRecord
 
@@ -46,6 +46,7 @@ def import_(
             drafts = to_thread(parse_lines, lines, read + 1)
             read += len(lines)
             if drafts:
+                check_understood(provider, drafts)
                 report.include(provider.import_(drafts, conflict, new_call()))
             if on_progress is not None:
                 on_progress(report.model_copy())

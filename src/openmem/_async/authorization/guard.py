@@ -46,6 +46,7 @@ class AsyncGuard(AsyncProvider):
         self.inner = inner
         self.access = access
         self.name = inner.name  # type: ignore[misc]  # each guard has the name of what it guards
+        self.understands = inner.understands  # type: ignore[misc]  # and lets through what that understands
 
     async def capabilities(self, call: Call) -> Capabilities:
         """Say what the provider can do."""

@@ -47,6 +47,7 @@ class Guard(Provider):
         self.inner = inner
         self.access = access
         self.name = inner.name  # type: ignore[misc]  # each guard has the name of what it guards
+        self.understands = inner.understands  # type: ignore[misc]  # and lets through what that understands
 
     def capabilities(self, call: Call) -> Capabilities:
         """Say what the provider can do."""

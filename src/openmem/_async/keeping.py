@@ -1,0 +1,150 @@
+"""The verbs about one memory and what becomes of it, and the one that erases many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Unpack
+
+from openmem._async.client import AsyncClient
+from openmem._async.verbs import verb
+from openmem._io.concurrency.primitives import async_compute
+from openmem._model.arguments import NoExtensions, Texts, Time
+from openmem._model.checks import check_extra, check_owner
+from openmem._model.results import HistoryPage
+from openmem._model.scopes import parse_pattern
+from openmem._rules.drafting import is_large, make_change
+from openmem._rules.validation import (
+    check_id,
+    check_user_id,
+    make_history_query,
+)
+from openmem.types import (
+    UNSET,
+    ErasureReceipt,
+    MemoryRecord,
+    Unset,
+)
+
+
+class AsyncKeeping(AsyncClient):
+    """`get`, `update`, `delete`, `delete_all` and `history`."""
+
+    @verb
+    async def get(self, id: str, *, user_id: str | None = None, timeout: float | None = None) -> MemoryRecord:
+        """Return one memory, hidden or not.
+
+        Args:
+            id: Its id.
+            user_id: Whose it must be; another user's memory is then not found.
+            timeout: Seconds this call may take.
+
+        Raises:
+            NotFoundError: There is no such memory.
+        """
+        call = self._call(timeout)
+        known, owner = check_id(id), check_owner(user_id)
+        return await self._use(call, lambda provider: provider.get(known, owner, call))
+
+    @verb
+    async def update(
+        self,
+        id: str,
+        *,
+        content: str | Unset = UNSET,
+        scope: str | Unset | None = UNSET,
+        tags: Texts | Unset | None = UNSET,
+        confidence: float | Unset | None = UNSET,
+        valid_to: Time | Unset | None = UNSET,
+        supersedes: Texts | Unset | None = UNSET,
+        user_id: str | None = None,
+        if_version: int | None = None,
+        extra: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        **extensions: Unpack[NoExtensions],
+    ) -> MemoryRecord:
+        """Change a memory and return it. What is not given stays; `None` clears. The old version stays in `history`.
+
+        Args:
+            id: Its id.
+            content: The new text; it cannot be cleared.
+            scope: The new scope.
+            tags: The new tags, instead of the old ones.
+            confidence: The new confidence.
+            valid_to: The new end of its validity.
+            supersedes: The new list of ids it replaces, instead of the old one.
+            user_id: Whose it must be.
+            if_version: Change it only if this is still its version.
+            extra: New values of fields of your own, one by one; the others stay.
+            timeout: Seconds this call may take.
+            **extensions: The same, under names that start with `x-`.
+
+        Raises:
+            NotFoundError: There is no such memory.
+            VersionConflictError: It has another version than `if_version`; nothing was changed.
+        """
+        call = self._call(timeout)
+        known, owner = check_id(id), check_owner(user_id)
+        given = (content, scope, tags, confidence, valid_to, supersedes, if_version)
+        own = (extensions, check_extra(extra))
+        large = any(own) and is_large(*own)
+        change = await async_compute(make_change, *given, *own) if large else make_change(*given, *own)
+        return await self._use(call, lambda provider: provider.update(known, owner, change, call), change)
+
+    @verb
+    async def delete(self, id: str, *, user_id: str | None = None, timeout: float | None = None) -> None:
+        """Erase a memory with its earlier versions.
+
+        Args:
+            id: Its id.
+            user_id: Whose it must be.
+            timeout: Seconds this call may take.
+
+        Raises:
+            NotFoundError: There is no such memory.
+        """
+        call = self._call(timeout)
+        known, owner = check_id(id), check_owner(user_id)
+        await self._use(call, lambda provider: provider.delete(known, owner, call))
+
+    @verb
+    async def delete_all(
+        self, user_id: str, *, scope: str | None = None, timeout: float | None = None
+    ) -> ErasureReceipt:
+        """Erase all memories of a user, or those of a scope, and prove that nothing is left.
+
+        Args:
+            user_id: Whose memories.
+            scope: A scope, or a scope followed by `/*`; `None` for all.
+            timeout: Seconds this call may take.
+        """
+        call = self._call(timeout)
+        owner, pattern = check_user_id(user_id), None if scope is None else parse_pattern(scope)
+        return await self._use(call, lambda provider: provider.delete_all(owner, pattern, call))
+
+    @verb
+    async def history(
+        self,
+        id: str,
+        *,
+        user_id: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        timeout: float | None = None,
+    ) -> HistoryPage:
+        """Return a memory's earlier versions and the memories that it supersedes, newest first.
+
+        The page, a list, ends early where its contents would be more than 8 MiB. Its `next_cursor` leads to the next.
+
+        Args:
+            id: Its id.
+            user_id: Whose it must be.
+            limit: How many at most, 1 to 1,000.
+            cursor: `next_cursor` of the page before.
+            timeout: Seconds this call may take.
+
+        Raises:
+            NotFoundError: There is no such memory.
+        """
+        call = self._call(timeout)
+        request = make_history_query(id, user_id, limit=limit, cursor=cursor)
+        return await self._use(call, lambda provider: provider.history_page(request, call), request)
