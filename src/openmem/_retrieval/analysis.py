@@ -108,6 +108,11 @@ _ASCII_WORD = re.compile(r"[a-z0-9]+")
 _CJK: Final = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 # No suffix is as long as what lies between the two, so of a longer word the stemmer cannot change the beginning.
 _LONGEST_STEMMED: Final = 2 * MAX_TERM_LENGTH
+# A word that ends with none of these is its own stem: the stemmer, which works letter by letter, need not be asked.
+_STEMMED_ENDINGS: Final = (
+    *("e", "i", "l", "s", "y", "ed", "er", "ic"),
+    *("ant", "ent", "ing", "ion", "ism", "ist", "ator"),
+)
 _STEMS_KEPT: Final = 100_000
 _LETTERS_KEPT: Final = 2_000_000
 
@@ -154,8 +159,7 @@ def stem(word: str) -> str:
         return known
     if len(word) > _LONGEST_STEMMED:
         return word[:MAX_TERM_LENGTH]
-    # No suffix that the stemmer knows ends with a digit; it would take its time to find that out, number by number.
-    found = english_stemmer().stemWord(word) if word.isascii() and not word[-1:].isdigit() else word
+    found = english_stemmer().stemWord(word) if word.endswith(_STEMMED_ENDINGS) and word.isascii() else word
     found = found[:MAX_TERM_LENGTH]
     if len(word) <= MAX_TERM_LENGTH:
         _keep(word, found)
