@@ -141,8 +141,12 @@ class AsyncEmbedder:
 
     async def _checked(self, raw: Any, count: int) -> NDArray[np.float32]:
         vectors = await async_import_module(_VECTORS, None)  # with numpy, which a search for words may do without
-        check = partial(vectors.unit_rows, raw, count=count, dim=self.dim, model=self.model)
-        rows: NDArray[np.float32] = await async_to_thread(check) if count > _SMALL else check()
+        rows: NDArray[np.float32]
+        if count > _SMALL:
+            check = partial(vectors.unit_rows, raw, count=count, dim=self.dim, model=self.model)
+            rows = await async_to_thread(check)
+        else:
+            rows = vectors.unit_rows(raw, count=count, dim=self.dim, model=self.model)
         self.dim = self.dim or rows.shape[1]
         return rows
 

@@ -50,9 +50,13 @@ def new_memory_id(user_id: str, *, millis: int, entropy: bytes) -> str:
     """
     if len(entropy) != ENTROPY_BYTES:
         raise ValueError(f"entropy must be {ENTROPY_BYTES} bytes")
+    return _id_of(user_id, millis, int.from_bytes(entropy, "big") >> 4)
+
+
+def _id_of(user_id: str, millis: int, number: int) -> str:
     if not 0 <= millis < 1 << 48:
         raise ValueError("millis must be from 0 to 2**48 - 1")
-    tail = (routing_bucket(user_id) << 68) | (int.from_bytes(entropy, "big") >> 4)
+    tail = (routing_bucket(user_id) << 68) | number
     high, low, p = tail >> 40, tail & 0xFFFFFFFFFF, _PAIRS
     return (
         f"mem_{p[millis >> 40]}{p[millis >> 30 & 1023]}{p[millis >> 20 & 1023]}{p[millis >> 10 & 1023]}"
@@ -72,10 +76,7 @@ def new_memory_ids(user_ids: Sequence[str], now: datetime, start: int) -> list[s
         start: A random number of 71 bits.
     """
     millis = int(now.timestamp() * 1000)
-    return [
-        new_memory_id(user_id, millis=millis, entropy=(start + 16 * number).to_bytes(ENTROPY_BYTES, "big"))
-        for number, user_id in enumerate(user_ids)
-    ]
+    return [_id_of(user_id, millis, number) for number, user_id in enumerate(user_ids, start >> 4)]
 
 
 def is_own_id(memory_id: str) -> bool:

@@ -55,7 +55,7 @@ class Weight(NamedTuple):
         return sum([len(text) for row in rows for text in texts(row) if text is not None])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # never changed, but a frozen one takes three times as long to make, and each verb makes some
 class Query:
     """One statement; its rows are sent back.
 
@@ -67,7 +67,7 @@ class Query:
     most: Weight | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # never changed; see `Query`
 class Many:
     """One statement run for many rows of parameters; nothing is sent back.
 

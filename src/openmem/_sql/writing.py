@@ -22,7 +22,7 @@ from openmem.types import ImportConflict, ImportReport, MemoryRecord
 V = TypeVar("V")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # never changed; see `Draft`
 class Stamp:
     """The app that writes, the time and the request.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -128,7 +127,7 @@ class annotate_errors:  # noqa: N801 - it is used like a function, and a generat
 
 def random_id_bits() -> int:
     """Return 71 random bits: room is left to count upwards from them within 72."""
-    return secrets.randbits(71)
+    return int.from_bytes(os.urandom(9)) >> 1
 
 
 def clock() -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from openmem._io.concurrency.call import Deadline
-from openmem._io.concurrency.primitives import async_call, call, is_coroutine_function
+from openmem._io.concurrency.primitives import async_call, is_coroutine_function
 from openmem.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class UserFunction:
         """
         deadline.check()
         # It cannot be stopped from outside: the deadline is looked at before it.
-        result = call(self._function, *args)
+        result = self._function(*args)
         if inspect.isawaitable(result):
             if inspect.iscoroutine(result):
                 result.close()

@@ -117,7 +117,7 @@ class SqliteStore:
 
     def _transact(self, steps: Steps[T], token: CancelToken, *, alone: bool) -> T:
         with _WriteTurn(self, token) as connection, interruptible(connection, token):
-            taken = [] if alone else self._take_deferred()
+            taken = self._take_deferred() if self._deferred and not alone else []
             try:
                 # 1. The lock of the file, for which other processes may have to be waited for. Only then is it looked
                 #    whether the file is still the one that was opened.
@@ -417,8 +417,6 @@ class SqliteStore:
 
     def _take_deferred(self) -> list[Query]:
         taken: list[Query] = []
-        if not self._deferred:
-            return taken
         # Marked before they are taken: `pending` must not say in between that nothing is left.
         self._in_flight = True
         with contextlib.suppress(IndexError):

@@ -90,7 +90,11 @@ def _configure(connection: sqlite3.Connection, synchronous: str, kind: FileKind)
 
 def begin_immediate(connection: sqlite3.Connection, token: CancelToken) -> None:
     """Begin a write transaction, waiting for other processes until the token is stopped."""
-    when_free(lambda: connection.execute("begin immediate"), token)
+    try:
+        connection.execute("begin immediate")  # nearly always it is free
+    except sqlite3.OperationalError as error:
+        _check_busy(error, token)
+        when_free(lambda: connection.execute("begin immediate"), token)
 
 
 def rebuild(connection: sqlite3.Connection, token: CancelToken) -> None:
@@ -137,6 +141,11 @@ def when_free(action: Callable[[], object], token: CancelToken) -> None:
             action()
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-            token.check()
+            _check_busy(error, token)
+
+
+def _check_busy(error: sqlite3.OperationalError, token: CancelToken) -> None:
+    """Raise unless another process has the file locked and there is time to wait for it."""
+    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+        raise error
+    token.check()

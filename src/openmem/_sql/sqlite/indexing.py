@@ -7,7 +7,7 @@ into the index up to the user's `indexed`, and into the rows behind that, which 
 There are four cases:
 
 1. A new memory waits, as long as less than `WAIT_AT_MOST` of its user do and its text is short (`LONG`).
-2. One that is too many or too long brings in all that wait, itself included, in one part of the index (`catch_up`).
+2. One that is too many or too long (`is_behind`) brings in all that wait, itself included, in one part of the index.
 3. A memory that is in the index and changes its words is taken out before and entered again behind its row's change:
    FTS5 can only forget words that it is told, and those are in the row until then. It keeps its `rid`, which `indexed`
    has passed, so it does not wait.
@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from openmem._model.requests import Draft
 from openmem._sql.sqlite.purge import taken_out
 from openmem._sql.sqlite.rows import dumps
 from openmem._sql.sqlite.schema import index_token
@@ -36,12 +35,20 @@ _TAKE_OUT: Final = f"""
 """
 
 
-def catch_up(writer: Writer, drafts: Sequence[Draft]) -> Steps[None]:
-    """Enter everything that waits, if it has become much; `drafts` are the memories that were written just now."""
+def is_behind(writer: Writer, longest: int) -> bool:
+    """Return whether so much waits that it is to be entered.
+
+    Args:
+        writer: The transaction.
+        longest: Characters of the longest text that was written just now.
+    """
+    waiting = writer.next_rid - 1 - writer.indexed
+    return waiting >= WAIT_AT_MOST or (waiting > 0 and longest >= LONG)
+
+
+def catch_up(writer: Writer) -> Steps[None]:
+    """Enter everything that waits."""
     last = writer.next_rid - 1
-    waiting = last - writer.indexed
-    if waiting < WAIT_AT_MOST and (not waiting or all(len(draft.content) < LONG for draft in drafts)):
-        return
     yield Query(f"{ENTER} > ? and rid <= ?", (*_prefixes(writer), writer.indexed, last))
     yield Query("update users set indexed = ? where user_no = ?", (last, writer.user_no))
     writer.indexed = last

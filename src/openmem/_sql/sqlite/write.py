@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, Final
 
 from openmem._model.access import Access, Patterns
@@ -36,8 +37,15 @@ def add(
 
     With `repeatable`, the ids and the time come from a seed: what is stored already is returned as it is.
     """
-    records: list[MemoryRecord | None] = [None] * len(items)
     drafts = [item.draft for item in items]
+    # 1. One memory without a key, as most are: nothing has to be told apart.
+    if len(drafts) == 1 and not repeatable and drafts[0].key is None and not (access and drafts[0].supersedes):
+        writer = yield from open_user(drafts[0].user_id, stamp, model, drafts[0].scope)
+        made = yield from insert(writer, items, model)
+        yield from close_user(writer)
+        return made
+    # 2. Any others, user by user.
+    records: list[MemoryRecord | None] = [None] * len(items)
     for user_id, positions in by_user([draft.user_id for draft in drafts]).items():
         writer = yield from open_user(user_id, stamp, model, drafts[positions[0]].scope)
         if repeatable:
@@ -119,25 +127,32 @@ def find(id_: str, user_id: str | None, seen: Patterns | None = None) -> Steps[S
 
 def insert(writer: Writer, items: Sequence[Incoming[Blob]], model: Model | None) -> Steps[list[MemoryRecord]]:
     """Store memories that are new to the user."""
-    from openmem._retrieval.analysis import terms_of  # here: reading needs no words
-
     if not items:
         return []
+    terms_of = _analysis().terms_of
     yield OVERWRITE_CHEAPLY
-    yield from ensure_scopes(writer, (item.draft.scope for item in items))
+    yield from ensure_scopes(writer, {item.draft.scope for item in items})
     first = writer.next_rid
     writer.next_rid += len(items)
-    rows, records = [], []
+    rows, records, vectors, linked, imported = [], [], [], [], []
     for rid, item in enumerate(items, first):
-        terms = terms_of(item.draft.content, item.draft.tags or ())
-        rows.append((*_row(writer, rid, item, terms), *audit.own_entry(writer, item.draft)))
+        draft = item.draft
+        terms = terms_of(draft.content, draft.tags or ())
+        rows.append((*_row(writer, rid, item, terms), *audit.own_entry(writer, draft)))
         records.append(item.record(model, writer.stamp.now))
+        if item.vector is not None:
+            vectors.append((rid, item.vector))
+        if has_links(draft):
+            linked.append((rid, item))
+        if draft.created_at:
+            imported.append((item.id, draft.scope, app_of(draft)))
     yield Many(_INSERT, rows)
-    yield from indexing.catch_up(writer, [item.draft for item in items])
-    if model is not None:
-        yield from _insert_vectors(writer, [(rid, item.vector) for rid, item in enumerate(items, first)])
-    yield from link(writer, [(rid, item) for rid, item in enumerate(items, first) if has_links(item.draft)])
-    imported = [(item.id, item.draft.scope, app_of(item.draft)) for item in items if item.draft.created_at]
+    if indexing.is_behind(writer, max([len(item.draft.content) for item in items])):
+        yield from indexing.catch_up(writer)
+    if vectors and model is not None and writer.model_no is not None:
+        yield _insert_vectors(writer.model_no, vectors)
+    if linked:
+        yield from link(writer, linked)
     if imported:
         yield audit.write(writer, "add", imported)
     return records
@@ -147,13 +162,11 @@ def put(
     writer: Writer, stored: Stored, item: Incoming[Blob], model: Model | None, action: Any = "update"
 ) -> Steps[MemoryRecord]:
     """Replace a memory's fields by a draft's; the earlier version goes to the history."""
-    from openmem._retrieval.analysis import terms_of  # here: reading needs no words
-
     old, draft, rid = stored.record, item.draft, stored.rid
     yield OVERWRITE
     yield audit.keep([rid])
-    yield from ensure_scopes(writer, [draft.scope])
-    terms = terms_of(draft.content, draft.tags or ())
+    yield from ensure_scopes(writer, {draft.scope})
+    terms = _analysis().terms_of(draft.content, draft.tags or ())
     same_text = draft.content == old.content and (item.vector is None or model is None)
     if not same_text:
         yield from _replace_vector(writer, rid, item.vector)
@@ -173,7 +186,8 @@ def put(
     )
     if not same_words:
         yield indexing.enter_again(writer, rid)
-        yield from indexing.catch_up(writer, [draft])
+        if indexing.is_behind(writer, len(draft.content)):
+            yield from indexing.catch_up(writer)
     yield from relink(writer, rid, replace(item, id=old.id, draft=_at(draft, old)))
     yield audit.write(writer, action, [(old.id, draft.scope, None)])
     writer.rows_changed = True
@@ -243,16 +257,17 @@ def _row(writer: Writer, rid: int, item: Incoming[Blob], terms: Sequence[str]) -
         draft.key,
         draft.content,
         None if draft.scope is None else writer.scopes[draft.scope],
-        dumps(draft.tags),
-        dumps(draft.source),
+        # Without calls for what is missing, which is most of it.
+        None if draft.tags is None else dumps(draft.tags),
+        None if draft.source is None else dumps(draft.source),
         draft.confidence,
-        micros(draft.valid_from),
-        micros(draft.valid_to),
-        dumps(draft.supersedes),
+        None if draft.valid_from is None else micros(draft.valid_from),
+        None if draft.valid_to is None else micros(draft.valid_to),
+        None if draft.supersedes is None else dumps(draft.supersedes),
         dumps(draft.extensions) if draft.extensions else None,
         writer.model_no if item.vector is not None else None,
         writer.now if draft.created_at is None else micros(draft.created_at),
-        micros(draft.updated_at),
+        None if draft.updated_at is None else micros(draft.updated_at),
         draft.version,
         None,
         len(terms),
@@ -260,20 +275,26 @@ def _row(writer: Writer, rid: int, item: Incoming[Blob], terms: Sequence[str]) -
     )
 
 
+@cache
+def _analysis() -> Any:
+    from openmem._retrieval import analysis  # here: reading needs no words
+
+    return analysis
+
+
 def _at(draft: Draft, old: MemoryRecord) -> Draft:
     return replace(draft, created_at=old.created_at)
 
 
-def _insert_vectors(writer: Writer, blobs: Sequence[tuple[int, Blob | None]]) -> Steps[None]:
-    rows = [(rid, blob) for rid, blob in blobs if blob is not None]
-    if rows and writer.model_no is not None:
-        yield Many(f"insert into vectors_{writer.model_no}(rid, vector) values(?, ?)", rows)
+def _insert_vectors(model_no: int, rows: Sequence[tuple[int, Blob]]) -> Many:
+    return Many(f"insert into vectors_{model_no}(rid, vector) values(?, ?)", rows)
 
 
 def _replace_vector(writer: Writer, rid: int, blob: Blob | None) -> Steps[None]:
     for model_no in (yield from model_numbers()):
         yield Query(f"delete from vectors_{model_no} where rid = ?", (rid,))
-    yield from _insert_vectors(writer, [(rid, blob)])
+    if blob is not None and writer.model_no is not None:
+        yield _insert_vectors(writer.model_no, [(rid, blob)])
     writer.vectors_changed = True
 
 

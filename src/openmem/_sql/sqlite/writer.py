@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -109,9 +108,9 @@ def model_numbers() -> Steps[list[int]]:
     return [int(row[0]) for row in rows]
 
 
-def ensure_scopes(writer: Writer, paths: Iterable[str | None]) -> Steps[None]:
+def ensure_scopes(writer: Writer, paths: set[str | None]) -> Steps[None]:
     """Make the scopes known to the writer, and to the user on first use."""
-    wanted = sorted({path for path in paths if path is not None and path not in writer.scopes})
+    wanted = sorted(path for path in paths.difference(writer.scopes) if path is not None)
     if wanted:
         yield from _look_up(writer, wanted)
         missing = [(writer.user_no, path) for path in wanted if path not in writer.scopes]

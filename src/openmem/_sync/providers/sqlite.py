@@ -7,7 +7,7 @@ one trip to the database.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -153,7 +153,7 @@ class SqliteProvider(Provider):
         if "content" in change.fields:
             cut: set[int] = set()
             model, blobs = self._embed([change.fields["content"]], None, call, cut)
-            blob, change = next(iter(blobs)), replace(change, cut=bool(cut))
+            blob, change = blobs[0], replace(change, cut=bool(cut))
         steps = write.update(id, user_id, change, blob, model, _stamp(call), call.access)
         return self._db.write(steps, call.deadline)
 
@@ -344,24 +344,24 @@ class SqliteProvider(Provider):
         texts: Sequence[str],
         on_progress: Callable[[int, int], object] | None,
         call: Call,
-        cut: set[int] | None = None,
+        cut: set[int],
     ) -> tuple[Model | None, Sequence[Blob | None]]:
         if self.embedder is None or not texts:
             if on_progress is not None:
                 on_progress(len(texts), len(texts))
             return None, [None] * len(texts)
+        if on_progress is None:
+            vectors = self.embedder.embed(texts, call.deadline, cut)
+            return Model(self.embedder.model, vectors.shape[1]), _blobs_of(vectors)
         blobs: list[Blob | None] = []
-        step = len(texts) if on_progress is None else _EMBED_AT_ONCE
         dim = 0
-        for start in range(0, len(texts), step):
+        for start in range(0, len(texts), _EMBED_AT_ONCE):
             short: set[int] = set()
-            vectors = self.embedder.embed(texts[start : start + step], call.deadline, short)
-            if cut is not None:
-                cut.update(start + position for position in short)
+            vectors = self.embedder.embed(texts[start : start + _EMBED_AT_ONCE], call.deadline, short)
+            cut.update(start + position for position in short)
             dim = vectors.shape[1]
             blobs += _blobs_of(vectors)
-            if on_progress is not None:
-                on_progress(len(blobs), len(texts))
+            on_progress(len(blobs), len(texts))
         return Model(self.embedder.model, dim), blobs
 
     def _purge(self, call: Call) -> bool:
@@ -383,10 +383,12 @@ class SqliteProvider(Provider):
             self._db.defer(statement)
 
 
-def _blobs_of(vectors: Any) -> Iterator[Blob]:
-    data = memoryview(vectors.astype("<f4", copy=False).tobytes())
-    width = vectors.shape[1] * 4
-    return (data[start : start + width] for start in range(0, len(data), width))
+def _blobs_of(vectors: Any) -> list[Blob]:
+    data = vectors.astype("<f4", copy=False).tobytes()
+    if len(vectors) == 1:
+        return [data]
+    view, width = memoryview(data), vectors.shape[1] * 4
+    return [view[start : start + width] for start in range(0, len(data), width)]
 
 
 def _seen(call: Call) -> Patterns | None:
