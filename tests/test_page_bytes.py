@@ -39,6 +39,19 @@ def fill(memory: Memory) -> list[str]:
     return [memory.add(content=f"tea {n}", user_id="ann", **LARGE).id for n in range(COUNT)]
 
 
+def exported(memory: Memory, user_id: str | None) -> int:
+    """Return how many large memories an export holds, none of whose pages is larger than one."""
+    count = 0
+    cursor: str | None = None
+    while True:
+        part = memory.export(user_id, limit=500, cursor=cursor)
+        assert sum(map(len, part.lines)) <= PAGE_BYTES + SIZE
+        count += sum(LARGE["x-a"][:100] in line for line in part.lines)
+        cursor = part.next_cursor
+        if cursor is None:
+            return count
+
+
 def test_pages_of_large_memories_end_early_and_lead_to_all(memory: Memory) -> None:
     ids = fill(memory)
     listed: list[str] = []
@@ -51,20 +64,14 @@ def test_pages_of_large_memories_end_early_and_lead_to_all(memory: Memory) -> No
         if cursor is None:
             break
     assert listed == ids[::-1]
-    lines: list[str] = []
-    while True:
-        part = memory.export("ann", limit=500, cursor=cursor)
-        assert sum(map(len, part.lines)) <= PAGE_BYTES + SIZE
-        lines += [line for line in part.lines if LARGE["x-a"][:100] in line]
-        cursor = part.next_cursor
-        if cursor is None:
-            break
-    assert len(lines) == COUNT
+    assert exported(memory, "ann") == COUNT
     results = memory.search("tea", "ann", limit=100)
     assert (len(results), results.truncated) == (FIT, True)
     assert [result.memory.id for result in results] == [r.memory.id for r in memory.search("tea", "ann", limit=FIT)]
     few = memory.search("tea", "ann", limit=3)
     assert (len(few), few.truncated) == (3, False)
+    memory.add(content="coffee", user_id="bob", **LARGE)
+    assert exported(memory, None) == COUNT + 1
 
 
 def test_pages_of_a_history_of_a_large_memory_end_early(memory: Memory) -> None:

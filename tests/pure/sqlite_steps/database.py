@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from openmem._io.sqlite.run_steps import drive
 from openmem._model.access import Access
@@ -16,11 +16,13 @@ from openmem._model.scopes import ScopePattern, parse_grant, parse_pattern
 from openmem._model.timestamps import micros
 from openmem._sql.sqlite import write
 from openmem._sql.sqlite.schema import MEMORIES
+from openmem._sql.sqlite.writer import Blob
 from openmem._sql.steps import Steps
 from openmem._sql.writing import Incoming, Model, Stamp
 from openmem.types import UTC, MemoryRecord
 
 T = TypeVar("T")
+Item: TypeAlias = Incoming[Blob]
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 AT = micros(NOW)
@@ -47,9 +49,7 @@ def blob(*numbers: float) -> bytes:
     return array("f", numbers).tobytes()
 
 
-def incoming(
-    id_: str, content: str = "likes tea", vector: Sequence[float] | None = None, **fields: Any
-) -> Incoming[bytes | memoryview]:
+def incoming(id_: str, content: str = "likes tea", vector: Sequence[float] | None = None, **fields: Any) -> Item:
     return Incoming(draft(content, **fields), id_, None if vector is None else blob(*vector))
 
 

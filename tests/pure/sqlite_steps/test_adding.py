@@ -6,11 +6,22 @@ import pytest
 
 from openmem._model.access import Access
 from openmem._sql.sqlite import write
-from openmem._sql.sqlite.writer import Blob
-from openmem._sql.writing import Incoming, Model
+from openmem._sql.writing import Model
 from openmem.errors import InvalidRequestError, NotFoundError, ScopeDeniedError
 from openmem.types import MemoryRecord
-from tests.pure.sqlite_steps.database import AT, FIRST, MODEL, NOW, SECOND, Database, blob, granted, incoming, stamp
+from tests.pure.sqlite_steps.database import (
+    AT,
+    FIRST,
+    MODEL,
+    NOW,
+    SECOND,
+    Database,
+    Item,
+    blob,
+    granted,
+    incoming,
+    stamp,
+)
 
 
 def test_row_holds_every_field_of_a_draft(db: Database) -> None:
@@ -192,7 +203,7 @@ class TestRepeatable:
     """The same call once more, with ids and a time that come from its seed."""
 
     @staticmethod
-    def again(db: Database, *items: Incoming[Blob], access: Access | None = None) -> list[MemoryRecord]:
+    def again(db: Database, *items: Item, access: Access | None = None) -> list[MemoryRecord]:
         return db.run(write.add(items, None, stamp(5), access, repeatable=True))
 
     def test_stored_memories_are_returned_as_they_are(self, db: Database) -> None:

@@ -12,7 +12,7 @@ from openmem._model.timestamps import micros
 from openmem._sql.sqlite.rows import dumps, page_of, select_some, select_where
 from openmem._sql.sqlite.write import insert, put
 from openmem._sql.sqlite.writer import Blob, Writer, close_user, open_user
-from openmem._sql.steps import Query, Row, Steps
+from openmem._sql.steps import Overfull, Query, Row, Steps
 from openmem._sql.writing import Incoming, Model, Stamp, settle_conflict, split_import, with_free_id
 from openmem.types import ImportConflict, ImportReport, MemoryRecord
 
@@ -38,10 +38,10 @@ def export_page(user_id: str | None, cursor: str | None, limit: int) -> Steps[tu
         )
     found, more = page_of(rows, limit)
     if user_id is None and not more:
-        rows += yield from select_some(
+        others = yield from select_some(
             "u.user_id > ? order by u.user_id, m.created_at, m.id", (owner,), limit - len(rows)
         )
-        found, more = page_of(rows, limit)
+        found, more = page_of(Overfull([*rows, *others]), limit)  # together they may weigh too much for a page
     records = [stored.record for stored in found]
     following = None
     if more:
