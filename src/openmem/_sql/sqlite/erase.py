@@ -6,10 +6,10 @@ The order matters, since each step needs what a later one takes away:
 2. The memories are counted, by store, while their rows say where to look.
 3. `erase_rows`: links, vectors, words in the index (which it can only forget while the rows hold them), earlier
    versions, and the rows themselves.
-4. The names go out of the audit log: of a whole user, all of them, up to the entry that `unnamed` notes, so that the
-   next erasure looks only at entries behind it; of a scope, those of the erased ids.
+4. The names go out of the audit log: of a whole user, all of them; of a scope, those of the erased ids.
 5. The same stores are counted again. What the receipt calls `remaining` was looked for, not assumed to be nothing.
-6. The erasure itself is entered, without a name.
+6. `unnamed` notes up to which entry a whole user has no names, so that the next erasure looks only behind it.
+7. The erasure itself is entered, without a name.
 
 Bytes that are left in free pages and in older parts of the index go later, outside the transaction:
 `openmem._sql.sqlite.purge`.
@@ -47,6 +47,8 @@ def erase(user_id: str, scope: ScopePattern | None, stamp: Stamp) -> Steps[Erasu
     yield from erase_rows(writer, rids)
     yield from _forget_names(writer, known, scope)
     remaining = yield from _counts(writer, rids, known, scope)
+    if scope is None:  # not before: the count looks at the entries behind it
+        yield Query("update users set unnamed = ? where user_no = ?", (writer.next_entry - 1, writer.user_no))
     yield audit.write(writer, "delete", [(None, None if scope is None else str(scope), None)])
     yield from close_user(writer)
     return ErasureReceipt(
@@ -65,7 +67,6 @@ def _forget_names(writer: Writer, ids: str | None, scope: ScopePattern | None) -
         yield Query(f"update journal set memory_id = null, scope = null where {_NAMING}", (*_bounds(user_no), ids))
         return
     yield Query(f"update journal set memory_id = null, scope = null where {_RECENT}", (user_no, *_bounds(user_no)))
-    yield Query("update users set unnamed = ? where user_no = ?", (writer.next_entry - 1, user_no))
     yield Query("delete from scopes where user_no = ?", (user_no,))
 
 
