@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import json
 import random
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +25,8 @@ FORMAT = 2
 """The form of the kept mutants; under another number, all are made again."""
 CACHE = ROOT / ".cache" / "mutants"
 EQUIVALENT = ROOT / "tests" / "mutants_equivalent.txt"
+STATEMENT = re.compile(r"(select|insert|update|delete|pragma|order by)\b|[^']*(\?|\$\d)")
+"""The beginning of a statement, or a condition: something stands for a parameter."""
 LAYERS = ROOT / "tests" / "test_layers.py"
 
 
@@ -126,6 +129,19 @@ def sample(mutants: Sequence[Mutant], size: int, seed: int) -> list[Mutant]:
     return [
         mutant for path, found in of_module.items() for mutant in chance.sample(found, min(shares[path], len(found)))
     ]
+
+
+def is_same_statement(mutant: Mutant) -> bool:
+    """Return whether a mutant writes a statement or a condition in other letters, which no database tells apart.
+
+    Not what stands in it in quotes: that is told apart.
+    """
+    old, new = mutant.old, mutant.new
+    if not mutant.path.startswith("_sql/") or old.lower() != new.lower():
+        return False
+    first = next(place for place, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1])
+    text = old[old.rfind('"', 0, first) + 1 : old.find('"', first)]
+    return "'" not in text and STATEMENT.match(text) is not None
 
 
 def equivalents() -> dict[str, str]:

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 from scripts.mutant_trials import BROKEN, KILLED, SURVIVED, TIMEOUT, UNTESTED, Trials, imports_of, tests_of
-from scripts.mutants import EQUIVALENT, ROOT, Mutant, all_mutants, equivalents, pure_packages, sample
+from scripts.mutants import EQUIVALENT, ROOT, Mutant, all_mutants, equivalents, is_same_statement, pure_packages, sample
 
 GOAL = 0.9
 TESTS = ("tests/pure",)
-KITS = {"_sql/sqlite/": ROOT / "tests/_sync/test_sqlite_conformance.py"}
-"""Tests of statements: by them it shows whether a database gives what is promised."""
+STORES = {"_sql/sqlite/": "tests/pure/sqlite_steps"}
+"""Tests of statements, which run on a store as a whole: each is one of every module of the package."""
 ON_A_SERVER = ("_sql/postgres/", "_sql/server/")
 """Statements for a database server. They are tried where they are named only: few of their tests do without one."""
 TIMING = "test_linear_time.py"
@@ -38,7 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if stale:
         print(f"{EQUIVALENT.name}: no mutant is like that any more:\n\n" + "\n\n".join(sorted(stale)))
         return 1
-    mutants = [mutant for mutant in every if mutant.key not in reasons and _is_meant(mutant, tuple(asked.paths))]
+    meant = [mutant for mutant in every if _is_meant(mutant, tuple(asked.paths))]
+    same = [mutant for mutant in meant if mutant.key in reasons or is_same_statement(mutant)]
+    known = {mutant.name for mutant in same}
+    mutants = [mutant for mutant in meant if mutant.name not in known]
     if not mutants:
         print(f"no mutants in {' '.join(asked.paths)}")
         return 2
@@ -53,8 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"left out, as it fails without a fault: {test}")
     if not asked.paths:
         print(f"left out: {sum(m.path.startswith(ON_A_SERVER) for m in every)} mutants of {' and '.join(ON_A_SERVER)}")
-    known = (m.package for m in every if m.key in reasons and _is_meant(m, tuple(asked.paths)))
-    return _report(chosen, trials.outcomes, Counter(known))
+    return _report(chosen, trials.outcomes, Counter(mutant.package for mutant in same))
 
 
 def _is_meant(mutant: Mutant, paths: tuple[str, ...]) -> bool:
@@ -62,14 +64,18 @@ def _is_meant(mutant: Mutant, paths: tuple[str, ...]) -> bool:
 
 
 def _own_tests(mutants: Sequence[Mutant], places: Sequence[str], *, every_test: bool) -> dict[str, list[Path]]:
-    """Return the files with the tests of each module: those that import it and its kit, or each that was asked for."""
-    given = [path for place in places for path in sorted((ROOT / place).rglob("test_*.py")) or [ROOT / place]]
+    """Return the files with the tests of each module: by import or by package, or each asked for."""
+    given = [path for place in places for path in _below(place)]
     imported = {path: imports_of(path) for path in given if path.name != TIMING}
     own: dict[str, list[Path]] = {}
     for module, path in {mutant.module: mutant.path for mutant in mutants}.items():
-        kits = [kit for begin, kit in KITS.items() if path.startswith(begin)]
-        own[module] = given if every_test else tests_of(module, imported) + kits
+        whole = [test for begin, place in STORES.items() if path.startswith(begin) for test in _below(place)]
+        own[module] = given if every_test else sorted({*tests_of(module, imported), *whole})
     return own
+
+
+def _below(place: str) -> list[Path]:
+    return sorted((ROOT / place).rglob("test_*.py")) or [ROOT / place]
 
 
 def _parser() -> argparse.ArgumentParser:
