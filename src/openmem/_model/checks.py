@@ -62,6 +62,11 @@ def check_text(value: object, name: str, maximum: int, *, control: bool = True) 
     return text
 
 
+def has_unstorable(text: str) -> bool:
+    """Return whether a text holds NUL or a lone surrogate, which no store keeps."""
+    return _UNSTORABLE.search(text) is not None
+
+
 def check_content(value: object) -> str:
     """Return the text of a memory: not blank, no NUL, no lone surrogates, at most 100,000 characters."""
     return check_text(value, "content", MAX_CONTENT)
