@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.pure.sqlite_steps.database import Database
+from tests.pure.sqlite_steps.searching import Searching
 
 
 @pytest.fixture
@@ -12,3 +13,8 @@ def db() -> Iterator[Database]:
     database = Database()
     yield database
     database.connection.close()
+
+
+@pytest.fixture
+def store(db: Database) -> Searching:
+    return Searching(db)

@@ -14,7 +14,7 @@ from openmem.errors import InvalidRequestError
 from openmem.types import ImportConflict, ImportReport
 from tests.pure.sqlite_steps.database import AT, FIRST, MODEL, Database, Item, blob, incoming, later, stamp
 
-LARGE = "x" * (PAGE_BYTES // 2 + 1)
+LARGE = {"x-a": "z" * (PAGE_BYTES // 2)}  # with what is around it, more than half of a page
 
 
 def pages(db: Database, user_id: str | None, limit: int) -> list[list[str]]:
@@ -82,7 +82,7 @@ class TestExport:
 
     def test_page_holds_as_many_as_are_not_too_large(self, db: Database) -> None:
         for number, id_ in enumerate("abc"):
-            db.add(id_, LARGE, seconds=number)
+            db.add(id_, seconds=number, extensions=LARGE)
         db.add("d", seconds=4, user_id="bob")
         assert pages(db, None, 10) == [["a"], ["b"], ["c", "d"]]
         assert pages(db, "ann", 10) == [["a"], ["b"], ["c"]]
