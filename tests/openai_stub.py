@@ -91,6 +91,7 @@ class OpenAIStub:
 class _Handler(BaseHTTPRequestHandler):
     stub: OpenAIStub
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

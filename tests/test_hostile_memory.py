@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,17 +43,18 @@ def many(start: bytes, part: bytes, end: bytes, size: int = SIZE) -> Script:
     return lambda exchange: exchange.send(ok(start + part * (size // len(part)) + end))
 
 
-def packed(body: bytes) -> Script:
-    data = gzip.compress(body, 1)
-    return lambda exchange: exchange.send(ok(data, b"Content-Encoding: gzip"))
+def packed(body: Callable[[], bytes]) -> Script:
+    """Return what sends a body compressed; it is not made before it is asked for."""
+    data = functools.cache(lambda: gzip.compress(body(), 1))
+    return lambda exchange: exchange.send(ok(data(), b"Content-Encoding: gzip"))
 
 
 KINDS: dict[str, Script] = {
     "a body without end": endless,
     "a header without end": endless_header,
     "headers": lambda exchange: exchange.send(HEAD + b"".join(b"X-%d: a\r\n" % n for n in range(500_000)) + b"\r\n{}"),
-    "a bomb": packed(b" " * (200 << 20)),
-    "a bomb of objects": packed(b"{" + RECORD + b',"x-a":[' + b"{}," * (20 << 20) + b"{}]}"),
+    "a bomb": packed(lambda: b" " * (200 << 20)),
+    "a bomb of objects": packed(lambda: b"{" + RECORD + b',"x-a":[' + b"{}," * (20 << 20) + b"{}]}"),
     "objects": many(b"{" + RECORD + b',"x-a":[', b"{},", b"{}]}"),
     "lists of data": many(b'{"data":[', b"[],", b"[]]}"),
     "numbers": many(b'{"data":[{"index":0,"embedding":[', b"1.5,", b"1.5]}]}"),

@@ -15,8 +15,11 @@ from openmem._async.embedders import resolve_embedder
 from openmem._embedding.choices import OpenAIEmbedder
 from openmem._io.concurrency.call import Deadline
 from openmem._io.vendors.blocking_sdk import AsyncBlockingClient
+from openmem.providers import Retry
 
 KEY = "sk-secret-4711"
+RETRY = Retry(backoff=0.01)
+"""As often as always, but not as long: how long the waits are has tests of its own."""
 VERBS = (
     "add add_many get update delete delete_all list search context history audit export import reembed "
     "wait_for_ingest health"
@@ -46,7 +49,8 @@ class Client:
 
 def passthrough(url: str, **options: Any) -> AsyncMemory:
     """Return a memory of an OMP server that is not asked for its capabilities."""
-    return AsyncMemory("passthrough", base_url=url, api_key=KEY, capabilities=CAPABILITIES, **options)
+    options = {"capabilities": CAPABILITIES, "retry": RETRY, **options}
+    return AsyncMemory("passthrough", base_url=url, api_key=KEY, **options)
 
 
 async def _of_passthrough(url: str, timeout: float | None) -> Any:
@@ -55,7 +59,7 @@ async def _of_passthrough(url: str, timeout: float | None) -> Any:
 
 
 async def _of_embedder(url: str, timeout: float | None) -> Any:
-    embedder = resolve_embedder(OpenAIEmbedder("m", base_url=url, api_key=KEY))
+    embedder = resolve_embedder(OpenAIEmbedder("m", base_url=url, api_key=KEY, retry=RETRY))
     assert embedder is not None
     try:
         return await embedder.embed(["likes tea"], Deadline.after(timeout))
@@ -65,7 +69,8 @@ async def _of_embedder(url: str, timeout: float | None) -> Any:
 
 async def _of_vendor(make: Any, close: Any, settings: Any, timeout: float | None) -> Any:
     # Not by way of AsyncMemory, which would ask first whether an OMP server is there.
-    sdk: AsyncBlockingClient[Any] = AsyncBlockingClient(partial(make, settings), partial(close, settings), 4, "vendor")
+    parts = (partial(make, settings), partial(close, settings))
+    sdk: AsyncBlockingClient[Any] = AsyncBlockingClient(*parts, 4, "vendor", retry=RETRY)
     try:
         return await sdk.run(lambda backend: backend.entries("ann", {}), Deadline.after(timeout))
     finally:

@@ -16,8 +16,11 @@ from openmem._embedding.choices import OpenAIEmbedder
 from openmem._io.concurrency.call import Deadline
 from openmem._io.vendors.blocking_sdk import BlockingClient
 from openmem._sync.embedders import resolve_embedder
+from openmem.providers import Retry
 
 KEY = "sk-secret-4711"
+RETRY = Retry(backoff=0.01)
+"""As often as always, but not as long: how long the waits are has tests of its own."""
 VERBS = (
     "add add_many get update delete delete_all list search context history audit export import reembed "
     "wait_for_ingest health"
@@ -47,7 +50,8 @@ class Client:
 
 def passthrough(url: str, **options: Any) -> Memory:
     """Return a memory of an OMP server that is not asked for its capabilities."""
-    return Memory("passthrough", base_url=url, api_key=KEY, capabilities=CAPABILITIES, **options)
+    options = {"capabilities": CAPABILITIES, "retry": RETRY, **options}
+    return Memory("passthrough", base_url=url, api_key=KEY, **options)
 
 
 def _of_passthrough(url: str, timeout: float | None) -> Any:
@@ -56,7 +60,7 @@ def _of_passthrough(url: str, timeout: float | None) -> Any:
 
 
 def _of_embedder(url: str, timeout: float | None) -> Any:
-    embedder = resolve_embedder(OpenAIEmbedder("m", base_url=url, api_key=KEY))
+    embedder = resolve_embedder(OpenAIEmbedder("m", base_url=url, api_key=KEY, retry=RETRY))
     assert embedder is not None
     try:
         return embedder.embed(["likes tea"], Deadline.after(timeout))
@@ -66,7 +70,8 @@ def _of_embedder(url: str, timeout: float | None) -> Any:
 
 def _of_vendor(make: Any, close: Any, settings: Any, timeout: float | None) -> Any:
     # Not by way of Memory, which would ask first whether an OMP server is there.
-    sdk: BlockingClient[Any] = BlockingClient(partial(make, settings), partial(close, settings), 4, "vendor")
+    parts = (partial(make, settings), partial(close, settings))
+    sdk: BlockingClient[Any] = BlockingClient(*parts, 4, "vendor", retry=RETRY)
     try:
         return sdk.run(lambda backend: backend.entries("ann", {}), Deadline.after(timeout))
     finally:

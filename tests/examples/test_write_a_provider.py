@@ -14,6 +14,8 @@ from openmem.testing import AsyncProviderSuite
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "write-a-provider.md"
+OTHERS = [f"-pno:{plugin}" for plugin in ("schemathesis", "anyio", "xdist", "randomly", "timeout")]
+"""Plugins of this project that the page does not install."""
 BLOCK = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
 
 
@@ -35,7 +37,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def run_kit(project: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", *options]
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", *OTHERS, *options]
     path = {"PYTHONPATH": f"{project / 'src'}{os.pathsep}{ROOT / 'src'}"}
     return subprocess.run(command, cwd=project, env=_environment() | path, capture_output=True, text=True, check=False)
 
