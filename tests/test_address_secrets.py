@@ -26,7 +26,7 @@ from openmem import (
     server_store_url,
 )
 from openmem.cli.app import app
-from openmem.providers import ProviderName
+from openmem.providers import ProviderName, Retry
 from openmem.server.runtime.settings import read_settings
 from openmem.server.services.stores import make_memory, make_store
 from tests.address_forms import FORMS, PARTS, UNREACHABLE, UNREADABLE
@@ -167,7 +167,7 @@ def test_no_variable_of_the_environment_shows_its_secret(
         monkeypatch.setenv(variable, address)
         more: dict[str, Any] = {"url": str(tmp_path / "m.db")} if variable == "OPENAI_BASE_URL" else {}
         if "PROXY" in variable:
-            more = {"base_url": "http://127.0.0.1:1"}
+            more = {"base_url": "http://127.0.0.1:1", "retry": Retry(backoff=0)}
         provider = providers.get(variable)
         more |= {"api_key": "k"} if provider else {}
         check(

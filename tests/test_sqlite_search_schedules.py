@@ -199,7 +199,7 @@ def delete(number: int) -> Steps[Any]:
     return write.delete(f"m{number}", USER, STAMP)
 
 
-STEP = 8  # of the orders, those that the short test takes
+STEP = 10  # of the orders, those that the short test takes
 ENTERED, WAITING, LATER = 70, 60, 3
 FIRST_WAITING, NEWEST = ENTERED, ENTERED + WAITING - 1
 CHANGES: dict[str, Callable[[UserCache], Steps[Any]]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -143,6 +144,7 @@ def test_answer_comes_although_more_was_sent_ahead_than_is_held(server: Process)
         ahead, answered = one * count, 0
         rest = b""
         while answered < count:
+            select.select([wire.socket], [wire.socket] if ahead else [], [])
             with suppress(BlockingIOError):
                 ahead = ahead[wire.socket.send(ahead) :] if ahead else ahead
             with suppress(BlockingIOError):
