@@ -9,14 +9,14 @@ import os
 import re
 import struct
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import openmem
 from openmem import Memory
+from tests.shell import start_several
 from tests.terminal import all_of
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
@@ -41,6 +41,11 @@ def fill(path: Path) -> None:
 
 def on_terminal(width: int, *args: str, path: Path) -> str:
     """Return what a command shows on a real pseudo-terminal of this width, without colours."""
+    return on_terminal_each(width, args, path=path)[0]
+
+
+def on_terminal_each(width: int, *commands: Sequence[str], path: Path) -> list[str]:
+    """Return the same for each of several commands."""
     import fcntl
     import pty
     import termios
@@ -50,12 +55,12 @@ def on_terminal(width: int, *args: str, path: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     environment |= {"OMP_URL": str(path), "OMP_USER": "ann", "OMP_EMBEDDER": "none", "TERM": "xterm", "TZ": "UTC"}
     environment["PYTHONPATH"] = str(Path(openmem.__file__).parent.parent)
-    command = [sys.executable, "-m", "openmem.cli", *args]
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    process = subprocess.Popen(start_several(*commands), stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     shown = all_of(ours)
     assert process.wait() == 0, shown
-    return "".join(f"{line.rstrip()}\n" for line in _STYLE.sub("", shown).splitlines())
+    *each, _ = _STYLE.sub("", shown).split("\f")
+    return ["".join(f"{line.rstrip()}\n" for line in one.splitlines()) for one in each]
 
 
 def steady(shown: str) -> str:

@@ -20,10 +20,17 @@ class Twin(NamedTuple):
     Attributes:
         reason: Why its twin is enough for every day.
         always: The tests of it that are run always: where the forms might differ.
+        only: The tests that are run at length, if these are not all but those of `always`.
     """
 
     reason: str
     always: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """All tests that are named."""
+        return self.always + self.only
 
 
 AT_LENGTH = {
@@ -38,6 +45,21 @@ AT_LENGTH = {
     "tests/_async/test_letta_batches.py": Twin(
         SDK + "what an export reads of an archive is counted in the sync form",
         always=("test_250_memories_are_three_requests", "test_batch_that_fails_is_taken_back"),
+    ),
+    "tests/_async/test_letta.py": Twin(
+        "it asks the part of the provider that both forms have",
+        only=("test_every_one_of_10000_passages_of_one_moment_is_reached",),
+    ),
+    "tests/_sync/test_postgres_hnsw.py": Twin(
+        "the rules of the index are statements, which are the same in both forms",
+        always=(
+            "test_index_finds_as_many_as_asked_for_and_nearly_always_the_nearest",
+            "test_index_gives_the_largest_answer_in_full",
+            "test_index_that_was_not_asked_for_is_not_used",
+            "test_index_is_made_at_the_first_use_of_a_model",
+            "test_index_that_has_proved_itself_answers_alone",
+            "test_model_may_have_any_name",
+        ),
     ),
     "tests/_async/test_hostile_fields.py": Twin(
         "replies are read by the same functions in both forms, and tests/_async/test_hostile_peers.py meets both",
@@ -54,8 +76,10 @@ def is_at_length(path: str, name: str) -> bool:
         path: The file, from the root of the repository, with `/`.
         name: The test's name, with or without its parameters.
     """
-    twin = AT_LENGTH.get(path)
-    return twin is not None and name.partition("[")[0] not in twin.always
+    twin, name = AT_LENGTH.get(path), name.partition("[")[0]
+    if twin is None:
+        return False
+    return name in twin.only if twin.only else name not in twin.always
 
 
 def twin_of(path: str) -> str:

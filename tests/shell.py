@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,26 @@ def run(*args: str, **more: Any) -> subprocess.CompletedProcess[str]:
 
 def start() -> list[str]:
     return [sys.executable, "-m", "openmem.cli"]
+
+
+SEVERAL = """
+import json, sys
+from openmem.cli import main
+
+for sys.argv[1:] in json.loads(sys.argv[1]):
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+    print(end=chr(12), flush=True)
+"""
+"""Runs commands one after the other, each followed by a form feed: to start takes longer than most commands do."""
+
+
+def start_several(*commands: Sequence[str]) -> list[str]:
+    """Return what runs commands in one process, until one of them fails."""
+    return [sys.executable, "-c", SEVERAL, json.dumps(commands)]
 
 
 def contents(*args: str) -> list[str]:

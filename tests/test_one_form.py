@@ -22,9 +22,9 @@ def test_twin_of_a_file_that_is_run_at_length_is_always_run(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", AT_LENGTH)
-def test_test_that_is_always_run_in_both_forms_exists(path: str) -> None:
+def test_test_that_is_named_exists(path: str) -> None:
     names = names_in((ROOT / path).read_text("utf-8")) | {*dir(AsyncProviderSuite)}
-    assert set(AT_LENGTH[path].always) <= names
+    assert set(AT_LENGTH[path].named) <= names
 
 
 def test_other_tests_of_a_file_are_left_to_the_long_run() -> None:

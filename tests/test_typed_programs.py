@@ -23,50 +23,50 @@ ROOT = HERE.parent
 pytestmark = pytest.mark.timeout(300)
 
 
-def by_mypy(program: Path) -> set[int]:
+Lines = dict[str, set[int]]
+"""The lines that a checker reports, by the name of a program."""
+
+
+def by_mypy(programs: list[Path]) -> Lines:
     """Return the lines that mypy reports."""
-    command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), "--no-pretty", str(program)]
+    command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), "--no-pretty"]
     environ = {**os.environ, "MYPYPATH": str(ROOT / "src")}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environ, check=False)
+    done = subprocess.run(
+        [*command, *map(str, programs)], capture_output=True, text=True, cwd=ROOT, env=environ, check=False
+    )
     assert done.returncode in (0, 1), done.stderr
-    return {int(line) for line in re.findall(rf"{program.name}:(\d+): error", done.stdout)}
+    return {one.stem: {int(n) for n in re.findall(rf"\b{one.name}:(\d+): error", done.stdout)} for one in programs}
 
 
-def by_pyright(program: Path) -> set[int]:
+def by_pyright(programs: list[Path]) -> Lines:
     """Return the lines that pyright reports. The package that brings it brings a node of its own: nothing is loaded."""
-    settings = {"include": [program.name], "typeCheckingMode": "standard", "extraPaths": [str(ROOT / "src")]}
-    (program.parent / "pyrightconfig.json").write_text(json.dumps(settings))
-    command = [
-        sys.executable,
-        "-m",
-        "basedpyright",
-        "--outputjson",
-        "-p",
-        str(program.parent),
-        "--pythonpath",
-        sys.executable,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=program.parent, check=False)
+    folder, names = programs[0].parent, [program.name for program in programs]
+    settings = {"include": names, "typeCheckingMode": "standard", "extraPaths": [str(ROOT / "src")]}
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "basedpyright", "--outputjson", "-p", str(folder), "--pythonpath", sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
     assert done.returncode in (0, 1), done.stderr + done.stdout[:2_000]
-    found = json.loads(done.stdout)["generalDiagnostics"]
-    return {one["range"]["start"]["line"] + 1 for one in found if one["severity"] == "error"}
+    found: Lines = {program.stem: set() for program in programs}
+    for one in json.loads(done.stdout)["generalDiagnostics"]:
+        if one["severity"] == "error":
+            found[Path(one["file"]).stem].add(one["range"]["start"]["line"] + 1)
+    return found
 
 
-CHECKERS = [by_mypy, by_pyright]
-
-
-@pytest.mark.parametrize("check", CHECKERS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", ["right", "wrong"])
-def test_reported_lines_are_those_that_are_wrong(tmp_path: Path, name: str, check: Callable[[Path], set[int]]) -> None:
-    text = (HERE / "typed_programs" / f"{name}.py.txt").read_text(encoding="utf-8")
-    marked = {number for number, line in enumerate(text.splitlines(), 1) if line.endswith("# wrong")}
-    assert len(marked) > 50 or name == "right"
-    program = tmp_path / f"{name}_program.py"
-    program.write_text(text, encoding="utf-8")
-    reported = check(program)
-    lines = text.splitlines()
-    assert [lines[number - 1] for number in sorted(marked - reported)] == []
-    assert [lines[number - 1] for number in sorted(reported - marked)] == []
+@pytest.mark.parametrize("check", [by_mypy, by_pyright], ids=lambda check: check.__name__)
+def test_reported_lines_are_those_that_are_wrong(tmp_path: Path, check: Callable[[list[Path]], Lines]) -> None:
+    texts = {name: (HERE / "typed_programs" / f"{name}.py.txt").read_text("utf-8") for name in ("right", "wrong")}
+    programs = [tmp_path / f"{name}_program.py" for name in texts]
+    for program, text in zip(programs, texts.values(), strict=True):
+        program.write_text(text, encoding="utf-8")
+    reported = check(programs)
+    for name, text in texts.items():
+        lines = text.splitlines()
+        marked = {number for number, line in enumerate(lines, 1) if line.endswith("# wrong")}
+        assert len(marked) > 50 or name == "right"
+        found = reported[f"{name}_program"]
+        assert [lines[number - 1] for number in sorted(marked - found)] == []
+        assert [lines[number - 1] for number in sorted(found - marked)] == []
 
 
 def test_typed_options_are_those_of_the_built_in_providers() -> None:

@@ -34,10 +34,10 @@ def served() -> Iterator[list[Served]]:
 
 
 class TestThroughTheServerToSqlite(AsyncProviderSuite):
-    """One fresh file for each test."""
+    """One fresh file for each test. Runs of the machine are other ones in each form."""
 
     many_users = 100
-    runs_of_the_machine = 8
+    runs_of_the_machine = 4
 
     @pytest.fixture
     def open_memory(self, tmp_path: Path, served: list[Served]) -> OpenMemory:

@@ -1,4 +1,8 @@
-"""The same contract on hash-partitioned tables, made by an administrator beforehand; the provider does not know."""
+"""The same contract on hash-partitioned tables, made by an administrator beforehand; the provider does not know.
+
+The server keeps unique keys, links and locks in another way there: the rules about what is written are always run. The
+rules about what is found ask the same statements as everywhere, and all of them are run as `long`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,16 @@ import pytest
 
 from openmem import AsyncMemory, InvalidRequestError, migration_script
 from openmem.testing import AsyncProviderSuite
+from openmem.testing._async.audit import AuditRules
+from openmem.testing._async.batches import BatchRules
+from openmem.testing._async.circles import CircleRules
+from openmem.testing._async.deletion import DeletionRules
+from openmem.testing._async.isolation import IsolationRules
+from openmem.testing._async.keys_and_versions import KeyAndVersionRules
+from openmem.testing._async.portability import PortabilityRules
 from openmem.testing._async.rules import OpenMemory
+from openmem.testing._async.stateful import StatefulRules
+from openmem.testing.declared import Declared
 from openmem.testing.postgres import PostgresServer
 from tests.postgres_partitions import PARTITIONS, TABLES, empty_tables, make_partitions
 
@@ -31,7 +44,7 @@ def emptied_url(partitioned_url: str) -> str:
     return partitioned_url
 
 
-class TestPartitioned(AsyncProviderSuite):
+class OnPartitions(Declared):
     """One database for all tests, emptied before each."""
 
     many_users = 20
@@ -42,6 +55,27 @@ class TestPartitioned(AsyncProviderSuite):
             return AsyncMemory("postgres", url=emptied_url, **overrides)
 
         return open_memory
+
+
+class TestWritten(
+    OnPartitions,
+    AuditRules,
+    BatchRules,
+    CircleRules,
+    DeletionRules,
+    IsolationRules,
+    KeyAndVersionRules,
+    PortabilityRules,
+    StatefulRules,
+):
+    """The rules about what differs, keys and links over partitions, and all verbs in any order."""
+
+    runs_of_the_machine = 10
+
+
+@pytest.mark.long
+class TestPartitioned(OnPartitions, AsyncProviderSuite):
+    """All rules: the statements are those of a database without partitions."""
 
 
 async def test_users_spread_over_the_partitions(emptied_url: str) -> None:

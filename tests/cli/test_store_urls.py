@@ -14,7 +14,7 @@ from openmem._config.settings import resolve_settings
 from openmem._embedding.choices import parse_embedder
 from openmem.cli.commands import ALIASES, behind_the_command
 from openmem.errors import ProviderUnavailableError
-from tests.shell import JSON_LINE, contents, omp, out, parsed, remember, run, start
+from tests.shell import JSON_LINE, contents, omp, out, parsed, remember, run, start_several
 from tests.terminal import all_of
 
 pytestmark = pytest.mark.usefixtures("shell")
@@ -189,15 +189,17 @@ def test_first_and_last_moment_can_be_shown_in_every_zone(
 
     line = {"memory": {"id": "m1", "user_id": "ann", "content": "tea", "created_at": moment}}
     omp("import", stdin=json.dumps(line))
-    for args in (["list", "--expired"], ["recall", "tea", "--expired"], ["history", "m1"], ["audit"], ["get", "m1"]):
-        ours, theirs = pty.openpty()
-        environment = {**os.environ, "TZ": zone, "COLUMNS": "100", "TERM": "xterm"}
-        process = subprocess.Popen([*start(), *args], stdout=theirs, stderr=subprocess.PIPE, env=environment)
-        os.close(theirs)
-        shown = all_of(ours)
-        _, complaint = process.communicate()
-        assert process.returncode == 0, complaint
-        assert args[0] not in ("list", "recall") or year.lstrip("0") in shown
+    commands = (["list", "--expired"], ["recall", "tea", "--expired"], ["history", "m1"], ["audit"], ["get", "m1"])
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TZ": zone, "COLUMNS": "100", "TERM": "xterm"}
+    process = subprocess.Popen(start_several(*commands), stdout=theirs, stderr=subprocess.PIPE, env=environment)
+    os.close(theirs)
+    shown = all_of(ours).split("\f")
+    _, complaint = process.communicate()
+    assert process.returncode == 0, complaint
+    assert len(shown) == len(commands) + 1
+    for args, printed in zip(commands, shown, strict=False):
+        assert args[0] not in ("list", "recall") or year.lstrip("0") in printed
 
 
 # Settings

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from openmem import Memory
 from openmem.cli.short_ids import shortened
 from openmem.cli.tables import is_table
-from tests.narrow_terminals import COMMANDS, LONG, PAGE, blocks, fill, filled, on_terminal
+from tests.narrow_terminals import COMMANDS, LONG, PAGE, blocks, fill, filled, on_terminal, on_terminal_each
 from tests.shell import omp, out, parsed, remember
 
 pytestmark = [
@@ -20,12 +20,17 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("width", [40, 47, 60, 72, 80, 100, 120, 160, 200])
-def test_a_long_memory_is_readable_at_every_width(width: int, command: str, tmp_path: Path) -> None:
+def test_a_long_memory_is_readable_at_every_width(width: int, tmp_path: Path) -> None:
     assert len(LONG) == 108
     fill(tmp_path / "notes.db")
-    lines = on_terminal(width, *COMMANDS[command], path=tmp_path / "notes.db").splitlines()
+    shown = on_terminal_each(width, *COMMANDS.values(), path=tmp_path / "notes.db")
+    assert len(shown) == len(COMMANDS) == 2
+    for text in shown:
+        check_readable(text.splitlines(), width)
+
+
+def check_readable(lines: list[str], width: int) -> None:
     text = " ".join(" ".join(lines).split())
     assert all(cell_len(line) <= width for line in lines)
     # It takes a few lines, each of which holds several words, and nothing of it is cut.

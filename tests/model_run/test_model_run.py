@@ -82,7 +82,7 @@ def loaded(connect: Connect, operations: int) -> Outcome:
 
 
 def test_random_load_is_answered_as_the_model_says(connect: Connect) -> None:
-    outcome = loaded(connect, 1_500)
+    outcome = loaded(connect, 1_000)
     assert not outcome.mismatches, "\n".join(outcome.mismatches)
     assert outcome.done.keys() == WEIGHTS.keys()
 
