@@ -18,6 +18,7 @@ from pgvector import HalfVector, Vector
 from openmem._io.concurrency.call import Deadline
 from openmem._io.postgres.database import Pg
 from openmem._sql.postgres.values import Json
+from openmem._sql.postgres.vectors import PackedVector
 from openmem._sql.steps import Many, Query, Steps
 from openmem.errors import (
     DeadlineExceededError,
@@ -108,8 +109,9 @@ def test_vectors_go_in_and_come_out(empty_postgres_url: str, schema: str) -> Non
     db.plain(commands(f"create schema if not exists {schema}", f"create extension vector schema {schema}"), SOON)
     array = np.array([1.5, -2.0, 0.1], dtype=np.float32)
     full = value_of(db, f"select $1::{schema}.vector(3)", Vector(array))
+    packed = value_of(db, f"select $1::{schema}.vector(3)", PackedVector(array))
     half = value_of(db, f"select $1::{schema}.halfvec(3)", HalfVector(array))
-    assert (full, half) == (Vector(array), HalfVector(array))
+    assert (full, packed, half) == (Vector(array), Vector(array), HalfVector(array))
     assert half.to_list() == array.astype(np.float16).tolist()
     db.close()
 

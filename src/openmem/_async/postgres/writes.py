@@ -108,8 +108,12 @@ class AsyncPostgresWrites(AsyncPostgresSession):
         if self.embedder is None:
             pairs = zip(mark_cut(drafts, ()), ids, strict=True)
             return None, [Incoming(draft, draft.id or id_) for draft, id_ in pairs]
-        vectors: list[Any] = []
         cut: set[int] = set()
+        vectors: list[Any] = []
+        if len(drafts) == 1:
+            vectors.extend(await self.embedder.embed([drafts[0].content], call.deadline, cut))
+            if on_progress is not None:
+                on_progress(1, 1)
         while len(vectors) < len(drafts):
             some = [draft.content for draft in drafts[len(vectors) : len(vectors) + EMBED_AT_ONCE]]
             short: set[int] = set()

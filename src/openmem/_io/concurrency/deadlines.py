@@ -4,8 +4,9 @@ A verb makes one `Deadline`, and everything below takes its time from that. Each
 
 1. On an event loop, for a peer on the network (a connection, an exchange, a turn in a pool of connections) and for the
    import of a module: `asyncio.timeout`. Such waits take milliseconds, and closing an instance lets the limit expire.
-2. On an event loop, for a thread of this process, a function of the user or a batch: `DeadlineTimer`, here. A timer for
-   each call, which nearly always is cancelled, takes longer than the wait that it watches.
+2. On an event loop, for a thread of this process, a function of the user, a batch or the statements of a verb:
+   `DeadlineTimer`, here. A timer for each call, which nearly always is cancelled, takes longer than the wait that it
+   watches.
 3. On an event loop, for a worker with a blocking SDK: `anyio.CancelScope`, as the limiter of the workers is anyio's.
 4. In a thread, for a socket (HTTP, psycopg): each single wait is given the time that is left, which bounds their sum.
    Only TLS within TLS waits several times unseen, so a `threading.Timer` shuts down that socket.

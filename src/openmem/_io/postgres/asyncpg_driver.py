@@ -17,7 +17,7 @@ from pgvector.asyncpg import register_vector
 
 from openmem._io.postgres.failure import Failure, failure_of_report
 from openmem._io.postgres.options import PoolOptions, Target
-from openmem._io.postgres.socket_wait import is_readable
+from openmem._io.postgres.socket_wait import readable_check
 from openmem._io.postgres.tls import ConnectArguments, find_connect_arguments
 from openmem._sql.postgres import values
 from openmem._sql.postgres.errors import (
@@ -184,7 +184,7 @@ class AsyncSession:
 
     errors: ClassVar = _ERRORS
 
-    __slots__ = ("_batch", "_fileno", "begun", "complete", "connection", "generation", "idle_since")
+    __slots__ = ("_batch", "_has_ended", "begun", "complete", "connection", "generation", "idle_since")
 
     def __init__(self, connection: Any, complete: bool) -> None:
         self.connection = connection
@@ -193,7 +193,8 @@ class AsyncSession:
         self.generation = 0
         self.idle_since = 0.0
         self._batch: asyncio.Future[None] | None = None
-        self._fileno = _tune_socket(connection)
+        fileno = _tune_socket(connection)
+        self._has_ended = readable_check(fileno) if fileno >= 0 else _unknown
 
     @property
     def lost(self) -> bool:
@@ -207,7 +208,7 @@ class AsyncSession:
 
     def is_alive(self) -> bool:
         """Return whether an idle connection can still be used."""
-        return not self.lost and not (self._fileno >= 0 and is_readable(self._fileno))
+        return not self.lost and not self._has_ended()
 
     def fetch(self, sql: str, params: Sequence[Any]) -> Awaitable[list[Any]]:
         """Run one statement and return its rows; `late` then says whether some JSON in them is left to be read."""
@@ -308,6 +309,10 @@ def _state_of(error: BaseException) -> str | None:
         return _state_of(last_words)
     state = getattr(error, "sqlstate", None)
     return state if isinstance(state, str) else None
+
+
+def _unknown() -> bool:
+    return False
 
 
 def _tune_socket(connection: Any) -> int:

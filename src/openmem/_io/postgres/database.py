@@ -7,7 +7,6 @@ is done once more on another where that can do no harm.
 from __future__ import annotations
 
 import asyncio
-import time
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +27,7 @@ from openmem._io.postgres.run_steps import (
     in_transaction,
     run_autocommit,
 )
-from openmem._io.postgres.running import Running
+from openmem._io.postgres.running import Running, WorkLimit
 from openmem._io.state import show_state
 from openmem._model.retry import FailedAttempt, Retry
 from openmem._sql.postgres.errors import PROVIDER, closed
@@ -211,14 +210,13 @@ class AsyncPg:
         deadline: Deadline,
         heavy: bool,
     ) -> T:
-        limit = asyncio.timeout(_seconds(deadline))
-        self._running.add(limit)
+        limit = WorkLimit(self._running, deadline)
         try:
-            async with limit:
+            with limit:
                 result = await runner(session, make(), heavy)
         except BaseException as error:
             # 1. Late: the time is over, or `close` let the limit expire. The statement may still run at the server.
-            late = limit.expired() and isinstance(error, TimeoutError)
+            late = limit.expired and isinstance(error, TimeoutError)
             # 2. The driver failed: what that means decides about another attempt, and whether the connection is lost.
             failure = session.failure(error) if isinstance(error, session.errors) else None
             # Something between here and the server loses prepared statements: do without from now on.
@@ -235,8 +233,6 @@ class AsyncPg:
             if failure is not None:
                 raise failure from None
             raise
-        finally:
-            self._running.discard(limit)
         pool.put(session)
         return result
 
@@ -386,11 +382,6 @@ class Pg:
             raise
         pool.put(session)
         return result
-
-
-def _seconds(deadline: Deadline) -> float | None:
-    # Unlike `remaining` it never raises: a call that has a connection must come to the end.
-    return None if deadline.at is None else deadline.at - time.monotonic()
 
 
 _loaded: dict[str, Any] = {}

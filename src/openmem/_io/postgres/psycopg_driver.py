@@ -20,7 +20,7 @@ from openmem._io.concurrency.call import Deadline
 from openmem._io.postgres.failure import Failure, failure_of_report
 from openmem._io.postgres.options import PoolOptions, Target, libpq_arguments
 from openmem._io.postgres.psycopg_codecs import register
-from openmem._io.postgres.socket_wait import READ, WRITE, is_readable, wait_ready
+from openmem._io.postgres.socket_wait import READ, WRITE, readable_check, wait_ready
 from openmem._io.postgres.target import find_target
 from openmem._sql.postgres.errors import (
     TLS_FAILED,
@@ -201,7 +201,7 @@ class Session:
 
     errors: ClassVar = (psycopg.Error,)
 
-    __slots__ = ("begun", "complete", "connection", "generation", "idle_since")
+    __slots__ = ("_has_ended", "begun", "complete", "connection", "generation", "idle_since")
 
     def __init__(self, connection: _Connection, complete: bool) -> None:
         self.connection = connection
@@ -209,6 +209,7 @@ class Session:
         self.begun = False
         self.generation = 0
         self.idle_since = 0.0
+        self._has_ended = readable_check(connection.pgconn.socket)
 
     @property
     def lost(self) -> bool:
@@ -217,7 +218,7 @@ class Session:
 
     def is_alive(self) -> bool:
         """Return whether an idle connection can still be used."""
-        return not self.connection.closed and not is_readable(self.connection.pgconn.socket)
+        return not self.connection.closed and not self._has_ended()
 
     def fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import select
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 READ: Final = 1
@@ -15,6 +17,15 @@ if hasattr(select, "poll"):
         WRITE: select.POLLOUT,
         READ | WRITE: select.POLLIN | select.POLLOUT,
     }
+
+    def readable_check(fileno: int) -> Callable[[], object]:
+        """Return a function that says whether there is something to read. An idle connection with that has ended.
+
+        One thread at a time may call it.
+        """
+        poll = select.poll()  # kept: to make one each time takes longer than to ask
+        poll.register(fileno, select.POLLIN)
+        return partial(poll.poll, 0)
 
     def wait_ready(fileno: int, wanted: int, until: float | None) -> int:
         """Return what the socket is ready for; nothing if the time `until` on the monotonic clock comes first."""
@@ -29,6 +40,10 @@ if hasattr(select, "poll"):
 
 else:  # Windows
 
+    def readable_check(fileno: int) -> Callable[[], object]:
+        """Return a function that says whether there is something to read. An idle connection with that has ended."""
+        return partial(wait_ready, fileno, READ, 0.0)
+
     def wait_ready(fileno: int, wanted: int, until: float | None) -> int:
         """Return what the socket is ready for; nothing if the time `until` on the monotonic clock comes first."""
         left = None if until is None else max(0.0, until - time.monotonic())
@@ -36,8 +51,3 @@ else:  # Windows
         writing = [fileno] if wanted & WRITE else []
         read, write, failed = select.select(reading, writing, [fileno], left)
         return (READ if read or failed else 0) | (WRITE if write else 0)
-
-
-def is_readable(fileno: int) -> bool:
-    """Return whether there is something to read. An idle connection expects nothing, so it has ended."""
-    return bool(wait_ready(fileno, READ, 0.0))

@@ -24,8 +24,8 @@ from openmem._sql.postgres.options import DEFAULT_FROM_ROWS, check_approximation
 from openmem._sql.postgres.rows import columns
 from openmem._sql.postgres.schema import LOCK_KEY, vector_column
 from openmem._sql.postgres.search import Floats
+from openmem._sql.postgres.vectors import as_vector
 from openmem._sql.postgres.view import visible
-from openmem._sql.postgres.write import as_vector
 from openmem._sql.steps import Query, Steps
 from openmem._sql.writing import Model, Stamp
 from openmem.errors import ProviderError

@@ -18,7 +18,7 @@ from openmem._sql.postgres.models import fits
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import by_id
 from openmem._sql.postgres.schema import vector_column
-from openmem._sql.postgres.write import as_vector
+from openmem._sql.postgres.vectors import as_vector
 from openmem._sql.steps import Many, Query, Steps
 from openmem._sql.writing import Model
 from openmem.types import OWN_MEMBER

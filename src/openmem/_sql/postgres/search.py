@@ -27,8 +27,8 @@ from openmem._sql.postgres.large import cut, lean, whole
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import RECORD_NAMES, aware, columns, record_of_row
 from openmem._sql.postgres.schema import vector_column
+from openmem._sql.postgres.vectors import as_vector
 from openmem._sql.postgres.view import Parameters, visible
-from openmem._sql.postgres.write import as_vector
 from openmem._sql.steps import Query, Row, Steps
 from openmem._sql.writing import Model, Stamp
 from openmem.errors import InvalidRequestError

@@ -8,8 +8,6 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from pgvector import HalfVector, Vector
-
 from openmem._model.access import Access, Patterns
 from openmem._model.ids import routing_bucket, unknown_id
 from openmem._model.requests import Change
@@ -25,12 +23,13 @@ from openmem._sql.postgres.schema import vector_column
 from openmem._sql.postgres.scope_filter import allowed
 from openmem._sql.postgres.supersession import Supersession, link, locking, relink, unlink
 from openmem._sql.postgres.values import Json
+from openmem._sql.postgres.vectors import as_vector
 from openmem._sql.steps import Many, Query, Steps
 from openmem._sql.writing import Incoming, Model, Stamp, check_supersedes, stored_before
 from openmem.types import Action, MemoryRecord
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # never changed; see `Draft`
 class Single:
     """A memory that is stored by itself: it has no key, and is new."""
 
@@ -283,11 +282,6 @@ def erase_rows(db: Names, user_id: str, ids: Sequence[str]) -> Steps[None]:
             f"delete from {table} where bucket = $1 and {by_id()} and id = any($3::text[])",
             (bucket, user_id, list(ids)),
         )
-
-
-def as_vector(vector: Row32) -> Vector | HalfVector:
-    """Return a vector in the precision in which it is kept."""
-    return HalfVector(vector) if vector_column(len(vector)) == "embedding_half" else Vector(vector)
 
 
 def _check_supersedes(db: Names, ids: Sequence[str], user_id: str, access: Access) -> Steps[None]:
