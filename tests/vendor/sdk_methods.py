@@ -6,6 +6,7 @@ installed wherever the tests of the provider can run.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -81,7 +82,7 @@ class SdkMethods:
             return ["the body is no object"]
         known = {
             self._spelled(name): parameter.default is inspect.Parameter.empty
-            for name, parameter in inspect.signature(operation.method).parameters.items()
+            for name, parameter in _signature(operation.method).parameters.items()
             if name not in _FOR_THE_SDK | in_path
         }
         given = {*query, *(body or {})}
@@ -97,7 +98,7 @@ class SdkMethods:
         if not 200 <= status < 300 or model is None:
             return []
         try:
-            TypeAdapter(model).validate_python(body)
+            _adapter(model).validate_python(body)
         except ValidationError as error:
             return [f"reply {status}: {each['loc']}: {each['msg']}" for each in error.errors()]
         return []
@@ -107,6 +108,16 @@ class SdkMethods:
             if verb == method and pattern.fullmatch(path):
                 return in_path, operation
         return None
+
+
+@functools.cache
+def _signature(method: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(method)
+
+
+@functools.cache
+def _adapter(model: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(model)
 
 
 def in_camel_case(name: str) -> str:
