@@ -199,6 +199,28 @@ def test_memory_of_another_user_is_not_superseded_with_grants(db: Database) -> N
         db.run(write.add([incoming("b", scope="s", supersedes=("a",))], None, stamp(1), granted("write:s")))
 
 
+def test_same_draft_under_its_key_is_an_update_each_time(db: Database) -> None:
+    items = [incoming("b", "coffee", key="k")]
+    versions = [db.run(write.add(items, None, stamp(5)))[0].version for _ in range(3)]
+    assert versions == [1, 2, 3]
+
+
+def test_draft_under_a_known_key_brings_its_vector(db: Database) -> None:
+    db.add("a", "tea", key="k", vector=(1, 0))
+    record = db.add("b", "tea", key="k", vector=(0, 1))
+    assert (record.id, record.embedding_model) == ("a", "small")
+    assert db.column("select vector from vectors_1") == [blob(0, 1)]
+
+
+def test_add_takes_few_statements(db: Database) -> None:
+    """Each is a part of what an `add` costs; docs/architecture.md names their number."""
+    db.add("a", scope="s", vector=(1, 0))
+    sent: list[str] = []
+    db.connection.set_trace_callback(sent.append)
+    db.add("b", scope="s", vector=(1, 0))
+    assert [text.split()[0] for text in sent] == ["begin", "select", "pragma", "insert", "insert", "commit"]
+
+
 class TestRepeatable:
     """The same call once more, with ids and a time that come from its seed."""
 
@@ -242,10 +264,11 @@ class TestRepeatable:
 
     def test_caller_who_may_not_read_what_is_stored_gets_the_first_answer(self, db: Database) -> None:
         access = granted("write:s", "write:t")
-        self.again(db, incoming("a", "tea", scope="s"))
+        item = incoming("a", "tea", scope="s", vector=(1, 0))
+        db.run(write.add([item], MODEL, stamp(5), repeatable=True))
         db.update("a", content="secret", scope="t")
-        [again] = self.again(db, incoming("a", "tea", scope="s"), access=access)
-        assert (again.content, again.scope) == ("tea", "s")
+        [again] = db.run(write.add([item], MODEL, stamp(5), access, repeatable=True))
+        assert (again.content, again.scope, again.embedding_model) == ("tea", "s", "small")
 
     def test_memory_of_another_user_is_none_of_it(self, db: Database) -> None:
         db.add("a", "tea", user_id="bob", key="k")

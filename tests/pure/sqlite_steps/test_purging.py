@@ -139,6 +139,53 @@ class TestPurge:
         assert taken == begun == merged
 
 
+class TestEnd:
+    """The end of a purge, with the numbers of a database that is played."""
+
+    @staticmethod
+    def play(*answers: int) -> bool:
+        """Run `some` where nothing is to be merged; the answers are the numbers of free pages."""
+        steps, given = Purge().some(), [*answers]
+        rows: list[Row] = []
+        try:
+            next(steps)
+            while True:
+                statement = steps.send(rows)
+                assert isinstance(statement, Query)
+                rows = [(given.pop(0),)] if "freelist" in statement.sql else [(1, 1, 1)]
+        except StopIteration as stop:
+            assert not given
+            return bool(stop.value)
+
+    @pytest.mark.parametrize(
+        ("free", "left", "more"), [(9, 1, True), (9, 8, True), (9, 0, False), (9, 9, False), (1, 0, False)]
+    )
+    def test_more_is_left_while_pages_are_free_and_become_fewer(self, free: int, left: int, more: bool) -> None:
+        assert self.play(free, left) is more
+
+    def test_nothing_is_moved_where_no_page_is_free(self) -> None:
+        assert self.play(0) is False
+
+    @pytest.mark.parametrize(("changes", "more"), [(0, False), (1, False), (2, True), (3, True)])
+    def test_merge_is_done_once_a_step_changes_fewer_than_two_rows(self, changes: int, more: bool) -> None:
+        steps = purge._merge_some(5)
+        next(steps)
+        assert steps.send([(100,)]) == Query("insert into word_index(word_index, rank) values('merge', ?)", (5,))
+        steps.send([])
+        with pytest.raises(StopIteration) as stopped:
+            steps.send([(100 + changes,)])
+        assert stopped.value.value is more
+
+    def test_index_is_looked_at_once_in_a_run(self, db: Database) -> None:
+        db.add("a", long("tea"))
+        sent: list[str] = []
+        db.connection.set_trace_callback(sent.append)
+        run = Purge()
+        db.run(run.some())
+        db.run(run.some())
+        assert sum("from upkeep" in text for text in sent) == 1
+
+
 def _one(query: Query) -> Steps[list[Row]]:
     return (yield query)
 
