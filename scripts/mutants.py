@@ -27,6 +27,7 @@ CACHE = ROOT / ".cache" / "mutants"
 EQUIVALENT = ROOT / "tests" / "mutants_equivalent.txt"
 STATEMENT = re.compile(r"(select|insert|update|delete|pragma|order by)\b|[^']*(\?|\$\d)")
 """The beginning of a statement, or a condition: something stands for a parameter."""
+CODECS = {"utf-8", "latin-1", "ascii"}
 LAYERS = ROOT / "tests" / "test_layers.py"
 
 
@@ -131,17 +132,18 @@ def sample(mutants: Sequence[Mutant], size: int, seed: int) -> list[Mutant]:
     ]
 
 
-def is_same_statement(mutant: Mutant) -> bool:
-    """Return whether a mutant writes a statement or a condition in other letters, which no database tells apart.
+def is_same_in_other_letters(mutant: Mutant) -> bool:
+    """Return whether a mutant only writes a statement, a condition or the name of a codec in other letters.
 
-    Not what stands in it in quotes: that is told apart.
+    No database and no codec tells them apart, but for what stands in quotes in a statement.
     """
     old, new = mutant.old, mutant.new
-    if not mutant.path.startswith("_sql/") or old.lower() != new.lower():
+    if old.lower() != new.lower():
         return False
     first = next(place for place, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1])
     text = old[old.rfind('"', 0, first) + 1 : old.find('"', first)]
-    return "'" not in text and STATEMENT.match(text) is not None
+    statement = mutant.path.startswith("_sql/") and "'" not in text and STATEMENT.match(text) is not None
+    return statement or (text in CODECS and "code(" in old)
 
 
 def equivalents() -> dict[str, str]:

@@ -16,7 +16,16 @@ from pathlib import Path
 
 import pytest
 from scripts.mutant_trials import BROKEN, KILLED, SURVIVED, TIMEOUT, UNTESTED, Trials, imports_of, tests_of
-from scripts.mutants import EQUIVALENT, ROOT, Mutant, all_mutants, equivalents, is_same_statement, pure_packages, sample
+from scripts.mutants import (
+    EQUIVALENT,
+    ROOT,
+    Mutant,
+    all_mutants,
+    equivalents,
+    is_same_in_other_letters,
+    pure_packages,
+    sample,
+)
 
 GOAL = 0.9
 TESTS = ("tests/pure",)
@@ -39,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{EQUIVALENT.name}: no mutant is like that any more:\n\n" + "\n\n".join(sorted(stale)))
         return 1
     meant = [mutant for mutant in every if _is_meant(mutant, tuple(asked.paths))]
-    same = [mutant for mutant in meant if mutant.key in reasons or is_same_statement(mutant)]
+    same = [mutant for mutant in meant if mutant.key in reasons or is_same_in_other_letters(mutant)]
     known = {mutant.name for mutant in same}
     mutants = [mutant for mutant in meant if mutant.name not in known]
     if not mutants:

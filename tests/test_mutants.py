@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from scripts.mutants import Mutant, is_same_statement
+from scripts.mutants import Mutant, is_same_in_other_letters
 
 
 def mutant(old: str, new: str, path: str = "_sql/sqlite/read.py") -> Mutant:
@@ -19,8 +19,13 @@ def mutant(old: str, new: str, path: str = "_sql/sqlite/read.py") -> Mutant:
     ],
 )
 def test_statement_in_other_letters_is_the_same(old: str, new: str) -> None:
-    assert is_same_statement(mutant(old, new))
-    assert not is_same_statement(mutant(old, new, "_rules/paging.py"))
+    assert is_same_in_other_letters(mutant(old, new))
+    assert not is_same_in_other_letters(mutant(old, new, "_rules/paging.py"))
+
+
+def test_codec_in_other_letters_is_the_same() -> None:
+    assert is_same_in_other_letters(mutant('text.encode("utf-8", "replace")', 'text.encode("UTF-8", "replace")'))
+    assert not is_same_in_other_letters(mutant('text.encode("utf-8", "replace")', 'text.encode("utf-8", "REPLACE")'))
 
 
 @pytest.mark.parametrize(
@@ -34,4 +39,4 @@ def test_statement_in_other_letters_is_the_same(old: str, new: str) -> None:
     ],
 )
 def test_other_mutants_are_not(old: str, new: str) -> None:
-    assert not is_same_statement(mutant(old, new))
+    assert not is_same_in_other_letters(mutant(old, new))

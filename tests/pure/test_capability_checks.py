@@ -21,10 +21,10 @@ from openmem.types import UTC, Capabilities
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
-def server(*, plain: bool = False, **features: Any) -> Abilities:
+def server(*, plain: bool = False, **features: Any) -> Capabilities:
     verbs = ["add", "search"] if plain else ["add", "search", "history"]
     said = {"omp_version": "0.1", "provider": "acme", "verbs": verbs, "features": features}
-    return Abilities.of(Capabilities.model_validate(said))
+    return Capabilities.model_validate(said)
 
 
 FULL = server(temporal=True, supports_supersession=True, scopes="native")
@@ -39,8 +39,8 @@ def draft(**fields: Any) -> Draft:
 
 
 def test_server_is_plain_that_has_the_verbs_of_the_protocol_only() -> None:
-    assert PLAIN.plain
-    assert not FULL.plain
+    assert Abilities.of(PLAIN).plain
+    assert not Abilities.of(FULL).plain
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_server_is_plain_that_has_the_verbs_of_the_protocol_only() -> None:
     ],
 )
 def test_draft_lacks_the_first_field_that_would_be_ignored(
-    said: Abilities, fields: dict[str, Any], lacking: str | None
+    said: Capabilities, fields: dict[str, Any], lacking: str | None
 ) -> None:
-    assert lacks_of_drafts(said, [draft(), draft(**fields)]) == lacking
+    assert lacks_of_drafts(Abilities.of(said), [draft(), draft(**fields)]) == lacking
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_draft_lacks_the_first_field_that_would_be_ignored(
     ],
 )
 def test_change_lacks_the_first_part_that_would_be_ignored(
-    said: Abilities, change: Change, lacking: str | None
+    said: Capabilities, change: Change, lacking: str | None
 ) -> None:
-    assert lacks_of_change(said, change) == lacking
+    assert lacks_of_change(Abilities.of(said), change) == lacking
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_change_lacks_the_first_part_that_would_be_ignored(
     ],
 )
 def test_view_lacks_the_first_filter_that_would_be_ignored(
-    said: Abilities, fields: dict[str, Any], lacking: str | None
+    said: Capabilities, fields: dict[str, Any], lacking: str | None
 ) -> None:
-    assert lacks_of_view(said, View("ann", **fields)) == lacking
+    assert lacks_of_view(Abilities.of(said), View("ann", **fields)) == lacking
 
 
 @pytest.mark.parametrize(
@@ -125,18 +125,18 @@ def test_view_lacks_the_first_filter_that_would_be_ignored(
     ],
 )
 def test_search_lacks_the_first_argument_that_would_be_ignored(
-    said: Abilities, fields: dict[str, Any], lacking: str | None
+    said: Capabilities, fields: dict[str, Any], lacking: str | None
 ) -> None:
-    assert lacks_of_search(said, SearchQuery("tea", View("ann"), **fields)) == lacking
+    assert lacks_of_search(Abilities.of(said), SearchQuery("tea", View("ann"), **fields)) == lacking
 
 
 def test_search_lacks_the_filters_of_its_view_first() -> None:
-    assert lacks_of_search(PLAIN, SearchQuery("tea", View("ann", tags=("x",)))) == "tags"
-    assert lacks_of_search(FULL, SearchQuery("tea", View("ann", tags=("x",)))) is None
-    assert lacks_of_search(PLAIN, SearchQuery("tea", View("ann", tags=("x",), as_of=NOW))) == "as_of"
+    assert lacks_of_search(Abilities.of(PLAIN), SearchQuery("tea", View("ann", tags=("x",)))) == "tags"
+    assert lacks_of_search(Abilities.of(FULL), SearchQuery("tea", View("ann", tags=("x",)))) is None
+    assert lacks_of_search(Abilities.of(PLAIN), SearchQuery("tea", View("ann", tags=("x",), as_of=NOW))) == "as_of"
 
 
 def test_server_keeps_names_that_says_so_with_true() -> None:
-    assert server(idempotency_keys=True).keeps_names
-    assert not server(idempotency_keys="yes").keeps_names
-    assert not server().keeps_names
+    assert Abilities.of(server(idempotency_keys=True)).keeps_names
+    assert not Abilities.of(server(idempotency_keys="yes")).keeps_names
+    assert not Abilities.of(server()).keeps_names

@@ -44,6 +44,12 @@ def test_very_small_and_very_large_vectors_get_length_one(size: float) -> None:
     np.testing.assert_allclose(made, [[math.sqrt(0.5)] * 2, [1.0, 0.0]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_vectors_in_double_precision_get_length_one(size: float) -> None:
+    made = rows(np.array([[size, size], [size, 0.0]]))
+    np.testing.assert_allclose(made, [[math.sqrt(0.5)] * 2, [1.0, 0.0]], rtol=1e-6)
+
+
 def test_matrix_of_the_embedder_is_not_changed() -> None:
     own = np.array([[3.0, 4.0], [0.0, 1.0]], np.float32)
     made = rows(own)
@@ -54,43 +60,43 @@ def test_matrix_of_the_embedder_is_not_changed() -> None:
 @pytest.mark.parametrize(
     ("raw", "complaint"),
     [
-        (None, "one list of numbers"),
-        ("ab", "one list of numbers"),
-        (3, "one list of numbers"),
-        ([1.0, 2.0], "one list of numbers"),
-        ([["a", "b"], ["c", "d"]], "one list of numbers"),
-        ([[None, 1.0], [1.0, 1.0]], "one list of numbers"),
-        ([["1.0", "2.0"], ["3.0", "4.0"]], "one list of numbers"),
-        ([[1.0, "2.0"], [3.0, 4.0]], "one list of numbers"),
-        ([[True, False], [True, True]], "one list of numbers"),
-        ([[True, 1.0], [1.0, 1.0]], "one list of numbers"),
-        ([[np.True_, 1.0], [1.0, 1.0]], "one list of numbers"),
-        ([[1.0, b"2"], [1.0, 1.0]], "one list of numbers"),
-        ([[1.0, 1j], [1.0, 1.0]], "one list of numbers"),
-        ([[1.0, Decimal(1)], [1.0, 1.0]], "one list of numbers"),
-        ([np.array([True, False]), np.array([True, True])], "one list of numbers"),
-        ([np.array(["1", "2"]), np.array(["1", "2"])], "one list of numbers"),
-        (np.array([[True, False], [True, True]]), "one list of numbers"),
-        ([[1.0, 10**400], [1.0, 1.0]], "one list of numbers"),
-        ([[1.0, 1e300], [1.0, 1.0]], "finite"),
-        (np.zeros(2), "one list of numbers"),
-        (np.zeros((2, 2, 2)), "one list of numbers"),
-        (np.array([["a", "b"], ["c", "d"]]), "one list of numbers"),
-        (np.array([[None, 1], [1, 1]], dtype=object), "one list of numbers"),
-        ([[1.0, 2.0]], "1 vectors for 2 texts"),
-        (np.ones((3, 2)), "3 vectors for 2 texts"),
-        ([], "0 vectors for 2 texts"),
-        ([[1.0], [2.0]], "vectors of 1 numbers, but its dim is 2"),
-        (np.ones((2, 3)), "vectors of 3 numbers, but its dim is 2"),
-        ([[1.0, 2.0], [1.0]], "different lengths"),
-        ([[1.0, math.nan], [1.0, 1.0]], "finite"),
-        (np.array([[1.0, math.inf], [1.0, 1.0]]), "finite"),
+        (None, "did not return one list of numbers per text"),
+        ("ab", "did not return one list of numbers per text"),
+        (3, "did not return one list of numbers per text"),
+        ([1.0, 2.0], "did not return one list of numbers per text"),
+        ([["a", "b"], ["c", "d"]], "did not return one list of numbers per text"),
+        ([[None, 1.0], [1.0, 1.0]], "did not return one list of numbers per text"),
+        ([["1.0", "2.0"], ["3.0", "4.0"]], "did not return one list of numbers per text"),
+        ([[1.0, "2.0"], [3.0, 4.0]], "did not return one list of numbers per text"),
+        ([[True, False], [True, True]], "did not return one list of numbers per text"),
+        ([[True, 1.0], [1.0, 1.0]], "did not return one list of numbers per text"),
+        ([[np.True_, 1.0], [1.0, 1.0]], "did not return one list of numbers per text"),
+        ([[1.0, b"2"], [1.0, 1.0]], "did not return one list of numbers per text"),
+        ([[1.0, 1j], [1.0, 1.0]], "did not return one list of numbers per text"),
+        ([[1.0, Decimal(1)], [1.0, 1.0]], "did not return one list of numbers per text"),
+        ([np.array([True, False]), np.array([True, True])], "did not return one list of numbers per text"),
+        ([np.array(["1", "2"]), np.array(["1", "2"])], "did not return one list of numbers per text"),
+        (np.array([[True, False], [True, True]]), "did not return one list of numbers per text"),
+        ([[1.0, 10**400], [1.0, 1.0]], "did not return one list of numbers per text"),
+        ([[1.0, 1e300], [1.0, 1.0]], "returned numbers that are not finite"),
+        (np.zeros(2), "did not return one list of numbers per text"),
+        (np.zeros((2, 2, 2)), "did not return one list of numbers per text"),
+        (np.array([["a", "b"], ["c", "d"]]), "did not return one list of numbers per text"),
+        (np.array([[None, 1], [1, 1]], dtype=object), "did not return one list of numbers per text"),
+        ([[1.0, 2.0]], "returned 1 vectors for 2 texts"),
+        (np.ones((3, 2)), "returned 3 vectors for 2 texts"),
+        ([], "returned 0 vectors for 2 texts"),
+        ([[1.0], [2.0]], "returned vectors of 1 numbers, but its dim is 2"),
+        (np.ones((2, 3)), "returned vectors of 3 numbers, but its dim is 2"),
+        ([[1.0, 2.0], [1.0]], "returned vectors of different lengths"),
+        ([[1.0, math.nan], [1.0, 1.0]], "returned numbers that are not finite"),
+        (np.array([[1.0, math.inf], [1.0, 1.0]]), "returned numbers that are not finite"),
     ],
 )
 def test_unusable_vectors_are_a_clear_error(raw: Any, complaint: str) -> None:
-    with pytest.raises(ProviderError, match=complaint) as caught:
+    with pytest.raises(ProviderError) as caught:
         rows(raw)
-    assert "the embedder 'm'" in caught.value.message
+    assert caught.value.message == f"the embedder 'm' {complaint}"
 
 
 def test_unknown_dim_takes_what_comes_but_not_nothing() -> None:

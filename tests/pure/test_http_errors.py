@@ -120,6 +120,31 @@ def test_server_that_quotes_the_key_does_not_get_it_into_any_message() -> None:
     assert KEY not in repr(ENDPOINT)
 
 
+def test_key_is_not_cut_in_two_where_a_long_text_ends() -> None:
+    quoted = ["x" * (100_000 - cut) + KEY for cut in (0, 1, 7, len(KEY))]
+    for text in quoted:
+        message = failure_of_reply(ENDPOINT, 400, {}, json.dumps({"message": text}).encode(), NOW).error.message
+        assert message == f"api.example.com answered 400: {'x' * 200}"
+    spaced = [" " * (100_000 - cut) + KEY for cut in (0, 1, 7, len(KEY))]
+    for text in spaced:
+        message = reply(400, {"message": text}).error.message
+        assert message in ("api.example.com answered 400", "api.example.com answered 400: ***")
+    bare = Endpoint.of("https://api.example.com", {}, None)
+    body = json.dumps({"message": " " * 99_999 + "no more"}).encode()
+    assert failure_of_reply(bare, 400, {}, body, NOW).error.message == "api.example.com answered 400: n"
+
+
+def test_signs_that_are_not_printed_are_left_out() -> None:
+    assert reply(400, {"message": "a\x1b[31mb\u202ec"}).error.message == "api.example.com answered 400: a [31mb c"
+
+
+def test_reply_of_more_values_than_one_may_hold_is_refused() -> None:
+    with pytest.raises(ProviderError) as caught:
+        decode_json(ENDPOINT, b"[" + b"[]," * 1_000_000 + b"[]]")
+    assert caught.value.message == "api.example.com answered more values than a reply may hold"
+    assert caught.value.provider == "openai"
+
+
 def test_request_id_of_the_reply_is_kept() -> None:
     assert reply(500, x_request_id="abc").error.request_id == "abc"
 
