@@ -28,7 +28,7 @@ HERE: Final = "here"
 NOT: Final = "—"
 
 _BLOCK: Final = re.compile(r"^<!-- providers -->\n.*?^<!-- end -->$", re.MULTILINE | re.DOTALL)
-_VERBS: Final = {"import": "`import_`"}
+_VERBS: Final = {"import": "`import_`", "tags": "`tags()`"}
 _PARTS: Final = {
     "user_id": "users apart",
     "exact scope": '`scope="a"`',

@@ -20,7 +20,7 @@ from openmem._config.registry import BUILT_IN
 from openmem.providers import ProviderName
 from openmem.testing import HashEmbedder
 from tests._sync.outside_provider import SPEC
-from tests.access_worlds import Caller, audited, make_access, pages, said, seed
+from tests.access_worlds import Caller, audited, counted, make_access, pages, said, seed
 
 SCOPES = [None, "health", "health/notes", "healthy", "coding/python", "coding/rust", "work/a/b"]
 PATTERNS = [None, "*", "health/*", "health", "coding/*", "coding/rust", "work/*"]
@@ -108,6 +108,14 @@ class Leaks(RuleBasedStateMachine):
         """A caller lists, page by page."""
         owner = self.users[user]
         self.compare(who, lambda memory: pages(memory, owner, scope=scope, limit=limit, include_superseded=all))
+
+    @rule(who=WHO, user=USER, scope=st.sampled_from(PATTERNS), depth=st.sampled_from([None, 2]))
+    def counts(self, who: int, user: int, scope: str | None, depth: int | None) -> None:
+        """A caller asks what there is."""
+        owner = self.users[user]
+        self.compare(who, lambda memory: counted(memory.scopes(owner, prefix=scope, depth=depth)))
+        self.compare(who, lambda memory: counted(memory.tags(owner, scope=scope)))
+        self.compare(who, lambda memory: counted(memory.users(prefix=owner)))
 
     @rule(
         who=WHO,

@@ -41,6 +41,7 @@ UNROUTED = {
     "write.owners": (1, "an id whose form does not tell the bucket, without a user"),
     "portable.export_page": (1, "export of all users"),
     "reembed.progress": (6, "how far the move of all users to another model is, for each of three lengths"),
+    "overview.users": (3, "the users of a store, with counts: by prefix, a page, and the one after it"),
     "reembed.next_user": (3, "the walk over all users, for each of three lengths"),
 }
 """The statements that may ask all partitions, how many, and why. No verb of one user is among them."""
@@ -106,6 +107,10 @@ def read(memory: Memory) -> None:
     page = memory.list("bob", limit=2)
     memory.list("bob", limit=2, cursor=page.next_cursor)
     memory.list("ann", scope="work/*", since=page.items[0].created_at, include_superseded=True)
+    memory.scopes("ann", prefix="work", depth=1)
+    memory.tags("ann", scope="work/*")
+    memory.users(prefix="a")
+    memory.users(limit=1, cursor=memory.users(limit=1).next_cursor)
     memory.get(page.items[0].id)
     memory.get(page.items[0].id, user_id="bob")
     with pytest.raises(NotFoundError):

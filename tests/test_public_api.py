@@ -19,8 +19,8 @@ PROMISED = {
     "__version__",
 }
 VERBS = (
-    "add add_many get update delete delete_all list search context history audit capabilities "
-    "wait_for_ingest export import_ health close"
+    "add add_many get update delete delete_all list iterate scopes tags users search context history audit "
+    "capabilities wait_for_ingest export import_ health close"
 )
 
 

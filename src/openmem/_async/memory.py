@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from openmem._async.adding import AsyncAdding, Progress
+from openmem._async.counting import AsyncCounting
 from openmem._async.keeping import AsyncKeeping
 from openmem._async.listing import AsyncListing
 from openmem._async.portability import AsyncPortable
@@ -26,7 +27,7 @@ from openmem.types import (
 )
 
 
-class AsyncMemory(AsyncAdding, AsyncKeeping, AsyncListing, AsyncSearching, AsyncPortable):
+class AsyncMemory(AsyncAdding, AsyncKeeping, AsyncListing, AsyncCounting, AsyncSearching, AsyncPortable):
     """One stable set of verbs over every memory backend.
 
     Every verb takes `timeout`, in seconds, instead of the instance's own, and raises an `OMPError`:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, ClassVar, Final, TypeVar
 
 from openmem._async.embedders import AsyncEmbedder
+from openmem._async.listed_counts import list_scopes, list_tags
 from openmem._config.extras import install_extra
 from openmem._config.settings import Settings
 from openmem._io.concurrency.call import Call
@@ -17,7 +18,17 @@ from openmem._io.concurrency.primitives import async_compute, async_import_modul
 from openmem._model.candidates import Candidate, candidate_of
 from openmem._model.cursors import CursorTrail
 from openmem._model.ids import new_memory_ids
-from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
+from openmem._model.requests import (
+    AuditQuery,
+    Change,
+    Draft,
+    HistoryQuery,
+    ListQuery,
+    ScopesQuery,
+    SearchQuery,
+    TagsQuery,
+    UsersQuery,
+)
 from openmem._model.results import HistoryPage
 from openmem._model.retention import MaintenanceReport, Retention
 from openmem._model.scopes import ScopePattern
@@ -37,9 +48,13 @@ from openmem.types import (
     ImportReport,
     MemoryPage,
     MemoryRecord,
+    Overview,
     ReembedReport,
+    ScopeInfo,
     SearchResult,
+    TagInfo,
     TokenCounter,
+    UserPage,
 )
 
 T = TypeVar("T")
@@ -153,6 +168,18 @@ class AsyncProvider:
     async def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of memories, newest first."""
         raise self.cannot("list")
+
+    async def scopes(self, query: ScopesQuery, call: Call) -> Overview[ScopeInfo]:
+        """Return the scopes, with counts; by default everything is listed for it."""
+        return await list_scopes(lambda asked: self.list(asked, call), query, call)
+
+    async def tags(self, query: TagsQuery, call: Call) -> Overview[TagInfo]:
+        """Return the tags, with counts; by default everything is listed for it."""
+        return await list_tags(lambda asked: self.list(asked, call), query, call)
+
+    async def users(self, query: UsersQuery, call: Call) -> UserPage:
+        """Return a page of the users who have memories."""
+        raise self.cannot("users")
 
     async def new_ids(self, drafts: Sequence[Draft], at: datetime, start: int) -> Sequence[str]:
         """Return an id for each draft, as `new_memory_ids` makes them; those of many beside the event loop."""

@@ -54,7 +54,7 @@ def page(backend: Backend, query: ListQuery, task: Task) -> MemoryPage:
         after = decode_cursor(query.cursor, "list", (int, str), query.binding)
     entries = backend.entries(query.view.user_id, equal_of(query.view.scope))
     task.check()
-    superseded = _superseded(backend, query.view, entries)
+    superseded = hiding_of(backend, query.view, entries)
     shown = [entry.record for entry in entries if shows(query.view, entry.record, task.now, superseded)]
     shown = [record for record in shown if _in_range(record, query) and (after is None or position_of(record) < after)]
     shown.sort(key=position_of, reverse=True)
@@ -73,7 +73,7 @@ def search(backend: Backend, query: SearchQuery, task: Task) -> list[SearchResul
         count = count if most is None else min(count, most)
         hits = backend.nearest(query.text, view.user_id, equal, count, query.mode)
         task.check()
-        superseded = _superseded(backend, view, [hit.entry for hit in hits])
+        superseded = hiding_of(backend, view, [hit.entry for hit in hits])
         shown = [hit for hit in hits if shows(view, hit.entry.record, task.now, superseded)]
         exhausted, capped = len(hits) < count, count == most
         if len(shown) >= query.limit or exhausted or capped or _below(hits, query.min_score):
@@ -119,7 +119,8 @@ def _all_after(
             return
 
 
-def _superseded(backend: Backend, view: View, entries: Iterable[Entry]) -> dict[str, Hiding]:
+def hiding_of(backend: Backend, view: View, entries: Iterable[Entry]) -> dict[str, Hiding]:
+    """Return what hides memories of a user, as far as it can hide one of these entries from a view."""
     if view.include_superseded or (backend.marks_outdated and not any(entry.outdated for entry in entries)):
         return {}
     linking = backend.entries(view.user_id, {envelope.LINKS: True})
@@ -130,7 +131,7 @@ def _rest(backend: Backend, query: SearchQuery, shown: Sequence[Hit], task: Task
     known = {hit.entry.record.id for hit in shown}
     entries = backend.entries(query.view.user_id, equal_of(query.view.scope))
     task.check()
-    superseded = _superseded(backend, query.view, entries)
+    superseded = hiding_of(backend, query.view, entries)
     rest = [entry for entry in entries if shows(query.view, entry.record, task.now, superseded)]
     rest.sort(key=lambda entry: position_of(entry.record), reverse=True)
     return [Hit(entry, 0.0) for entry in rest if entry.record.id not in known]

@@ -116,6 +116,33 @@ class SearchQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class ScopesQuery:
+    """The scopes of the memories that `view` allows, hidden ones too: of it, user, scope and grants count.
+
+    `depth` is how many segments of a path are told apart: what lies deeper counts as part of what is above it.
+    """
+
+    view: View
+    depth: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TagsQuery:
+    """The tags of the memories that `view` shows."""
+
+    view: View
+
+
+@dataclass(frozen=True, slots=True)
+class UsersQuery:
+    """A page of the users who have memories, and whose ids begin with `prefix`, in an order of the store's own."""
+
+    prefix: str | None = None
+    limit: int = 100
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AuditQuery:
     """The newest entries of a user's audit log."""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
 
 from openmem.types import MemoryRecord, MemorySource, SearchResult
+
+M = TypeVar("M", bound=BaseModel)
 
 _new: Final = object.__new__
 # The slots of a model by themselves: to look each up by its name takes half as long as all the rest.
@@ -80,6 +82,21 @@ def record_of_values(
         },
         extensions,
     )
+
+
+def unchecked(kind: type[M], fields: dict[str, Any]) -> M:
+    """Return a model whose values need no check; see `stored_record`.
+
+    Args:
+        kind: Its class.
+        fields: A value for every field.
+    """
+    model = _new(kind)
+    _set_fields(model, fields)
+    _set_given(model, {*fields})
+    _set_extra(model, {})
+    _set_private(model, None)
+    return model
 
 
 def search_result(memory: MemoryRecord, score: float, explain: dict[str, Any] | None) -> SearchResult:

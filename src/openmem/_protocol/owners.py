@@ -10,11 +10,11 @@ from itertools import repeat
 from typing import Final
 
 from openmem._model.cursors import MAX_CURSOR
-from openmem._model.requests import AuditQuery, View
+from openmem._model.requests import AuditQuery, ScopesQuery, UsersQuery, View
 from openmem._model.scopes import ScopePattern
 from openmem._protocol.http_errors import Endpoint
 from openmem.errors import ProviderError
-from openmem.types import AuditEntry, ErasureReceipt, MemoryRecord
+from openmem.types import AuditEntry, ErasureReceipt, MemoryRecord, ScopeInfo, UserInfo
 
 QUEUED: Final = "event-"
 """Begins the id of a text that is still taken in; what comes of it has an id of its own."""
@@ -92,6 +92,26 @@ class ReplyCheck:
         if query.app is not None and any(entry.app != query.app for entry in entries):
             raise self._refused("with an entry of another app than was asked for")
         return entries
+
+    def scopes(self, infos: Iterable[ScopeInfo], query: ScopesQuery) -> None:
+        """Check scopes that were asked for.
+
+        Raises:
+            ProviderError: One is outside of those.
+        """
+        asked = query.view.scope
+        if asked is not None and not all(asked.matches(info.scope) for info in infos):
+            raise self._refused("with another scope than was asked for")
+
+    def users(self, infos: Sequence[UserInfo], query: UsersQuery) -> None:
+        """Check users that were asked for.
+
+        Raises:
+            ProviderError: One does not begin as was asked for, or there are more than asked for.
+        """
+        self.count(infos, query.limit)
+        if not all(info.user_id.startswith(query.prefix or "") for info in infos):
+            raise self._refused("with another user than was asked for")
 
     def cursor(self, following: str | None, asked: str | None) -> str | None:
         """Return the cursor of the next page.

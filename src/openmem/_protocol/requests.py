@@ -16,7 +16,10 @@ from openmem._model.requests import (
     Draft,
     HistoryQuery,
     ListQuery,
+    ScopesQuery,
     SearchQuery,
+    TagsQuery,
+    UsersQuery,
     View,
 )
 from openmem._model.scopes import ScopePattern
@@ -100,6 +103,26 @@ def list_(query: ListQuery) -> HttpRequest:
         cursor=query.cursor,
     )
     return HttpRequest("GET", "/memories", params, retry_safe=True)
+
+
+def scopes(query: ScopesQuery) -> HttpRequest:
+    """Return the request for a user's scopes. None tells fewer segments apart than one."""
+    view = query.view
+    prefix = None if view.scope is None else view.scope.path
+    depth = None if query.depth is None else max(1, query.depth)
+    return HttpRequest("GET", "/scopes", _params(user_id=view.user_id, prefix=prefix, depth=depth), retry_safe=True)
+
+
+def tags(query: TagsQuery) -> HttpRequest:
+    """Return the request for a user's tags."""
+    params = _params(user_id=query.view.user_id, scope=query.view.scope)
+    return HttpRequest("GET", "/tags", params, retry_safe=True)
+
+
+def users(query: UsersQuery) -> HttpRequest:
+    """Return the request for a page of users."""
+    params = _params(prefix=query.prefix, limit=query.limit, cursor=query.cursor)
+    return HttpRequest("GET", "/users", params, retry_safe=True)
 
 
 def search(query: SearchQuery) -> HttpRequest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -27,8 +27,13 @@ from openmem.types import (
     MemoryPage,
     MemoryRecord,
     OMPModel,
+    Overview,
     ReembedReport,
+    ScopeInfo,
     SearchResult,
+    TagInfo,
+    UserInfo,
+    UserPage,
 )
 
 T = TypeVar("T")
@@ -56,6 +61,16 @@ class Found(OMPModel):
     truncated: bool = False
 
 
+class _Scopes(OMPModel):
+    scopes: list[ScopeInfo]
+    truncated: bool = False
+
+
+class _Tags(OMPModel):
+    tags: list[TagInfo]
+    truncated: bool = False
+
+
 BLOCK: Final = TypeAdapter(ContextBlock)
 CAPABILITIES: Final = TypeAdapter(Capabilities)
 ENTRIES: Final = TypeAdapter(list[AuditEntry])
@@ -68,6 +83,9 @@ REEMBEDDED: Final = TypeAdapter(ReembedReport)
 REPORT: Final = TypeAdapter(ImportReport)
 RESULTS: Final = TypeAdapter(list[SearchResult])
 FOUND: Final = TypeAdapter(Found)
+_USERS: Final = TypeAdapter(UserPage)
+_SCOPES: Final = TypeAdapter(_Scopes)
+_TAGS: Final = TypeAdapter(_Tags)
 
 _MEMBERS: Final[Mapping[tuple[int, str], TypeAdapter[Any]]] = {
     (id(RECORDS), "items"): TypeAdapter(_Items),
@@ -81,6 +99,9 @@ _SLICED: Final[Mapping[int, Sliced]] = {
     id(RECORDS): Sliced(RECORDS),
     id(RESULTS): Sliced(RESULTS),
     id(ENTRIES): Sliced(ENTRIES),
+    id(_SCOPES): Sliced(TypeAdapter(list[ScopeInfo]), "scopes"),
+    id(_TAGS): Sliced(TypeAdapter(list[TagInfo]), "tags"),
+    id(_USERS): Sliced(TypeAdapter(list[UserInfo]), "items"),
 }
 
 
@@ -137,6 +158,27 @@ def read_found(endpoint: Endpoint, reply: HttpReply) -> SearchResults:
         return SearchResults(results)
     found = read(endpoint, reply, FOUND)
     return SearchResults(found.results, truncated=found.truncated)
+
+
+def read_scopes(endpoint: Endpoint, reply: HttpReply) -> Overview[ScopeInfo]:
+    """Return the scopes of a user."""
+    found = read(endpoint, reply, _SCOPES)
+    _check_counts(endpoint, found.scopes)
+    return Overview(found.scopes, truncated=found.truncated)
+
+
+def read_tags(endpoint: Endpoint, reply: HttpReply) -> Overview[TagInfo]:
+    """Return the tags of a user."""
+    found = read(endpoint, reply, _TAGS)
+    _check_counts(endpoint, found.tags)
+    return Overview(found.tags, truncated=found.truncated)
+
+
+def read_users(endpoint: Endpoint, reply: HttpReply) -> UserPage:
+    """Return a page of users."""
+    page = read(endpoint, reply, _USERS)
+    _check_counts(endpoint, page.items)
+    return page
 
 
 def read_history(endpoint: Endpoint, reply: HttpReply) -> HistoryPage:
@@ -201,6 +243,13 @@ def _check_numbers(endpoint: Endpoint, value: object) -> None:
             raise _wrong(endpoint, "a version that is none")
         if isinstance(record, MemoryRecord) and not (record.id.strip() and record.user_id.strip()):
             raise _wrong(endpoint, "a memory without its id or its user")
+
+
+def _check_counts(endpoint: Endpoint, infos: Iterable[ScopeInfo | TagInfo | UserInfo]) -> None:
+    for info in infos:
+        counts = [info.count] if isinstance(info, TagInfo) else [info.current, info.superseded, info.expired]
+        if min(counts) < 0:
+            raise _wrong(endpoint, "a count below 0")
 
 
 def _without(payload: dict[str, Any], places: list[tuple[int | str, ...]]) -> dict[str, Any]:

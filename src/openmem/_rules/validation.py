@@ -48,6 +48,7 @@ __all__ = [
     "check_choice",
     "check_conflict",
     "check_content",
+    "check_cursor",
     "check_extensions",
     "check_flag",
     "check_id",
@@ -142,7 +143,7 @@ def make_list_query(
         since=check_time(since, "since"),
         until=check_time(until, "until"),
         limit=check_limit(limit, MAX_LIST),
-        cursor=_check_cursor(cursor),
+        cursor=check_cursor(cursor),
     )
 
 
@@ -156,7 +157,7 @@ def make_history_query(id: object, user_id: object, *, limit: object = 100, curs
         id=check_id(id),
         user_id=check_owner(user_id),
         limit=check_limit(limit, MAX_HISTORY),
-        cursor=_check_cursor(cursor),
+        cursor=check_cursor(cursor),
     )
 
 
@@ -205,7 +206,8 @@ def make_audit_query(user_id: object, *, app: object = None, since: object = Non
     )
 
 
-def _check_cursor(cursor: object) -> str | None:
+def check_cursor(cursor: object) -> str | None:
+    """Return a cursor as far as it can be judged without its query, or `None`."""
     if cursor is not None and not (isinstance(cursor, str) and 0 < len(cursor) <= MAX_CURSOR):
         raise InvalidRequestError("malformed cursor")
     return cursor

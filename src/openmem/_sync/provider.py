@@ -17,7 +17,17 @@ from openmem._io.concurrency.primitives import compute, import_module, to_thread
 from openmem._model.candidates import Candidate, candidate_of
 from openmem._model.cursors import CursorTrail
 from openmem._model.ids import new_memory_ids
-from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
+from openmem._model.requests import (
+    AuditQuery,
+    Change,
+    Draft,
+    HistoryQuery,
+    ListQuery,
+    ScopesQuery,
+    SearchQuery,
+    TagsQuery,
+    UsersQuery,
+)
 from openmem._model.results import HistoryPage
 from openmem._model.retention import MaintenanceReport, Retention
 from openmem._model.scopes import ScopePattern
@@ -27,6 +37,7 @@ from openmem._rules.paging import page_of_history
 from openmem._rules.understanding import not_understood
 from openmem._rules.validation import MAX_HISTORY
 from openmem._sync.embedders import Embedder
+from openmem._sync.listed_counts import list_scopes, list_tags
 from openmem.errors import UnsupportedCapabilityError
 from openmem.types import (
     AuditEntry,
@@ -38,9 +49,13 @@ from openmem.types import (
     ImportReport,
     MemoryPage,
     MemoryRecord,
+    Overview,
     ReembedReport,
+    ScopeInfo,
     SearchResult,
+    TagInfo,
     TokenCounter,
+    UserPage,
 )
 
 T = TypeVar("T")
@@ -154,6 +169,18 @@ class Provider:
     def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of memories, newest first."""
         raise self.cannot("list")
+
+    def scopes(self, query: ScopesQuery, call: Call) -> Overview[ScopeInfo]:
+        """Return the scopes, with counts; by default everything is listed for it."""
+        return list_scopes(lambda asked: self.list(asked, call), query, call)
+
+    def tags(self, query: TagsQuery, call: Call) -> Overview[TagInfo]:
+        """Return the tags, with counts; by default everything is listed for it."""
+        return list_tags(lambda asked: self.list(asked, call), query, call)
+
+    def users(self, query: UsersQuery, call: Call) -> UserPage:
+        """Return a page of the users who have memories."""
+        raise self.cannot("users")
 
     def new_ids(self, drafts: Sequence[Draft], at: datetime, start: int) -> Sequence[str]:
         """Return an id for each draft, as `new_memory_ids` makes them; those of many beside the event loop."""

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from openmem._model.requests import Draft as Draft
     from openmem._model.requests import HistoryQuery as HistoryQuery
     from openmem._model.requests import ListQuery as ListQuery
+    from openmem._model.requests import ScopesQuery as ScopesQuery
     from openmem._model.requests import SearchQuery as SearchQuery
+    from openmem._model.requests import TagsQuery as TagsQuery
+    from openmem._model.requests import UsersQuery as UsersQuery
     from openmem._model.requests import View as View
     from openmem._model.results import HistoryPage as HistoryPage
     from openmem._model.retention import MaintenanceReport as MaintenanceReport
@@ -65,8 +68,11 @@ __all__ = [
     "Retention",
     "Retry",
     "ScopePattern",
+    "ScopesQuery",
     "SearchQuery",
     "Settings",
+    "TagsQuery",
+    "UsersQuery",
     "View",
     "decode_cursor",
     "encode_cursor",
@@ -86,7 +92,9 @@ _HOMES = homes_of(
         "openmem._model.candidates": "Candidate",
         "openmem._model.cursors": "CursorTrail decode_cursor encode_cursor",
         "openmem._model.ids": "new_memory_ids",
-        "openmem._model.requests": "AuditQuery Change Draft HistoryQuery ListQuery SearchQuery View",
+        "openmem._model.requests": (
+            "AuditQuery Change Draft HistoryQuery ListQuery ScopesQuery SearchQuery TagsQuery UsersQuery View"
+        ),
         "openmem._model.results": "HistoryPage",
         "openmem._model.retention": "MaintenanceReport Retention",
         "openmem._model.retry": "FailedAttempt Retry",

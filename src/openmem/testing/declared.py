@@ -20,6 +20,7 @@ VERBS_OF = {
     "batches": "add_many",
     "history": "history",
     "portability": "export",
+    "users": "users",
 }
 """Declarations that stand for a verb which `capabilities().all_verbs` must then list, or must not."""
 
@@ -55,6 +56,8 @@ class Declared:
     """`export` and `import_`."""
     erasure: ClassVar[bool] = True
     """`delete_all`."""
+    users: ClassVar[bool] = True
+    """`users`: which users there are."""
     batches: ClassVar[bool] = True
     """`add_many`, all or nothing."""
     synchronous_ingestion: ClassVar[bool] = True

@@ -59,6 +59,22 @@ class StoreModel:
         shown = [record for record in self.of_user(view.user_id) if self._shows(view, record, moment)]
         return sorted(shown, key=lambda record: (record.created_at, record.id), reverse=True)
 
+    def scopes(self, user_id: str) -> dict[str | None, tuple[int, int, int]]:
+        """Return how many memories of each scope are current, superseded and expired."""
+        current = {record.id for record in self.visible(View(user_id))}
+        valid_or_not = {record.id for record in self.visible(View(user_id, include_expired=True))}
+        counts: dict[str | None, tuple[int, int, int]] = {}
+        for record in self.of_user(user_id):
+            now, superseded, expired = counts.get(record.scope, (0, 0, 0))
+            if record.id in current:
+                now += 1
+            elif record.id in valid_or_not:
+                expired += 1
+            else:
+                superseded += 1
+            counts[record.scope] = (now, superseded, expired)
+        return counts
+
     def _shows(self, view: View, record: MemoryRecord, moment: datetime) -> bool:
         if not in_scope(view.scope, record.scope) or (view.tag and view.tag not in (record.tags or [])):
             return False

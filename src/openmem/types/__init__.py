@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeGuard, get_args, overload
 from pydantic import model_validator
 
 from openmem.types._base import Confidence, OMPModel, UtcDatetime, field, field_names
+from openmem.types._overview import Overview, ScopeInfo, TagInfo, UserInfo, UserPage
 from openmem.types._reports import (
     ErasureReceipt,
     Error,
@@ -34,9 +35,10 @@ __all__ = [
     "OWN_MEMBER", "PROTOCOL_VERBS", "UNSET", "Action", "AuditEntry", "Capabilities", "CapabilityFeatures",
     "CapabilityLimits", "Citation", "Confidence", "ContextBlock", "ErasureReceipt", "Error", "ErrorDetail",
     "ErrorType", "ExportPage", "Health", "ImportConflict", "ImportReport", "Memory", "MemoryInput", "MemoryPage",
-    "MemoryRecord", "MemorySource", "MemoryUpdate", "OMPModel", "ReembedReport", "ScopeSupport", "SearchMode",
-    "SearchPurpose", "SearchResult", "SourceType", "Status", "TokenCounter", "TransferConflict", "TransferLoss",
-    "TransferProgress", "TransferReport", "TransferStage", "Unset", "UtcDatetime", "Verb",
+    "MemoryRecord", "MemorySource", "MemoryUpdate", "OMPModel", "Overview", "ReembedReport", "ScopeInfo",
+    "ScopeSupport", "SearchMode", "SearchPurpose", "SearchResult", "SourceType", "Status", "TagInfo", "TokenCounter",
+    "TransferConflict", "TransferLoss", "TransferProgress", "TransferReport", "TransferStage", "Unset", "UserInfo",
+    "UserPage", "UtcDatetime", "Verb",
 ]
 # fmt: on
 

@@ -29,6 +29,9 @@ REQUESTS: dict[str, tuple[str, str, Any]] = {
     "deleteMemory": ("DELETE", "/memories/{id}?user_id={user}", None),
     "waitForMemories": ("POST", "/memories/wait", {"ids": ["{id}"], "user_id": "{user}"}),
     "deleteMemories": ("DELETE", "/memories?user_id={user}&scope=coding/*", None),
+    "getScopes": ("GET", "/scopes?user_id={user}&prefix=coding", None),
+    "getTags": ("GET", "/tags?user_id={user}&scope=coding/*", None),
+    "getUsers": ("GET", "/users", None),
     "getAudit": ("GET", "/audit?user_id={user}", None),
     "exportMemories": ("GET", "/export?user_id={user}&limit=5", None),
     "importMemories": ("POST", "/import", None),
@@ -92,7 +95,7 @@ def test_key_without_the_grant_is_denied(keyed_server: Place, user: str, name: s
 def test_key_of_another_user_is_denied_whether_that_user_exists_or_not(
     keyed_server: Place, user: str, name: str
 ) -> None:
-    if name in ("importMemories", "reembed"):
+    if name in ("importMemories", "reembed", "getUsers"):
         return
     key = keyed_server.key("admin:*", user_id=f"{user}-own")
     there, id = user, memory_of(keyed_server, user)

@@ -13,10 +13,22 @@ from openmem._async.provider import AsyncProvider
 from openmem._io.concurrency.call import Call
 from openmem._model.access import Access, missing_grant
 from openmem._model.candidates import Candidate
-from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery, View
+from openmem._model.requests import (
+    AuditQuery,
+    Change,
+    Draft,
+    HistoryQuery,
+    ListQuery,
+    ScopesQuery,
+    SearchQuery,
+    TagsQuery,
+    UsersQuery,
+    View,
+)
 from openmem._model.results import HistoryPage
 from openmem._model.retention import MaintenanceReport, Retention
 from openmem._model.scopes import EVERYTHING, ScopePattern
+from openmem._rules.overview import page_of_user
 from openmem.errors import ScopeDeniedError
 from openmem.types import (
     AuditEntry,
@@ -27,8 +39,12 @@ from openmem.types import (
     ImportReport,
     MemoryPage,
     MemoryRecord,
+    Overview,
     ReembedReport,
+    ScopeInfo,
     SearchResult,
+    TagInfo,
+    UserPage,
 )
 
 
@@ -87,6 +103,22 @@ class AsyncGuard(AsyncProvider):
     async def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of the memories that may be read."""
         return await self.inner.list(replace(query, view=self.view(query.view)), call)
+
+    async def scopes(self, query: ScopesQuery, call: Call) -> Overview[ScopeInfo]:
+        """Return the scopes of the memories that may be read."""
+        return await self.inner.scopes(replace(query, view=self.view(query.view)), call)
+
+    async def tags(self, query: TagsQuery, call: Call) -> Overview[TagInfo]:
+        """Return the tags of the memories that may be read."""
+        return await self.inner.tags(replace(query, view=self.view(query.view)), call)
+
+    async def users(self, query: UsersQuery, call: Call) -> UserPage:
+        """Return all users to an admin; to a caller who is bound to one that user alone, by what it may read."""
+        own = self.access.user_id
+        if own is None:
+            self.access.need("admin", EVERYTHING)
+            return await self.inner.users(query, call)
+        return page_of_user(own, await self.scopes(ScopesQuery(View(own), 0), call), query)
 
     async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches among the memories that may be read."""

@@ -10,7 +10,7 @@ from typing import ClassVar, Final, TypeVar
 from openmem._async.embedders import AsyncEmbedder
 from openmem._async.provider import AsyncProvider
 from openmem._config.settings import Settings
-from openmem._emulation import importing, reading, writing
+from openmem._emulation import importing, overview, reading, writing
 from openmem._emulation.backend import Backend, Task
 from openmem._io.concurrency.call import Call, Deadline
 from openmem._io.concurrency.primitives import async_gather, async_sleep
@@ -19,7 +19,7 @@ from openmem._io.vendors.call_deadline import fresh_deadline
 from openmem._io.vendors.workers import workers_of
 from openmem._io.vendors.writer_locks import WriterLocks
 from openmem._model.checks import MAX_CONTENT
-from openmem._model.requests import Change, Draft, ListQuery, SearchQuery
+from openmem._model.requests import Change, Draft, ListQuery, ScopesQuery, SearchQuery, TagsQuery, UsersQuery
 from openmem._model.retry import DEFAULT_RETRY
 from openmem._model.scopes import ScopePattern
 from openmem._rules.capabilities import OMP_VERSION
@@ -33,14 +33,19 @@ from openmem.types import (
     ImportReport,
     MemoryPage,
     MemoryRecord,
+    Overview,
+    ScopeInfo,
     SearchMode,
     SearchResult,
+    TagInfo,
+    UserPage,
 )
 
 T = TypeVar("T")
 
 _PART: Final = 20  # memories that one call of a worker looks up, at most
 _FIRST_PAUSE: Final = 0.01
+_OVERVIEWS: Final = ("scopes", "tags", "users")  # no service counts for us
 VERBS: Final = (
     "add",
     "add_many",
@@ -50,6 +55,9 @@ VERBS: Final = (
     "delete_all",
     "list",
     "search",
+    "scopes",
+    "tags",
+    "users",
     "context",
     "export",
     "import",
@@ -130,7 +138,7 @@ class AsyncEmulatedProvider(AsyncProvider):
             "async_ingestion": False,
             "auto_chunking": False,
             "native": [*self.native],
-            "emulated": [*self.emulated],
+            "emulated": [*dict.fromkeys((*self.emulated, *_OVERVIEWS))],
         }
 
     async def taken_in(self, records: list[MemoryRecord], call: Call) -> list[MemoryRecord]:
@@ -184,6 +192,20 @@ class AsyncEmulatedProvider(AsyncProvider):
         """Return a page of memories, newest first."""
         self._check_users([query.view.user_id])
         return await self._do(lambda backend, task: reading.page(backend, query, task), call)
+
+    async def scopes(self, query: ScopesQuery, call: Call) -> Overview[ScopeInfo]:
+        """Return the scopes of a user, counted over all that the service has of it."""
+        self._check_users([query.view.user_id])
+        return await self._do(lambda backend, task: overview.scopes(backend, query, task), call)
+
+    async def tags(self, query: TagsQuery, call: Call) -> Overview[TagInfo]:
+        """Return the tags of a user, counted in the same way."""
+        self._check_users([query.view.user_id])
+        return await self._do(lambda backend, task: overview.tags(backend, query, task), call)
+
+    async def users(self, query: UsersQuery, call: Call) -> UserPage:
+        """Return a page of the users whom the service knows, each counted in the same way."""
+        return await self._do(lambda backend, task: overview.users(backend, query, task), call)
 
     async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""

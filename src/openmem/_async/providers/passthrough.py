@@ -18,7 +18,17 @@ from openmem._io.concurrency.primitives import async_compute, async_sleep, async
 from openmem._io.http.client import AsyncHttp
 from openmem._io.plugins import load_async_provider
 from openmem._model.ids import unknown_id
-from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
+from openmem._model.requests import (
+    AuditQuery,
+    Change,
+    Draft,
+    HistoryQuery,
+    ListQuery,
+    ScopesQuery,
+    SearchQuery,
+    TagsQuery,
+    UsersQuery,
+)
 from openmem._model.results import HistoryPage
 from openmem._model.retry import DEFAULT_RETRY
 from openmem._model.scopes import ScopePattern
@@ -48,7 +58,11 @@ from openmem._protocol.responses import (
     read_export,
     read_found,
     read_history,
+    read_scopes,
+    read_tags,
+    read_users,
 )
+from openmem._rules.overview import merged_scopes
 from openmem._rules.paging import page_of_history
 from openmem._rules.workload import is_large_change, take_long
 from openmem.errors import (
@@ -71,9 +85,13 @@ from openmem.types import (
     ImportReport,
     MemoryPage,
     MemoryRecord,
+    Overview,
     ReembedReport,
+    ScopeInfo,
     SearchResult,
+    TagInfo,
     TokenCounter,
+    UserPage,
 )
 
 T = TypeVar("T")
@@ -196,6 +214,28 @@ class AsyncPassthroughProvider(AsyncProvider):
         self._need("list", lacks_of_view(self._able, query.view))
         page = await self._read(await self._send(wire.list_(query), call), PAGE)
         self._check.seen(page.items, query.view, query.limit)
+        self._check.cursor(page.next_cursor, query.cursor)
+        return page
+
+    async def scopes(self, query: ScopesQuery, call: Call) -> Overview[ScopeInfo]:
+        """Return the scopes of a user, with counts; over a server that does not know them, everything is listed."""
+        if "scopes" not in self._able.verbs:
+            return await super().scopes(query, call)
+        found = await self._take(read_scopes, await self._send(wire.scopes(query), call))
+        self._check.scopes(found, query)
+        return merged_scopes([found], 0) if query.depth == 0 else found
+
+    async def tags(self, query: TagsQuery, call: Call) -> Overview[TagInfo]:
+        """Return the tags of a user, with counts; over a server that does not know them, everything is listed."""
+        if "tags" not in self._able.verbs:
+            return await super().tags(query, call)
+        return await self._take(read_tags, await self._send(wire.tags(query), call))
+
+    async def users(self, query: UsersQuery, call: Call) -> UserPage:
+        """Return a page of the server's users who have memories."""
+        self._need("users")
+        page = await self._take(read_users, await self._send(wire.users(query), call))
+        self._check.users(page.items, query)
         self._check.cursor(page.next_cursor, query.cursor)
         return page
 

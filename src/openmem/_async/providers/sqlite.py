@@ -27,13 +27,23 @@ from openmem._io.sqlite.options import check
 from openmem._model.access import Patterns
 from openmem._model.candidates import Candidate
 from openmem._model.ids import new_memory_ids
-from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery
+from openmem._model.requests import (
+    AuditQuery,
+    Change,
+    Draft,
+    HistoryQuery,
+    ListQuery,
+    ScopesQuery,
+    SearchQuery,
+    TagsQuery,
+    UsersQuery,
+)
 from openmem._model.results import HistoryPage
 from openmem._model.retention import MaintenanceReport, Retention
 from openmem._model.scopes import ScopePattern
 from openmem._model.timestamps import micros
 from openmem._rules.capabilities import native_capabilities
-from openmem._sql.sqlite import audit, erase, health, history, portable, read, reembed, write
+from openmem._sql.sqlite import audit, erase, health, history, overview, portable, read, reembed, write
 from openmem._sql.sqlite.purge import Purge
 from openmem._sql.sqlite.writer import Blob
 from openmem._sql.steps import Steps
@@ -49,8 +59,12 @@ from openmem.types import (
     ImportReport,
     MemoryPage,
     MemoryRecord,
+    Overview,
     ReembedReport,
+    ScopeInfo,
     SearchResult,
+    TagInfo,
+    UserPage,
 )
 
 if TYPE_CHECKING:
@@ -184,6 +198,22 @@ class AsyncSqliteProvider(AsyncProvider):
         page = await self._db.read(read.page(query, _now(call)), call.deadline)
         self._note(query.view.user_id, "list", None, _scope(query), call)
         return page
+
+    async def scopes(self, query: ScopesQuery, call: Call) -> Overview[ScopeInfo]:
+        """Return the scopes of a user, with counts."""
+        found = await self._db.read(overview.scopes(query, _now(call)), call.deadline)
+        self._note(query.view.user_id, "list", None, _scope(query), call)
+        return found
+
+    async def tags(self, query: TagsQuery, call: Call) -> Overview[TagInfo]:
+        """Return the tags of a user, with counts."""
+        found = await self._db.read(overview.tags(query, _now(call)), call.deadline)
+        self._note(query.view.user_id, "list", None, _scope(query), call)
+        return found
+
+    async def users(self, query: UsersQuery, call: Call) -> UserPage:
+        """Return a page of the users who have memories, in the order of their ids."""
+        return await self._db.read(overview.users(query, _now(call)), call.deadline)
 
     async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""
@@ -402,5 +432,5 @@ def _stamp(call: Call) -> Stamp:
     return Stamp(call.now, call.app, call.request_id)
 
 
-def _scope(query: ListQuery | SearchQuery) -> str | None:
+def _scope(query: ListQuery | ScopesQuery | SearchQuery | TagsQuery) -> str | None:
     return None if query.view.scope is None else str(query.view.scope)

@@ -43,12 +43,19 @@ def visible(view: View, now: datetime, given: Parameters) -> list[str]:
         conditions.append(f"(m.superseded_at is null or (m.superseded_at > {at}{present}))")
     if not conditions:
         conditions.append(f"{at} is not null")
+    conditions += scope_conditions(view, given)
+    if view.tags:
+        conditions.append(f"m.tags @> {given.add(list(view.tags))}::text[]")
+    return conditions
+
+
+def scope_conditions(view: View, given: Parameters) -> list[str]:
+    """Return the same for the scopes that are asked for and may be read alone."""
+    conditions: list[str] = []
     if view.scope is not None and not view.scope.matches(None):
         path = given.add(view.scope.path)
         below = f" or starts_with(m.scope, {path}::text || '/')" if view.scope.subtree else ""
         conditions.append(f"(m.scope = {path}{below})")
     if view.visible is not None:
         conditions.append(given.allow(view.visible).removeprefix(" and "))
-    if view.tags:
-        conditions.append(f"m.tags @> {given.add(list(view.tags))}::text[]")
     return conditions

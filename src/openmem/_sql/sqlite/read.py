@@ -39,7 +39,7 @@ def page(query: ListQuery, now: int) -> Steps[MemoryPage]:
         if value is not None:
             conditions.append(condition)
             params.append(micros(value))
-    allowed, values = yield from _view(view, user_no, max(now, clock))
+    allowed, values = yield from conditions_of(view, user_no, max(now, clock))
     rows = yield from select_some(
         f"m.user_no = ? and {' and '.join(conditions + allowed)} order by m.created_at desc, m.id desc",
         [user_no, *params, *values],
@@ -60,7 +60,8 @@ def check_all(ids: Sequence[str], user_id: str, seen: Patterns | None = None) ->
         yield from find(id_, user_id, seen)
 
 
-def _view(view: View, user_no: int, now: int) -> Steps[tuple[list[str], list[Any]]]:
+def conditions_of(view: View, user_no: int, now: int) -> Steps[tuple[list[str], list[Any]]]:
+    """Return the conditions on `m` under which a view shows a memory of its user, and their parameters."""
     at = now if view.as_of is None else (micros(view.as_of))
     conditions: list[str] = []
     params: list[Any] = []

@@ -14,14 +14,24 @@ from openmem._model.access import Access, Patterns, matches_any
 from openmem._model.candidates import Candidate, candidate_of
 from openmem._model.cursors import CursorTrail, decode_cursor, encode_cursor
 from openmem._model.ids import unknown_id
-from openmem._model.requests import Change, Draft, HistoryQuery, ListQuery, SearchQuery, View
+from openmem._model.requests import (
+    Change,
+    Draft,
+    HistoryQuery,
+    ListQuery,
+    ScopesQuery,
+    SearchQuery,
+    TagsQuery,
+    View,
+)
 from openmem._model.results import HistoryPage, SearchResults
 from openmem._model.timestamps import MICROSECOND
+from openmem._rules.overview import merged_scopes, merged_tags
 from openmem._rules.paging import page_of_history, results_of
 from openmem._sync.authorization.guard import Guard
 from openmem._sync.provider import Provider, compute_over
 from openmem.errors import IngestionTimeoutError, InvalidRequestError, NotFoundError, ProviderError
-from openmem.types import MemoryPage, MemoryRecord, SearchResult
+from openmem.types import MemoryPage, MemoryRecord, Overview, ScopeInfo, SearchResult, TagInfo
 
 
 class OuterGuard(Guard):
@@ -77,6 +87,18 @@ class OuterGuard(Guard):
         if len(found) > query.limit:
             cursor = encode_cursor("list", [items[-1].created_at.isoformat(), items[-1].id], query.binding)
         return MemoryPage.model_construct(items=items, next_cursor=cursor)
+
+    def scopes(self, query: ScopesQuery, call: Call) -> Overview[ScopeInfo]:
+        """Return the scopes of the memories that may be read."""
+        views = _views(self.view(query.view))
+        lists = gather(*(partial(self.inner.scopes, replace(query, view=one), call) for one in views))
+        return merged_scopes(lists, query.depth)
+
+    def tags(self, query: TagsQuery, call: Call) -> Overview[TagInfo]:
+        """Return the tags of the memories that may be read."""
+        views = _views(self.view(query.view))
+        lists = gather(*(partial(self.inner.tags, replace(query, view=one), call) for one in views))
+        return merged_tags(lists)
 
     def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches among the memories that may be read."""

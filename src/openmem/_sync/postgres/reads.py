@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import compute
 from openmem._model.candidates import Candidate
-from openmem._model.requests import AuditQuery, HistoryQuery, ListQuery, SearchQuery
+from openmem._model.requests import AuditQuery, HistoryQuery, ListQuery, ScopesQuery, SearchQuery, TagsQuery, UsersQuery
 from openmem._model.results import HistoryPage
 from openmem._retrieval.ranking import clean_query
 from openmem._rules.workload import LONG_TEXT
-from openmem._sql.postgres import audit, history, hnsw, portable, read, search
+from openmem._sql.postgres import audit, history, hnsw, overview, portable, read, search
 from openmem._sql.postgres.hnsw_trials import Trials
 from openmem._sql.postgres.search import Projection
 from openmem._sql.writing import Model, Stamp
@@ -23,7 +23,11 @@ from openmem.types import (
     AuditEntry,
     MemoryPage,
     MemoryRecord,
+    Overview,
+    ScopeInfo,
     SearchResult,
+    TagInfo,
+    UserPage,
 )
 
 T = TypeVar("T")
@@ -42,6 +46,18 @@ class PostgresReads(PostgresSession):
     def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of memories, newest first."""
         return self._read(partial(read.page, self._names, query, stamp_of(call)), call)
+
+    def scopes(self, query: ScopesQuery, call: Call) -> Overview[ScopeInfo]:
+        """Return the scopes of a user, with counts."""
+        return self._read(partial(overview.scopes, self._names, query, stamp_of(call)), call)
+
+    def tags(self, query: TagsQuery, call: Call) -> Overview[TagInfo]:
+        """Return the tags of a user, with counts."""
+        return self._read(partial(overview.tags, self._names, query, stamp_of(call)), call)
+
+    def users(self, query: UsersQuery, call: Call) -> UserPage:
+        """Return a page of the users who have memories, by bucket and id."""
+        return self._db.run(partial(overview.users, self._names, query, call.now), call.deadline, retry=True)
 
     def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches, best first."""

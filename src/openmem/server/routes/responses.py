@@ -14,7 +14,7 @@ from openmem import HistoryPage, MemoryPage, MemoryRecord, SearchResult, SearchR
 from openmem._protocol.etags import etag
 from openmem._protocol.request_heads import Headers
 from openmem.server.services.timing import off_loop
-from openmem.types import AuditEntry
+from openmem.types import AuditEntry, Overview, ScopeInfo, TagInfo, UserInfo, UserPage
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -24,6 +24,9 @@ _JSON = (b"content-type", b"application/json")
 _records = TypeAdapter(list[MemoryRecord])
 _results = TypeAdapter(list[SearchResult])
 _entries = TypeAdapter(list[AuditEntry])
+_scopes = TypeAdapter(list[ScopeInfo])
+_tags = TypeAdapter(list[TagInfo])
+_users = TypeAdapter(list[UserInfo])
 
 MANY_RECORDS: Final = 100
 MANY_CHARACTERS: Final = 64 * 1024
@@ -157,6 +160,22 @@ def results_reply(results: SearchResults) -> Reply:
     return _list_reply(b"results", _results, results, more, large=_are_large([result.memory for result in results]))
 
 
+def scopes_reply(found: Overview[ScopeInfo]) -> Reply:
+    """Return `{"scopes": […]}`, and whether some were left off."""
+    return _list_reply(b"scopes", _scopes, found, _cut_short(found), large=len(found) > MANY_RECORDS)
+
+
+def tags_reply(found: Overview[TagInfo]) -> Reply:
+    """Return `{"tags": […]}`, and whether some were left off."""
+    return _list_reply(b"tags", _tags, found, _cut_short(found), large=len(found) > MANY_RECORDS)
+
+
+def users_reply(page: UserPage) -> Reply:
+    """Return `{"items": […], "next_cursor": …}`."""
+    more = b"" if page.next_cursor is None else b',"next_cursor":' + json.dumps(page.next_cursor).encode()
+    return _list_reply(b"items", _users, page.items, more, large=len(page) > MANY_RECORDS)
+
+
 def entries_reply(entries: Sequence[AuditEntry]) -> Reply:
     """Return `{"entries": […]}`."""
     return _list_reply(b"entries", _entries, entries, large=len(entries) > MANY_RECORDS)
@@ -170,6 +189,10 @@ def empty_reply(status: int = 204) -> Reply:
 def location(root: str, id: str) -> str:
     """Return the address of a memory, for the `Location` header."""
     return f"{root}/memories/{quote(id, safe='')}"
+
+
+def _cut_short(found: Overview[Any]) -> bytes:
+    return b',"truncated":true' if found.truncated else b""
 
 
 def _are_large(records: Sequence[MemoryRecord]) -> bool:

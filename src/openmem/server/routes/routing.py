@@ -12,7 +12,7 @@ from openmem import OMPError
 from openmem._protocol.refusals import InternalError, MethodNotAllowedError
 from openmem._protocol.routes import ROUTES, Operation
 from openmem.server.middleware.asgi import has_body, request_id_of
-from openmem.server.routes import memories, openapi, search, transfer
+from openmem.server.routes import memories, openapi, overview, search, transfer
 from openmem.server.routes.disconnects import ClientGoneError, Watch
 from openmem.server.routes.error_responses import error_reply, log_unexpected
 from openmem.server.routes.request import RequestContext
@@ -41,6 +41,9 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "PATCH /memories/{id}": memories.update_memory,
     "DELETE /memories/{id}": memories.delete_memory,
     "GET /memories/{id}/history": memories.get_history,
+    "GET /scopes": overview.get_scopes,
+    "GET /tags": overview.get_tags,
+    "GET /users": overview.get_users,
     "GET /audit": search.get_audit,
     "GET /export": transfer.export_memories,
     "POST /import": transfer.import_memories,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from functools import partial
 from typing import Any, ClassVar
 
@@ -202,9 +203,10 @@ class StoreMachine(RuleBasedStateMachine):
                 self.compare(view, "tea river", 100)
 
     def compare(self, view: View, query: str, size: int) -> None:
-        """Compare list and search under a view with the model."""
+        """Compare list, overviews and search under a view with the model."""
         expected = self.model.visible(view)
         self.compare_list(view, expected, size)
+        self.compare_overviews(view)
         if self.suite.declares("keyword_search"):
             fitting = {record.id for record in expected if words_of(record) & set(query.split())}
             found = self.search(view, query, "keyword", size)
@@ -223,6 +225,16 @@ class StoreMachine(RuleBasedStateMachine):
             seen += page.items
         assert ids_of(seen) == ids_of(expected)
         assert [record.content for record in seen] == [record.content for record in expected]
+
+    def compare_overviews(self, view: View) -> None:
+        """Compare the counts of scopes and tags with those of the model."""
+        counted = self.do(self.memory.scopes(view.user_id))
+        assert {info.scope: (info.current, info.superseded, info.expired) for info in counted} == self.model.scopes(
+            view.user_id
+        )
+        tags = self.do(self.memory.tags(view.user_id, scope=view.scope))
+        shown = self.model.visible(View(view.user_id, scope=view.scope))
+        assert {info.tag: info.count for info in tags} == Counter(tag for one in shown for tag in one.tags or ())
 
     def search(self, view: View, query: str, mode: str, size: int) -> list[str]:
         """Return the ids found, after looking at the scores."""

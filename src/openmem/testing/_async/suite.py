@@ -14,6 +14,7 @@ from openmem.testing._async.lifecycle import LifecycleRules
 from openmem.testing._async.listing import ListingRules
 from openmem.testing._async.maintenance import MaintenanceRules
 from openmem.testing._async.names import NameRules
+from openmem.testing._async.overview import OverviewRules
 from openmem.testing._async.portability import PortabilityRules
 from openmem.testing._async.scopes import ScopeRules
 from openmem.testing._async.search import SearchRules
@@ -32,6 +33,7 @@ class AsyncProviderSuite(
     TimeRules,
     CircleRules,
     ListingRules,
+    OverviewRules,
     DeletionRules,
     AuditRules,
     PortabilityRules,

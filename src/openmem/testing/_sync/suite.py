@@ -15,6 +15,7 @@ from openmem.testing._sync.lifecycle import LifecycleRules
 from openmem.testing._sync.listing import ListingRules
 from openmem.testing._sync.maintenance import MaintenanceRules
 from openmem.testing._sync.names import NameRules
+from openmem.testing._sync.overview import OverviewRules
 from openmem.testing._sync.portability import PortabilityRules
 from openmem.testing._sync.scopes import ScopeRules
 from openmem.testing._sync.search import SearchRules
@@ -33,6 +34,7 @@ class ProviderSuite(
     TimeRules,
     CircleRules,
     ListingRules,
+    OverviewRules,
     DeletionRules,
     AuditRules,
     PortabilityRules,
