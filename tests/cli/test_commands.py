@@ -50,6 +50,19 @@ def test_all_options_of_remember_are_stored() -> None:
     assert contents("--superseded") == ["new", "old"]
 
 
+def test_metadata_are_stored_replaced_patched_and_cleared() -> None:
+    given = '{"lang": "py", "n": 1.0, "deep": {"a": 1}}'
+    record = parsed("remember", "tea", "--metadata", given)
+    assert json.dumps(record["metadata"]) == given
+    patched = parsed("update", record["id"], "--metadata-patch", '{"n": null, "deep": {"b": 2}}')
+    assert patched["metadata"] == {"lang": "py", "deep": {"a": 1, "b": 2}}
+    assert parsed("update", record["id"], "--metadata", "{}")["metadata"] == {}
+    assert "metadata" not in parsed("update", record["id"], "--clear", "metadata")
+    for wrong in ("7", "{", '{"a": 1, "a": 2}', '{"a": NaN}', "\udc80"):
+        assert omp("remember", "tea", "--metadata", wrong, code=2).stderr
+    assert len(contents()) == 1
+
+
 def test_same_key_replaces_and_history_shows_the_old_version() -> None:
     id_ = remember("one", "--key", "k")
     assert remember("two", "--key", "k") == id_

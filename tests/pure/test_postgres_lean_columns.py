@@ -23,4 +23,7 @@ def test_no_sum_of_lengths_is_worked_out_for_a_small_memory() -> None:
 
     assert "+" in size
     assert "+" not in ", ".join(shown)
-    assert size.endswith("then octet_length(m.content) + coalesce(octet_length(m.extensions::text), 0) end")
+    assert size.endswith(
+        "then octet_length(m.content) + coalesce(octet_length(m.extensions::text), 0) "
+        "+ coalesce(octet_length(m.metadata::text), 0) end"
+    )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from openmem._model.unchecked import record_of_values, search_result, stored_record
+from openmem._model.unchecked import record_of_values, search_result, stored_record, whole_record
 from openmem.types import MemoryRecord, SearchResult
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -27,12 +28,13 @@ FIELDS: dict[str, Any] = {
     "key": "k",
 }
 EXTENSIONS = {"x-a": 1}
+METADATA = {"lang": "py"}
 made: Any = record_of_values  # by position
 
 
 def test_record_of_values_is_the_one_that_is_checked() -> None:
-    record = made(*FIELDS.values(), EXTENSIONS)
-    checked = MemoryRecord.model_validate({**FIELDS, **EXTENSIONS, "status": None})
+    record = made(*FIELDS.values(), EXTENSIONS, METADATA)
+    checked = MemoryRecord.model_validate({**FIELDS, **EXTENSIONS, "status": None, "metadata": METADATA})
     assert record == checked
     assert record.model_dump() == checked.model_dump()
     assert record.model_fields_set | set(EXTENSIONS) == checked.model_fields_set
@@ -50,6 +52,20 @@ def test_stored_record_shares_no_extensions_with_what_it_is_made_of() -> None:
     record = stored_record({**FIELDS, "source": None}, EXTENSIONS)
     assert record.model_extra == EXTENSIONS
     assert record.model_extra is not EXTENSIONS
+
+
+def test_field_of_an_older_version_called_metadata_becomes_what_it_is() -> None:
+    record = made(*FIELDS.values(), {"x-a": 1, "metadata": METADATA})
+    assert (record.metadata, record.model_extra) == (METADATA, EXTENSIONS)
+    record = made(*FIELDS.values(), {"x-a": 1, "metadata": 7}, METADATA)
+    assert (record.metadata, record.model_extra) == (METADATA, {"x-a": 1, "x-metadata": 7})
+    assert json.loads(record.model_dump_json(exclude_none=True))["metadata"] == METADATA
+
+
+def test_whole_version_of_an_older_version_is_read() -> None:
+    whole = {**FIELDS, "created_at": NOW.isoformat(), "metadata": "text"}
+    assert (whole_record(whole).metadata, whole_record(whole).model_extra) == (None, {"x-metadata": "text"})
+    assert whole_record({**whole, "metadata": METADATA}).metadata == METADATA
 
 
 def test_search_result_equals_one_that_is_checked() -> None:

@@ -37,6 +37,7 @@ fields = st.fixed_dictionaries(
         "valid_to": times,
         "supersedes": st.none() | st.lists(texts, max_size=3),
         "key": st.none() | texts,
+        "metadata": st.none() | st.dictionaries(st.sampled_from(["a", "b", "c"]), values, max_size=3),
     }
 )
 extensions = st.dictionaries(st.sampled_from(["x-a", "x-b", "x-c"]), values, max_size=3)
@@ -66,11 +67,13 @@ def test_step_back_leads_to_exactly_what_was(
     step = json.loads(json.dumps(step_back(before, draft(new, new_extra))))
     back = step_to(after, version, step)
     assert as_json(back) == as_json(before)
-    assert back.model_extra == before.model_extra
+    assert (back.model_extra, back.metadata) == (before.model_extra, before.metadata)
     assert as_json(MemoryRecord.model_validate_json(back.model_dump_json())) == as_json(before)
 
 
-PLAIN: dict[str, Any] = dict.fromkeys(("scope", "tags", "source", "confidence", "valid_from", "valid_to", "supersedes"))
+PLAIN: dict[str, Any] = dict.fromkeys(
+    ("scope", "tags", "source", "confidence", "valid_from", "valid_to", "supersedes", "metadata")
+)
 
 
 @pytest.mark.parametrize(
@@ -82,14 +85,16 @@ PLAIN: dict[str, Any] = dict.fromkeys(("scope", "tags", "source", "confidence", 
         {"content": "z" * 45_000 + "y" + "z" * 45_000},
         {"content": "z" * 89_990},
         {"content": "z" * 90_000 + "y"},
+        {"metadata": {"a": 2, "long": "z" * 60_000}},
+        {"metadata": {"long": "z" * 60_000}},
     ],
 )
 def test_step_is_as_small_as_the_change(change: dict[str, Any]) -> None:
-    given = {**PLAIN, "key": None, "content": "z" * 90_000}
+    given = {**PLAIN, "key": None, "content": "z" * 90_000, "metadata": {"a": 1, "long": "z" * 60_000}}
     before = record(given, {"x-a": "z" * 900_000, "x-b": ["z" * 9_000]}, 1, None)
     step = step_back(before, draft({**given, **change}, dict(before.model_extra or {})))
     assert len(json.dumps(step)) < 300
-    assert size_of(before) > 999_000
+    assert size_of(before) > 1_059_000
 
 
 @pytest.mark.parametrize(("one", "other"), [(1, 1.0), (1, True), (0.0, -0.0), ([1], [True]), ({"a": 1}, {"a": 1.0})])
@@ -98,3 +103,14 @@ def test_values_that_only_python_takes_for_equal_are_kept(one: Any, other: Any) 
     before, after = record(given, {"x-a": one}, 1, None), record(given, {"x-a": other}, 2, None)
     step = json.loads(json.dumps(step_back(before, draft(given, {"x-a": other}))))
     assert as_json(step_to(after, 1, step)) == as_json(before)
+
+
+@pytest.mark.parametrize("kept", [{"x-a": 1, "metadata": {"a": 1}}, {"x-a": 1, "metadata": "text"}])
+def test_step_that_an_older_version_made_of_a_field_called_metadata_is_read(kept: dict[str, Any]) -> None:
+    after = record({**PLAIN, "key": None, "content": "tea", "metadata": {"a": 2}}, {"x-a": 1}, 2, None)
+    back = step_to(after, 1, {"is": {}, "x": kept})
+    shown = (
+        ({"a": 1}, {"x-a": 1}) if isinstance(kept["metadata"], dict) else ({"a": 2}, {"x-a": 1, "x-metadata": "text"})
+    )
+    assert (back.metadata, back.model_extra) == shown
+    assert step_to(after, 1, {"is": {}, "no": ["metadata"]}).metadata is None

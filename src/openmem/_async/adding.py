@@ -38,6 +38,7 @@ class AsyncAdding(AsyncClient):
         valid_to: Time | None = None,
         supersedes: Texts | None = None,
         key: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
         extra: Mapping[str, Any] | None = None,
         timeout: float | None = None,
         **extensions: Unpack[NoExtensions],
@@ -55,6 +56,7 @@ class AsyncAdding(AsyncClient):
             valid_to: Until when it holds, later than `valid_from`.
             supersedes: Ids of the user's memories that this one replaces: they are hidden from then on.
             key: The caller's own name for it; adding the same key again replaces the memory, version + 1.
+            metadata: A JSON object of your own, at most 65,536 bytes and 8 levels deep; it comes back as it went in.
             extra: Fields of your own under any names, with values that JSON can hold, such as another's `model_extra`.
             timeout: Seconds this call may take.
             **extensions: The same, under names that start with `x-`.
@@ -62,8 +64,8 @@ class AsyncAdding(AsyncClient):
         call = self._call(timeout)
         given = (content, user_id, scope, tags, source, confidence, valid_from, valid_to, supersedes, key)
         own = (extensions, check_extra(extra))
-        large = any((source, *own)) and is_large(source, *own)
-        draft = await async_compute(make_draft, *given, *own) if large else make_draft(*given, *own)
+        large = any((source, metadata, *own)) and is_large(source, metadata, *own)
+        draft = await async_compute(make_draft, *given, *own, metadata) if large else make_draft(*given, *own, metadata)
         records = await self._use(call, lambda provider: provider.add([draft], None, call), draft)
         return records[0]
 

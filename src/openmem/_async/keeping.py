@@ -56,6 +56,8 @@ class AsyncKeeping(AsyncClient):
         confidence: float | Unset | None = UNSET,
         valid_to: Time | Unset | None = UNSET,
         supersedes: Texts | Unset | None = UNSET,
+        metadata: Mapping[str, Any] | Unset | None = UNSET,
+        metadata_patch: Mapping[str, Any] | Unset = UNSET,
         user_id: str | None = None,
         if_version: int | None = None,
         extra: Mapping[str, Any] | None = None,
@@ -72,6 +74,9 @@ class AsyncKeeping(AsyncClient):
             confidence: The new confidence.
             valid_to: The new end of its validity.
             supersedes: The new list of ids it replaces, instead of the old one.
+            metadata: The new metadata, instead of the old ones.
+            metadata_patch: Members of the metadata that change, as a JSON Merge Patch (RFC 7396): `None` takes one
+                away, and an object is merged with the one that is there.
             user_id: Whose it must be.
             if_version: Change it only if this is still its version.
             extra: New values of fields of your own, one by one; the others stay.
@@ -86,8 +91,11 @@ class AsyncKeeping(AsyncClient):
         known, owner = check_id(id), check_owner(user_id)
         given = (content, scope, tags, confidence, valid_to, supersedes, if_version)
         own = (extensions, check_extra(extra))
-        large = any(own) and is_large(*own)
-        change = await async_compute(make_change, *given, *own) if large else make_change(*given, *own)
+        objects = (metadata, metadata_patch)
+        large = (any(own) or objects != (UNSET, UNSET)) and is_large(*own, *objects)
+        change = (
+            await async_compute(make_change, *given, *own, *objects) if large else make_change(*given, *own, *objects)
+        )
         return await self._use(call, lambda provider: provider.update(known, owner, change, call), change)
 
     @verb

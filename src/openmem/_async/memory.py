@@ -14,6 +14,7 @@ from openmem._io.concurrency.call import Call, clock, milliseconds_since
 from openmem._model.arguments import Texts, Time
 from openmem._model.checks import check_callable, check_flag
 from openmem._model.retention import MaintenanceReport, Retention
+from openmem._rules.capabilities import with_arguments
 from openmem._rules.validation import (
     check_ids,
     check_user_id,
@@ -82,7 +83,11 @@ class AsyncMemory(AsyncAdding, AsyncKeeping, AsyncListing, AsyncCounting, AsyncS
     async def capabilities(self, *, timeout: float | None = None) -> Capabilities:
         """Return what the provider can do."""
         call = self._call(timeout)
-        return await self._use(call, lambda provider: provider.capabilities(call))
+
+        async def ask(provider: AsyncProvider) -> Capabilities:
+            return with_arguments(await provider.capabilities(call), provider.understands)
+
+        return await self._use(call, ask)
 
     @verb
     async def wait_for_ingest(self, ids: Texts, user_id: str, *, timeout: float | None = None) -> None:

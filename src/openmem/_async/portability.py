@@ -13,6 +13,7 @@ from openmem._async.verbs import verb
 from openmem._io.concurrency.primitives import AsyncBatches
 from openmem._model.checks import check_callable, check_choice, check_flag, check_instance, check_owner
 from openmem._protocol.export_format import memory_of
+from openmem._rules.capabilities import with_arguments
 from openmem._rules.validation import MAX_LIST, check_conflict, check_limit
 from openmem.errors import InvalidRequestError
 from openmem.types import (
@@ -152,7 +153,11 @@ class AsyncStoreEnd:
     async def capabilities(self, timeout: float | None) -> Capabilities:
         """Return what the store can do."""
         call = self._memory._call(timeout)
-        return await self._memory._use(call, lambda provider: provider.capabilities(call))
+
+        async def ask(provider: AsyncProvider) -> Capabilities:
+            return with_arguments(await provider.capabilities(call), provider.understands)
+
+        return await self._memory._use(call, ask)
 
     async def get_ingested(self, id_: str, user_id: str, timeout: float) -> dict[str, Any]:
         """Wait until a memory can be found, and return its fields as an export has them."""

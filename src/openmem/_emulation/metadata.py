@@ -10,7 +10,7 @@ from typing import Any, Final
 from openmem._emulation.backend import Entry
 from openmem._model.checks import MAX_VERSION
 from openmem._model.finite import is_finite
-from openmem._model.unchecked import stored_record
+from openmem._model.unchecked import stored_record, with_later_fields
 from openmem._protocol.http_errors import parse_json
 from openmem.errors import ProviderError
 from openmem.types import UTC, MemoryRecord, MemorySource
@@ -29,7 +29,7 @@ FILTER_FIELDS: Final = (ID, KEY, SCOPE, LINKS, OUTDATED)
 OWN: Final = frozenset({PAYLOAD, "omp_tags", TRACE, *FILTER_FIELDS})
 
 _TIMES: Final = ("created_at", "updated_at", "valid_from", "valid_to")
-_PLAIN: Final = ("scope", "tags", "confidence", "supersedes", "key")
+_PLAIN: Final = ("scope", "tags", "confidence", "supersedes", "key", "metadata")
 _FIELDS: Final = frozenset(MemoryRecord.model_fields)
 
 _dumps: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -117,14 +117,15 @@ def unpack(
             **{name: truth.get(name) for name in _PLAIN},
         }
         # Others who can write to the service can write into the envelope, too.
+        extensions = with_later_fields(fields, _members_of(truth, "x"))
         MemoryRecord.model_validate(fields, strict=True)
-        extensions = _members_of(truth, "x")
         if known:
             own = extensions.get(f"x-{provider}")
             extensions[f"x-{provider}"] = {**own, **known} if isinstance(own, dict) else known
         # Callers' own members may have any name but that of a field, which they would replace.
         sound = 1 <= fields["version"] <= MAX_VERSION and _FIELDS.isdisjoint(extensions)
         sound = sound and is_finite(extensions) and is_finite(fields["source"])
+        sound = sound and is_finite(fields["metadata"])
     except (ValueError, TypeError, AttributeError, OverflowError):
         sound = False
     if sound:

@@ -68,6 +68,7 @@ class MemoryItem(TypedDict, total=False):
     valid_to: Time | None
     supersedes: Texts | None
     key: str | None
+    metadata: Mapping[str, Any] | None
 
 
 class ProviderOptions(TypedDict, total=False):

@@ -39,13 +39,15 @@ class Draft:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     version: int = 1
+    metadata: Mapping[str, Any] | None = field(default=None, metadata={LATER: "metadata"})
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """An update: only the fields in `fields` change, and a `None` there clears the field.
 
-    What it holds under `extensions` are new values of single extension fields, `None` again to clear one. `cut` says
+    What it holds under `extensions` are new values of single extension fields, `None` again to clear one, and under
+    `metadata_patch` members of the metadata that are merged with what there is (RFC 7396). `cut` says
     whether the vector of a new content stands for its beginning only.
     """
 

@@ -18,6 +18,8 @@ _set_fields, _set_given, _set_extra, _set_private = (
     BaseModel.__dict__[name].__set__
     for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 )
+_LATER_FIELDS: Final = frozenset({"metadata"})
+"""The fields that came later: an older version kept what a caller gave under their names among the caller's own."""
 _RECORD_FIELDS: Final = set(MemoryRecord.model_fields)
 _RESULT_FIELDS: Final = set(SearchResult.model_fields)
 
@@ -32,12 +34,38 @@ def stored_record(fields: dict[str, Any], extensions: Mapping[str, Any] | None) 
         extensions: The `x-…` fields.
     """
     fields["status"] = None
+    if extensions and not _LATER_FIELDS.isdisjoint(extensions):
+        extensions = with_later_fields(fields, extensions)
     record = _new(MemoryRecord)
     _set_fields(record, fields)
     _set_given(record, _RECORD_FIELDS.copy())
     _set_extra(record, dict(extensions) if extensions else {})
     _set_private(record, None)
     return record
+
+
+def with_later_fields(fields: dict[str, Any], extensions: Mapping[str, Any]) -> dict[str, Any]:
+    """Return extensions without names of fields that came later.
+
+    An object under `metadata` is put into the fields; any other value goes to the name with `x-` before it.
+    """
+    own = dict(extensions)
+    for name in _LATER_FIELDS & own.keys():
+        value = own.pop(name)
+        if name == "metadata" and isinstance(value, dict):
+            fields[name] = value
+        else:
+            own.setdefault(f"x-{name}", value)
+    return own
+
+
+def whole_record(values: Mapping[str, Any]) -> MemoryRecord:
+    """Return the record that was written as JSON, maybe by an older version of this code."""
+    fields = dict(values)
+    for name in _LATER_FIELDS & fields.keys():
+        if name == "metadata" and not isinstance(fields[name], dict):
+            fields.setdefault(f"x-{name}", fields.pop(name))
+    return MemoryRecord.model_validate(fields)
 
 
 def record_of_values(
@@ -57,6 +85,7 @@ def record_of_values(
     version: int,
     key: str | None,
     extensions: Mapping[str, Any] | None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> MemoryRecord:
     """Return a record of the values of all fields; see `stored_record`.
 
@@ -79,6 +108,7 @@ def record_of_values(
             "updated_at": updated_at,
             "version": version,
             "key": key,
+            "metadata": metadata,
         },
         extensions,
     )

@@ -35,7 +35,7 @@ _LINES: Final = {"Content-Type": "application/x-ndjson"}
 _ROUTES: Final = frozenset({"search", "batch", "wait", ".", ".."})
 _DRAFT: Final = (
     *("content", "user_id", "scope", "tags", "source", "confidence", "valid_from", "valid_to"),
-    *("supersedes", "key", "id", "created_at", "updated_at"),
+    *("supersedes", "key", "metadata", "id", "created_at", "updated_at"),
 )
 
 

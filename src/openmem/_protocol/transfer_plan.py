@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
+from openmem._rules.capabilities import arguments_of
 from openmem.errors import UnsupportedCapabilityError
 from openmem.types import Capabilities, CapabilityFeatures, TransferLoss
 
@@ -43,13 +44,16 @@ class Fitting:
 
     Args:
         source: The provider that the memories come from.
-        target: What the target says of itself. What it does not mention, it is taken to hold.
+        target: What the target says of itself. What it does not mention, it is taken to hold, except for fields that
+            came later, which it must name.
     """
 
     def __init__(self, source: str, target: Capabilities) -> None:
         self._source = source
         self._longest = target.features.max_content_length
         self._dropped = dict(_dropped(target.features))
+        if "metadata" not in arguments_of(target):
+            self._dropped["metadata"] = "metadata"
         self._lost: Counter[tuple[str, bool]] = Counter()
 
     def fit(self, memory: Memory, refusal: str | None) -> dict[str, Any] | None:

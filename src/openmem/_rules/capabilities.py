@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from openmem._model.checks import MAX_CONTENT
 from openmem._rules.validation import MAX_SEARCH
-from openmem.types import Capabilities
+from openmem.types import OWN_MEMBER, Capabilities
 
 OMP_VERSION: Final = "0.1"
 VERBS: Final = (
@@ -30,6 +31,26 @@ VERBS: Final = (
     "reembed",
     "health",
 )
+
+
+def with_arguments(said: Capabilities, understands: frozenset[str]) -> Capabilities:
+    """Return what a provider says of itself, with the arguments that it understands of those that came later.
+
+    They stand under `x-openmem`, as `arguments`. What the provider says there by itself stays, as that of a server
+    which knows what is behind it.
+    """
+    own = (said.model_extra or {}).get(OWN_MEMBER)
+    own = dict(own) if isinstance(own, Mapping) else {}
+    if "arguments" in own or not understands:
+        return said
+    return said.model_copy(update={OWN_MEMBER: {**own, "arguments": sorted(understands)}})
+
+
+def arguments_of(said: Capabilities) -> frozenset[str]:
+    """Return the arguments that a server says it understands; one that says nothing knows none of them."""
+    own = (said.model_extra or {}).get(OWN_MEMBER)
+    named = own.get("arguments") if isinstance(own, Mapping) else None
+    return frozenset(name for name in named if isinstance(name, str)) if isinstance(named, list) else frozenset()
 
 
 def native_capabilities(provider: str, model: str | None) -> Capabilities:

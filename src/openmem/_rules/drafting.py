@@ -26,6 +26,7 @@ from openmem._model.checks import (
 from openmem._model.requests import Change, Draft
 from openmem._model.scopes import parse_scope
 from openmem._model.strict_json import is_nested_within
+from openmem._rules.metadata import check_metadata
 from openmem._text.misspellings import closest, did_you_mean, near_miss, shown
 from openmem.errors import InvalidRequestError
 from openmem.types import UNSET, MemoryInput, MemoryRecord, MemorySource
@@ -40,9 +41,12 @@ MAX_DEPTH: Final = 64
 
 _MANY_PARTS: Final = 2_000
 _FIELDS: Final = frozenset(MemoryInput.model_fields)
-_CHANGED: Final = ("content", "scope", "tags", "confidence", "valid_to", "supersedes", "user_id")
+_CHANGED: Final = (
+    *("content", "scope", "tags", "confidence", "valid_to", "supersedes", "metadata", "metadata_patch"),
+    "user_id",
+)
 _OF_THE_STORE: Final = frozenset(MemoryRecord.model_fields) - _FIELDS
-_ARGUMENTS: Final = frozenset({"if_version", "timeout", "extra", "extensions"})
+_ARGUMENTS: Final = frozenset({"if_version", "timeout", "extra", "extensions", "metadata_patch"})
 _SOURCE_TYPES: Final = ("extracted", "explicit", "imported")
 _NO_EXTENSIONS: Final[Mapping[str, Any]] = {}
 _NUL_IN_JSON: Final = "\\u0000"
@@ -61,6 +65,7 @@ def make_draft(
     key: object = None,
     extensions: Mapping[str, object] | None = None,
     members: Mapping[str, object] | None = None,
+    metadata: object = None,
 ) -> Draft:
     """Return a memory that is to be stored.
 
@@ -77,6 +82,7 @@ def make_draft(
         key: The caller's own name of the memory.
         extensions: Values that JSON can hold, under names that start with `x-`.
         members: Such values under any names; they are kept with the others.
+        metadata: A mapping of values that JSON can hold.
 
     Raises:
         InvalidRequestError: One of them breaks the contract; the message names it.
@@ -97,6 +103,7 @@ def make_draft(
         None if supersedes is None else check_supersedes(supersedes),
         None if key is None else check_key(key),
         own,
+        metadata=None if metadata is None else check_metadata(metadata),
     )
 
 
@@ -132,6 +139,8 @@ def make_change(
     if_version: object = None,
     extensions: Mapping[str, object] | None = None,
     members: Mapping[str, object] | None = None,
+    metadata: object = UNSET,
+    metadata_patch: object = UNSET,
 ) -> Change:
     """Return the change that an update makes; `UNSET` leaves a field alone and `None` clears it.
 
@@ -145,9 +154,11 @@ def make_change(
         if_version: The version that the memory must have.
         extensions: New values of fields named `x-…`.
         members: New values of fields of the caller's own, under any names.
+        metadata: The new metadata.
+        metadata_patch: Members of the metadata that change, as a JSON Merge Patch.
 
     Raises:
-        InvalidRequestError: A value breaks the contract, or the content would be cleared.
+        InvalidRequestError: A value breaks the contract, the content would be cleared, or metadata are given twice.
     """
     fields: dict[str, Any] = {}
     if content is not UNSET:
@@ -164,6 +175,12 @@ def make_change(
         fields["valid_to"] = check_time(valid_to, "valid_to")
     if supersedes is not UNSET:
         fields["supersedes"] = check_supersedes(supersedes)
+    if metadata is not UNSET:
+        if metadata_patch is not UNSET:
+            raise InvalidRequestError("metadata and metadata_patch exclude each other")
+        fields["metadata"] = None if metadata is None else check_metadata(metadata)
+    elif metadata_patch is not UNSET:
+        fields["metadata_patch"] = check_metadata(metadata_patch, "metadata_patch")
     if extensions or members:
         fields[EXTENSIONS] = _own_fields(extensions, members, _CHANGED)
     return Change(fields, None if if_version is None else check_version(if_version))
@@ -312,6 +329,7 @@ def _draft_of(item: object, owner: str | None) -> Draft:
         get("key"),
         None,
         {name: fields[name] for name in fields if name in extra} if extra else None,
+        get("metadata"),
     )
 
 

@@ -30,10 +30,11 @@ def results_of(results: Sequence[SearchResult]) -> SearchResults:
 
 
 def plain_results_of(results: Sequence[SearchResult]) -> SearchResults | None:
-    """Return the same at once where no memory has extensions and all fit, as nearly always; else `None`."""
-    if any([result.memory.__pydantic_extra__ for result in results]):  # noqa: C419 - every search comes here
+    """Return the same at once where no memory has fields of its caller's and all fit, as nearly always; else `None`."""
+    memories = [result.memory for result in results]
+    if any([one.__pydantic_extra__ or one.metadata for one in memories]):  # noqa: C419 - every search comes here
         return None
-    if sum([len(result.memory.content) for result in results]) + FIXED * len(results) > PAGE_BYTES:
+    if sum([len(one.content) for one in memories]) + FIXED * len(results) > PAGE_BYTES:
         return None
     return SearchResults(results, truncated=isinstance(results, Truncated) or getattr(results, "truncated", False))
 

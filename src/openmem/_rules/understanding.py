@@ -12,7 +12,7 @@ FIRST_CHANGES: Final = frozenset(
     ("content", "scope", "tags", "confidence", "valid_to", "supersedes", "extensions"),
 )
 """The fields of a memory that an update could change from the first; all others came later."""
-LATER_CHANGES: Final[frozenset[str]] = frozenset()
+LATER_CHANGES: Final = frozenset(("metadata", "metadata_patch"))
 """The fields that came later."""
 
 
@@ -26,6 +26,9 @@ _KINDS: Final[tuple[type, ...]] = (AuditQuery, Draft, HistoryQuery, ListQuery, S
 _LATER: Final = {kind: later_fields(kind) for kind in _KINDS}
 LATER_ARGUMENTS: Final = LATER_CHANGES.union(argument for found in _LATER.values() for argument, _, _ in found)
 """All arguments that came later: what a provider may say that it understands."""
+
+
+METADATA: Final = frozenset(("metadata", "metadata_patch"))
 
 
 def not_understood(understands: frozenset[str], request: object) -> str | None:

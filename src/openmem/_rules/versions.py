@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from openmem._model.requests import Draft
 from openmem._model.unchecked import stored_record
+from openmem._rules.metadata import same_json
 from openmem.types import UTC, MemoryRecord, MemorySource
 
 _TIMES: Final = frozenset(("updated_at", "valid_from", "valid_to"))
@@ -25,7 +26,7 @@ def step_back(old: MemoryRecord, draft: Draft) -> dict[str, Any]:
     """Return what makes a stored memory out of what a draft replaces it by.
 
     It is an object for JSON: `is` are fields and their earlier values, `cut` is a text of which all but the middle is
-    that of the newer one, and `x` and `no` are extensions that were other or missing.
+    that of the newer one, `x` and `no` are extensions that were other or missing, `m` and `m-no` members of metadata.
     """
     newer: dict[str, Any] = {
         "scope": draft.scope,
@@ -50,9 +51,14 @@ def step_back(old: MemoryRecord, draft: Draft) -> dict[str, Any]:
             step["is"]["content"] = old.content
         else:
             step["cut"] = part
+    if old.metadata is not None or draft.metadata is not None:
+        if old.metadata is None or draft.metadata is None:
+            step["is"]["metadata"] = old.metadata
+        else:
+            _step_members(step, old.metadata, draft.metadata, ("m", "m-no"))
     extensions = old.model_extra or {}
     if extensions or draft.extensions:
-        _step_extensions(step, extensions, draft.extensions)
+        _step_members(step, extensions, draft.extensions, ("x", "no"))
     return step
 
 
@@ -68,13 +74,18 @@ def step_to(newer: MemoryRecord, version: int, step: Mapping[str, Any]) -> Memor
     if "cut" in step:
         before, middle, after = step["cut"]
         fields["content"] = newer.content[:before] + middle + newer.content[len(newer.content) - after :]
-    extensions = {name: value for name, value in (newer.model_extra or {}).items() if name not in step.get("no", ())}
-    return stored_record(fields, {**extensions, **step.get("x", {})})
+    if "m" in step or "m-no" in step:
+        fields["metadata"] = _older_members(fields["metadata"], step, ("m", "m-no"))
+    if "metadata" in step.get("no", ()):  # of an older version of this code, which kept it there
+        fields["metadata"] = None
+    return stored_record(fields, _older_members(newer.model_extra, step, ("x", "no")))
 
 
 def size_of(record: MemoryRecord) -> int:
     """Return about how many characters a record takes as JSON, at once where its extensions are texts."""
     size = FIXED + len(record.content)
+    if record.metadata:
+        size += len(json.dumps(record.metadata, ensure_ascii=False))
     extra = record.model_extra
     if not extra:
         return size
@@ -83,13 +94,21 @@ def size_of(record: MemoryRecord) -> int:
     return size
 
 
-def _step_extensions(step: dict[str, Any], older: Mapping[str, Any], newer: Mapping[str, Any]) -> None:
-    other = {name: value for name, value in older.items() if name not in newer or not _same(value, newer[name])}
+def _step_members(
+    step: dict[str, Any], older: Mapping[str, Any], newer: Mapping[str, Any], names: tuple[str, str]
+) -> None:
+    other = {name: value for name, value in older.items() if name not in newer or not same_json(value, newer[name])}
     if other:
-        step["x"] = other
+        step[names[0]] = other
     missing = [name for name in newer if name not in older]
     if missing:
-        step["no"] = missing
+        step[names[1]] = missing
+
+
+def _older_members(newer: Mapping[str, Any] | None, step: Mapping[str, Any], names: tuple[str, str]) -> dict[str, Any]:
+    gone = step.get(names[1], ())
+    kept = {name: value for name, value in (newer or {}).items() if name not in gone}
+    return {**kept, **step.get(names[0], {})}
 
 
 def _cut(old: str, new: str) -> tuple[int, str, int] | None:
@@ -112,15 +131,6 @@ def _shared(one: str, other: str, most: int, *, start: bool) -> int:
             same = one[len(one) - middle : len(one) - low] == other[len(other) - middle : len(other) - low]
         low, high = (middle, high) if same else (low, middle - 1)
     return low
-
-
-def _same(one: Any, other: Any) -> bool:
-    # As JSON, where 1, 1.0 and true are three things.
-    if type(one) is not type(other) or one != other:
-        return False
-    return isinstance(one, str | bool | int | None) or json.dumps(one, sort_keys=True) == json.dumps(
-        other, sort_keys=True
-    )
 
 
 def _plain(value: Any) -> Any:

@@ -25,10 +25,13 @@ def take_long(drafts: Sequence[Draft], *, singly: bool = False) -> bool:
 
 def is_large_draft(draft: Draft) -> bool:
     """Return whether finding the words of a draft, or writing its extensions as JSON, takes milliseconds."""
-    return len(draft.content) > LONG_TEXT or (bool(draft.extensions) and is_large(draft.extensions))
+    if len(draft.content) > LONG_TEXT:
+        return True
+    return bool(draft.extensions or draft.metadata) and is_large(draft.extensions, draft.metadata)
 
 
 def is_large_change(change: Change) -> bool:
     """Return whether the new values of a change take long in the same way."""
-    content, extensions = change.fields.get("content") or "", change.fields.get("extensions")
-    return len(content) > LONG_TEXT or (bool(extensions) and is_large(extensions))
+    fields = change.fields
+    objects = [value for name in ("extensions", "metadata", "metadata_patch") if (value := fields.get(name))]
+    return len(fields.get("content") or "") > LONG_TEXT or (bool(objects) and is_large(*objects))

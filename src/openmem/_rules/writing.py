@@ -11,6 +11,7 @@ from openmem._model.access import Access, key_denied
 from openmem._model.checks import check_window
 from openmem._model.requests import Change, Draft
 from openmem._model.unchecked import record_of_values
+from openmem._rules.metadata import patched
 from openmem.errors import InvalidRequestError, VersionConflictError
 from openmem.types import MemoryRecord
 
@@ -34,6 +35,7 @@ def record_of(draft: Draft, id_: str, created_at: datetime, model: str | None) -
         draft.version,
         draft.key,
         draft.extensions,
+        draft.metadata,
     )
 
 
@@ -69,8 +71,11 @@ def changed(record: MemoryRecord, changes: Mapping[str, Any]) -> Draft:
         "confidence": record.confidence,
         "valid_to": record.valid_to,
         "supersedes": _frozen(record.supersedes),
+        "metadata": record.metadata,
         "extensions": extensions,
-    } | {name: value for name, value in changes.items() if name != "extensions"}
+    } | {name: value for name, value in changes.items() if name not in ("extensions", "metadata_patch")}
+    if "metadata_patch" in changes:
+        fields["metadata"] = patched(record.metadata, changes["metadata_patch"])
     cleared = [name for name, value in changes.get("extensions", {}).items() if value is None]
     for name in cleared:
         extensions.pop(name)

@@ -57,6 +57,8 @@ class Keeping(Client):
         confidence: float | Unset | None = UNSET,
         valid_to: Time | Unset | None = UNSET,
         supersedes: Texts | Unset | None = UNSET,
+        metadata: Mapping[str, Any] | Unset | None = UNSET,
+        metadata_patch: Mapping[str, Any] | Unset = UNSET,
         user_id: str | None = None,
         if_version: int | None = None,
         extra: Mapping[str, Any] | None = None,
@@ -73,6 +75,9 @@ class Keeping(Client):
             confidence: The new confidence.
             valid_to: The new end of its validity.
             supersedes: The new list of ids it replaces, instead of the old one.
+            metadata: The new metadata, instead of the old ones.
+            metadata_patch: Members of the metadata that change, as a JSON Merge Patch (RFC 7396): `None` takes one
+                away, and an object is merged with the one that is there.
             user_id: Whose it must be.
             if_version: Change it only if this is still its version.
             extra: New values of fields of your own, one by one; the others stay.
@@ -87,8 +92,9 @@ class Keeping(Client):
         known, owner = check_id(id), check_owner(user_id)
         given = (content, scope, tags, confidence, valid_to, supersedes, if_version)
         own = (extensions, check_extra(extra))
-        large = any(own) and is_large(*own)
-        change = compute(make_change, *given, *own) if large else make_change(*given, *own)
+        objects = (metadata, metadata_patch)
+        large = (any(own) or objects != (UNSET, UNSET)) and is_large(*own, *objects)
+        change = compute(make_change, *given, *own, *objects) if large else make_change(*given, *own, *objects)
         return self._use(call, lambda provider: provider.update(known, owner, change, call), change)
 
     @verb

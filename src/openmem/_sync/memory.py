@@ -7,6 +7,7 @@ from openmem._io.concurrency.call import Call, clock, milliseconds_since
 from openmem._model.arguments import Texts, Time
 from openmem._model.checks import check_callable, check_flag
 from openmem._model.retention import MaintenanceReport, Retention
+from openmem._rules.capabilities import with_arguments
 from openmem._rules.validation import (
     check_ids,
     check_user_id,
@@ -83,7 +84,11 @@ class Memory(Adding, Keeping, Listing, Counting, Searching, Portable):
     def capabilities(self, *, timeout: float | None = None) -> Capabilities:
         """Return what the provider can do."""
         call = self._call(timeout)
-        return self._use(call, lambda provider: provider.capabilities(call))
+
+        def ask(provider: Provider) -> Capabilities:
+            return with_arguments(provider.capabilities(call), provider.understands)
+
+        return self._use(call, ask)
 
     @verb
     def wait_for_ingest(self, ids: Texts, user_id: str, *, timeout: float | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Self, cast
 from openmem._io.concurrency.primitives import Batches
 from openmem._model.checks import check_callable, check_choice, check_flag, check_instance, check_owner
 from openmem._protocol.export_format import memory_of
+from openmem._rules.capabilities import with_arguments
 from openmem._rules.validation import MAX_LIST, check_conflict, check_limit
 from openmem._sync import ndjson as pages
 from openmem._sync.client import Client
@@ -153,7 +154,11 @@ class StoreEnd:
     def capabilities(self, timeout: float | None) -> Capabilities:
         """Return what the store can do."""
         call = self._memory._call(timeout)
-        return self._memory._use(call, lambda provider: provider.capabilities(call))
+
+        def ask(provider: Provider) -> Capabilities:
+            return with_arguments(provider.capabilities(call), provider.understands)
+
+        return self._memory._use(call, ask)
 
     def get_ingested(self, id_: str, user_id: str, timeout: float) -> dict[str, Any]:
         """Wait until a memory can be found, and return its fields as an export has them."""

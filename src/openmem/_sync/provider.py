@@ -284,7 +284,7 @@ def check_understood(provider: Provider, request: object) -> None:
 
 def compute_over(records: Iterable[MemoryRecord], function: Callable[..., T], *args: Any) -> T:
     """Return what a function of records returns, which would keep others waiting if they have large extensions."""
-    extras = [extra for record in records if (extra := record.model_extra)]
+    extras = [part for record in records for part in (record.model_extra, record.metadata) if part]
     if extras and is_large(*extras):
         return compute(function, *args)
     return function(*args)

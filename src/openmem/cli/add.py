@@ -9,11 +9,11 @@ from typing import Annotated, Any, Final
 import typer
 
 from openmem.cli import output
-from openmem.cli.options import Id, moment
+from openmem.cli.options import Id, json_object, moment
 from openmem.cli.session import Session
 from openmem.cli.short_ids import by_id
 
-CLEARABLE: Final = ("scope", "tags", "confidence", "valid-to", "supersedes")
+CLEARABLE: Final = ("scope", "tags", "confidence", "valid-to", "supersedes", "metadata")
 
 
 def remember(
@@ -37,6 +37,10 @@ def remember(
         list[str] | None, typer.Option(metavar="ID", help="A memory that this one replaces; may be repeated.")
     ] = None,
     ref: Annotated[str | None, typer.Option(metavar="TEXT", help="A pointer to where it comes from.")] = None,
+    metadata: Annotated[
+        dict[str, Any] | None,
+        typer.Option(metavar="JSON", parser=json_object, help="A JSON object of your own to keep with it."),
+    ] = None,
 ) -> None:
     """Store a memory and print its id."""
     content = _from_stdin() if text == ["-"] else " ".join(text)
@@ -53,6 +57,7 @@ def remember(
             valid_to=valid_to,
             supersedes=supersedes or None,
             key=key,
+            metadata=metadata,
         )
     if session.as_json:
         output.show_json(output.fields_of(record))
@@ -80,6 +85,16 @@ def update(
     supersedes: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="What it replaces, instead of the old list; may be repeated.")
     ] = None,
+    metadata: Annotated[
+        dict[str, Any] | None,
+        typer.Option(metavar="JSON", parser=json_object, help="A JSON object, instead of the metadata it has."),
+    ] = None,
+    metadata_patch: Annotated[
+        dict[str, Any] | None,
+        typer.Option(
+            metavar="JSON", parser=json_object, help="Members to set in its metadata; null takes one away (RFC 7396)."
+        ),
+    ] = None,
     clear: Annotated[
         list[str] | None,
         typer.Option(metavar="|".join(CLEARABLE), help="Take this away; may be repeated."),
@@ -96,6 +111,8 @@ def update(
         "confidence": confidence,
         "valid_to": valid_to,
         "supersedes": supersedes or None,
+        "metadata": metadata,
+        "metadata_patch": metadata_patch,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     if unknown := sorted({*(clear or [])} - {*CLEARABLE}):

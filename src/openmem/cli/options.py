@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import typer
 
@@ -30,6 +30,23 @@ def moment(text: str) -> datetime:
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         raise typer.BadParameter(f"{text!r} is no time. {_WHEN}") from None
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Return the JSON object that a text holds.
+
+    Raises:
+        typer.BadParameter: It holds none, or names a member twice.
+    """
+    from openmem._protocol.json_bodies import parse_object
+    from openmem.errors import InvalidRequestError
+
+    try:
+        return parse_object(text.encode())
+    except UnicodeEncodeError:
+        raise typer.BadParameter("no lone surrogates, please") from None
+    except InvalidRequestError as error:
+        raise typer.BadParameter(error.message.replace("the body", "the value", 1)) from None
 
 
 def later(text: str) -> datetime:

@@ -105,6 +105,7 @@ class Bad:
             yield given | {self.argument: value}
 
 
+METADATA: list[Any] = [7, "{}", [1], {5: 1}, {"a": float("nan")}, {"a": "nul\0"}, {"a": "x" * 65_536}, {"a": {1}}]
 EXTRA: list[Any] = ["x-kit", [1], {"id": "mem_1"}, {"scoope": "a"}, {"user": "ann"}, {5: 1}]
 
 
@@ -126,6 +127,7 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
         "valid_to": TIMES,
         "supersedes": SUPERSEDES,
         "key": [*TEXTS, "x" * 257],
+        "metadata": METADATA,
         "colour": ["green"],
         "x-kit": [object(), float("nan"), {1, 2}],
         "extra": EXTRA,
@@ -143,6 +145,8 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
         "confidence": SHARES,
         "valid_to": TIMES,
         "supersedes": SUPERSEDES,
+        "metadata": METADATA,
+        "metadata_patch": [*METADATA, None],
         "user_id": USERS,
         "if_version": [0, -1, 1.5, "1"],
         "colour": ["green"],

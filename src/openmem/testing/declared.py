@@ -46,6 +46,8 @@ class Declared:
     """`update`."""
     keys: ClassVar[bool] = True
     """`add(key=)`."""
+    metadata: ClassVar[bool] = True
+    """`metadata=`, and `metadata_patch=` of `update`."""
     versions: ClassVar[bool] = True
     """`update(if_version=)`."""
     history: ClassVar[bool] = True

@@ -102,6 +102,7 @@ class MemoryRecord(OMPModel):
     status: Status | None = None
     version: int = 1
     key: str | None = None
+    metadata: dict[str, Any] | None = None
 
 
 Memory: TypeAlias = MemoryRecord
@@ -120,6 +121,7 @@ class MemoryInput(OMPModel):
     valid_to: UtcDatetime | None = None
     supersedes: list[str] | None = None
     key: str | None = None
+    metadata: dict[str, Any] | None = None
 
 
 class MemoryUpdate(OMPModel):
@@ -131,6 +133,8 @@ class MemoryUpdate(OMPModel):
     confidence: Confidence | None = None
     valid_to: UtcDatetime | None = None
     supersedes: list[str] | None = None
+    metadata: dict[str, Any] | None = None
+    metadata_patch: dict[str, Any] | None = None
 
 
 class MemoryPage(OMPModel):

@@ -23,6 +23,7 @@ from openmem._sql.writing import Stamp
 SMALL: Final = PAGE_BYTES // 256
 """Bytes of a text that always comes; a hundred memories of two such texts are less than a page."""
 
+_JSON: Final = ("extensions", "metadata")
 _SURELY_SMALL: Final = SMALL // 256
 """Bytes that JSON takes in the table which is not more than `SMALL` written out."""
 
@@ -39,15 +40,17 @@ def lean(alias: str, names: tuple[str, ...] = RECORD_NAMES, most: str = str(SMAL
     # Each text is judged by itself: for every row of every search, a sum for each of them would be noticed.
     # Texts know their length. JSON is only written out for it where it is not sure to be small: what is kept may be
     # compressed, to a 255th at most.
-    content, extensions = f"{alias}.content", f"{alias}.extensions"
-    written = f"octet_length({extensions}::text)"
-    small = {
-        content: f"octet_length({content}) <= {most}",
-        extensions: f"({extensions} is null or pg_column_size({extensions}) <= {_SURELY_SMALL} or {written} <= {most})",
+    content = f"{alias}.content"
+    written = {one: f"octet_length({one}::text)" for one in (f"{alias}.{name}" for name in _JSON)}
+    small = {content: f"octet_length({content}) <= {most}"} | {
+        one: f"({one} is null or pg_column_size({one}) <= {_SURELY_SMALL} or {size} <= {most})"
+        for one, size in written.items()
     }
     shown = [f"{alias}.{name}" for name in names]
     texts = [small[one] for one in shown if one in small]
-    size = f"octet_length({content})" + (f" + coalesce({written}, 0)" if extensions in shown else "")
+    size = " + ".join(
+        [f"octet_length({content})", *(f"coalesce({written[one]}, 0)" for one in shown if one in written)]
+    )
     columns_shown = [f"case when {small[one]} then {one} end" if one in small else one for one in shown]
     return ", ".join([*columns_shown, f"case when not ({' and '.join(texts)}) then {size} end"])
 
@@ -99,5 +102,5 @@ def whole(
 def _size(row: Row, names: Sequence[str]) -> int:
     if row[-1] is not None:
         return int(row[-1])
-    extensions: Any = row[names.index("extensions")] if "extensions" in names else None
-    return len(row[names.index("content")]) + (len(encode_json(Json(extensions))) if extensions else 0)
+    objects: list[Any] = [row[names.index(name)] for name in _JSON if name in names]
+    return len(row[names.index("content")]) + sum(len(encode_json(Json(one))) for one in objects if one)

@@ -11,7 +11,10 @@ from openmem._sql.postgres.rows import RECORD_NAMES, columns
 from openmem._sql.steps import Row
 
 # Texts know their length; of an extension it is known only once it is written out, and few memories have any.
-_SIZE: Final = "octet_length(m.content) + coalesce(octet_length(m.extensions::text), 0)"
+_SIZE: Final = (
+    "octet_length(m.content) + coalesce(octet_length(m.extensions::text), 0) "
+    "+ coalesce(octet_length(m.metadata::text), 0)"
+)
 
 
 @lru_cache(maxsize=256)

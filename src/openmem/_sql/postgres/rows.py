@@ -37,6 +37,7 @@ RECORD_NAMES: Final = (
     "created_at",
     "updated_at",
     "version",
+    "metadata",
 )
 
 
@@ -49,7 +50,7 @@ def columns(prefix: str, names: tuple[str, ...] = RECORD_NAMES) -> str:
 def record_of_row(row: Sequence[Any]) -> MemoryRecord:
     """Return the record that a row of `columns` holds."""
     _, id_, user_id, key, content, scope, tags, source, confidence, *others = row
-    valid_from, valid_to, supersedes, extensions, model, created_at, updated_at, version = others
+    valid_from, valid_to, supersedes, extensions, model, created_at, updated_at, version, metadata = others
     return record_of_values(
         id_,
         content,
@@ -67,6 +68,7 @@ def record_of_row(row: Sequence[Any]) -> MemoryRecord:
         version,
         key,
         extensions,
+        metadata,
     )
 
 

@@ -46,7 +46,7 @@ _FIND_VECTOR: Final = (
 
 def migrations(db: Names) -> Migrations:
     """Return what brings the schema up to date."""
-    statements = (_first(db), _circles_and_lengths(db), _versions_as_changes(db), _retention(db))
+    statements = (_first(db), _circles_and_lengths(db), _versions_as_changes(db), _retention(db), _metadata(db))
     return Migrations(statements, f"the schema {db.schema!r}", "postgres")
 
 
@@ -261,6 +261,18 @@ def _versions_as_changes(db: Names) -> tuple[str, ...]:
 def _retention(db: Names) -> tuple[str, ...]:
     # When the oldest version that is left began, if retention removed others before it.
     return (f"alter table {db.versions} add column if not exists began timestamptz",)
+
+
+def _metadata(db: Names) -> tuple[str, ...]:
+    # An older version kept metadata among the caller's own fields, where they had no meaning.
+    return (
+        f"alter table {db.memories} add column if not exists metadata jsonb",
+        f"""
+        update {db.memories} set metadata = extensions -> 'metadata',
+          extensions = nullif(extensions - 'metadata', '{{}}'::jsonb)
+        where jsonb_typeof(extensions) = 'object' and jsonb_typeof(extensions -> 'metadata') = 'object'
+        """,
+    )
 
 
 def _trimmed(statement: str) -> str:

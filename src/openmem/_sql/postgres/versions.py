@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from openmem._model.ids import routing_bucket
+from openmem._model.unchecked import whole_record
 from openmem._rules.versions import size_of, step_to
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.values import EncodedJson, Json, encode_json
@@ -87,4 +88,4 @@ def at_version(db: Names, stored: MemoryRecord, version: int) -> Steps[list[Memo
 def state_of(row: Row, newer: MemoryRecord) -> MemoryRecord:
     """Return the version that a row (version, record, step) holds, given the next newer one."""
     version, record, step = row
-    return step_to(newer, version, record) if step else MemoryRecord.model_validate(record)
+    return step_to(newer, version, record) if step else whole_record(record)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from openmem._model.access import Access, Patterns
 from openmem._model.ids import routing_bucket, unknown_id
@@ -27,6 +27,10 @@ from openmem._sql.postgres.vectors import as_vector
 from openmem._sql.steps import Many, Query, Steps
 from openmem._sql.writing import Incoming, Model, Stamp, check_supersedes, stored_before
 from openmem.types import Action, MemoryRecord
+
+_WORDS: Final = len(RECORD_NAMES) + 1
+_VECTOR: Final = _WORDS + 1
+"""The numbers of the parameters behind the fields of a memory."""
 
 
 @dataclass(slots=True)  # never changed; see `Draft`
@@ -50,12 +54,12 @@ class Single:
 
 @lru_cache(maxsize=64)
 def insert_text(db: Names, dim: int | None) -> str:
-    """Return the statement that inserts a memory; `$18` are its indexed words, `$19` its vector, if any."""
+    """Return the statement that inserts a memory; behind its fields come its indexed words, and its vector, if any."""
     names = [*RECORD_NAMES, "words", *([vector_column(dim)] if dim else [])]
     values = [f"${number}" for number in range(1, len(RECORD_NAMES) + 1)]
     if dim:
         values[RECORD_NAMES.index("version")] = guarded(db, "$17::integer", "$14", dim)
-    values += [f"to_tsvector('{db.config}', $18)", *(["$19"] if dim else [])]
+    values += [f"to_tsvector('{db.config}', ${_WORDS})", *([f"${_VECTOR}"] if dim else [])]
     return f"insert into {db.memories}({', '.join(names)}) values({', '.join(values)})"
 
 
@@ -255,10 +259,10 @@ def put(
         f"""
         update {db.memories} m set key = $3, content = $4, scope = $5, tags = $6, source = $7, confidence = $8,
           valid_from = $9, valid_to = $10, supersedes = $11, extensions = $12, updated_at = $13,
-          words = to_tsvector('{db.config}', $14), behind = {versions.BEHIND}, {sets}
+          metadata = $17, words = to_tsvector('{db.config}', $14), behind = {versions.BEHIND}, {sets}
         where m.bucket = $1 and m.id = $2 returning {columns("m")}, m.behind
         """,
-        (bucket, old.id, *values[3:13], stamp.now, values[17], step.size, step.whole, *extra),
+        (bucket, old.id, *values[3:13], stamp.now, values[_WORDS - 1], step.size, step.whole, values[17], *extra),
     )
     *row, behind = rows[0]
     yield versions.keep(db, step, stamp, whole=behind == 0)
@@ -344,6 +348,7 @@ def _values(item: Incoming[Row32], model: Model | None, stamp: Stamp) -> tuple[A
         draft.created_at or stamp.now,
         draft.updated_at,
         draft.version,
+        Json(dict(draft.metadata)) if draft.metadata is not None else None,
         " ".join(
             words_of(draft.content) if not tags else [word for t in (draft.content, *tags) for word in words_of(t)]
         ),
@@ -353,7 +358,7 @@ def _values(item: Incoming[Row32], model: Model | None, stamp: Stamp) -> tuple[A
 
 @lru_cache(maxsize=64)
 def _single_text(db: Names, dim: int | None) -> str:
-    last = 18 + (1 if dim else 0)
+    last = _VECTOR if dim else _WORDS
     return f"""
         with stored as ({insert_text(db, dim)})
         insert into {db.audit}(bucket, id, user_id, at, app, action, memory_id, scope, request_id)
@@ -363,7 +368,7 @@ def _single_text(db: Names, dim: int | None) -> str:
 
 @lru_cache(maxsize=64)
 def _newer_text(db: Names, dim: int | None) -> str:
-    after = 18 + (1 if dim else 0) + 4
+    after = (_VECTOR if dim else _WORDS) + 4
     older = f"${RECORD_NAMES.index('supersedes') + 1}::text[]"
     since, at_once = f"${after + 1}::timestamptz", f"${after + 2}::boolean"
     stored, entered = _single_text(db, dim).strip().split("\n", 1)
@@ -401,8 +406,8 @@ def _vector_sets(db: Names, item: Incoming[Row32], model: Model | None, same_tex
     column = vector_column(model.dim)
     others = [name for name in ("embedding", "embedding_half", "embedding_far") if name != column]
     nulls = "".join(f", {name} = null" for name in others)
-    version = f"version = {guarded(db, 'version + 1', '$18', model.dim)}"
-    return f"{version}{nulls}, {column} = $17, model = $18", (as_vector(item.vector), model.name)
+    version = f"version = {guarded(db, 'version + 1', '$19', model.dim)}"
+    return f"{version}{nulls}, {column} = $18, model = $19", (as_vector(item.vector), model.name)
 
 
 def _entry(item: Incoming[Row32]) -> tuple[str, str | None, str | None]:

@@ -17,7 +17,7 @@ from openmem.types import MemoryRecord
 SELECT: Final = """
     select m.rid, m.user_no, m.id, m.content, u.user_id, m.created_at, s.path, m.tags, m.source, m.confidence,
            m.valid_from, m.valid_to, m.supersedes, mo.name, m.updated_at, m.version, m.key, m.extensions,
-           m.behind
+           m.behind, m.metadata
     from memories m
     join users u on u.user_no = m.user_no
     left join scopes s on s.scope_no = m.scope_no
@@ -26,7 +26,10 @@ SELECT: Final = """
 
 
 _AT_ONCE: Final = 10  # records of a search, which may have a million characters each
-_PAGE: Final = Weight(PAGE_BYTES, itemgetter(3, 7, 8, 12, 17))  # content, tags, source, supersedes, extensions
+_PAGE: Final = Weight(
+    PAGE_BYTES, itemgetter(3, 7, 8, 12, 17, 19)
+)  # content, tags, source, supersedes, extensions, metadata
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Stored(NamedTuple):
@@ -42,7 +45,7 @@ def stored_of(row: Row) -> Stored:
     """Return the record that a row of `SELECT` holds."""
     # Without calls for what is missing: a page has hundreds of such values.
     (rid, user_no, id_, content, user_id, created_at, scope, tags, source, confidence) = row[:10]
-    (valid_from, valid_to, supersedes, model, updated_at, version, key, extensions, behind) = row[10:]
+    (valid_from, valid_to, supersedes, model, updated_at, version, key, extensions, behind, metadata) = row[10:]
     record = record_of_values(
         id_,
         content,
@@ -60,15 +63,14 @@ def stored_of(row: Row) -> Stored:
         version,
         key,
         None if extensions is None else json.loads(extensions),
+        None if metadata is None else json.loads(metadata),
     )
     return Stored(rid, user_no, record, behind)
 
 
 def dumps(value: Any) -> str | None:
     """Return a JSON text, or `None` for nothing."""
-    if value is None:
-        return None
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return None if value is None else _encode(value)
 
 
 def select_where(condition: str, params: Sequence[Any]) -> Steps[list[Stored]]:

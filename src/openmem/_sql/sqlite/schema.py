@@ -181,6 +181,16 @@ _RETENTION: Final = (
     "alter table versions add column began integer",  # when the oldest version that is left began, if others went
 )
 
+# An older version kept metadata among the caller's own fields, where they had no meaning.
+_METADATA: Final = (
+    "alter table memories add column metadata text",
+    """
+    update memories set metadata = json_extract(extensions, '$.metadata'),
+      extensions = nullif(json_remove(extensions, '$.metadata'), '{}')
+    where extensions is not null and json_type(extensions, '$.metadata') = 'object'
+    """,
+)
+
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     _FIRST,
     _INDEX_LATER,
@@ -189,6 +199,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     _CIRCLES_AND_LENGTHS,
     _VERSIONS_AS_CHANGES,
     _RETENTION,
+    _METADATA,
 )
 
 MEMORIES: Final = FileKind(APPLICATION_ID, MIGRATIONS, PAGE_SIZE)

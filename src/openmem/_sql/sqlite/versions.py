@@ -6,6 +6,7 @@ import json
 
 from openmem._model.requests import Draft
 from openmem._model.timestamps import micros
+from openmem._model.unchecked import whole_record
 from openmem._rules.versions import size_of, step_back, step_to
 from openmem._sql.sqlite.rows import Stored, dumps
 from openmem._sql.steps import Query, Row, Steps
@@ -57,4 +58,4 @@ def at_version(stored: Stored, version: int) -> Steps[list[MemoryRecord]]:
 def state_of(row: Row, newer: MemoryRecord) -> MemoryRecord:
     """Return the version that a row (version, record, step) holds, given the next newer one."""
     version, text, step = row
-    return step_to(newer, version, json.loads(text)) if step else MemoryRecord.model_validate_json(text)
+    return step_to(newer, version, json.loads(text)) if step else whole_record(json.loads(text))

@@ -22,7 +22,12 @@ from openmem._sql.steps import Many, Query, Steps
 from openmem._sql.writing import Incoming, Model, Stamp, check_supersedes, stored_before
 from openmem.types import MemoryRecord
 
-_INSERT: Final = f"insert into memories values({','.join('?' * 23)}, 0)"
+_COLUMNS: Final = (
+    *("rid", "id", "user_no", "key", "content", "scope_no", "tags", "source", "confidence", "valid_from", "valid_to"),
+    *("supersedes", "extensions", "metadata", "model_no", "created_at", "updated_at", "version", "superseded_at"),
+    *("terms", "words", "entry", "app", "request_id"),
+)
+_INSERT: Final = f"insert into memories({', '.join(_COLUMNS)}) values({','.join('?' * len(_COLUMNS))})"
 
 
 def add(
@@ -178,11 +183,12 @@ def put(
     yield Query(
         """
         update memories set key = ?, content = ?, scope_no = ?, tags = ?, source = ?, confidence = ?,
-          valid_from = ?, valid_to = ?, supersedes = ?, extensions = ?, updated_at = ?, version = version + 1,
-          terms = ?, words = ?, entry = null, behind = ?, model_no = case when ? then model_no else ? end
+          valid_from = ?, valid_to = ?, supersedes = ?, extensions = ?, metadata = ?, updated_at = ?,
+          version = version + 1, terms = ?, words = ?, entry = null, behind = ?,
+          model_no = case when ? then model_no else ? end
         where rid = ?
         """,
-        (*row[3:13], writer.now, *row[18:20], behind, same_text, row[13], rid),
+        (*row[3:14], writer.now, *row[19:21], behind, same_text, row[14], rid),
     )
     if not same_words:
         yield indexing.enter_again(writer, rid)
@@ -265,6 +271,7 @@ def _row(writer: Writer, rid: int, item: Incoming[Blob], terms: Sequence[str]) -
         None if draft.valid_to is None else micros(draft.valid_to),
         None if draft.supersedes is None else dumps(draft.supersedes),
         dumps(draft.extensions) if draft.extensions else None,
+        dumps(draft.metadata),
         writer.model_no if item.vector is not None else None,
         writer.now if draft.created_at is None else micros(draft.created_at),
         None if draft.updated_at is None else micros(draft.updated_at),

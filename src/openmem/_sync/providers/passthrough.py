@@ -61,6 +61,7 @@ from openmem._protocol.responses import (
     read_tags,
     read_users,
 )
+from openmem._rules.capabilities import arguments_of
 from openmem._rules.overview import merged_scopes
 from openmem._rules.paging import page_of_history
 from openmem._rules.workload import is_large_change, take_long
@@ -378,6 +379,7 @@ class PassthroughProvider(Provider):
         self._said = said
         if said is not None:
             self._able = Abilities.of(said)
+            self.understands = arguments_of(said)  # type: ignore[misc]  # each server has its own
 
     def _need(self, verb: str, lacking: str | None = None) -> None:
         if verb not in self._able.verbs:

@@ -41,6 +41,7 @@ from openmem._model.retention import MaintenanceReport, Retention
 from openmem._model.scopes import ScopePattern
 from openmem._model.timestamps import micros
 from openmem._rules.capabilities import native_capabilities
+from openmem._rules.understanding import METADATA
 from openmem._sql.sqlite import audit, erase, health, history, overview, portable, read, reembed, write
 from openmem._sql.sqlite.purge import Purge
 from openmem._sql.sqlite.writer import Blob
@@ -94,6 +95,7 @@ class SqliteProvider(Provider):
     options: ClassVar[frozenset[str]] = built_in_options("sqlite")
     embeds: ClassVar[bool] = True
     enforces_access: ClassVar[bool] = True
+    understands: ClassVar[frozenset[str]] = METADATA
 
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)

@@ -23,9 +23,15 @@ from openmem.server.services.audit import Touched
 MAX_BATCH: Final = 10_000
 
 _NEW: Final = frozenset(
-    ["content", "user_id", "scope", "tags", "source", "confidence", "valid_from", "valid_to", "supersedes", "key"]
+    [
+        *("content", "user_id", "scope", "tags", "source", "confidence", "valid_from", "valid_to"),
+        *("supersedes", "key", "metadata"),
+    ]
 )
-_CHANGES: Final = ("content", "scope", "tags", "confidence", "valid_to", "supersedes")
+_CHANGES: Final = (
+    *("content", "scope", "tags", "confidence", "valid_to", "supersedes"),
+    *("metadata", "metadata_patch"),
+)
 _BATCH: Final = frozenset(("items", "user_id"))
 _WAIT: Final = frozenset(("ids", "user_id"))
 

@@ -199,7 +199,8 @@ def _are_large(records: Sequence[MemoryRecord]) -> bool:
     """Return whether it takes long to write records as JSON."""
     if len(records) > MANY_RECORDS or sum(len(record.content) for record in records) > MANY_CHARACTERS:
         return True
-    return _have_many_parts([record.model_extra for record in records if record.model_extra])
+    own = [part for record in records for part in (record.model_extra, record.metadata) if part]
+    return bool(own) and _have_many_parts(own)
 
 
 def _have_many_parts(values: Sequence[Any]) -> bool:

@@ -13,6 +13,7 @@ from openmem.testing._async.keys_and_versions import KeyAndVersionRules
 from openmem.testing._async.lifecycle import LifecycleRules
 from openmem.testing._async.listing import ListingRules
 from openmem.testing._async.maintenance import MaintenanceRules
+from openmem.testing._async.metadata import MetadataRules
 from openmem.testing._async.names import NameRules
 from openmem.testing._async.overview import OverviewRules
 from openmem.testing._async.portability import PortabilityRules
@@ -25,6 +26,7 @@ from openmem.testing._async.validation import ValidationRules
 
 class AsyncProviderSuite(
     CrudRules,
+    MetadataRules,
     BatchRules,
     KeyAndVersionRules,
     ScopeRules,

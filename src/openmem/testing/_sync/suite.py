@@ -14,6 +14,7 @@ from openmem.testing._sync.keys_and_versions import KeyAndVersionRules
 from openmem.testing._sync.lifecycle import LifecycleRules
 from openmem.testing._sync.listing import ListingRules
 from openmem.testing._sync.maintenance import MaintenanceRules
+from openmem.testing._sync.metadata import MetadataRules
 from openmem.testing._sync.names import NameRules
 from openmem.testing._sync.overview import OverviewRules
 from openmem.testing._sync.portability import PortabilityRules
@@ -26,6 +27,7 @@ from openmem.testing._sync.validation import ValidationRules
 
 class ProviderSuite(
     CrudRules,
+    MetadataRules,
     BatchRules,
     KeyAndVersionRules,
     ScopeRules,
