@@ -14,6 +14,7 @@ from openmem._model.access import Access
 from openmem._model.requests import Change, Draft
 from openmem._model.scopes import ScopePattern, parse_grant, parse_pattern
 from openmem._model.timestamps import micros
+from openmem._sql.file_kind import FileKind
 from openmem._sql.sqlite import write
 from openmem._sql.sqlite.schema import MEMORIES
 from openmem._sql.sqlite.writer import Blob
@@ -62,11 +63,11 @@ def patterns(*texts: str) -> tuple[ScopePattern, ...]:
 
 
 @cache
-def _empty() -> sqlite3.Connection:
+def _empty(kind: FileKind) -> sqlite3.Connection:
     """Return a store that is copied for each test, which takes a twentieth of what making one does."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.execute("pragma auto_vacuum=incremental")
-    for _, statements in MEMORIES.migrations.due(0):
+    for _, statements in kind.migrations.due(0):
         for statement in statements:
             connection.execute(statement)
     return connection
@@ -75,9 +76,9 @@ def _empty() -> sqlite3.Connection:
 class Database:
     """One store, new and empty."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: FileKind = MEMORIES) -> None:
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
-        _empty().backup(self.connection)
+        _empty(kind).backup(self.connection)
 
     def run(self, steps: Steps[T]) -> T:
         """Run steps as one transaction; an error takes back what they did."""
