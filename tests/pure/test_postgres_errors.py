@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from openmem._sql.postgres import errors
 from openmem._sql.postgres.errors import (
     Report,
     error_of_state,
@@ -13,7 +16,9 @@ from openmem._sql.postgres.errors import (
     quotes_values,
     state_in_words,
 )
-from openmem.errors import OMPError, ProviderError, ProviderUnavailableError, UnauthorizedError
+from openmem.errors import InvalidRequestError, OMPError, ProviderError, ProviderUnavailableError, UnauthorizedError
+
+REPAIR = "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
 
 
 @pytest.mark.parametrize(
@@ -46,12 +51,76 @@ def test_sqlstate_gives_its_error(sqlstate: str | None, kind: type[OMPError], wo
     assert type(error) is kind
     assert words in error.message
     assert error.provider == "postgres"
+    if sqlstate == "ZZ999":
+        assert error.message == "the database failed"
 
 
 def test_details_hold_what_is_known() -> None:
     assert error_of_state("23505", "memories_key").details == {"sqlstate": "23505", "constraint": "memories_key"}
     assert error_of_state("42P01").details == {"sqlstate": "42P01"}
     assert error_of_state(None).details is None
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (errors.unreachable, ProviderUnavailableError, "the database server cannot be reached"),
+        (lambda: errors.unreachable("gone"), ProviderUnavailableError, "gone"),
+        (errors.unusable, InvalidRequestError, "the url's host, port or options cannot be used"),
+        (errors.misused, ProviderError, "the database driver refused the statement or one of its values"),
+        (errors.closed, ProviderUnavailableError, "the instance was closed during the call"),
+        (
+            errors.wrong_encoding,
+            ProviderError,
+            f"the encoding of the database is not UTF8: make it with {REPAIR}",
+        ),
+        (
+            lambda: exhausted(10, 0.25),
+            ProviderUnavailableError,
+            "pool exhausted: all 10 connections were in use for 0.25 s",
+        ),
+    ],
+)
+def test_failure_without_a_state_says_what_it_is(
+    error: Callable[[], OMPError], kind: type[OMPError], message: str
+) -> None:
+    made = error()
+    assert (type(made), made.message, made.provider) == (kind, message, "postgres")
+
+
+def test_setting_that_a_server_does_not_take_is_named() -> None:
+    error = errors.error_while_connecting("42704", {"work_mem", "geqo"})
+    assert (type(error), error.provider, error.details) == (InvalidRequestError, "postgres", {"sqlstate": "42704"})
+    assert error.message == "url: the database server does not take a parameter of it: geqo, work_mem"
+    for sqlstate, settings in (("42704", ()), ("3D000", ("geqo",))):
+        other = errors.error_while_connecting(sqlstate, settings)
+        assert (type(other), other.details) == (ProviderError, {"sqlstate": sqlstate})
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [
+        (
+            Report("08006", "ERROR"),
+            "a node of the database cluster cannot be reached",
+        ),
+        (
+            Report("XX000", "ERROR", "worker_transaction.c"),
+            "a node of the database cluster cannot be reached",
+        ),
+        (Report("0A000", "ERROR", None, "RevalidateCachedQuery"), "the tables were changed at this moment; try again"),
+    ],
+)
+def test_report_of_a_cluster_or_a_stale_statement_is_worth_another_try(report: Report, message: str) -> None:
+    error = report.error()
+    assert (type(error), error.message) == (ProviderUnavailableError, message)
+    assert (error.provider, error.details) == ("postgres", {"sqlstate": report.state})
+
+
+def test_report_of_anything_else_is_that_of_its_state() -> None:
+    for report in (Report("23505", "ERROR", constraint="memories_key"), Report("26000", "ERROR"), Report(None)):
+        error, expected = report.error(), error_of_state(report.state, report.constraint)
+        assert (type(error), error.message, error.details) == (type(expected), expected.message, expected.details)
 
 
 def test_exhausted_pool_says_so() -> None:

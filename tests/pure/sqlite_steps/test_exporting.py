@@ -140,6 +140,16 @@ class TestImport:
         assert db.value("select count(*) from versions") == 1
         assert db.rows("select epoch, vector_epoch from users") == [(1, 1)]
 
+    def test_overwritten_memory_of_the_same_text_gets_the_vector(self, db: Database) -> None:
+        db.add("a", "tea", vector=(1, 0))
+        take_in(db, taken("a", "tea", vector=(0, 1)), conflict="overwrite")
+        assert db.column("select vector from vectors_1") == [blob(0, 1)]
+
+    def test_each_record_has_a_spare_id(self, db: Database) -> None:
+        with pytest.raises(ValueError, match="argument 2 is shorter"):
+            take_in(db, taken("a"), taken("b"), spare=["s1"])
+        assert db.rows("select * from users") == []
+
     def test_key_finds_what_is_overwritten(self, db: Database) -> None:
         db.add("a", "old", key="k")
         db.add("b", "other")

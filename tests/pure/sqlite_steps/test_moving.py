@@ -70,6 +70,13 @@ def test_memory_that_changed_meanwhile_is_left_for_later(full: Database) -> None
     assert full.column("select extensions from memories") == [None, None]
 
 
+def test_batch_has_a_vector_for_each(full: Database) -> None:
+    number, _, _ = full.run(reembed.begin(LARGE))
+    batch = full.run(reembed.pending(number, 0, 10))
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        full.run(reembed.store(number, batch, [blob(1, 0, 0)], set(), stamp(5)))
+
+
 def test_memories_whose_text_was_cut_say_so_and_others_do_not(db: Database) -> None:
     db.add("a", "one", extensions={"x-a": 1})
     db.add("b", "two")

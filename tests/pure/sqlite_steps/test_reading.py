@@ -252,6 +252,12 @@ class TestHistory:
         full.run(trim([FIRST + 2], 1))
         assert self.pages(full, "a") == [["a2", "z2", "z1"]]
 
+    def test_page_ends_before_the_state_that_is_too_large(self, db: Database) -> None:
+        db.add("a", extensions=LARGE)
+        for number in range(3):
+            db.update("a", seconds=number + 1, tags=(f"t{number}",))
+        assert self.pages(db, "a") == [["a3"], ["a2"], ["a1"]]
+
     def test_whole_versions_and_steps_are_read_alike(self, db: Database) -> None:
         db.add("a", "0" * 40)
         for number in range(1, 9):
