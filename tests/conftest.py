@@ -6,6 +6,7 @@ import gc
 import inspect
 import itertools
 import os
+import shutil
 import signal
 import sys
 from collections import Counter
@@ -36,6 +37,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The tests start hundreds of programs. Where containers forbid bytecode files, each would compile the project again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# A store waits for its disk at every commit, for longer than all else takes: the folders of tests lie in memory, where
+# there is room. They are removed with each test that passed (see pyproject.toml), so they take little of it.
+MEMORY_DISK, ROOM = Path("/dev/shm"), 3 << 30
+if os.access(MEMORY_DISK, os.W_OK) and shutil.disk_usage(MEMORY_DISK).free > ROOM:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_DISK))
 
 # Modules and collected tests live until the end: to look for garbage among them is in vain.
 gc.disable()
