@@ -24,7 +24,10 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 # A request may follow every schema and still be refused with one of these messages, whole: what it breaks is a relation
 # between two members, depends on who asks or on the store, or is inside of what the schemas leave open.
 REFUSALS = {
-    "nobody is named": r"user_id is required: user_id must be a non-empty string",
+    "nobody is named": r"user_id is required: (user_id must be a non-empty string|a key names a memory of one user)",
+    "terms without a key": r"if_(absent|version) needs a key, which says what is meant",
+    "terms that exclude each other": r"if_absent and if_version exclude each other: give one of them",
+    "terms given twice": r"give if_(absent|version) or If-(None-)?Match, not both: they are the same",
     "two users are named": r"the request names two different users",
     "times in the wrong order": r"valid_to must be later than valid_from",
     "time outside the calendar once it is in UTC": r".* must lie between the years 1 and 9999 in UTC",
@@ -71,7 +74,9 @@ def _give_time(case: Any, dice: int) -> None:
 
 def _name_one_user(case: Any, dice: int) -> None:
     user = USERS[dice // 8 % len(USERS)]
-    if "{id}" in case.operation.path:
+    if "{key}" in case.operation.path and (case.query or {}).get("user_id") is None and dice % 8:
+        case.query = {**(case.query or {}), "user_id": user}
+    if "{id}" in case.operation.path or "{key}" in case.operation.path:
         if (case.query or {}).get("user_id") is not None and dice % 8:
             for name in [name for name in case.headers or {} if name.lower() == "x-user-id"]:
                 del case.headers[name]
@@ -144,7 +149,19 @@ def _has(name: str) -> Callable[[Any, Any], bool]:
 
 def _names_an_id(response: Any, case: Any) -> bool:
     named = isinstance(case.body, dict) and bool(case.body.get("ids"))
-    return "{id}" in case.operation.path or named
+    return "{id}" in case.operation.path or "{key}" in case.operation.path or named
+
+
+def _has_terms(header: str, member: str) -> Callable[[Any, Any], bool]:
+    """Return whether a header, or a memory in the body, says what may be there for it to be stored."""
+
+    def holds(response: Any, case: Any) -> bool:
+        body = case.body if isinstance(case.body, dict) else {}
+        items = body.get("items")
+        memories = [body, *(items if isinstance(items, list) else [])]
+        return _header(case, header) is not None or any(isinstance(one, dict) and one.get(member) for one in memories)
+
+    return holds
 
 
 def _needs_an_embedder(response: Any, case: Any) -> bool:
@@ -162,8 +179,11 @@ STATUSES: dict[int, tuple[str, Callable[[Any, Any], bool]]] = {
     304: ("the version is known", _has("If-None-Match")),
     404: ("an id of no memory of the user", _names_an_id),
     405: ("nothing to embed with", _needs_an_embedder),
-    409: ("key of another request", _has("Idempotency-Key")),
-    412: ("another version", _has("If-Match")),
+    409: (
+        "key of another request, or of a memory that is there",
+        lambda *seen: _has("Idempotency-Key")(*seen) or _has_terms("If-None-Match", "if_absent")(*seen),
+    ),
+    412: ("another version", _has_terms("If-Match", "if_version")),
     504: ("the client waits less long", _is_late),
 }
 

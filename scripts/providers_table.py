@@ -19,6 +19,7 @@ from typing import Any, Final
 from openmem._config.settings import resolve_settings
 from openmem._io.concurrency.call import Call
 from openmem._io.plugins import load_async_provider
+from openmem._rules.capabilities import arguments_of, with_arguments
 from openmem.testing import HashEmbedder
 from openmem.types import Capabilities
 
@@ -46,6 +47,10 @@ _PARTS: Final = {
     "score": "scores",
 }
 _ALIASES: Final = {"scope": "exact scope"}
+_ARGUMENTS: Final = {
+    "by_key": "`key` in the place of an id",
+    "if_absent": "`add(if_absent=)`, `add(if_version=)`",
+}
 _FLAGS: Final = {
     "vector_search": '`search(mode="vector")`',
     "keyword_search": '`search(mode="keyword")`',
@@ -62,6 +67,7 @@ def table() -> str:
     verbs = columns["sqlite"].all_verbs
     rows += [(_VERBS.get(verb, f"`{verb}`"), [_of(said, verb) for said in columns.values()]) for verb in verbs]
     rows += [(shown, [_of(said, part) for said in columns.values()]) for part, shown in _PARTS.items()]
+    rows += [(shown, [_takes(said, name) for said in columns.values()]) for name, shown in _ARGUMENTS.items()]
     rows += [(shown, [_flag(said, flag) for said in columns.values()]) for flag, shown in _FLAGS.items()]
     return "".join(f"| {name} | {' | '.join(cells)} |\n" for name, cells in rows)
 
@@ -94,7 +100,7 @@ async def _said(name: str, *, url: str | None = None, **options: Any) -> Capabil
     )
     provider = load_async_provider(name)(settings, HashEmbedder())
     said: Capabilities = await provider.capabilities(Call())
-    return said
+    return with_arguments(said, provider.understands)
 
 
 def _of(said: Capabilities, what: str) -> str:
@@ -109,6 +115,10 @@ def _of(said: Capabilities, what: str) -> str:
     if (native or emulated) and what not in native | emulated:
         raise SystemExit(f"{said.provider} does not say who does {what}")
     return HERE if what in emulated else NATIVE
+
+
+def _takes(said: Capabilities, argument: str) -> str:
+    return "yes" if argument in arguments_of(said) else NOT
 
 
 def _flag(said: Capabilities, flag: str) -> str:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from openmem import Memory
+from openmem import Memory, NotFoundError
 from openmem._config.registry import BUILT_IN
 from openmem.providers import ProviderName
 from openmem.testing import HashEmbedder
@@ -142,6 +142,13 @@ class Leaks(RuleBasedStateMachine):
                 self.compare(who, partial(verb, id=id, user_id=user))
             self.compare(who, partial(_wait, id=id, user_id=owner))
 
+    @rule(who=WHO, user=USER, scope=SCOPE)
+    def reads_by_key(self, who: int, user: int, scope: str | None) -> None:
+        """A caller reads the memory that has a key, if there is one."""
+        named: dict[str, Any] = {"key": f"k {scope}", "user_id": self.users[user]}
+        self.compare(who, lambda memory: memory.get(**named))
+        self.compare(who, lambda memory: memory.history(**named))
+
     @rule(who=WHO, user=USER)
     def looks_at_everything(self, who: int, user: int) -> None:
         """A caller asks for what concerns a whole user or the whole store."""
@@ -181,6 +188,25 @@ class Leaks(RuleBasedStateMachine):
             if self.compare(who, verb) is not None:
                 self.others(who, id, verb)
                 del self.known[id]
+
+    @rule(who=WHO, user=USER, scope=SCOPE, text=TEXT, erases=st.booleans())
+    def caller_changes_by_key(self, who: int, user: int, scope: str | None, text: str, erases: bool) -> None:
+        """A caller changes or erases the memory that has a key."""
+        named: dict[str, Any] = {"key": f"k {scope}", "user_id": self.users[user]}
+        before = self.holder(named)
+        verb = partial(_delete, **named) if erases else partial(_update, **named, content=text)
+        if self.compare(who, verb) is not None:
+            assert before is not None
+            self.others(who, before, verb)
+            if erases:
+                del self.known[before]
+
+    def holder(self, named: dict[str, Any]) -> str | None:
+        """Return the id of the memory that has a key."""
+        try:
+            return self.whole.get(**named).id
+        except NotFoundError:
+            return None
 
     def teardown(self) -> None:
         """At the end, let all callers look once more."""
@@ -252,12 +278,12 @@ def _wait(memory: Memory, id: str, user_id: str) -> Any:
     memory.wait_for_ingest([id], user_id)
 
 
-def _update(memory: Memory, id: str, **fields: Any) -> Any:
+def _update(memory: Memory, id: str | None = None, **fields: Any) -> Any:
     return memory.update(id, **fields)
 
 
-def _delete(memory: Memory, id: str) -> str:
-    memory.delete(id)
+def _delete(memory: Memory, id: str | None = None, **named: Any) -> str:
+    memory.delete(id, **named)
     return "deleted"
 
 

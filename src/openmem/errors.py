@@ -8,6 +8,7 @@
     │   └── UnsupportedProviderError   invalid_request          400
     ├── UnsupportedCapabilityError     unsupported_capability   405
     ├── VersionConflictError           version_conflict         412
+    ├── AlreadyExistsError             already_exists           409
     ├── IdempotencyConflictError       idempotency_conflict     409
     ├── RateLimitedError               rate_limited             429
     └── ProviderError                  provider_error           502
@@ -15,8 +16,9 @@
         ├── DeadlineExceededError      deadline_exceeded        504
         └── IngestionTimeoutError      ingestion_timeout        504
 
-Codes, types and statuses are those of the OMP wire protocol; `version_conflict`, `idempotency_conflict` and
-`deadline_exceeded` are additions, which older clients read as an unknown code and so as `ProviderError`.
+Codes, types and statuses are those of the OMP wire protocol; `version_conflict`, `already_exists`,
+`idempotency_conflict` and `deadline_exceeded` are additions, which older clients read as an unknown code and so as
+`ProviderError`.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ from typing import Any, Final, TypeVar
 
 # fmt: off
 __all__ = [
-    "STATUS_OF_CODE", "DeadlineExceededError", "IdempotencyConflictError", "IngestionTimeoutError",
-    "InvalidRequestError", "NotFoundError", "OMPError", "ProviderError", "ProviderUnavailableError",
-    "RateLimitedError", "ScopeDeniedError", "UnauthorizedError", "UnsupportedCapabilityError",
-    "UnsupportedProviderError", "VersionConflictError", "no_store",
+    "STATUS_OF_CODE", "AlreadyExistsError", "DeadlineExceededError", "IdempotencyConflictError",
+    "IngestionTimeoutError", "InvalidRequestError", "NotFoundError", "OMPError", "ProviderError",
+    "ProviderUnavailableError", "RateLimitedError", "ScopeDeniedError", "UnauthorizedError",
+    "UnsupportedCapabilityError", "UnsupportedProviderError", "VersionConflictError", "no_store",
 ]
 # fmt: on
 
@@ -192,9 +194,15 @@ class UnsupportedCapabilityError(OMPError):
 
 
 class VersionConflictError(OMPError):
-    """The memory is no longer at the version that `if_version` named."""
+    """The memory is no longer at the version that `if_version` named, or there is none."""
 
     code, type, http_status = "version_conflict", "invalid", 412
+
+
+class AlreadyExistsError(OMPError):
+    """A memory has the key that `if_absent` wanted to be free; `details` holds its `id` and its `version`."""
+
+    code, type, http_status = "already_exists", "invalid", 409
 
 
 class IdempotencyConflictError(OMPError):
@@ -242,6 +250,7 @@ _CLASS_OF_CODE: dict[str, type[OMPError]] = {
         InvalidRequestError,
         UnsupportedCapabilityError,
         VersionConflictError,
+        AlreadyExistsError,
         IdempotencyConflictError,
         RateLimitedError,
         ProviderError,

@@ -10,7 +10,9 @@ from openmem._async.providers.sqlite import AsyncSqliteProvider
 from openmem._config.registry import ProviderSpec
 from openmem._io.concurrency.call import Call
 from openmem._model.candidates import Candidate
-from openmem._model.requests import Change, Draft, ListQuery, SearchQuery
+from openmem._model.ids import Named
+from openmem._model.requests import Change, Draft, HistoryQuery, ListQuery, SearchQuery
+from openmem._model.results import HistoryPage
 from openmem.types import MemoryPage, MemoryRecord, SearchResult
 
 SPEC = ProviderSpec(
@@ -29,14 +31,17 @@ class AsyncOutsideProvider(AsyncSqliteProvider):
     ) -> list[MemoryRecord]:
         return await super().add(drafts, on_progress, _blind(call))
 
-    async def get(self, id: str, user_id: str | None, call: Call) -> MemoryRecord:
+    async def get(self, id: Named, user_id: str | None, call: Call) -> MemoryRecord:
         return await super().get(id, user_id, _blind(call))
 
-    async def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+    async def update(self, id: Named, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
         return await super().update(id, user_id, change, _blind(call))
 
     async def delete(self, id: str, user_id: str | None, call: Call) -> None:
         await super().delete(id, user_id, _blind(call))
+
+    async def delete_by_key(self, key: str, user_id: str | None, call: Call) -> str:
+        return await super().delete_by_key(key, user_id, _blind(call))
 
     async def list(self, query: ListQuery, call: Call) -> MemoryPage:
         assert query.view.visible is None, "a third party does not know this field"
@@ -52,6 +57,9 @@ class AsyncOutsideProvider(AsyncSqliteProvider):
 
     async def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         return await super().history(id, user_id, _blind(call))
+
+    async def history_by_key(self, query: HistoryQuery, call: Call) -> HistoryPage:
+        return await super().history_by_key(query, _blind(call))
 
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         await super().wait_for_ingest(ids, user_id, _blind(call))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from openmem import Access, AsyncMemory, InvalidRequestError, MemoryRecord, OMPError, parse_grant
+from openmem import Access, AsyncMemory, InvalidRequestError, MemoryRecord, NotFoundError, OMPError, parse_grant
 from openmem._config.registry import BUILT_IN
-from openmem.errors import ScopeDeniedError
+from openmem.errors import AlreadyExistsError, ScopeDeniedError
 from openmem.testing import HashEmbedder
 from tests._async.outside_provider import SPEC
 
@@ -42,15 +43,17 @@ class World:
         self.ann, self.bob = f"ann-{number}", f"bob-{number}"
         self.ids: dict[str, str] = {"missing": MISSING}
 
-    async def fill(self) -> World:
-        """Store the memories."""
+    async def fill(self, *, keyed: bool = False) -> World:
+        """Store the memories, under their names as keys if that is asked for."""
         for name, user_id, scope in (
             ("health", self.ann, "health/notes"),
             ("coding", self.ann, "coding/python"),
             ("plain", self.ann, None),
             ("bobs", self.bob, "health/notes"),
         ):
-            record = await self.memory.add(content=f"{name} knows tea", user_id=user_id, scope=scope, tags=[name])
+            key = name if keyed else None
+            text = f"{name} knows tea"
+            record = await self.memory.add(content=text, user_id=user_id, scope=scope, tags=[name], key=key)
             self.ids[name] = record.id
         return self
 
@@ -60,8 +63,8 @@ class World:
         return self.memory.for_caller(access=Access(None if any_user else self.ann, given))
 
 
-async def worlds(memory: AsyncMemory, count: int) -> list[World]:
-    return [await World(memory, number).fill() for number in range(count)]
+async def worlds(memory: AsyncMemory, count: int, *, keyed: bool = False) -> list[World]:
+    return [await World(memory, number).fill(keyed=keyed) for number in range(count)]
 
 
 async def outcome(verb: Any, *given: Any, **named: Any) -> str:
@@ -126,6 +129,46 @@ ROWS: list[tuple[str, tuple[str, ...], dict[str, str]]] = [
 ]
 
 
+BY_KEY: dict[str, Callable[..., Any]] = {
+    "get": lambda memory, key, user: memory.get(key=key, user_id=user),
+    "history": lambda memory, key, user: memory.history(key=key, user_id=user),
+    "update": lambda memory, key, user: memory.update(key=key, user_id=user, content="drinks tea"),
+    "delete": lambda memory, key, user: memory.delete(key=key, user_id=user),
+}
+
+
+async def test_memory_by_key(memory: AsyncMemory) -> None:
+    for world, (verb, grants, expected) in zip(await worlds(memory, len(ROWS), keyed=True), ROWS, strict=True):
+        caller = world.acting(*grants)
+        found = {name: await outcome(BY_KEY[verb], caller, name, world.ann) for name in expected}
+        assert found == expected, (verb, grants)  # bob has a memory of the key "bobs", and ann has none
+
+
+@pytest.mark.parametrize("verb", [*BY_KEY])
+async def test_hidden_memory_is_a_missing_one_by_its_key_too(memory: AsyncMemory, verb: str) -> None:
+    world = await World(memory).fill(keyed=True)
+    for any_user in (False, True):
+        caller = world.acting(*HEALTH, any_user=any_user)
+        hidden = ("coding", "plain", "bobs", "missing")
+        answers = [await error_of(partial(BY_KEY[verb], caller), name, world.ann) for name in hidden]
+        assert len(set(map(repr, answers))) == 1
+    assert (await caller.get(key="bobs", user_id=world.bob)).id == world.ids["bobs"]
+
+
+async def test_bound_caller_need_not_name_its_user_for_a_key(memory: AsyncMemory) -> None:
+    world = await World(memory).fill(keyed=True)
+    caller = world.acting(*EVERYTHING)
+    assert (await caller.get(key="plain")).id == world.ids["plain"]
+    assert (await caller.update(key="plain", content="drinks tea")).version == 2
+    assert len(await caller.history(key="plain")) == 1
+    await caller.delete(key="plain")
+    with pytest.raises(NotFoundError):
+        await memory.get(world.ids["plain"])
+    for verb in BY_KEY.values():
+        with pytest.raises(InvalidRequestError, match="user_id is required"):
+            await verb(world.acting(*EVERYTHING, any_user=True), "health", None)
+
+
 async def test_memory_by_id(memory: AsyncMemory) -> None:
     for world, (verb, grants, expected) in zip(await worlds(memory, len(ROWS)), ROWS, strict=True):
         caller = world.acting(*grants)
@@ -155,6 +198,10 @@ USER_VERBS: dict[str, Callable[[AsyncMemory, str], Any]] = {
     "update": lambda memory, user: memory.update(MISSING, content="x", user_id=user),
     "delete": lambda memory, user: memory.delete(MISSING, user_id=user),
     "history": lambda memory, user: memory.history(MISSING, user_id=user),
+    "get_by_key": lambda memory, user: memory.get(key="k", user_id=user),
+    "update_by_key": lambda memory, user: memory.update(key="k", content="x", user_id=user),
+    "delete_by_key": lambda memory, user: memory.delete(key="k", user_id=user),
+    "history_by_key": lambda memory, user: memory.history(key="k", user_id=user),
     "delete_all": lambda memory, user: memory.delete_all(user, scope="health/*"),
     "list": lambda memory, user: memory.list(user),
     "search": lambda memory, user: memory.search("tea", user),
@@ -286,6 +333,19 @@ async def test_key_replaces_only_what_may_be_written(memory: AsyncMemory) -> Non
     batch = [{"content": "new", "scope": "health"}, {"content": "z", "scope": "health", "key": "mine"}]
     assert await outcome(caller.add_many, batch, user_id=world.ann) == "scope_denied"
     assert "new" not in [record.content for record in (await memory.list(world.ann)).items]
+
+
+@pytest.mark.parametrize("memory", NATIVE, indirect=True)
+async def test_terms_tell_nothing_of_a_memory_that_may_not_be_written(memory: AsyncMemory) -> None:
+    world = await World(memory).fill(keyed=True)
+    caller = world.acting(*HEALTH)
+    for terms in ({"if_absent": True}, {"if_version": 1}, {"if_version": 2}):
+        with pytest.raises(ScopeDeniedError) as denied:
+            await caller.add("x", user_id=world.ann, scope="health", key="coding", **terms)
+        assert world.ids["coding"] not in str(denied.value.to_envelope())
+    with pytest.raises(AlreadyExistsError) as exists:
+        await caller.add("x", user_id=world.ann, scope="health", key="health", if_absent=True)
+    assert exists.value.details == {"id": world.ids["health"], "version": 1}
 
 
 @pytest.mark.parametrize("memory", ["outside"], indirect=True)

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from openmem._config.registry import ProviderSpec
 from openmem._io.concurrency.call import Call
+from openmem._model.ids import Named
 from openmem._model.requests import Change, Draft
 from openmem._sync.providers.sqlite import SqliteProvider
 from openmem.types import ImportConflict, ImportReport, MemoryRecord
@@ -27,9 +28,12 @@ class EarlierProvider(SqliteProvider):
         self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
     ) -> list[MemoryRecord]:
         assert all(draft.metadata is None for draft in drafts), "a third party does not know this field"
+        assert not any(draft.if_absent or draft.if_version for draft in drafts), (
+            "a third party does not know this field"
+        )
         return super().add(drafts, on_progress, call)
 
-    def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+    def update(self, id: Named, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
         assert change.fields.keys() <= {"content", "tags"}, "a third party does not know this field"
         return super().update(id, user_id, change, call)
 

@@ -10,7 +10,9 @@ from typing import ClassVar
 from openmem._config.registry import ProviderSpec
 from openmem._io.concurrency.call import Call
 from openmem._model.candidates import Candidate
-from openmem._model.requests import Change, Draft, ListQuery, SearchQuery
+from openmem._model.ids import Named
+from openmem._model.requests import Change, Draft, HistoryQuery, ListQuery, SearchQuery
+from openmem._model.results import HistoryPage
 from openmem._sync.providers.sqlite import SqliteProvider
 from openmem.types import MemoryPage, MemoryRecord, SearchResult
 
@@ -30,14 +32,17 @@ class OutsideProvider(SqliteProvider):
     ) -> list[MemoryRecord]:
         return super().add(drafts, on_progress, _blind(call))
 
-    def get(self, id: str, user_id: str | None, call: Call) -> MemoryRecord:
+    def get(self, id: Named, user_id: str | None, call: Call) -> MemoryRecord:
         return super().get(id, user_id, _blind(call))
 
-    def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+    def update(self, id: Named, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
         return super().update(id, user_id, change, _blind(call))
 
     def delete(self, id: str, user_id: str | None, call: Call) -> None:
         super().delete(id, user_id, _blind(call))
+
+    def delete_by_key(self, key: str, user_id: str | None, call: Call) -> str:
+        return super().delete_by_key(key, user_id, _blind(call))
 
     def list(self, query: ListQuery, call: Call) -> MemoryPage:
         assert query.view.visible is None, "a third party does not know this field"
@@ -53,6 +58,9 @@ class OutsideProvider(SqliteProvider):
 
     def history(self, id: str, user_id: str | None, call: Call) -> Sequence[MemoryRecord]:
         return super().history(id, user_id, _blind(call))
+
+    def history_by_key(self, query: HistoryQuery, call: Call) -> HistoryPage:
+        return super().history_by_key(query, _blind(call))
 
     def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         super().wait_for_ingest(ids, user_id, _blind(call))

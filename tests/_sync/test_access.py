@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from openmem import Access, InvalidRequestError, Memory, MemoryRecord, OMPError, parse_grant
+from openmem import Access, InvalidRequestError, Memory, MemoryRecord, NotFoundError, OMPError, parse_grant
 from openmem._config.registry import BUILT_IN
-from openmem.errors import ScopeDeniedError
+from openmem.errors import AlreadyExistsError, ScopeDeniedError
 from openmem.testing import HashEmbedder
 from tests._sync.outside_provider import SPEC
 
@@ -41,15 +42,17 @@ class World:
         self.ann, self.bob = f"ann-{number}", f"bob-{number}"
         self.ids: dict[str, str] = {"missing": MISSING}
 
-    def fill(self) -> World:
-        """Store the memories."""
+    def fill(self, *, keyed: bool = False) -> World:
+        """Store the memories, under their names as keys if that is asked for."""
         for name, user_id, scope in (
             ("health", self.ann, "health/notes"),
             ("coding", self.ann, "coding/python"),
             ("plain", self.ann, None),
             ("bobs", self.bob, "health/notes"),
         ):
-            record = self.memory.add(content=f"{name} knows tea", user_id=user_id, scope=scope, tags=[name])
+            key = name if keyed else None
+            text = f"{name} knows tea"
+            record = self.memory.add(content=text, user_id=user_id, scope=scope, tags=[name], key=key)
             self.ids[name] = record.id
         return self
 
@@ -59,8 +62,8 @@ class World:
         return self.memory.for_caller(access=Access(None if any_user else self.ann, given))
 
 
-def worlds(memory: Memory, count: int) -> list[World]:
-    return [World(memory, number).fill() for number in range(count)]
+def worlds(memory: Memory, count: int, *, keyed: bool = False) -> list[World]:
+    return [World(memory, number).fill(keyed=keyed) for number in range(count)]
 
 
 def outcome(verb: Any, *given: Any, **named: Any) -> str:
@@ -125,6 +128,46 @@ ROWS: list[tuple[str, tuple[str, ...], dict[str, str]]] = [
 ]
 
 
+BY_KEY: dict[str, Callable[..., Any]] = {
+    "get": lambda memory, key, user: memory.get(key=key, user_id=user),
+    "history": lambda memory, key, user: memory.history(key=key, user_id=user),
+    "update": lambda memory, key, user: memory.update(key=key, user_id=user, content="drinks tea"),
+    "delete": lambda memory, key, user: memory.delete(key=key, user_id=user),
+}
+
+
+def test_memory_by_key(memory: Memory) -> None:
+    for world, (verb, grants, expected) in zip(worlds(memory, len(ROWS), keyed=True), ROWS, strict=True):
+        caller = world.acting(*grants)
+        found = {name: outcome(BY_KEY[verb], caller, name, world.ann) for name in expected}
+        assert found == expected, (verb, grants)  # bob has a memory of the key "bobs", and ann has none
+
+
+@pytest.mark.parametrize("verb", [*BY_KEY])
+def test_hidden_memory_is_a_missing_one_by_its_key_too(memory: Memory, verb: str) -> None:
+    world = World(memory).fill(keyed=True)
+    for any_user in (False, True):
+        caller = world.acting(*HEALTH, any_user=any_user)
+        hidden = ("coding", "plain", "bobs", "missing")
+        answers = [error_of(partial(BY_KEY[verb], caller), name, world.ann) for name in hidden]
+        assert len(set(map(repr, answers))) == 1
+    assert (caller.get(key="bobs", user_id=world.bob)).id == world.ids["bobs"]
+
+
+def test_bound_caller_need_not_name_its_user_for_a_key(memory: Memory) -> None:
+    world = World(memory).fill(keyed=True)
+    caller = world.acting(*EVERYTHING)
+    assert (caller.get(key="plain")).id == world.ids["plain"]
+    assert (caller.update(key="plain", content="drinks tea")).version == 2
+    assert len(caller.history(key="plain")) == 1
+    caller.delete(key="plain")
+    with pytest.raises(NotFoundError):
+        memory.get(world.ids["plain"])
+    for verb in BY_KEY.values():
+        with pytest.raises(InvalidRequestError, match="user_id is required"):
+            verb(world.acting(*EVERYTHING, any_user=True), "health", None)
+
+
 def test_memory_by_id(memory: Memory) -> None:
     for world, (verb, grants, expected) in zip(worlds(memory, len(ROWS)), ROWS, strict=True):
         caller = world.acting(*grants)
@@ -154,6 +197,10 @@ USER_VERBS: dict[str, Callable[[Memory, str], Any]] = {
     "update": lambda memory, user: memory.update(MISSING, content="x", user_id=user),
     "delete": lambda memory, user: memory.delete(MISSING, user_id=user),
     "history": lambda memory, user: memory.history(MISSING, user_id=user),
+    "get_by_key": lambda memory, user: memory.get(key="k", user_id=user),
+    "update_by_key": lambda memory, user: memory.update(key="k", content="x", user_id=user),
+    "delete_by_key": lambda memory, user: memory.delete(key="k", user_id=user),
+    "history_by_key": lambda memory, user: memory.history(key="k", user_id=user),
     "delete_all": lambda memory, user: memory.delete_all(user, scope="health/*"),
     "list": lambda memory, user: memory.list(user),
     "search": lambda memory, user: memory.search("tea", user),
@@ -283,6 +330,19 @@ def test_key_replaces_only_what_may_be_written(memory: Memory) -> None:
     batch = [{"content": "new", "scope": "health"}, {"content": "z", "scope": "health", "key": "mine"}]
     assert outcome(caller.add_many, batch, user_id=world.ann) == "scope_denied"
     assert "new" not in [record.content for record in (memory.list(world.ann)).items]
+
+
+@pytest.mark.parametrize("memory", NATIVE, indirect=True)
+def test_terms_tell_nothing_of_a_memory_that_may_not_be_written(memory: Memory) -> None:
+    world = World(memory).fill(keyed=True)
+    caller = world.acting(*HEALTH)
+    for terms in ({"if_absent": True}, {"if_version": 1}, {"if_version": 2}):
+        with pytest.raises(ScopeDeniedError) as denied:
+            caller.add("x", user_id=world.ann, scope="health", key="coding", **terms)
+        assert world.ids["coding"] not in str(denied.value.to_envelope())
+    with pytest.raises(AlreadyExistsError) as exists:
+        caller.add("x", user_id=world.ann, scope="health", key="health", if_absent=True)
+    assert exists.value.details == {"id": world.ids["health"], "version": 1}
 
 
 @pytest.mark.parametrize("memory", ["outside"], indirect=True)

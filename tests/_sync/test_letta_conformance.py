@@ -45,6 +45,7 @@ class TestLetta(ProviderSuite):
     keyword_search: ClassVar[bool] = False
     scopes: ClassVar[ScopeSupport] = "tags"
     versions: ClassVar[bool] = False
+    conditional_add: ClassVar[bool] = False
     history: ClassVar[bool] = False
     audit: ClassVar[bool] = False
     client_embeddings: ClassVar[bool] = False

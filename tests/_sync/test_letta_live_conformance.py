@@ -43,6 +43,7 @@ class TestLettaServer(ProviderSuite):
     keyword_search: ClassVar[bool] = False
     scopes: ClassVar[ScopeSupport] = "tags"
     versions: ClassVar[bool] = False
+    conditional_add: ClassVar[bool] = False
     history: ClassVar[bool] = False
     audit: ClassVar[bool] = False
     client_embeddings: ClassVar[bool] = False

@@ -303,3 +303,40 @@ def test_bad_part_of_a_change_is_refused_by_name(name: str, value: object) -> No
 def test_values_of_many_parts_are_told_from_long_ones(values: tuple[object, ...], large: bool) -> None:
     """A value of many parts takes long to check, however deep they lie; a long text does not."""
     assert is_large(*values) is large
+
+
+@pytest.mark.parametrize(
+    ("given", "terms"),
+    [
+        ({}, (False, None)),
+        ({"if_absent": False}, (False, None)),
+        ({"if_absent": None, "if_version": None}, (False, None)),
+        ({"key": "k", "if_absent": True}, (True, None)),
+        ({"key": "k", "if_absent": False, "if_version": 3}, (False, 3)),
+    ],
+)
+def test_terms_of_a_key_are_those_given(given: dict[str, Any], terms: tuple[bool, int | None]) -> None:
+    draft = make_draft("tea", "ann", **given)
+    assert (draft.if_absent, draft.if_version, draft.index) == (*terms, None)
+    items = [{"content": "milk"}, {"content": "tea", **given}]
+    [plain, item] = make_drafts(items, "ann", 7)
+    assert (item.if_absent, item.if_version) == terms
+    assert (plain.index, item.index) == (None, 8 if any(terms) else None)  # asked for by errors only
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"if_absent": True}, "if_absent needs a key"),
+        ({"if_version": 2}, "if_version needs a key"),
+        ({"key": "k", "if_absent": True, "if_version": 2}, "if_absent and if_version exclude each other"),
+        ({"key": "k", "if_absent": 1}, "if_absent must be True or False"),
+        ({"key": "k", "if_version": 0}, "if_version must be between 1"),
+        ({"key": "k", "if_version": True}, "if_version must be a whole number"),
+    ],
+)
+def test_terms_that_say_nothing_are_refused(given: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InvalidRequestError, match=f"^{reason}"):
+        make_draft("tea", "ann", **given)
+    with pytest.raises(InvalidRequestError, match=rf"^items\[0\]: {reason}"):
+        make_drafts([{"content": "tea", **given}], "ann")

@@ -10,7 +10,9 @@ import pytest
 
 from openmem._emulation.backend import Entry
 from openmem._emulation.failures import error_of_status, is_refusal
+from openmem._emulation.reading import find
 from openmem._emulation.writing import add, delete, erase, record_of, update
+from openmem._model.ids import Key
 from openmem._model.requests import Change
 from openmem._model.scopes import parse_pattern
 from openmem.errors import (
@@ -369,3 +371,20 @@ def test_key_and_scope_are_judged_here_whatever_the_service_returns() -> None:
     assert stored.id == "b"
     assert erase(backend, "ann", parse_pattern("x"), Watch().task).erased == {"memories": 1}
     assert set(backend.contents) == {"a"}
+
+
+def test_memory_is_changed_and_erased_by_its_key() -> None:
+    backend, watch = KeptBackend(record("a", key="home"), record("b", user_id="bob", key="home")), Watch()
+    changed = update(backend, Key("home"), "ann", Change({"content": "new"}), watch.task)
+    assert (changed.id, changed.key, changed.version) == ("a", "home", 2)
+    assert watch.held == ["ann"]
+    assert delete(backend, Key("home"), "ann", watch.task) == "a"
+    assert backend.contents == {"b": "likes tea"}
+    for verb in (lambda: delete(backend, Key("home"), "ann", watch.task), lambda: find(backend, Key("home"), None)):
+        with pytest.raises(NotFoundError, match="no memory has the key 'home'"):
+            verb()
+
+
+def test_key_of_two_memories_names_the_older_one() -> None:
+    newer, older = record("a", key="home", created_at=NOW - DAY), record("b", key="home", created_at=NOW - 2 * DAY)
+    assert find(KeptBackend(newer, older), Key("home"), "ann").record == older

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from openmem import errors
 from openmem.errors import (
     STATUS_OF_CODE,
+    AlreadyExistsError,
     DeadlineExceededError,
     IdempotencyConflictError,
     IngestionTimeoutError,
@@ -39,6 +40,7 @@ TABLE: list[tuple[type[OMPError], str, str, int]] = [
     (RateLimitedError, "rate_limited", "rate_limited", 429),
     (UnsupportedCapabilityError, "unsupported_capability", "invalid", 405),
     (VersionConflictError, "version_conflict", "invalid", 412),
+    (AlreadyExistsError, "already_exists", "invalid", 409),
     (IdempotencyConflictError, "idempotency_conflict", "invalid", 409),
     (ProviderError, "provider_error", "provider_error", 502),
     (ProviderUnavailableError, "provider_unavailable", "provider_error", 503),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from openmem._protocol.etags import etag, expected_version, is_known
+from openmem._protocol.etags import etag, expected_version, is_known, replaced_version, wants_absent
 from openmem.errors import InvalidRequestError, VersionConflictError
 
 
@@ -41,3 +41,20 @@ def test_tag_that_no_version_has_is_a_conflict(header: str) -> None:
     with pytest.raises(VersionConflictError) as caught:
         expected_version(header)
     assert caught.value.message == "If-Match names no version of this memory"
+
+
+def test_new_memory_may_be_wanted_where_none_is() -> None:
+    assert (wants_absent(None), wants_absent("*"), wants_absent(" * ")) == (False, True, True)
+    for header in ('"1"', "", "**", '"1", *'):
+        with pytest.raises(InvalidRequestError, match=r"If-None-Match must be \* with POST"):
+            wants_absent(header)
+
+
+def test_new_memory_may_be_wanted_in_the_place_of_a_version() -> None:
+    assert (replaced_version(None), replaced_version('"7"')) == (None, 7)
+    with pytest.raises(InvalidRequestError, match="If-Match must name a version with POST"):
+        replaced_version(" *")
+    with pytest.raises(InvalidRequestError, match="If-Match must be one version"):
+        replaced_version("7")
+    with pytest.raises(VersionConflictError):
+        replaced_version('W/"7"')

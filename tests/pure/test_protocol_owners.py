@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pytest
 
 from openmem._model.cursors import MAX_CURSOR
+from openmem._model.ids import Key
 from openmem._model.requests import AuditQuery, View
 from openmem._model.scopes import parse_pattern
 from openmem._protocol.http_errors import Endpoint
@@ -38,6 +40,16 @@ def test_memory_must_be_the_one_that_was_asked_for() -> None:
     assert refused(lambda: CHECK.one(one, "b", "ann")) == "with another memory than was asked for"
     assert refused(lambda: CHECK.one(one, "a", "bob")) == "with a memory of another user"
     assert refused(lambda: CHECK.one(one, "event-7", "bob")) == "with a memory of another user"
+
+
+def test_memory_must_have_the_key_that_was_asked_for() -> None:
+    one = record().model_copy(update={"key": "home"})
+    assert CHECK.one(one, Key("home"), "ann") is CHECK.one(one, Key("home"), None) is one
+    other = "with another memory than was asked for"
+    for key in (Key("work"), Key("a"), Key("event-7")):
+        assert refused(partial(CHECK.one, one, key, "ann")) == other
+    assert refused(lambda: CHECK.one(record(), Key("home"), "ann")) == other
+    assert refused(lambda: CHECK.one(one, Key("home"), "bob")) == "with a memory of another user"
 
 
 def test_view_shows_its_user_and_scope_and_not_more_than_asked_for() -> None:

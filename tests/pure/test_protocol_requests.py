@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from openmem._model.access import IdempotencySeed
+from openmem._model.ids import Key
 from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery, View
 from openmem._model.scopes import parse_pattern
 from openmem._protocol import requests
@@ -106,6 +107,40 @@ def test_memory_is_read_changed_and_erased_by_its_id_and_user() -> None:
 )
 def test_id_that_is_the_name_of_a_route_does_not_lead_there(id_: str, path: str) -> None:
     assert requests.get(id_, None).path == path
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("home", "home"),
+        ("a/b c", "a%2Fb%20c"),
+        ("..", "%2E."),
+        ("history", "history"),
+        ("search", "search"),
+        ("ключ\n", "%D0%BA%D0%BB%D1%8E%D1%87%0A"),
+    ],
+)
+def test_memory_is_named_by_its_key(key: str, path: str) -> None:
+    owner = {"X-User-Id": b"ann"}
+    place = f"/memories/by-key/{path}"
+    assert sent(requests.get(Key(key), "ann")) == ("GET", place, None, owner, True, False)
+    assert sent(requests.delete(Key(key), "ann")) == ("DELETE", place, None, owner, False, False)
+    changed = requests.update(Key(key), "ann", Change({"content": "new"}, if_version=2))
+    assert sent(changed) == ("PATCH", place, None, {**JSON, **owner, "If-Match": '"2"'}, False, False)
+    past = requests.history(HistoryQuery("", "ann", 7, "c", key))
+    assert sent(past) == ("GET", f"{place}/history", {"limit": "7", "cursor": "c"}, owner, True, False)
+
+
+def test_id_that_is_called_as_the_route_of_keys_does_not_lead_there() -> None:
+    assert requests.get("by-key", None).path == "/memories/%62y-key"
+    assert requests.history(HistoryQuery("by-key")).path == "/memories/%62y-key/history"
+
+
+def test_terms_of_a_memory_are_members_of_its_body() -> None:
+    absent, version = Draft("a", "ann", key="k", if_absent=True), Draft("a", "ann", key="k", if_version=3, index=1)
+    assert body_of(requests.add([absent], None)) == {"content": "a", "user_id": "ann", "key": "k", "if_absent": True}
+    items = body_of(requests.add([absent, version], None))["items"]
+    assert items[1] == {"content": "a", "user_id": "ann", "key": "k", "if_version": 3}
 
 
 def test_change_sends_what_changes_and_nulls_for_what_is_cleared() -> None:

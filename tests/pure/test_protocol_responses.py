@@ -25,6 +25,7 @@ from openmem._protocol.responses import (
     read_export,
     read_found,
     read_history,
+    read_place,
 )
 from openmem.errors import ProviderError
 from openmem.types import UTC, ImportReport
@@ -215,3 +216,21 @@ def test_report_is_read() -> None:
 def test_time_with_an_offset_is_read_as_utc() -> None:
     there = (NOW + timedelta(hours=2)).isoformat().replace("+00:00", "+02:00")
     assert read(ENDPOINT, reply({**MEMORY, "created_at": there}), RECORD).created_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("place", "id_"),
+    [
+        ("/memories/mem_1", "mem_1"),
+        ("/omp/memories/a%2Fb%20%C3%A9", "a/b é"),
+        ("https://omp.test/memories/mem_1", "mem_1"),
+        ("mem_1", "mem_1"),
+        ("/memories/", None),
+        ("", None),
+        (None, None),
+        (f"/memories/{'a' * 257}", None),
+    ],
+)
+def test_place_of_a_memory_tells_its_id(place: str | None, id_: str | None) -> None:
+    headers = {} if place is None else {"content-location": place}
+    assert read_place(HttpReply(204, headers, b"")) == id_

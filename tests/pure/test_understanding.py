@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 
 import pytest
 
@@ -39,3 +39,11 @@ def test_change_of_a_field_that_came_later_is_seen() -> None:
 
 def test_provider_that_understands_all_is_asked_everything() -> None:
     assert not_understood(LATER_ARGUMENTS, [Draft("x", "ann")]) is None
+
+
+def test_terms_of_a_draft_are_seen_and_its_position_is_none_of_them() -> None:
+    plain = Draft("x", "ann", key="k", index=3)
+    assert list(used_by(plain)) == []
+    assert list(used_by(replace(plain, if_absent=True))) == ["if_absent"]
+    assert list(used_by(replace(plain, if_version=1))) == ["if_version"]
+    assert not_understood(frozenset({"if_absent"}), [plain, replace(plain, if_version=1)]) == "if_version"

@@ -10,10 +10,19 @@ import pytest
 from openmem._model.access import Access
 from openmem._model.requests import Change, Draft
 from openmem._model.scopes import parse_grant
-from openmem._rules.writing import app_of, by_user, changed, check_takes_over, record_of, split_by_key, updated
+from openmem._rules.writing import (
+    app_of,
+    by_user,
+    changed,
+    check_may_be_new,
+    check_takes_over,
+    record_of,
+    split_by_key,
+    updated,
+)
 from openmem._sql.steps import Steps
 from openmem._sql.writing import Incoming, Model, split_import, stored_before
-from openmem.errors import InvalidRequestError, ScopeDeniedError, VersionConflictError
+from openmem.errors import AlreadyExistsError, InvalidRequestError, ScopeDeniedError, VersionConflictError
 from openmem.types import MemoryRecord, MemorySource
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -70,6 +79,40 @@ def test_draft_takes_the_place_of_the_memory_with_its_key_only_where_the_caller_
         check_takes_over(stored(), DRAFT, may_not)
     with pytest.raises(InvalidRequestError, match="itself"):
         check_takes_over(stored(), replace(DRAFT, supersedes=("m1",)), may)
+
+
+@pytest.mark.parametrize(("index", "place"), [(None, ""), (3, "items[3]: ")])
+def test_draft_takes_the_place_of_the_version_that_it_wants(index: int | None, place: str) -> None:
+    known, where = stored(), {} if index is None else {"index": index}
+    check_takes_over(known, replace(DRAFT, if_version=1, index=index), None)
+    with pytest.raises(AlreadyExistsError) as exists:
+        check_takes_over(known, replace(DRAFT, if_absent=True, index=index), None)
+    assert exists.value.message == f"{place}a memory has the key 'k' already"
+    assert exists.value.details == {"id": "m1", "version": 1, **where}
+    with pytest.raises(VersionConflictError) as conflict:
+        check_takes_over(known, replace(DRAFT, if_version=2, index=index), None)
+    assert conflict.value.message == f"{place}the memory is at version 1, not 2"
+    assert conflict.value.details == {"version": 1, **where}
+
+
+def test_caller_who_may_not_write_a_memory_does_not_learn_its_id() -> None:
+    may_not = Access("app", (parse_grant("write:home"),))
+    for terms in ({"if_absent": True}, {"if_version": 7}):
+        with pytest.raises(ScopeDeniedError):
+            check_takes_over(stored(), replace(DRAFT, **terms), may_not)
+
+
+def test_draft_that_wants_a_version_is_never_new() -> None:
+    drafts = [replace(DRAFT, key="a", if_absent=True), replace(DRAFT, key="b", if_version=2, index=1)]
+    assert split_by_key(drafts, [0], ()) == ([0], [])
+    assert split_by_key(drafts, [0, 1], {"b"}) == ([0], [1])
+    with pytest.raises(VersionConflictError) as caught:
+        split_by_key(drafts, [0, 1], {"a"})
+    assert caught.value.message == "items[1]: no memory has the key 'b', so none is at version 2"
+    assert caught.value.details == {"index": 1}
+    with pytest.raises(VersionConflictError) as alone:
+        check_may_be_new(replace(DRAFT, if_version=2))
+    assert alone.value.details is None
 
 
 def test_draft_is_known_by_a_key_that_is_stored_or_that_a_draft_before_it_has() -> None:

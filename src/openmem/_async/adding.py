@@ -39,6 +39,8 @@ class AsyncAdding(AsyncClient):
         supersedes: Texts | None = None,
         key: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        if_absent: bool = False,
+        if_version: int | None = None,
         extra: Mapping[str, Any] | None = None,
         timeout: float | None = None,
         **extensions: Unpack[NoExtensions],
@@ -57,15 +59,22 @@ class AsyncAdding(AsyncClient):
             supersedes: Ids of the user's memories that this one replaces: they are hidden from then on.
             key: The caller's own name for it; adding the same key again replaces the memory, version + 1.
             metadata: A JSON object of your own, at most 65,536 bytes and 8 levels deep; it comes back as it went in.
+            if_absent: Store it only if no memory of the user has the key.
+            if_version: Store it only in the place of the memory with the key, and if that is at this version.
             extra: Fields of your own under any names, with values that JSON can hold, such as another's `model_extra`.
             timeout: Seconds this call may take.
             **extensions: The same, under names that start with `x-`.
+
+        Raises:
+            AlreadyExistsError: With `if_absent`, a memory has the key; `details` holds its `id` and `version`.
+            VersionConflictError: With `if_version`, the memory is at another version, or there is none.
         """
         call = self._call(timeout)
         given = (content, user_id, scope, tags, source, confidence, valid_from, valid_to, supersedes, key)
         own = (extensions, check_extra(extra))
+        terms = (metadata, if_absent, if_version)
         large = any((source, metadata, *own)) and is_large(source, metadata, *own)
-        draft = await async_compute(make_draft, *given, *own, metadata) if large else make_draft(*given, *own, metadata)
+        draft = await async_compute(make_draft, *given, *own, *terms) if large else make_draft(*given, *own, *terms)
         records = await self._use(call, lambda provider: provider.add([draft], None, call), draft)
         return records[0]
 
@@ -90,6 +99,8 @@ class AsyncAdding(AsyncClient):
 
         Raises:
             InvalidRequestError: An item is wrong; `details["index"]` says which. Nothing was stored.
+            AlreadyExistsError: A memory has the key of an item with `if_absent`; the same.
+            VersionConflictError: No memory is at the version and has the key of an item with `if_version`; the same.
         """
         call = self._call(timeout)
         check_callable(on_progress, "on_progress")

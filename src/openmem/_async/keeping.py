@@ -10,11 +10,12 @@ from openmem._async.verbs import verb
 from openmem._io.concurrency.primitives import async_compute
 from openmem._model.arguments import NoExtensions, Texts, Time
 from openmem._model.checks import check_extra, check_owner
+from openmem._model.ids import Key
 from openmem._model.results import HistoryPage
 from openmem._model.scopes import parse_pattern
 from openmem._rules.drafting import is_large, make_change
 from openmem._rules.validation import (
-    check_id,
+    check_named,
     check_user_id,
     make_history_query,
 )
@@ -30,11 +31,19 @@ class AsyncKeeping(AsyncClient):
     """`get`, `update`, `delete`, `delete_all` and `history`."""
 
     @verb
-    async def get(self, id: str, *, user_id: str | None = None, timeout: float | None = None) -> MemoryRecord:
+    async def get(
+        self,
+        id: str | None = None,
+        *,
+        key: str | None = None,
+        user_id: str | None = None,
+        timeout: float | None = None,
+    ) -> MemoryRecord:
         """Return one memory, hidden or not.
 
         Args:
             id: Its id.
+            key: Or the caller's own name of it, for which the user must be named.
             user_id: Whose it must be; another user's memory is then not found.
             timeout: Seconds this call may take.
 
@@ -42,14 +51,17 @@ class AsyncKeeping(AsyncClient):
             NotFoundError: There is no such memory.
         """
         call = self._call(timeout)
-        known, owner = check_id(id), check_owner(user_id)
-        return await self._use(call, lambda provider: provider.get(known, owner, call))
+        named, owner = check_named(id, key), check_owner(user_id)
+        if isinstance(named, Key):
+            return await self._use(call, lambda provider: provider.get_by_key(named.name, owner, call))
+        return await self._use(call, lambda provider: provider.get(named, owner, call))
 
     @verb
     async def update(
         self,
-        id: str,
+        id: str | None = None,
         *,
+        key: str | None = None,
         content: str | Unset = UNSET,
         scope: str | Unset | None = UNSET,
         tags: Texts | Unset | None = UNSET,
@@ -68,6 +80,7 @@ class AsyncKeeping(AsyncClient):
 
         Args:
             id: Its id.
+            key: Or the caller's own name of it, which stays, and for which the user must be named.
             content: The new text; it cannot be cleared.
             scope: The new scope.
             tags: The new tags, instead of the old ones.
@@ -88,7 +101,7 @@ class AsyncKeeping(AsyncClient):
             VersionConflictError: It has another version than `if_version`; nothing was changed.
         """
         call = self._call(timeout)
-        known, owner = check_id(id), check_owner(user_id)
+        named, owner = check_named(id, key), check_owner(user_id)
         given = (content, scope, tags, confidence, valid_to, supersedes, if_version)
         own = (extensions, check_extra(extra))
         objects = (metadata, metadata_patch)
@@ -96,23 +109,43 @@ class AsyncKeeping(AsyncClient):
         change = (
             await async_compute(make_change, *given, *own, *objects) if large else make_change(*given, *own, *objects)
         )
-        return await self._use(call, lambda provider: provider.update(known, owner, change, call), change)
+        if isinstance(named, Key):
+            work = self._use(call, lambda provider: provider.update_by_key(named.name, owner, change, call), change)
+        else:
+            work = self._use(call, lambda provider: provider.update(named, owner, change, call), change)
+        return await work
 
     @verb
-    async def delete(self, id: str, *, user_id: str | None = None, timeout: float | None = None) -> None:
+    async def delete(
+        self,
+        id: str | None = None,
+        *,
+        key: str | None = None,
+        user_id: str | None = None,
+        timeout: float | None = None,
+    ) -> None:
         """Erase a memory with its earlier versions.
 
         Args:
             id: Its id.
+            key: Or the caller's own name of it, for which the user must be named.
             user_id: Whose it must be.
             timeout: Seconds this call may take.
 
         Raises:
             NotFoundError: There is no such memory.
         """
+        named, owner = check_named(id, key), check_owner(user_id)
+        if isinstance(named, Key):
+            await self._delete_by_key(named.name, owner, timeout)
+            return
         call = self._call(timeout)
-        known, owner = check_id(id), check_owner(user_id)
-        await self._use(call, lambda provider: provider.delete(known, owner, call))
+        await self._use(call, lambda provider: provider.delete(named, owner, call))
+
+    async def _delete_by_key(self, key: str, user_id: str | None, timeout: float | None = None) -> str | None:
+        """Erase the memory with a key and return its id, which a server must know, if the backend tells it."""
+        call = self._call(timeout)
+        return await self._use(call, lambda provider: provider.delete_by_key(key, user_id, call))
 
     @verb
     async def delete_all(
@@ -132,8 +165,9 @@ class AsyncKeeping(AsyncClient):
     @verb
     async def history(
         self,
-        id: str,
+        id: str | None = None,
         *,
+        key: str | None = None,
         user_id: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
@@ -145,6 +179,7 @@ class AsyncKeeping(AsyncClient):
 
         Args:
             id: Its id.
+            key: Or the caller's own name of it, for which the user must be named.
             user_id: Whose it must be.
             limit: How many at most, 1 to 1,000.
             cursor: `next_cursor` of the page before.
@@ -154,5 +189,7 @@ class AsyncKeeping(AsyncClient):
             NotFoundError: There is no such memory.
         """
         call = self._call(timeout)
-        request = make_history_query(id, user_id, limit=limit, cursor=cursor)
+        request = make_history_query(id, user_id, limit=limit, cursor=cursor, key=key)
+        if request.key is not None:
+            return await self._use(call, lambda provider: provider.history_by_key(request, call), request)
         return await self._use(call, lambda provider: provider.history_page(request, call), request)

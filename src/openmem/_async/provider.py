@@ -36,7 +36,7 @@ from openmem._model.urls import redacted_url
 from openmem._rules.drafting import is_large
 from openmem._rules.paging import page_of_history
 from openmem._rules.understanding import not_understood
-from openmem._rules.validation import MAX_HISTORY
+from openmem._rules.validation import MAX_HISTORY, check_key_owner
 from openmem.errors import UnsupportedCapabilityError
 from openmem.types import (
     AuditEntry,
@@ -139,6 +139,14 @@ class AsyncProvider:
             InvalidRequestError: The backend would read the id as another one.
         """
 
+    def key_owner(self, user_id: str | None) -> str:
+        """Return whose key is meant, for the verbs that take one.
+
+        Raises:
+            InvalidRequestError: No user is named.
+        """
+        return check_key_owner(user_id)
+
     async def capabilities(self, call: Call) -> Capabilities:
         """Say what this provider can do, and nothing that it cannot."""
         raise self.cannot("capabilities")
@@ -160,6 +168,18 @@ class AsyncProvider:
     async def delete(self, id: str, user_id: str | None, call: Call) -> None:
         """Erase one memory."""
         raise self.cannot("delete")
+
+    async def get_by_key(self, key: str, user_id: str | None, call: Call) -> MemoryRecord:
+        """Return the memory of a user that has a key. No user is named only to a backend that may know its own."""
+        raise self.cannot("get(key=)")
+
+    async def update_by_key(self, key: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+        """Change the memory of a user that has a key, and return it."""
+        raise self.cannot("update(key=)")
+
+    async def delete_by_key(self, key: str, user_id: str | None, call: Call) -> str | None:
+        """Erase the memory of a user that has a key, and return its id; `None` if the backend does not tell it."""
+        raise self.cannot("delete(key=)")
 
     async def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
@@ -219,6 +239,10 @@ class AsyncProvider:
         """Return a page of the same; by default it is taken from the whole."""
         states = await self.history(query.id, query.user_id, call)
         return await compute_over(states, page_of_history, states, query)
+
+    async def history_by_key(self, query: HistoryQuery, call: Call) -> HistoryPage:
+        """Return a page of the history of the memory of a user that has the key of the query."""
+        raise self.cannot("history(key=)")
 
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest audit entries."""

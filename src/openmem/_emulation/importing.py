@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from openmem._emulation import metadata as envelope
 from openmem._emulation.backend import Backend, Entry, Task
-from openmem._emulation.reading import oldest
+from openmem._emulation.reading import oldest, with_key
 from openmem._emulation.views import named_by
 from openmem._emulation.writing import (
     Undo,
@@ -17,7 +17,6 @@ from openmem._emulation.writing import (
     mark_superseded,
     record_of,
     taking_back,
-    with_key,
 )
 from openmem._model.requests import Draft
 from openmem.types import ImportConflict, ImportReport, MemoryRecord
@@ -76,7 +75,9 @@ class _Import:
         if known is None:
             self.report.imported += 1
         else:
-            record = record.model_copy(update={"id": "", "key": None if with_key(backend, draft) else draft.key})
+            record = record.model_copy(
+                update={"id": "", "key": None if with_key(backend, draft.user_id, draft.key) else draft.key}
+            )
             self.report.duplicated += 1
         self._waiting.append(record)
         if len(self._waiting) >= backend.most_inserts or not is_plain(draft):
@@ -96,7 +97,7 @@ class _Import:
 
     def _overwrite(self, known: Entry, draft: Draft) -> None:
         backend, record = self._backend, record_of(draft, self._task)
-        holder = with_key(backend, draft)
+        holder = with_key(backend, draft.user_id, draft.key)
         if holder is not None and holder.record.id != known.record.id:  # a third memory, which gives the key up
             change(backend, holder, holder.record.model_copy(update={"key": None}), self._done)
         changed = {"id": known.record.id, "version": known.record.version + 1, "updated_at": self._task.now}
@@ -125,7 +126,7 @@ class _Roll:
             return None
         found = self._backend.fetch(draft.id or "", draft.user_id)
         own = [entry for entry in found if entry.record.user_id == draft.user_id]
-        return oldest(own) if own else with_key(self._backend, draft)
+        return oldest(own) if own else with_key(self._backend, draft.user_id, draft.key)
 
     def note(self, draft: Draft) -> None:
         """Add a memory that is to be there."""

@@ -9,23 +9,28 @@ from openmem._emulation import metadata as envelope
 from openmem._emulation.backend import Backend, Entry, Hit, Position, Task, position_of
 from openmem._emulation.views import Hiding, equal_of, shows, superseded_since
 from openmem._model.cursors import decode_cursor, encode_cursor
-from openmem._model.ids import ambiguous_id, may_be_of, unknown_id
+from openmem._model.ids import Key, Named, ambiguous_id, may_be_of, unknown_id
 from openmem._model.requests import ListQuery, SearchQuery, View
 from openmem.types import MemoryPage, MemoryRecord, SearchResult
 
 GROWTH: Final = 4
 
 
-def find(backend: Backend, id_: str, user_id: str | None) -> Entry:
-    """Return one memory.
+def find(backend: Backend, named: Named, user_id: str | None) -> Entry:
+    """Return one memory by its id, or by its key, for which the user must be named.
 
     Raises:
         NotFoundError: There is none, or it belongs to another user.
         InvalidRequestError: No user was named and several have a memory of that id.
     """
-    found = [entry for entry in backend.fetch(id_, user_id) if _is_meant(entry.record.user_id, id_, user_id)]
+    if isinstance(named, Key):
+        holder = None if user_id is None else with_key(backend, user_id, named.name)
+        if holder is None:
+            raise unknown_id(named, backend.name)
+        return holder
+    found = [entry for entry in backend.fetch(named, user_id) if _is_meant(entry.record.user_id, named, user_id)]
     if not found:
-        raise unknown_id(id_, backend.name)
+        raise unknown_id(named, backend.name)
     if len({entry.record.user_id for entry in found}) > 1:
         raise ambiguous_id()
     return oldest(found)
@@ -33,6 +38,14 @@ def find(backend: Backend, id_: str, user_id: str | None) -> Entry:
 
 def _is_meant(owner: str, id_: str, user_id: str | None) -> bool:
     return may_be_of(id_, owner) if user_id is None else owner == user_id
+
+
+def with_key(backend: Backend, user_id: str, key: str | None) -> Entry | None:
+    """Return the memory of a user that has a key, if there is one."""
+    if key is None:
+        return None
+    found = [entry for entry in backend.entries(user_id, {envelope.KEY: key}) if entry.record.key == key]
+    return oldest(found) if found else None
 
 
 def oldest(entries: Sequence[Entry]) -> Entry:

@@ -9,8 +9,9 @@ from functools import partial
 from openmem._emulation import metadata as envelope
 from openmem._emulation.backend import Backend, Entry, Task
 from openmem._emulation.failures import is_refusal
-from openmem._emulation.reading import find, oldest
+from openmem._emulation.reading import find, with_key
 from openmem._emulation.views import equal_of, with_last_word
+from openmem._model.ids import Named
 from openmem._model.requests import Change, Draft
 from openmem._model.scopes import ScopePattern
 from openmem._rules import writing
@@ -40,12 +41,12 @@ def add(
     return records
 
 
-def update(backend: Backend, id_: str, user_id: str | None, change: Change, task: Task) -> MemoryRecord:
+def update(backend: Backend, named: Named, user_id: str | None, change: Change, task: Task) -> MemoryRecord:
     """Change a memory; a change of nothing returns it as it is."""
-    owner = find(backend, id_, user_id).record.user_id
+    owner = find(backend, named, user_id).record.user_id
     with task.hold(owner):
         task.check()
-        entry = find(backend, id_, owner)
+        entry = find(backend, named, owner)
         draft = writing.updated(entry.record, change)
         if draft is None:
             return entry.record
@@ -53,10 +54,12 @@ def update(backend: Backend, id_: str, user_id: str | None, change: Change, task
         return backend.rewrite(entry, _last_word(backend, _changed(entry, draft, task)), outdated=entry.outdated).record
 
 
-def delete(backend: Backend, id_: str, user_id: str | None, task: Task) -> None:
-    """Erase one memory."""
+def delete(backend: Backend, named: Named, user_id: str | None, task: Task) -> str:
+    """Erase one memory and return its id."""
     task.check()
-    backend.remove(find(backend, id_, user_id))
+    entry = find(backend, named, user_id)
+    backend.remove(entry)
+    return entry.record.id
 
 
 def erase(backend: Backend, user_id: str, scope: ScopePattern | None, task: Task) -> ErasureReceipt:
@@ -142,7 +145,7 @@ def _add_run(backend: Backend, run: Sequence[Draft], done: list[Undo], task: Tas
 
 
 def _add_one(backend: Backend, draft: Draft, done: list[Undo], task: Task) -> MemoryRecord:
-    known = with_key(backend, draft)
+    known = with_key(backend, draft.user_id, draft.key)
     if known is not None:
         writing.check_takes_over(known.record, draft, None)
     mark_superseded(backend, draft)
@@ -194,14 +197,6 @@ def mark_superseded(backend: Backend, draft: Draft) -> None:
         for entry in backend.fetch(id_, draft.user_id):
             if entry.record.user_id == draft.user_id and not entry.outdated:
                 backend.rewrite(entry, entry.record, outdated=True)
-
-
-def with_key(backend: Backend, draft: Draft) -> Entry | None:
-    if draft.key is None:
-        return None
-    found = backend.entries(draft.user_id, {envelope.KEY: draft.key})
-    found = [entry for entry in found if entry.record.key == draft.key]
-    return oldest(found) if found else None
 
 
 def _of_scope(backend: Backend, user_id: str, scope: ScopePattern | None) -> list[Entry]:

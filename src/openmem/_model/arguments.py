@@ -69,6 +69,8 @@ class MemoryItem(TypedDict, total=False):
     supersedes: Texts | None
     key: str | None
     metadata: Mapping[str, Any] | None
+    if_absent: bool | None
+    if_version: int | None
 
 
 class ProviderOptions(TypedDict, total=False):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 from openmem.errors import InvalidRequestError, NotFoundError
 
@@ -28,6 +28,16 @@ REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 """Every id of a request: in headers, in the audit log, in logs and in errors."""
 
 _OWN_ID: Final = re.compile(f"mem_[0-7][{_ALPHABET}]{{25}}")
+
+
+class Key(NamedTuple):
+    """The caller's own name of a memory, unique within its user, where an id might stand."""
+
+    name: str
+
+
+Named: TypeAlias = str | Key
+"""A memory by its id or by its key."""
 
 
 @lru_cache(maxsize=4096)
@@ -131,9 +141,10 @@ def bucket_of(memory_id: str) -> int | None:
     return (first << 7) | (second << 2) | (third >> 3)
 
 
-def unknown_id(id_: str, provider: str | None = None) -> NotFoundError:
-    """Return the error for an id that no memory has which the caller may see."""
-    return NotFoundError(f"no memory has the id {id_!r}", provider=provider)
+def unknown_id(named: Named, provider: str | None = None) -> NotFoundError:
+    """Return the error for an id, or a key, that no memory has which the caller may see."""
+    what = f"key {named.name!r}" if isinstance(named, Key) else f"id {named!r}"
+    return NotFoundError(f"no memory has the {what}", provider=provider)
 
 
 def ambiguous_id() -> InvalidRequestError:

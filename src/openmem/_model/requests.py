@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from openmem._model.access import Patterns
+from openmem._model.ids import Key, Named
 from openmem._model.scopes import ScopePattern
 from openmem.types import Action, SearchMode
 
@@ -22,7 +23,11 @@ makes use of it.
 
 @dataclass(slots=True)  # never changed, but a frozen one takes eight times as long to make, and many are made
 class Draft:
-    """A memory to be stored. `id`, `created_at`, `updated_at` and `version` are set by imports only."""
+    """A memory to be stored. `id`, `created_at`, `updated_at` and `version` are set by imports only.
+
+    `if_absent` and `if_version` are the terms on which it is stored under its key: where no memory has that, or one at
+    this version. Then `index` is its position among those of the call, if there are several.
+    """
 
     content: str
     user_id: str
@@ -40,6 +45,9 @@ class Draft:
     updated_at: datetime | None = None
     version: int = 1
     metadata: Mapping[str, Any] | None = field(default=None, metadata={LATER: "metadata"})
+    if_absent: bool = field(default=False, metadata={LATER: "if_absent"})
+    if_version: int | None = field(default=None, metadata={LATER: "if_version"})
+    index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +101,21 @@ class ListQuery:
 
 @dataclass(frozen=True, slots=True)
 class HistoryQuery:
-    """A page of the earlier states of a memory and of what it supersedes, newest first."""
+    """A page of the earlier states of a memory and of what it supersedes, newest first.
+
+    Where a `key` says which memory, the `id` is empty.
+    """
 
     id: str
     user_id: str | None = None
     limit: int = DEFAULT_HISTORY
     cursor: str | None = None
+    key: str | None = None
+
+    @property
+    def named(self) -> Named:
+        """The memory, by its id or by its key."""
+        return self.id if self.key is None else Key(self.key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,3 +39,28 @@ def expected_version(header: str | None) -> int | None:
     if weak or not _VERSION.fullmatch(tag):
         raise VersionConflictError("If-Match names no version of this memory")
     return int(tag)
+
+
+def wants_absent(header: str | None) -> bool:
+    """Return whether `If-None-Match` of a memory that is to be stored says that none may be there yet.
+
+    Raises:
+        InvalidRequestError: It names versions.
+    """
+    if header is None:
+        return False
+    if header.strip() != "*":
+        raise InvalidRequestError("If-None-Match must be * with POST")
+    return True
+
+
+def replaced_version(header: str | None) -> int | None:
+    """Return the version that `If-Match` of a memory that is to be stored wants to replace.
+
+    Raises:
+        InvalidRequestError: It is no version in quotes.
+        VersionConflictError: No memory has such a version.
+    """
+    if header is not None and header.strip() == "*":
+        raise InvalidRequestError("If-Match must name a version with POST")
+    return expected_version(header)

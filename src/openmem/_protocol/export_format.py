@@ -20,7 +20,7 @@ VERSION: Final = 1
 MAX_LINE: Final = 10_000_000
 
 _FIELDS: Final = frozenset(MemoryRecord.model_fields)
-_CALLERS: Final = tuple(MemoryInput.model_fields)
+_CALLERS: Final = tuple(name for name in MemoryInput.model_fields if name in _FIELDS)
 _REQUIRED: Final = ("id", "content", "user_id", "created_at")
 # JSON allows these inside strings, but many readers end a line at them.
 _LINE_ENDS: Final = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}

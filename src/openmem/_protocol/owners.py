@@ -10,6 +10,7 @@ from itertools import repeat
 from typing import Final
 
 from openmem._model.cursors import MAX_CURSOR
+from openmem._model.ids import Key, Named
 from openmem._model.requests import AuditQuery, ScopesQuery, UsersQuery, View
 from openmem._model.scopes import ScopePattern
 from openmem._protocol.http_errors import Endpoint
@@ -31,14 +32,14 @@ class ReplyCheck:
     def __init__(self, endpoint: Endpoint, provider: str) -> None:
         self._endpoint, self._provider = endpoint, provider
 
-    def one(self, record: MemoryRecord, id: str, user_id: str | None) -> MemoryRecord:
-        """Return a memory that was asked for by its id.
+    def one(self, record: MemoryRecord, named: Named, user_id: str | None) -> MemoryRecord:
+        """Return a memory that was asked for by its id or its key.
 
         Raises:
             ProviderError: It is another one, or another user's.
         """
         self.owners([user_id], [record])
-        if record.id != id and not id.startswith(QUEUED):
+        if not _is_meant(record, named):
             raise self._refused("with another memory than was asked for")
         return record
 
@@ -129,3 +130,9 @@ class ReplyCheck:
 
     def _refused(self, what: str) -> ProviderError:
         return ProviderError(f"{self._endpoint.server} answered {what}", provider=self._provider)
+
+
+def _is_meant(record: MemoryRecord, named: Named) -> bool:
+    if isinstance(named, Key):
+        return record.key == named.name
+    return record.id == named or named.startswith(QUEUED)

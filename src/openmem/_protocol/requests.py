@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from openmem._model.access import IdempotencySeed
+from openmem._model.ids import Key, Named
 from openmem._model.requests import (
     DEFAULT_HISTORY,
     AuditQuery,
@@ -32,10 +33,11 @@ MAX_QUERY_BYTES: Final = 6_000
 
 _JSON: Final = {"Content-Type": "application/json"}
 _LINES: Final = {"Content-Type": "application/x-ndjson"}
-_ROUTES: Final = frozenset({"search", "batch", "wait", ".", ".."})
+_STEPS: Final = frozenset({".", ".."})
+_ROUTES: Final = _STEPS | {"search", "batch", "wait", "by-key"}
 _DRAFT: Final = (
     *("content", "user_id", "scope", "tags", "source", "confidence", "valid_from", "valid_to"),
-    *("supersedes", "key", "metadata", "id", "created_at", "updated_at"),
+    *("supersedes", "key", "metadata", "id", "created_at", "updated_at", "if_version"),
 )
 
 
@@ -67,24 +69,24 @@ def once_name(request_id: str, seed: IdempotencySeed | None) -> str:
     return hashlib.sha256(f"{seed.at.timestamp()!r} {seed.entropy}".encode()).hexdigest()
 
 
-def get(id: str, user_id: str | None) -> HttpRequest:
+def get(named: Named, user_id: str | None) -> HttpRequest:
     """Return the request for one memory."""
-    return HttpRequest("GET", _place(id), headers=_owner(user_id), retry_safe=True)
+    return HttpRequest("GET", _place(named), headers=_owner(user_id), retry_safe=True)
 
 
-def update(id: str, user_id: str | None, change: Change) -> HttpRequest:
+def update(named: Named, user_id: str | None, change: Change) -> HttpRequest:
     """Return the request that changes a memory; a null clears a field."""
     headers = {**_JSON, **_owner(user_id)}
     if change.if_version is not None:
         headers["If-Match"] = f'"{change.if_version}"'
     fields = {name: _plain(value) for name, value in change.fields.items() if name != "extensions"}
     body = json_body({**fields, **change.fields.get("extensions", {})})
-    return HttpRequest("PATCH", _place(id), headers=headers, body=body)
+    return HttpRequest("PATCH", _place(named), headers=headers, body=body)
 
 
-def delete(id: str, user_id: str | None) -> HttpRequest:
+def delete(named: Named, user_id: str | None) -> HttpRequest:
     """Return the request that erases a memory."""
-    return HttpRequest("DELETE", _place(id), headers=_owner(user_id))
+    return HttpRequest("DELETE", _place(named), headers=_owner(user_id))
 
 
 def delete_all(user_id: str, scope: ScopePattern | None) -> HttpRequest:
@@ -162,7 +164,7 @@ def context(query: SearchQuery, token_budget: int) -> HttpRequest:
 def history(query: HistoryQuery) -> HttpRequest:
     """Return the request for a memory's earlier versions."""
     limit = None if query.limit == DEFAULT_HISTORY else query.limit
-    place, params = f"{_place(query.id)}/history", _params(limit=limit, cursor=query.cursor)
+    place, params = f"{_place(query.named)}/history", _params(limit=limit, cursor=query.cursor)
     return HttpRequest("GET", place, params or None, headers=_owner(query.user_id), retry_safe=True)
 
 
@@ -207,6 +209,8 @@ def text_header(value: str) -> bytes:
 
 def _fields(draft: Draft) -> dict[str, Any]:
     given = {name: getattr(draft, name) for name in _DRAFT}
+    if draft.if_absent:
+        given["if_absent"] = True
     return {name: _plain(value) for name, value in given.items() if value is not None} | {**draft.extensions}
 
 
@@ -239,10 +243,16 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-def _place(id: str) -> str:
-    name = quote(id, safe="")
-    # An id may have the name of a route, or of a step in a path.
-    return f"/memories/%{ord(id[0]):02X}{name[1:]}" if id in _ROUTES else f"/memories/{name}"
+def _place(named: Named) -> str:
+    if isinstance(named, Key):
+        return f"/memories/by-key/{_segment(named.name, _STEPS)}"
+    return f"/memories/{_segment(named, _ROUTES)}"
+
+
+def _segment(name: str, taken: frozenset[str]) -> str:
+    # A name may be that of a route, or of a step in a path.
+    written = quote(name, safe="")
+    return f"%{ord(name[0]):02X}{written[1:]}" if name in taken else written
 
 
 def _owner(user_id: str | None) -> dict[str, str | bytes]:

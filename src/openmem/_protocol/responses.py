@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeVar
+from urllib.parse import unquote
 
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from openmem._model.checks import MAX_VERSION
+from openmem._model.checks import MAX_NAME, MAX_VERSION
 from openmem._model.finite import is_finite
 from openmem._model.results import HistoryPage, SearchResults
 from openmem._protocol.http_errors import TOO_MUCH, Endpoint, decode_json
@@ -263,3 +264,10 @@ def _without(payload: dict[str, Any], places: list[tuple[int | str, ...]]) -> di
 
 def _wrong(endpoint: Endpoint, what: str) -> ProviderError:
     return ProviderError(f"{endpoint.server} answered {what}", provider=endpoint.provider)
+
+
+def read_place(reply: HttpReply) -> str | None:
+    """Return the id of the memory that a reply says it is about, in `Content-Location`; `None` if it says nothing."""
+    place = reply.headers.get("content-location")
+    id = "" if place is None else unquote(place.rpartition("/")[2])
+    return id if 0 < len(id) <= MAX_NAME else None

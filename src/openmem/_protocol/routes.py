@@ -42,6 +42,12 @@ ROUTES: Final[Mapping[str, Mapping[str, Operation]]] = {
     "/openapi.json": {"GET": Operation("openapi", needs_key=False)},
     "/memories/batch": {"POST": Operation("add_many", body="json", effect="write")},
     "/memories/wait": {"POST": Operation("wait_for_ingest", body="json")},
+    "/memories/by-key/{key}": {
+        "GET": Operation("get"),
+        "PATCH": Operation("update", body="json", effect="write"),
+        "DELETE": Operation("delete", effect="erase"),
+    },
+    "/memories/by-key/{key}/history": {"GET": Operation("history")},
     "/memories/{id}": {
         "GET": Operation("get"),
         "PATCH": Operation("update", body="json", effect="write"),

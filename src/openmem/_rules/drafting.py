@@ -11,6 +11,7 @@ from openmem._model.checks import (
     MAX_TAG,
     check_choice,
     check_content,
+    check_flag,
     check_key,
     check_owner,
     check_size,
@@ -49,6 +50,7 @@ _OF_THE_STORE: Final = frozenset(MemoryRecord.model_fields) - _FIELDS
 _ARGUMENTS: Final = frozenset({"if_version", "timeout", "extra", "extensions", "metadata_patch"})
 _SOURCE_TYPES: Final = ("extracted", "explicit", "imported")
 _NO_EXTENSIONS: Final[Mapping[str, Any]] = {}
+_ANY_TERMS: Final = (False, None)
 _NUL_IN_JSON: Final = "\\u0000"
 
 
@@ -66,6 +68,8 @@ def make_draft(
     extensions: Mapping[str, object] | None = None,
     members: Mapping[str, object] | None = None,
     metadata: object = None,
+    if_absent: object = False,
+    if_version: object = None,
 ) -> Draft:
     """Return a memory that is to be stored.
 
@@ -83,6 +87,8 @@ def make_draft(
         extensions: Values that JSON can hold, under names that start with `x-`.
         members: Such values under any names; they are kept with the others.
         metadata: A mapping of values that JSON can hold.
+        if_absent: Whether it is stored only if no memory has its key.
+        if_version: The version that the memory with its key must have.
 
     Raises:
         InvalidRequestError: One of them breaks the contract; the message names it.
@@ -91,6 +97,7 @@ def make_draft(
     start = None if valid_from is None else check_time(valid_from, "valid_from")
     end = None if valid_to is None else check_time(valid_to, "valid_to")
     check_window(start, end)
+    terms = _ANY_TERMS if if_absent is False and if_version is None else _check_terms(if_absent, if_version, key)
     return Draft(
         check_content(content),
         check_size(check_user_id(user_id), "user_id"),
@@ -104,6 +111,8 @@ def make_draft(
         None if key is None else check_key(key),
         own,
         metadata=None if metadata is None else check_metadata(metadata),
+        if_absent=terms[0],
+        if_version=terms[1],
     )
 
 
@@ -123,7 +132,7 @@ def make_drafts(items: Sequence[object], user_id: object = None, start: int = 0)
     drafts = []
     for index, item in enumerate(items, start):
         try:
-            drafts.append(_draft_of(item, owner))
+            drafts.append(_draft_of(item, owner, index))
         except InvalidRequestError as error:
             raise InvalidRequestError(f"items[{index}]: {error.message}", details={"index": index}) from None
     return drafts
@@ -309,14 +318,14 @@ def _is_unstorable(text: str) -> bool:
     return False
 
 
-def _draft_of(item: object, owner: str | None) -> Draft:
+def _draft_of(item: object, owner: str | None, index: int) -> Draft:
     fields = item if type(item) is dict else _fields_of(item)
     extra = fields.keys() - _FIELDS
     get = fields.get
     user_id = get("user_id")
     if extra and get("content") is None:
         raise _without_content(extra)
-    return make_draft(
+    draft = make_draft(
         get("content"),
         owner if user_id is None else user_id,
         get("scope"),
@@ -330,7 +339,22 @@ def _draft_of(item: object, owner: str | None) -> Draft:
         None,
         {name: fields[name] for name in fields if name in extra} if extra else None,
         get("metadata"),
+        get("if_absent", False),
+        get("if_version"),
     )
+    if draft.if_absent or draft.if_version is not None:
+        draft.index = index
+    return draft
+
+
+def _check_terms(if_absent: object, if_version: object, key: object) -> tuple[bool, int | None]:
+    absent = if_absent is not None and check_flag(if_absent, "if_absent")
+    version = None if if_version is None else check_version(if_version)
+    if absent and version is not None:
+        raise InvalidRequestError("if_absent and if_version exclude each other: give one of them")
+    if (absent or version is not None) and key is None:
+        raise InvalidRequestError(f"{'if_absent' if absent else 'if_version'} needs a key, which says what is meant")
+    return absent, version
 
 
 def _without_content(names: Iterable[object]) -> InvalidRequestError:

@@ -14,6 +14,8 @@ FIRST_CHANGES: Final = frozenset(
 """The fields of a memory that an update could change from the first; all others came later."""
 LATER_CHANGES: Final = frozenset(("metadata", "metadata_patch"))
 """The fields that came later."""
+BY_KEY: Final = "by_key"
+"""The argument `key` of verbs that took an id only; the methods for it refuse by themselves."""
 
 
 def later_fields(kind: type) -> tuple[tuple[str, str, object], ...]:
@@ -24,11 +26,14 @@ def later_fields(kind: type) -> tuple[tuple[str, str, object], ...]:
 
 _KINDS: Final[tuple[type, ...]] = (AuditQuery, Draft, HistoryQuery, ListQuery, SearchQuery, View)
 _LATER: Final = {kind: later_fields(kind) for kind in _KINDS}
-LATER_ARGUMENTS: Final = LATER_CHANGES.union(argument for found in _LATER.values() for argument, _, _ in found)
+LATER_ARGUMENTS: Final = LATER_CHANGES.union(
+    {BY_KEY}, (argument for found in _LATER.values() for argument, _, _ in found)
+)
 """All arguments that came later: what a provider may say that it understands."""
 
 
 METADATA: Final = frozenset(("metadata", "metadata_patch"))
+KEYS: Final = frozenset((BY_KEY, "if_absent", "if_version"))
 
 
 def not_understood(understands: frozenset[str], request: object) -> str | None:

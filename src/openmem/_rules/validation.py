@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from openmem._model.checks import (
     MAX_CONTENT,
+    MAX_NAME,
     MAX_TAG,
     check_app,
     check_choice,
@@ -21,6 +22,7 @@ from openmem._model.checks import (
     check_limit,
     check_owner,
     check_query,
+    check_size,
     check_tags,
     check_text,
     check_time,
@@ -32,6 +34,7 @@ from openmem._model.checks import (
     check_window,
 )
 from openmem._model.cursors import MAX_CURSOR
+from openmem._model.ids import Key, Named
 from openmem._model.requests import AuditQuery, HistoryQuery, ListQuery, SearchQuery, View
 from openmem._model.scopes import parse_pattern
 from openmem._rules.drafting import check_extensions, make_change, make_draft, make_drafts
@@ -54,7 +57,9 @@ __all__ = [
     "check_id",
     "check_ids",
     "check_key",
+    "check_key_owner",
     "check_limit",
+    "check_named",
     "check_query",
     "check_text",
     "check_time",
@@ -147,18 +152,48 @@ def make_list_query(
     )
 
 
-def make_history_query(id: object, user_id: object, *, limit: object = 100, cursor: object = None) -> HistoryQuery:
+def make_history_query(
+    id: object, user_id: object, *, limit: object = 100, cursor: object = None, key: object = None
+) -> HistoryQuery:
     """Return the request of `history`; `limit` is from 1 to 1,000.
 
     Raises:
         InvalidRequestError: An argument breaks the contract; the message names it.
     """
+    named = check_named(id, key)
     return HistoryQuery(
-        id=check_id(id),
+        id="" if isinstance(named, Key) else named,
         user_id=check_owner(user_id),
         limit=check_limit(limit, MAX_HISTORY),
         cursor=check_cursor(cursor),
+        key=named.name if isinstance(named, Key) else None,
     )
+
+
+def check_named(id: object, key: object) -> Named:
+    """Return which memory is meant: exactly one of its id and its key says it.
+
+    Raises:
+        InvalidRequestError: Neither is given, or both are, or one is wrong.
+    """
+    if key is None:
+        if id is None:
+            raise InvalidRequestError("id is required, or key: which memory is meant")
+        return check_id(id)
+    if id is not None:
+        raise InvalidRequestError("give id or key, not both: each says which memory is meant")
+    return Key(check_size(check_text(key, "key", MAX_NAME), "key"))
+
+
+def check_key_owner(user_id: str | None) -> str:
+    """Return whose key is meant.
+
+    Raises:
+        InvalidRequestError: No user is named, and a key belongs to one.
+    """
+    if user_id is None:
+        raise InvalidRequestError("user_id is required: a key names a memory of one user")
+    return user_id
 
 
 def make_search_query(

@@ -12,7 +12,7 @@ from openmem._model.checks import check_window
 from openmem._model.requests import Change, Draft
 from openmem._model.unchecked import record_of_values
 from openmem._rules.metadata import patched
-from openmem.errors import InvalidRequestError, VersionConflictError
+from openmem.errors import AlreadyExistsError, InvalidRequestError, VersionConflictError
 from openmem.types import MemoryRecord
 
 
@@ -99,11 +99,42 @@ def check_takes_over(known: MemoryRecord, draft: Draft, access: Access | None) -
 
     Raises:
         ScopeDeniedError: The caller may not write that memory.
+        AlreadyExistsError: It is only to be stored where there is none.
+        VersionConflictError: It is only to replace another version.
         InvalidRequestError: The draft supersedes it.
     """
     if access is not None and not access.may("write", known.scope):
         raise key_denied()
+    if draft.if_absent:
+        details = {"id": known.id, "version": known.version}
+        raise AlreadyExistsError(
+            f"{_of(draft)}a memory has the key {draft.key!r} already", details=details | _index_of(draft)
+        )
+    if draft.if_version not in (None, known.version):
+        raise VersionConflictError(
+            f"{_of(draft)}the memory is at version {known.version}, not {draft.if_version}",
+            details={"version": known.version, **_index_of(draft)},
+        )
     check_not_itself(known.id, draft.supersedes)
+
+
+def check_may_be_new(draft: Draft) -> None:
+    """Check that a draft may be stored where no memory has its key.
+
+    Raises:
+        VersionConflictError: It is only to replace a version of one.
+    """
+    if draft.if_version is not None:
+        message = f"{_of(draft)}no memory has the key {draft.key!r}, so none is at version {draft.if_version}"
+        raise VersionConflictError(message, details=_index_of(draft) or None)
+
+
+def _of(draft: Draft) -> str:
+    return "" if draft.index is None else f"items[{draft.index}]: "
+
+
+def _index_of(draft: Draft) -> dict[str, Any]:
+    return {} if draft.index is None else {"index": draft.index}
 
 
 def split_by_key(
@@ -115,6 +146,9 @@ def split_by_key(
         drafts: Drafts of one user, and maybe of others.
         positions: Those of that user's.
         stored: The keys of them that memories of the user have.
+
+    Raises:
+        VersionConflictError: A new one is only to replace a version of another.
     """
     seen = set(stored)
     fresh: list[int] = []
@@ -123,8 +157,11 @@ def split_by_key(
         key = drafts[position].key
         if key is None:
             fresh.append(position)
+        elif key in seen:
+            known.append(position)
         else:
-            (known if key in seen else fresh).append(position)
+            check_may_be_new(drafts[position])
+            fresh.append(position)
             seen.add(key)
     return fresh, known
 

@@ -61,6 +61,7 @@ BLANKS: list[Any] = ["", "   ", "\t\n"]
 TEXTS: list[Any] = [*BLANKS, "nul \0 sign", SURROGATE, 7, b"tea", ["tea"]]
 USERS: list[Any] = [*TEXTS, "*", "an*", "line\nbreak", " ann", "ann ", "x" * 257, MEGABYTE]
 IDS: list[Any] = [*BLANKS, "nul\0", SURROGATE, 7, None, "x" * 257]
+KEYS: list[Any] = [*TEXTS, "x" * 257, "beside the id"]
 STORED_SCOPES: list[Any] = [*TEXTS, "a//b", "/a", "a/", "a/*", "*", "a\nb", "x" * 513]
 PATTERNS: list[Any] = [*TEXTS, "a//b", "/a", "a/", "a*", "*/a", "a/*/b", "**", "x" * 513]
 TAGS: list[Any] = ["tea", 7, [""], ["  "], [7], [None], ["nul\0"], [SURROGATE], ["x" * 201]]
@@ -128,17 +129,29 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
         "supersedes": SUPERSEDES,
         "key": [*TEXTS, "x" * 257],
         "metadata": METADATA,
+        "if_absent": [True, 1, "yes"],
+        "if_version": [1, 0, -1, 1.5, "1"],
         "colour": ["green"],
         "x-kit": [object(), float("nan"), {1, 2}],
         "extra": EXTRA,
     },
     "add_many": {
         "user_id": USERS,
-        "items": [7, [7], [None], ["tea"], [{"contnt": "tea"}], [{"content": "a", "tgas": []}]],
+        "items": [
+            7,
+            [{"content": "a", "if_absent": True}],
+            [{"content": "a", "key": "k", "if_version": 0}],
+            [7],
+            [None],
+            ["tea"],
+            [{"contnt": "tea"}],
+            [{"content": "a", "tgas": []}],
+        ],
     },
-    "get": {"id": IDS, "user_id": USERS},
+    "get": {"id": IDS, "key": KEYS, "user_id": USERS},
     "update": {
         "id": IDS,
+        "key": KEYS,
         "content": [*TEXTS, None, MEGABYTE],
         "scope": STORED_SCOPES,
         "tags": TAGS + MANY_TAGS,
@@ -153,7 +166,7 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
         "x-kit": [object(), float("nan"), {1, 2}],
         "extra": EXTRA,
     },
-    "delete": {"id": IDS, "user_id": USERS},
+    "delete": {"id": IDS, "key": KEYS, "user_id": USERS},
     "delete_all": {"user_id": [*USERS, None], "scope": PATTERNS},
     "list": {
         "user_id": [*USERS, None],
@@ -196,7 +209,13 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
         "tags": TAGS + MANY_TAGS,
         "as_of": TIMES,
     },
-    "history": {"id": IDS, "user_id": USERS, "limit": [*WHOLE, 1_001], "cursor": ["", 7, "junk", MEGABYTE]},
+    "history": {
+        "id": IDS,
+        "key": KEYS,
+        "user_id": USERS,
+        "limit": [*WHOLE, 1_001],
+        "cursor": ["", 7, "junk", MEGABYTE],
+    },
     "audit": {"user_id": [*USERS, None], "app": TEXTS, "since": TIMES, "limit": [*WHOLE, 1_001]},
     "wait_for_ingest": {"ids": ["mem_1", 7, [""], [7], None], "user_id": [*USERS, None]},
     "export": {"user_id": USERS, "limit": [*WHOLE, 501], "cursor": ["", 7, "junk"]},

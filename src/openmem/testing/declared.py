@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from openmem._rules.capabilities import arguments_of
 from openmem.types import Capabilities, ScopeSupport
 
 BASE_VERBS = frozenset({"add", "search", "get", "delete", "list", "context"})
@@ -23,6 +24,9 @@ VERBS_OF = {
     "users": "users",
 }
 """Declarations that stand for a verb which `capabilities().all_verbs` must then list, or must not."""
+
+ARGUMENTS_OF = {"by_key": "by_key", "conditional_add": "if_absent", "metadata": "metadata"}
+"""Declarations that stand for an argument that came later, which `capabilities()` then lists, or must not."""
 
 
 class Declared:
@@ -50,6 +54,10 @@ class Declared:
     """`metadata=`, and `metadata_patch=` of `update`."""
     versions: ClassVar[bool] = True
     """`update(if_version=)`."""
+    by_key: ClassVar[bool] = True
+    """`get`, `update`, `delete` and `history` with `key=`."""
+    conditional_add: ClassVar[bool] = True
+    """`add(if_absent=)` and `add(if_version=)`."""
     history: ClassVar[bool] = True
     """`history`."""
     audit: ClassVar[bool] = True
@@ -92,7 +100,9 @@ class Declared:
             for name, (declared, stated) in pairs.items()
             if stated is not None and stated != declared
         ]
-        return found + cls._disagreements_about_verbs(frozenset(said.all_verbs))
+        found += cls._disagreements_about_verbs(frozenset(said.all_verbs))
+        absent = {argument for name, argument in ARGUMENTS_OF.items() if not cls.declares(name)}
+        return found + [f"arguments lists {one!r}, declared absent" for one in sorted(arguments_of(said) & absent)]
 
     @classmethod
     def _disagreements_about_verbs(cls, verbs: frozenset[str]) -> list[str]:

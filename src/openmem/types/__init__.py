@@ -122,6 +122,8 @@ class MemoryInput(OMPModel):
     supersedes: list[str] | None = None
     key: str | None = None
     metadata: dict[str, Any] | None = None
+    if_absent: bool | None = None
+    if_version: int | None = None
 
 
 class MemoryUpdate(OMPModel):

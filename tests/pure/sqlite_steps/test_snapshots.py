@@ -145,7 +145,7 @@ def test_erasure_drops_what_is_cached_of_its_user(store: Searching) -> None:
     store.db.add("b", "tea", user_id="bob")
     assert (store.ids("tea"), store.ids("tea", user_id="bob")) == ("a", "b")
     erased = store.db.run(snapshot.forgetting("ann", store.cache, write.delete("a", "ann", stamp(1))))
-    assert erased is None
+    assert erased == "a"
     assert store.cache.entry(1).columns is None
     assert store.cache.entry(2).columns is not None
     run = snapshot.forgetting("eve", store.cache, snapshot.user_state("bob"))

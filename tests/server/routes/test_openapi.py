@@ -19,6 +19,7 @@ from openmem._protocol.query_string import NAMES
 from openmem._protocol.routes import OPERATIONS as OPERATION_PATHS
 from openmem._protocol.routes import ROUTES, template_of
 from openmem.server import create_app
+from openmem.server.routes import by_key as routes_by_key
 from openmem.server.routes import memories as routes_memories
 from openmem.server.routes import search as routes_reading
 from openmem.server.routes import transfer as routes_transfer
@@ -73,7 +74,7 @@ def test_every_route_has_one_handler_and_a_label() -> None:
     named = {f"{method} {path}" for path, methods in ROUTES.items() for method in methods}
     assert named == set(HANDLERS)
     for path in CONTRACT.paths:
-        address = path.replace("{id}", "a%2Fb")
+        address = path.replace("{id}", "a%2Fb").replace("{key}", "a%2Fb")
         assert template_of(address, address.encode()) == path
 
 
@@ -92,8 +93,9 @@ def test_parameters_are_those_the_handler_reads(path: str, method: str, operatio
     read |= {("header", name) for name in re.findall(r"header\(\"([\w-]+)\"\)", source)}
     if "request.owner(" in source:
         read |= {("header", "x-user-id"), ("query", "user_id")}
-    if "request.id()" in source:
-        read.add(("path", "id"))
+    for name in ("id", "key"):
+        if f"request.{name}()" in source:
+            read.add(("path", name))
     if "replies.once" in source:
         read.add(("header", "idempotency-key"))
     read.discard(("header", "if-match") if method == "delete" else ("", ""))
@@ -110,7 +112,7 @@ def test_names_of_parameters_are_those_of_the_contract() -> None:
 def test_no_parameter_is_read_where_the_contract_test_does_not_look() -> None:
     shared = inspect.getsource(RequestContext)
     assert set(re.findall(r"query\.\w+\(\"(\w+)\"", shared)) == {"user_id"}
-    for module in (routes_memories, routes_reading, routes_transfer):
+    for module in (routes_memories, routes_by_key, routes_reading, routes_transfer):
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if name.startswith("_") and function.__module__ == module.__name__:
                 assert not re.search(r"query\.|header\(", inspect.getsource(function)), name

@@ -290,6 +290,49 @@ def forget_answer(place: Place, key: str) -> None:
         file.execute(change.format("", key))
 
 
+def test_repeated_request_for_a_new_key_gets_its_memory_again_and_no_conflict(place: Place, user: str) -> None:
+    body = {"content": "tea", "user_id": user, "key": "k"}
+    once = {**named(user), "If-None-Match": "*"}
+    made = place.client.post("/memories", json=body, headers=once)
+    again = place.client.post("/memories", json=body, headers=once)
+    assert (again.status_code, again.content) == (201, made.content)
+    forget_answer(place, user)
+    assert place.client.post("/memories", json=body, headers=once).json() == made.json()  # its seed is enough
+    # The same bytes on other terms are another request, under the same name and under another one.
+    assert (
+        place.client.post("/memories", json=body, headers=named(user)).json()["error"]["code"] == "idempotency_conflict"
+    )
+    other = {**named(f"{user}-2"), "If-None-Match": "*"}
+    for _ in range(2):
+        reply = place.client.post("/memories", json=body, headers=other)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (409, "already_exists")
+    assert place.client.delete("/memories/by-key/k", headers={"X-User-Id": user}).status_code == 204
+    assert place.client.post("/memories", json=body, headers=other).status_code == 201  # it was refused, and so is free
+
+
+def test_repeated_request_for_a_version_gets_its_memory_again_and_no_conflict(place: Place, user: str) -> None:
+    place.client.post("/memories", json={"content": "tea", "user_id": user, "key": "k"})
+    body = {"content": "milk", "user_id": user, "key": "k", "if_version": 1}
+    made = place.client.post("/memories", json=body, headers=named(user)).json()
+    forget_answer(place, user)
+    assert place.client.post("/memories", json=body, headers=named(user)).json() == made
+    batch = {"items": [{**body, "if_version": 2}, {"content": "new"}], "user_id": user}
+    first = place.client.post("/memories/batch", json=batch, headers=named(f"{user}-2")).json()
+    forget_answer(place, f"{user}-2")
+    assert place.client.post("/memories/batch", json=batch, headers=named(f"{user}-2")).json() == first
+    assert [memory["version"] for memory in first["items"]] == [3, 1]
+
+
+def test_memory_deleted_by_its_key_is_in_no_kept_reply(place: Place, place_text: PlaceText, user: str) -> None:
+    content = f"{user} takes iron"
+    body = {"content": content, "user_id": user, "key": "k"}
+    place.client.post("/memories", json=body, headers=named(user))
+    assert content in place_text()
+    assert place.client.delete("/memories/by-key/k", headers={"X-User-Id": user}).status_code == 204
+    assert content not in place_text()
+    assert place.client.post("/memories", json=body, headers=named(user)).status_code == 404
+
+
 def test_memory_of_another_user_stays_in_its_reply(place: Place, user: str) -> None:
     body = {"content": "tea", "user_id": user}
     memory = place.client.post("/memories", json=body, headers=named(user)).json()

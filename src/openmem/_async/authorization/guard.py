@@ -94,6 +94,20 @@ class AsyncGuard(AsyncProvider):
         """Erase one memory that may be deleted."""
         await self.inner.delete(id, self.owner(user_id), call)
 
+    async def get_by_key(self, key: str, user_id: str | None, call: Call) -> MemoryRecord:
+        """Return the memory with a key, if it may be read."""
+        return await self.inner.get_by_key(key, self.owner(user_id), call)
+
+    async def update_by_key(self, key: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+        """Change the memory with a key, if it may be read and written."""
+        owner = self.owner(user_id)
+        self.check_change(change)
+        return await self.inner.update_by_key(key, owner, change, call)
+
+    async def delete_by_key(self, key: str, user_id: str | None, call: Call) -> str | None:
+        """Erase the memory with a key, if it may be deleted."""
+        return await self.inner.delete_by_key(key, self.owner(user_id), call)
+
     async def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase memories of scopes that may all be deleted."""
         owner = self.named(user_id)
@@ -135,6 +149,10 @@ class AsyncGuard(AsyncProvider):
     async def history_page(self, query: HistoryQuery, call: Call) -> HistoryPage:
         """Return a page of those."""
         return await self.inner.history_page(replace(query, user_id=self.owner(query.user_id)), call)
+
+    async def history_by_key(self, query: HistoryQuery, call: Call) -> HistoryPage:
+        """Return a page of those of the memory with a key."""
+        return await self.inner.history_by_key(replace(query, user_id=self.owner(query.user_id)), call)
 
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the audit log to a caller who may read all of the user's memories."""

@@ -10,6 +10,7 @@ from openmem._async.postgres.session import AsyncPostgresSession, seen_by, stamp
 from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import async_compute
 from openmem._model.candidates import Candidate
+from openmem._model.ids import Key, Named
 from openmem._model.requests import AuditQuery, HistoryQuery, ListQuery, ScopesQuery, SearchQuery, TagsQuery, UsersQuery
 from openmem._model.results import HistoryPage
 from openmem._retrieval.ranking import clean_query
@@ -35,12 +36,16 @@ T = TypeVar("T")
 class AsyncPostgresReads(AsyncPostgresSession):
     """The part of the provider that reads: one statement each, its audit entry included, wherever that is possible."""
 
-    async def get(self, id: str, user_id: str | None, call: Call) -> MemoryRecord:
+    async def get(self, id: Named, user_id: str | None, call: Call) -> MemoryRecord:
         """Return one memory."""
         seen = seen_by(call)
         owner = await self._owner(id, user_id, seen, call)
         make = partial(read.get, self._names, id, owner, stamp_of(call), seen)
         return await self._read(make, call)
+
+    async def get_by_key(self, key: str, user_id: str | None, call: Call) -> MemoryRecord:
+        """Return the memory of a user that has a key."""
+        return await self.get(Key(key), user_id, call)
 
     async def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of memories, newest first."""
@@ -112,9 +117,13 @@ class AsyncPostgresReads(AsyncPostgresSession):
 
     async def history_page(self, query: HistoryQuery, call: Call) -> HistoryPage:
         """Return a page of earlier versions and of what the memory supersedes, newest first."""
-        owner = await self._owner(query.id, query.user_id, seen_by(call), call)
+        owner = await self._owner(query.named, query.user_id, seen_by(call), call)
         make = partial(history.page, self._names, query, owner, stamp_of(call), seen_by(call))
         return await self._db.transact(make, call.deadline)
+
+    async def history_by_key(self, query: HistoryQuery, call: Call) -> HistoryPage:
+        """Return a page of the history of the memory of a user that has a key."""
+        return await self.history_page(query, call)
 
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest audit entries."""

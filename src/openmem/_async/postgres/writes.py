@@ -11,7 +11,7 @@ from openmem._async.postgres.session import AsyncPostgresSession, seen_by, stamp
 from openmem._embedding.batches import mark_cut
 from openmem._io.concurrency.batching import AsyncBatcher
 from openmem._io.concurrency.call import Call, Deadline, random_id_bits
-from openmem._model.ids import new_memory_ids
+from openmem._model.ids import Key, Named, new_memory_ids
 from openmem._model.requests import Change, Draft
 from openmem._model.scopes import ScopePattern
 from openmem._rules.workload import is_large_change, is_large_draft, take_long
@@ -59,7 +59,7 @@ class AsyncPostgresWrites(AsyncPostgresSession):
             records.update(zip(positions, made, strict=True))
         return [records[position] for position in range(len(drafts))]
 
-    async def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+    async def update(self, id: Named, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
         """Change one memory; only a new content is embedded."""
         model, vector, cut = None, None, set[int]()
         if "content" in change.fields and self.embedder is not None:
@@ -76,11 +76,22 @@ class AsyncPostgresWrites(AsyncPostgresSession):
             await self._explain(error, model, call.deadline)
             raise
 
+    async def update_by_key(self, key: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+        """Change the memory of a user that has a key."""
+        return await self.update(Key(key), self.key_owner(user_id), change, call)
+
     async def delete(self, id: str, user_id: str | None, call: Call) -> None:
         """Erase one memory."""
-        owner = await self._owner(id, user_id, seen_by(call, "read", "delete"), call)
-        make = partial(write.delete, self._names, id, owner, stamp_of(call), call.access)
-        await self._db.transact(make, call.deadline, lock=self._lock(owner, self._names.distributed))
+        await self._delete(id, user_id, call)
+
+    async def delete_by_key(self, key: str, user_id: str | None, call: Call) -> str:
+        """Erase the memory of a user that has a key, and return its id."""
+        return await self._delete(Key(key), user_id, call)
+
+    async def _delete(self, named: Named, user_id: str | None, call: Call) -> str:
+        owner = await self._owner(named, user_id, seen_by(call, "read", "delete"), call)
+        make = partial(write.delete, self._names, named, owner, stamp_of(call), call.access)
+        return await self._db.transact(make, call.deadline, lock=self._lock(owner, self._names.distributed))
 
     async def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""

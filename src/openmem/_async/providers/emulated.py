@@ -19,11 +19,12 @@ from openmem._io.vendors.call_deadline import fresh_deadline
 from openmem._io.vendors.workers import workers_of
 from openmem._io.vendors.writer_locks import WriterLocks
 from openmem._model.checks import MAX_CONTENT
+from openmem._model.ids import Key
 from openmem._model.requests import Change, Draft, ListQuery, ScopesQuery, SearchQuery, TagsQuery, UsersQuery
 from openmem._model.retry import DEFAULT_RETRY
 from openmem._model.scopes import ScopePattern
 from openmem._rules.capabilities import OMP_VERSION
-from openmem._rules.understanding import METADATA
+from openmem._rules.understanding import BY_KEY, METADATA
 from openmem._rules.validation import MAX_SEARCH
 from openmem.errors import DeadlineExceededError, IngestionTimeoutError
 from openmem.types import (
@@ -82,7 +83,7 @@ class AsyncEmulatedProvider(AsyncProvider):
     emulated: ClassVar[tuple[str, ...]] = ()
     """The features that are emulated on this side, for `capabilities`."""
     takes_retry: ClassVar[bool] = True
-    understands: ClassVar[frozenset[str]] = METADATA
+    understands: ClassVar[frozenset[str]] = METADATA | {BY_KEY}
     poll: ClassVar[float] = 1.0
     """Seconds between two looks at what is being taken in, at most."""
 
@@ -185,6 +186,23 @@ class AsyncEmulatedProvider(AsyncProvider):
         self._check_users([user_id])
         await self._do(lambda backend, task: writing.delete(backend, id, user_id, task), call)
 
+    async def get_by_key(self, key: str, user_id: str | None, call: Call) -> MemoryRecord:
+        """Return the memory of a user that has a key."""
+        owner = self.key_owner(user_id)
+        return await self._do(lambda backend, task: reading.find(backend, Key(key), owner).record, call)
+
+    async def update_by_key(self, key: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+        """Change the memory of a user that has a key."""
+        owner = self.key_owner(user_id)
+        if change.if_version is not None:
+            raise self.cannot("update(if_version=)")
+        return await self._do(lambda backend, task: writing.update(backend, Key(key), owner, change, task), call)
+
+    async def delete_by_key(self, key: str, user_id: str | None, call: Call) -> str:
+        """Erase the memory of a user that has a key, and return its id."""
+        owner = self.key_owner(user_id)
+        return await self._do(lambda backend, task: writing.delete(backend, Key(key), owner, task), call)
+
     async def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase a user's memories one by one and count again."""
         self._check_users([user_id])
@@ -281,6 +299,12 @@ class AsyncEmulatedProvider(AsyncProvider):
 
         await async_gather(*[lane] * min(self._workers, len(ids)))
         return results
+
+    def key_owner(self, user_id: str | None) -> str:
+        """Return whose key is meant, a user whose memories can be kept apart."""
+        owner = super().key_owner(user_id)
+        self.check_user(owner)
+        return owner
 
     def _check_users(self, users: Iterable[str | None]) -> None:
         for user_id in users:

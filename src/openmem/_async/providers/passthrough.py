@@ -17,7 +17,7 @@ from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import async_compute, async_sleep, async_to_thread
 from openmem._io.http.client import AsyncHttp
 from openmem._io.plugins import load_async_provider
-from openmem._model.ids import unknown_id
+from openmem._model.ids import Key, unknown_id
 from openmem._model.requests import (
     AuditQuery,
     Change,
@@ -58,6 +58,7 @@ from openmem._protocol.responses import (
     read_export,
     read_found,
     read_history,
+    read_place,
     read_scopes,
     read_tags,
     read_users,
@@ -65,6 +66,7 @@ from openmem._protocol.responses import (
 from openmem._rules.capabilities import arguments_of
 from openmem._rules.overview import merged_scopes
 from openmem._rules.paging import page_of_history
+from openmem._rules.understanding import BY_KEY
 from openmem._rules.workload import is_large_change, take_long
 from openmem.errors import (
     DeadlineExceededError,
@@ -204,6 +206,27 @@ class AsyncPassthroughProvider(AsyncProvider):
         self._need("delete")
         await self._send(wire.delete(id, user_id), call)
 
+    async def get_by_key(self, key: str, user_id: str | None, call: Call) -> MemoryRecord:
+        """Return the memory of a user that has a key."""
+        self._need("get", self._lacks_keys("get"))
+        named = Key(key)
+        reply = await self._send(wire.get(named, user_id), call)
+        return self._check.one(await self._read(reply, RECORD), named, user_id)
+
+    async def update_by_key(self, key: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+        """Change the memory of a user that has a key."""
+        self._need("update", self._lacks_keys("update") or lacks_of_change(self._able, change))
+        named = Key(key)
+        given = (named, user_id, change)
+        request = await async_compute(wire.update, *given) if is_large_change(change) else wire.update(*given)
+        reply = await self._send(request, call)
+        return self._check.one(await self._read(reply, RECORD), named, user_id)
+
+    async def delete_by_key(self, key: str, user_id: str | None, call: Call) -> str | None:
+        """Erase the memory of a user that has a key, and return its id, if the server tells it."""
+        self._need("delete", self._lacks_keys("delete"))
+        return read_place(await self._send(wire.delete(Key(key), user_id), call))
+
     async def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
         self._need("delete_all")
@@ -264,6 +287,11 @@ class AsyncPassthroughProvider(AsyncProvider):
         if page.next_cursor is None and len(page) > query.limit:
             return await compute_over(page, page_of_history, page, query)  # an older server gives everything
         return page
+
+    async def history_by_key(self, query: HistoryQuery, call: Call) -> HistoryPage:
+        """Return a page of the history of the memory of a user that has a key."""
+        self._need("history", self._lacks_keys("history"))
+        return await self.history_page(query, call)
 
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest audit entries."""
@@ -385,6 +413,9 @@ class AsyncPassthroughProvider(AsyncProvider):
             raise self.cannot(verb)
         if lacking is not None:
             raise self.cannot(lacking)
+
+    def _lacks_keys(self, verb: str) -> str | None:
+        return None if BY_KEY in self.understands else f"{verb}(key=)"
 
     @property
     def _check(self) -> ReplyCheck:

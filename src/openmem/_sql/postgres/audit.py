@@ -20,20 +20,20 @@ _COLUMNS: Final = "bucket, id, user_id, at, app, action, memory_id, scope, reque
 
 
 @lru_cache(maxsize=64)
-def read_entry(db: Names, start: int, condition: str = "true", scope: str = "null") -> str:
+def read_entry(db: Names, start: int, condition: str = "true", scope: str = "null", memory_id: str = "null") -> str:
     """Return a CTE `entry` that enters a read, for a statement whose bucket is `$1` and whose user is `$2`.
 
     Its seven parameters, made by `entry_values`, begin with `$start`. The transaction of a read does not wait for
     the disk: a crash of the server may lose the entries of its last reads, never a memory. Nothing is entered
-    unless the condition holds, and a read that is repeated after its reply was lost is entered once. `scope` is what
-    to enter as the scope where none is given.
+    unless the condition holds, and a read that is repeated after its reply was lost is entered once. `scope` and
+    `memory_id` are what to enter where none is given.
     """
     numbers = [f"${start + offset}" for offset in range(7)]
     casts = ("text", "timestamptz", "text", "text", "text", "text", "text")
-    id_, at, app, action, memory_id, given, request_id = (
+    id_, at, app, action, given_id, given, request_id = (
         f"{number}::{cast}" for number, cast in zip(numbers, casts, strict=True)
     )
-    rest = f"{at}, {app}, {action}, {memory_id}, coalesce({given}, {scope}), {request_id}"
+    rest = f"{at}, {app}, {action}, coalesce({given_id}, {memory_id}), coalesce({given}, {scope}), {request_id}"
     return f"""
         entry as (
           insert into {db.audit}({_COLUMNS})

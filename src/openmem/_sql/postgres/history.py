@@ -29,7 +29,7 @@ def page(
 
     What the caller may not see is left out, and so is what can be reached only through it.
     """
-    start = yield from find(db, query.id, user_id, "", seen)
+    start = yield from find(db, query.named, user_id, "", seen)
     members = yield from _members(db, start, seen)
     versions = yield from _versions(db, start, members)
     found = behind_cursor(query, start, positions(start, members, versions))

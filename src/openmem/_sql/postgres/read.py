@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from openmem._model.access import Patterns
 from openmem._model.cursors import decode_cursor, encode_cursor
-from openmem._model.ids import routing_bucket, unknown_id
+from openmem._model.ids import Key, Named, routing_bucket, unknown_id
 from openmem._model.requests import ListQuery
 from openmem._rules.paging import PAGE_BYTES
 from openmem._sql.postgres import audit
@@ -21,27 +22,30 @@ from openmem._sql.writing import Stamp
 from openmem.errors import InvalidRequestError
 from openmem.types import MemoryPage, MemoryRecord
 
+_FOUND_ID: Final = "(select id from found)"
 
-def get(db: Names, id_: str, user_id: str, stamp: Stamp, seen: Patterns | None = None) -> Steps[MemoryRecord]:
+
+def get(db: Names, named: Named, user_id: str, stamp: Stamp, seen: Patterns | None = None) -> Steps[MemoryRecord]:
     """Read one memory, hidden or not, and enter that in the audit log, in one statement."""
+    column, value = ("key", named.name) if isinstance(named, Key) else ("id", named)
     given = Parameters(routing_bucket(user_id), user_id)
     start = len(given.values) + 1
-    given.values += audit.entry_given(db, stamp, "get", id_, None)
+    given.values += audit.entry_given(db, stamp, "get", None, None)
     text = f"""
           select {columns("m")} from {db.memories} m
-          where m.bucket = $1 and m.user_id = $2 and m.id = {given.add(id_)}{given.allow(seen)}
+          where m.bucket = $1 and m.user_id = $2 and m.{column} = {given.add(value)}{given.allow(seen)}
     """
     if not db.distributed:
         text = f"""
         with found as materialized ({text}),
-        {audit.read_entry(db, start, "exists(select 1 from found)", "(select scope from found)")}
+        {audit.read_entry(db, start, "exists(select 1 from found)", "(select scope from found)", _FOUND_ID)}
         select * from found
         """
     rows = yield Query(text, given.values)
     if not rows:
-        raise unknown_id(id_, "postgres")
+        raise unknown_id(named, "postgres")
     record = record_of_row(rows[0])
-    yield from audit.enter(db, user_id, "get", id_, record.scope, stamp)
+    yield from audit.enter(db, user_id, "get", record.id, record.scope, stamp)
     return record
 
 

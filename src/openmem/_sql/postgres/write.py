@@ -9,12 +9,12 @@ from functools import lru_cache
 from typing import Any, Final
 
 from openmem._model.access import Access, Patterns
-from openmem._model.ids import routing_bucket, unknown_id
+from openmem._model.ids import Key, Named, routing_bucket, unknown_id
 from openmem._model.requests import Change
 from openmem._retrieval.analysis import words_of
 from openmem._rules.versions import step_back
 from openmem._rules.workload import is_large_draft
-from openmem._rules.writing import app_of, check_takes_over, split_by_key, updated
+from openmem._rules.writing import app_of, check_may_be_new, check_takes_over, split_by_key, updated
 from openmem._sql.postgres import audit, versions
 from openmem._sql.postgres.models import guarded
 from openmem._sql.postgres.names import Names
@@ -138,6 +138,7 @@ def add(
         found = yield from holder(db, user_id, item.draft.key or "")
         suffix = f"k{position:05d}"
         if not found:  # it was erased a moment ago
+            check_may_be_new(item.draft)
             entry = replace(stamp, entry_id=stamp.entry_id + suffix)
             [records[position]] = yield from insert(db, [item], model, entry)
             continue
@@ -148,7 +149,7 @@ def add(
 
 def update(
     db: Names,
-    id_: str,
+    named: Named,
     user_id: str,
     change: Change,
     vector: Row32 | None,
@@ -157,28 +158,29 @@ def update(
     access: Access | None = None,
 ) -> Steps[MemoryRecord]:
     """Change a memory, keeping its earlier version."""
-    record = yield from find(db, id_, user_id, "for update", access.patterns("read") if access else None)
+    record = yield from find(db, named, user_id, "for update", access.patterns("read") if access else None)
     if access is not None:
         access.need("write", record.scope)
         yield from _check_supersedes(db, change.fields.get("supersedes") or (), user_id, access)
     draft = updated(record, change)
     if draft is None:
-        yield audit.write(db, user_id, "update", [(id_, record.scope, None)], stamp)
+        yield audit.write(db, user_id, "update", [(record.id, record.scope, None)], stamp)
         return record
-    return (yield from put(db, record, Incoming(draft, id_, vector), model, stamp, "update"))
+    return (yield from put(db, record, Incoming(draft, record.id, vector), model, stamp, "update"))
 
 
-def delete(db: Names, id_: str, user_id: str, stamp: Stamp, access: Access | None = None) -> Steps[None]:
-    """Erase a memory, its earlier versions and its vectors."""
-    record = yield from find(db, id_, user_id, "for update", access.patterns("read", "delete") if access else None)
+def delete(db: Names, named: Named, user_id: str, stamp: Stamp, access: Access | None = None) -> Steps[str]:
+    """Erase a memory, its earlier versions and its vectors, and return its id."""
+    record = yield from find(db, named, user_id, "for update", access.patterns("read", "delete") if access else None)
     if access is not None:
         access.need("delete", record.scope)
-    yield from erase_rows(db, user_id, [id_])
-    yield audit.write(db, user_id, "delete", [(id_, record.scope, None)], stamp)
+    yield from erase_rows(db, user_id, [record.id])
+    yield audit.write(db, user_id, "delete", [(record.id, record.scope, None)], stamp)
+    return record.id
 
 
-def find(db: Names, id_: str, user_id: str, lock: str = "", seen: Patterns | None = None) -> Steps[MemoryRecord]:
-    """Read one memory of a user by id.
+def find(db: Names, named: Named, user_id: str, lock: str = "", seen: Patterns | None = None) -> Steps[MemoryRecord]:
+    """Read one memory of a user by its id or its key.
 
     Raises:
         NotFoundError: There is none, or it belongs to another user, or its scope is not among those `seen`.
@@ -187,9 +189,10 @@ def find(db: Names, id_: str, user_id: str, lock: str = "", seen: Patterns | Non
     if lock:
         linked, locks = locking(db, user_id, 4 + len(params))
         condition, params = condition + linked, [*params, *locks]
-    found = yield from select_where(db, user_id, f"m.id = $3{condition}", (id_, *params), lock)
+    column, value = ("key", named.name) if isinstance(named, Key) else ("id", named)
+    found = yield from select_where(db, user_id, f"m.{column} = $3{condition}", (value, *params), lock)
     if not found:
-        raise unknown_id(id_, "postgres")
+        raise unknown_id(named, "postgres")
     return found[0]
 
 

@@ -22,7 +22,7 @@ def page(query: HistoryQuery, seen: Patterns | None = None) -> Steps[tuple[Memor
 
     What the caller may not see is left out, and so is what can be reached only through it.
     """
-    start = yield from find(query.id, query.user_id, seen)
+    start = yield from find(query.named, query.user_id, seen)
     members = yield from _members(start, seen)
     versions = yield from _versions(members)
     found = behind_cursor(query, start.record, positions(start.record, list(members.values()), versions))

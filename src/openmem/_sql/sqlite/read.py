@@ -7,6 +7,7 @@ from typing import Any
 
 from openmem._model.access import Patterns, matches_any
 from openmem._model.cursors import decode_cursor, encode_cursor
+from openmem._model.ids import Named
 from openmem._model.requests import ListQuery, View
 from openmem._model.timestamps import micros
 from openmem._sql.sqlite.rows import dumps, page_of, select_some
@@ -15,9 +16,9 @@ from openmem._sql.steps import Query, Steps
 from openmem.types import MemoryPage, MemoryRecord
 
 
-def get(id_: str, user_id: str | None, seen: Patterns | None = None) -> Steps[MemoryRecord]:
+def get(named: Named, user_id: str | None, seen: Patterns | None = None) -> Steps[MemoryRecord]:
     """Read one memory, hidden or not, of the scopes that the caller may see."""
-    return (yield from find(id_, user_id, seen)).record
+    return (yield from find(named, user_id, seen)).record
 
 
 def page(query: ListQuery, now: int) -> Steps[MemoryPage]:

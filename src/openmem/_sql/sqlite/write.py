@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Final
 
 from openmem._model.access import Access, Patterns
-from openmem._model.ids import ambiguous_id, may_be_of, unknown_id
+from openmem._model.ids import Key, Named, ambiguous_id, may_be_of, unknown_id
 from openmem._model.requests import Change, Draft
 from openmem._model.timestamps import micros
 from openmem._rules.writing import app_of, by_user, check_takes_over, split_by_key, updated
@@ -74,7 +74,7 @@ def add(
 
 
 def update(
-    id_: str,
+    named: Named,
     user_id: str | None,
     change: Change,
     blob: Blob | None,
@@ -83,7 +83,7 @@ def update(
     access: Access | None = None,
 ) -> Steps[MemoryRecord]:
     """Change a memory, keeping its earlier version."""
-    stored = yield from find(id_, user_id, access.patterns("read") if access else None)
+    stored = yield from find(named, user_id, access.patterns("read") if access else None)
     record = stored.record
     if access is not None:
         access.need("write", record.scope)
@@ -91,16 +91,17 @@ def update(
     draft = updated(record, change)
     writer = yield from open_user(record.user_id, stamp, model)
     if draft is not None:
-        record = yield from put(writer, stored, Incoming(draft, id_, blob), model)
+        record = yield from put(writer, stored, Incoming(draft, record.id, blob), model)
     else:
-        yield audit.write(writer, "update", [(id_, record.scope, None)])
+        yield audit.write(writer, "update", [(record.id, record.scope, None)])
     yield from close_user(writer)
     return record
 
 
-def delete(id_: str, user_id: str | None, stamp: Stamp, access: Access | None = None) -> Steps[None]:
-    """Erase a memory, its earlier versions and its index entries."""
-    stored = yield from find(id_, user_id, access.patterns("read", "delete") if access else None)
+def delete(named: Named, user_id: str | None, stamp: Stamp, access: Access | None = None) -> Steps[str]:
+    """Erase a memory, its earlier versions and its index entries, and return its id."""
+    stored = yield from find(named, user_id, access.patterns("read", "delete") if access else None)
+    id_ = stored.record.id
     if access is not None:
         access.need("delete", stored.record.scope)
     writer = yield from open_user(stored.record.user_id, stamp, None)
@@ -108,23 +109,27 @@ def delete(id_: str, user_id: str | None, stamp: Stamp, access: Access | None = 
     yield from erase_rows(writer, [stored.rid])
     yield audit.write(writer, "delete", [(id_, stored.record.scope, None)])
     yield from close_user(writer)
+    return id_
 
 
-def find(id_: str, user_id: str | None, seen: Patterns | None = None) -> Steps[Stored]:
-    """Read one memory by id.
+def find(named: Named, user_id: str | None, seen: Patterns | None = None) -> Steps[Stored]:
+    """Read one memory by its id, or by its key, for which the user must be named.
 
     Raises:
         NotFoundError: There is none, or it belongs to another user, or its scope is not among those `seen`.
         InvalidRequestError: No user was named and several have a memory of that id.
     """
     condition, params = allowed(seen)
-    found = yield from select_where(
-        f"m.id = ? and (? is null or u.user_id = ?){condition}", (id_, user_id, user_id, *params)
-    )
-    if user_id is None:
-        found = [stored for stored in found if may_be_of(id_, stored.record.user_id)]
+    if isinstance(named, Key):
+        found = yield from select_where(f"u.user_id = ? and m.key = ?{condition}", (user_id, named.name, *params))
+    else:
+        found = yield from select_where(
+            f"m.id = ? and (? is null or u.user_id = ?){condition}", (named, user_id, user_id, *params)
+        )
+        if user_id is None:
+            found = [stored for stored in found if may_be_of(named, stored.record.user_id)]
     if not found:
-        raise unknown_id(id_, "sqlite")
+        raise unknown_id(named, "sqlite")
     if len(found) > 1:
         raise ambiguous_id()
     return found[0]

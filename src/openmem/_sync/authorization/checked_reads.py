@@ -13,7 +13,7 @@ from openmem._io.concurrency.primitives import gather
 from openmem._model.access import Access, Patterns, matches_any
 from openmem._model.candidates import Candidate, candidate_of
 from openmem._model.cursors import CursorTrail, decode_cursor, encode_cursor
-from openmem._model.ids import unknown_id
+from openmem._model.ids import Key, unknown_id
 from openmem._model.requests import (
     Change,
     Draft,
@@ -71,6 +71,28 @@ class OuterGuard(Guard):
         record = self._within(self.access.patterns("read", "delete"), id, self.owner(user_id), call)
         self.access.need("delete", record.scope)
         self.inner.delete(id, record.user_id, call)
+
+    def get_by_key(self, key: str, user_id: str | None, call: Call) -> MemoryRecord:
+        """Return the memory with a key, if it may be read."""
+        return self._with_key(self.access.patterns("read"), key, user_id, call)
+
+    def update_by_key(self, key: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+        """Change the memory with a key, if it may be read and written: that one, whatever has the key by then."""
+        self.check_change(change)
+        record = self._with_key(self.access.patterns("read"), key, user_id, call)
+        return self.update(record.id, record.user_id, change, call)
+
+    def delete_by_key(self, key: str, user_id: str | None, call: Call) -> str | None:
+        """Erase the memory with a key, if it may be deleted: that one, whatever has the key by then."""
+        record = self._with_key(self.access.patterns("read", "delete"), key, user_id, call)
+        self.delete(record.id, record.user_id, call)
+        return record.id
+
+    def history_by_key(self, query: HistoryQuery, call: Call) -> HistoryPage:
+        """Return a page of those states of the memory with a key that may be read."""
+        assert query.key is not None
+        record = self._with_key(self.access.patterns("read"), query.key, query.user_id, call)
+        return self.history_page(replace(query, id=record.id, user_id=record.user_id, key=None), call)
 
     def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of the memories that may be read."""
@@ -157,6 +179,17 @@ class OuterGuard(Guard):
             raise _missing(id) from None
         if not matches_any(patterns, record.scope):
             raise _missing(id)
+        return record
+
+    def _with_key(self, patterns: Patterns | None, key: str, user_id: str | None, call: Call) -> MemoryRecord:
+        """Return the memory that has a key if its scope matches; any other is exactly a missing one."""
+        owner = self.owner(user_id)
+        try:
+            record = self.inner.get_by_key(key, owner, call)
+        except NotFoundError:
+            raise unknown_id(Key(key)) from None
+        if not matches_any(patterns, record.scope):
+            raise unknown_id(Key(key))
         return record
 
     def _check_supersedes(self, ids: Iterable[str] | None, user_id: str, call: Call) -> None:

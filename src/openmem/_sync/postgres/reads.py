@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import compute
 from openmem._model.candidates import Candidate
+from openmem._model.ids import Key, Named
 from openmem._model.requests import AuditQuery, HistoryQuery, ListQuery, ScopesQuery, SearchQuery, TagsQuery, UsersQuery
 from openmem._model.results import HistoryPage
 from openmem._retrieval.ranking import clean_query
@@ -36,12 +37,16 @@ T = TypeVar("T")
 class PostgresReads(PostgresSession):
     """The part of the provider that reads: one statement each, its audit entry included, wherever that is possible."""
 
-    def get(self, id: str, user_id: str | None, call: Call) -> MemoryRecord:
+    def get(self, id: Named, user_id: str | None, call: Call) -> MemoryRecord:
         """Return one memory."""
         seen = seen_by(call)
         owner = self._owner(id, user_id, seen, call)
         make = partial(read.get, self._names, id, owner, stamp_of(call), seen)
         return self._read(make, call)
+
+    def get_by_key(self, key: str, user_id: str | None, call: Call) -> MemoryRecord:
+        """Return the memory of a user that has a key."""
+        return self.get(Key(key), user_id, call)
 
     def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of memories, newest first."""
@@ -113,9 +118,13 @@ class PostgresReads(PostgresSession):
 
     def history_page(self, query: HistoryQuery, call: Call) -> HistoryPage:
         """Return a page of earlier versions and of what the memory supersedes, newest first."""
-        owner = self._owner(query.id, query.user_id, seen_by(call), call)
+        owner = self._owner(query.named, query.user_id, seen_by(call), call)
         make = partial(history.page, self._names, query, owner, stamp_of(call), seen_by(call))
         return self._db.transact(make, call.deadline)
+
+    def history_by_key(self, query: HistoryQuery, call: Call) -> HistoryPage:
+        """Return a page of the history of the memory of a user that has a key."""
+        return self.history_page(query, call)
 
     def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest audit entries."""

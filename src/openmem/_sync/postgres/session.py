@@ -11,7 +11,7 @@ from openmem._embedding.batches import other_length
 from openmem._io.concurrency.call import Call, Deadline
 from openmem._io.postgres.database import Make
 from openmem._model.access import IdempotencySeed, Patterns
-from openmem._model.ids import ambiguous_id, bucket_of, unknown_id
+from openmem._model.ids import Key, Named, ambiguous_id, bucket_of, unknown_id
 from openmem._sql.postgres import hnsw, models, write
 from openmem._sql.postgres.supersession import lock_of
 from openmem._sql.writing import Model, Stamp
@@ -34,9 +34,11 @@ class PostgresSession(PostgresSchema):
             return self._db.transact(make, call.deadline, retry=True, heavy=heavy)
         return self._db.run(make, call.deadline, retry=True, heavy=heavy)
 
-    def _owner(self, id: str, user_id: str | None, seen: Patterns | None, call: Call) -> str:
+    def _owner(self, id: Named, user_id: str | None, seen: Patterns | None, call: Call) -> str:
         if user_id is not None:
             return user_id
+        if isinstance(id, Key):
+            return self.key_owner(user_id)
         make = partial(write.owners, self._names, id, bucket_of(id), seen)
         found = self._db.run(make, call.deadline, retry=True)
         if not found:

@@ -24,7 +24,7 @@ from openmem._io.sqlite.errors import DiskFullError
 from openmem._io.sqlite.options import check
 from openmem._model.access import Patterns
 from openmem._model.candidates import Candidate
-from openmem._model.ids import new_memory_ids
+from openmem._model.ids import Key, Named, new_memory_ids
 from openmem._model.requests import (
     AuditQuery,
     Change,
@@ -41,7 +41,7 @@ from openmem._model.retention import MaintenanceReport, Retention
 from openmem._model.scopes import ScopePattern
 from openmem._model.timestamps import micros
 from openmem._rules.capabilities import native_capabilities
-from openmem._rules.understanding import METADATA
+from openmem._rules.understanding import KEYS, METADATA
 from openmem._sql.sqlite import audit, erase, health, history, overview, portable, read, reembed, write
 from openmem._sql.sqlite.purge import Purge
 from openmem._sql.sqlite.writer import Blob
@@ -95,7 +95,7 @@ class SqliteProvider(Provider):
     options: ClassVar[frozenset[str]] = built_in_options("sqlite")
     embeds: ClassVar[bool] = True
     enforces_access: ClassVar[bool] = True
-    understands: ClassVar[frozenset[str]] = METADATA
+    understands: ClassVar[frozenset[str]] = METADATA | KEYS
 
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)
@@ -156,13 +156,17 @@ class SqliteProvider(Provider):
         steps = write.add(items, model, stamp, call.access, repeatable=call.seed is not None)
         return self._db.write(steps, call.deadline)
 
-    def get(self, id: str, user_id: str | None, call: Call) -> MemoryRecord:
+    def get(self, id: Named, user_id: str | None, call: Call) -> MemoryRecord:
         """Return one memory."""
         record = self._db.read(read.get(id, user_id, _seen(call)), call.deadline)
-        self._note(record.user_id, "get", id, record.scope, call)
+        self._note(record.user_id, "get", record.id, record.scope, call)
         return record
 
-    def update(self, id: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+    def get_by_key(self, key: str, user_id: str | None, call: Call) -> MemoryRecord:
+        """Return the memory of a user that has a key."""
+        return self.get(Key(key), self.key_owner(user_id), call)
+
+    def update(self, id: Named, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
         """Change one memory; only a new content is embedded."""
         model: Model | None = None
         blob: Blob | None = None
@@ -173,12 +177,24 @@ class SqliteProvider(Provider):
         steps = write.update(id, user_id, change, blob, model, _stamp(call), call.access)
         return self._db.write(steps, call.deadline)
 
+    def update_by_key(self, key: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+        """Change the memory of a user that has a key."""
+        return self.update(Key(key), self.key_owner(user_id), change, call)
+
     def delete(self, id: str, user_id: str | None, call: Call) -> None:
         """Erase one memory."""
-        steps = partial(write.delete, id, user_id, _stamp(call), call.access)
-        _, was_full = self._db.erase(steps, call.deadline)
+        self._delete(id, user_id, call)
+
+    def delete_by_key(self, key: str, user_id: str | None, call: Call) -> str:
+        """Erase the memory of a user that has a key, and return its id."""
+        return self._delete(Key(key), self.key_owner(user_id), call)
+
+    def _delete(self, named: Named, user_id: str | None, call: Call) -> str:
+        steps = partial(write.delete, named, user_id, _stamp(call), call.access)
+        id, was_full = self._db.erase(steps, call.deadline)
         if was_full:
             self._purge(call)
+        return id
 
     def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
@@ -243,6 +259,11 @@ class SqliteProvider(Provider):
         owner, page = self._db.read(history.page(query, _seen(call)), call.deadline)
         self._note(owner.user_id, "get", owner.id, owner.scope, call)
         return page
+
+    def history_by_key(self, query: HistoryQuery, call: Call) -> HistoryPage:
+        """Return a page of the history of the memory of a user that has a key."""
+        self.key_owner(query.user_id)
+        return self.history_page(query, call)
 
     def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest audit entries, those of reads that cannot be written just now too."""

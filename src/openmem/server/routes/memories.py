@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from openmem import UNSET, AsyncMemory, IdempotencySeed, InvalidRequestError, OMPError, ProviderError
-from openmem._protocol.etags import etag, expected_version, is_known
+from openmem._protocol.etags import etag, expected_version, is_known, replaced_version, wants_absent
 from openmem._protocol.json_bodies import refuse_unknown, text_member
 from openmem.server.routes.request import RequestContext
 from openmem.server.routes.responses import (
@@ -25,10 +25,10 @@ MAX_BATCH: Final = 10_000
 _NEW: Final = frozenset(
     [
         *("content", "user_id", "scope", "tags", "source", "confidence", "valid_from", "valid_to"),
-        *("supersedes", "key", "metadata"),
+        *("supersedes", "key", "metadata", "if_absent", "if_version"),
     ]
 )
-_CHANGES: Final = (
+CHANGES: Final = (
     *("content", "scope", "tags", "confidence", "valid_to", "supersedes"),
     *("metadata", "metadata_patch"),
 )
@@ -41,6 +41,7 @@ async def add_memory(request: RequestContext) -> Reply:
     fields = request.json()
     given = {"content": None, **{name: fields.pop(name) for name in _NEW & fields.keys()}}
     given["user_id"] = user_id = request.user(text_member(given, "user_id"))
+    _take_terms(given, wants_absent(request.header("if-none-match")), replaced_version(request.header("if-match")))
 
     async def act(seed: IdempotencySeed | None) -> Reply:
         memory, audit = request.memory(seed), request.service.audit
@@ -84,7 +85,7 @@ async def get_memory(request: RequestContext) -> Reply:
 async def update_memory(request: RequestContext) -> Reply:
     """Answer PATCH /memories/{id}."""
     fields = request.json()
-    changes = {name: fields.pop(name, UNSET) for name in _CHANGES}
+    changes = {name: fields.pop(name, UNSET) for name in CHANGES}
     owner = request.owner(text_member(fields, "user_id"))
     fields.pop("user_id", None)
     version = expected_version(request.header("if-match"))
@@ -151,6 +152,17 @@ async def wait_for_memories(request: RequestContext) -> Reply:
     ids: Any = fields.get("ids")
     await request.memory().wait_for_ingest(ids, user_id)
     return empty_reply()
+
+
+def _take_terms(given: dict[str, Any], absent: bool, version: int | None) -> None:
+    """Put what the headers of a request say about what may be there to what its body says."""
+    if given.get("if_absent") is None:
+        given["if_absent"] = False
+    for name, header, said in (("if_absent", "If-None-Match", absent or None), ("if_version", "If-Match", version)):
+        if said is not None:
+            if given.get(name) not in (None, False):
+                raise InvalidRequestError(f"give {name} or {header}, not both: they are the same")
+            given[name] = said
 
 
 def _targets(items: list[Any], default: str | None) -> list[Touched]:

@@ -205,10 +205,17 @@ class RequestContext:
         Raises:
             InvalidRequestError: It is not percent-encoded UTF-8.
         """
+        return self._in_path("id")
+
+    def key(self) -> str:
+        """Return the key in the path, as `id` returns an id."""
+        return self._in_path("key")
+
+    def _in_path(self, name: str) -> str:
         try:
-            return unquote_to_bytes(self.scope["path_params"]["id"]).decode()
+            return unquote_to_bytes(self.scope["path_params"][name]).decode()
         except UnicodeDecodeError:
-            raise InvalidRequestError("id must be percent-encoded UTF-8") from None
+            raise InvalidRequestError(f"{name} must be percent-encoded UTF-8") from None
 
     async def read(self) -> None:
         """Read the body, which must be said to be JSON, and parse it. The time for the verb begins again."""

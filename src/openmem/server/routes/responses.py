@@ -195,6 +195,11 @@ def _cut_short(found: Overview[Any]) -> bytes:
     return b',"truncated":true' if found.truncated else b""
 
 
+def with_place(reply: Reply, root: str, id: str) -> Reply:
+    """Return a reply that says where the memory is by its id."""
+    return reply.with_header("content-location", location(root, id))
+
+
 def _are_large(records: Sequence[MemoryRecord]) -> bool:
     """Return whether it takes long to write records as JSON."""
     if len(records) > MANY_RECORDS or sum(len(record.content) for record in records) > MANY_CHARACTERS:

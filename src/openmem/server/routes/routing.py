@@ -12,7 +12,7 @@ from openmem import OMPError
 from openmem._protocol.refusals import InternalError, MethodNotAllowedError
 from openmem._protocol.routes import ROUTES, Operation
 from openmem.server.middleware.asgi import has_body, request_id_of
-from openmem.server.routes import memories, openapi, overview, search, transfer
+from openmem.server.routes import by_key, memories, openapi, overview, search, transfer
 from openmem.server.routes.disconnects import ClientGoneError, Watch
 from openmem.server.routes.error_responses import error_reply, log_unexpected
 from openmem.server.routes.request import RequestContext
@@ -37,6 +37,10 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "GET /openapi.json": openapi.get_contract,
     "POST /memories/batch": memories.add_memories,
     "POST /memories/wait": memories.wait_for_memories,
+    "GET /memories/by-key/{key}": by_key.get_memory,
+    "PATCH /memories/by-key/{key}": by_key.update_memory,
+    "DELETE /memories/by-key/{key}": by_key.delete_memory,
+    "GET /memories/by-key/{key}/history": by_key.get_history,
     "GET /memories/{id}": memories.get_memory,
     "PATCH /memories/{id}": memories.update_memory,
     "DELETE /memories/{id}": memories.delete_memory,

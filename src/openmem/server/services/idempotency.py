@@ -111,6 +111,10 @@ async def _or_warn(trouble: str, request: CurrentRequest, work: Awaitable[None])
 def _fingerprint(request: CurrentRequest, user_id: str | None) -> str:
     scope = request.scope
     head = f"{scope['method']} {scope['path']} {user_id!a}\n".encode(errors="backslashreplace")
+    for name in ("if-match", "if-none-match"):  # the same bytes with another condition are another request
+        condition = request.header(name)
+        if condition is not None:
+            head += f"{name}: {condition!a}\n".encode()
     return hashlib.sha256(head + request.body).hexdigest()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openmem.testing._async.audit import AuditRules
 from openmem.testing._async.batches import BatchRules
+from openmem.testing._async.by_key import ByKeyRules
 from openmem.testing._async.circles import CircleRules
 from openmem.testing._async.context import ContextRules
 from openmem.testing._async.crud import CrudRules
@@ -29,6 +30,7 @@ class AsyncProviderSuite(
     MetadataRules,
     BatchRules,
     KeyAndVersionRules,
+    ByKeyRules,
     ScopeRules,
     SearchRules,
     ContextRules,

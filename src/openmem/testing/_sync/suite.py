@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from openmem.testing._sync.audit import AuditRules
 from openmem.testing._sync.batches import BatchRules
+from openmem.testing._sync.by_key import ByKeyRules
 from openmem.testing._sync.circles import CircleRules
 from openmem.testing._sync.context import ContextRules
 from openmem.testing._sync.crud import CrudRules
@@ -30,6 +31,7 @@ class ProviderSuite(
     MetadataRules,
     BatchRules,
     KeyAndVersionRules,
+    ByKeyRules,
     ScopeRules,
     SearchRules,
     ContextRules,
