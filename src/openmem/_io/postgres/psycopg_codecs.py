@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import psycopg
@@ -15,6 +16,7 @@ from psycopg.pq import Format
 from psycopg.types import TypeInfo
 
 from openmem._sql.postgres import values
+from openmem._sql.postgres.vectors import PackedVector
 
 _JSONB: Final = 3802
 _TIMESTAMPTZ: Final = 1184
@@ -47,6 +49,18 @@ class _InstantLoader(Loader):
         return _FOREVER.get(micros) or _EPOCH + timedelta(0, 0, micros)
 
 
+class _PackedDumper(Dumper):
+    format = Format.BINARY
+
+    def dump(self, obj: PackedVector) -> Buffer:
+        return obj.to_binary()
+
+
+@lru_cache(maxsize=16)
+def _packed_dumper(oid: int) -> type[_PackedDumper]:
+    return type("_PackedDumper", (_PackedDumper,), {"oid": oid})
+
+
 def register(connection: psycopg.Connection[Any], types: Mapping[str, int]) -> None:
     """Teach a connection the types.
 
@@ -63,5 +77,6 @@ def register(connection: psycopg.Connection[Any], types: Mapping[str, int]) -> N
     # `register_vector` would ask the server four times for each connection, and find the types on its search path only.
     if "vector" in types:
         register_vector_info(connection, TypeInfo("vector", types["vector"], 0))
+        adapters.register_dumper(PackedVector, _packed_dumper(types["vector"]))  # else it is looked for each time
     if "halfvec" in types:
         register_halfvec_info(connection, TypeInfo("halfvec", types["halfvec"], 0))

@@ -201,7 +201,7 @@ class Session:
 
     errors: ClassVar = (psycopg.Error,)
 
-    __slots__ = ("_has_ended", "begun", "complete", "connection", "generation", "idle_since")
+    __slots__ = ("_cursor", "_has_ended", "begun", "complete", "connection", "generation", "idle_since")
 
     def __init__(self, connection: _Connection, complete: bool) -> None:
         self.connection = connection
@@ -210,6 +210,7 @@ class Session:
         self.generation = 0
         self.idle_since = 0.0
         self._has_ended = readable_check(connection.pgconn.socket)
+        self._cursor: psycopg.Cursor[Any] | None = None
 
     @property
     def lost(self) -> bool:
@@ -222,10 +223,16 @@ class Session:
 
     def fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows."""
-        cursor = self.connection.cursor(binary=True)
+        # 1. A cursor takes as long to make as many a statement to encode, so one is kept. It is gone if this fails.
+        cursor, self._cursor = self._cursor or self.connection.cursor(binary=True), None
         cursor.execute(sql, params)
         result = cursor.pgresult
-        return cursor.fetchall() if result is not None and result.nfields else []
+        # 2. Rows: they would stay in the memory with it.
+        # 3. None: it is used again.
+        if result is not None and result.nfields:
+            return cursor.fetchall()
+        self._cursor = cursor
+        return []
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for many rows of parameters."""

@@ -75,11 +75,11 @@ def whole(
         names: The columns.
 
     Returns:
-        The rows without the last column; `None` for one that is gone, or that was too much.
+        The rows, to be read without the last column; `None` for one that is gone, or that was too much.
     """
     sizes = [row[-1] or 0 for row in rows]
     if not any(sizes):
-        return [row[:-1] for row in rows]
+        return [*rows]
     place = names.index("id")
     sums, wanted = 0, list[str]()
     for row, size in zip(rows, sizes, strict=True):
@@ -96,7 +96,7 @@ def whole(
         given.values,
     )
     read = {row[place]: row for row in found}
-    return [read.get(row[place]) if size else row[:-1] for row, size in zip(rows, sizes, strict=True)]
+    return [read.get(row[place]) if size else row for row, size in zip(rows, sizes, strict=True)]
 
 
 def _size(row: Row, names: Sequence[str]) -> int:

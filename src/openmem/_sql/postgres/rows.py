@@ -48,9 +48,9 @@ def columns(prefix: str, names: tuple[str, ...] = RECORD_NAMES) -> str:
 
 
 def record_of_row(row: Sequence[Any]) -> MemoryRecord:
-    """Return the record that a row of `columns` holds."""
-    _, id_, user_id, key, content, scope, tags, source, confidence, *others = row
-    valid_from, valid_to, supersedes, extensions, model, created_at, updated_at, version, metadata = others
+    """Return the record that a row of `columns` holds, whatever is behind them."""
+    (_, id_, user_id, key, content, scope, tags, source, confidence) = row[:9]
+    (valid_from, valid_to, supersedes, extensions, model, created_at, updated_at, version, metadata) = row[9:18]
     return record_of_values(
         id_,
         content,

@@ -53,7 +53,7 @@ class Projection(NamedTuple, Generic[T]):
 
     Attributes:
         names: The columns.
-        make: Makes a result of these, a score and the parts of that.
+        make: Makes a result of a row that begins with these, a score and the parts of that.
         ends: The list ends with the first that is too much for a page. Without it, only that one is left out.
     """
 
@@ -144,7 +144,7 @@ def _made(
     """Make what was asked for of chosen rows of `lean` columns, up to the bytes of a page."""
     rows = [row for row, _, _ in chosen]
     if not any([row[-1] for row in rows]):  # noqa: C419 - as nearly always: no text is large
-        return [projection.make(row[:-1], score, why) for row, score, why in chosen]
+        return [projection.make(row, score, why) for row, score, why in chosen]
     count = cut(rows, projection.names, len(rows)) if projection.ends else len(rows)
     read = yield from whole(db, query.view, stamp, rows[:count], projection.names)
     pairs = zip(read, chosen, strict=False)
