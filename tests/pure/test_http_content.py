@@ -51,18 +51,31 @@ def test_little_that_stands_for_much_is_given_out_in_small_pieces(compress: Call
     assert max(pieces) <= PIECE
 
 
-@pytest.mark.parametrize(
-    "encodings", [["gzip", "gzip"], ["gzip", "deflate"], ["deflate", "identity", "gzip"], ["br"], ["zstd"], ["chunked"]]
-)
-def test_encoding_that_was_not_asked_for_is_refused(encodings: list[str]) -> None:
-    with pytest.raises(EncodingError):
+@pytest.mark.parametrize("encodings", [["gzip", "gzip"], ["gzip", "deflate"], ["deflate", "identity", "gzip"]])
+def test_body_that_is_encoded_more_than_once_is_refused(encodings: list[str]) -> None:
+    with pytest.raises(EncodingError, match=r"^a body that is encoded more than once$"):
         BodyDecoder(encodings)
+
+
+@pytest.mark.parametrize("encodings", [["br"], ["zstd"], ["chunked"]])
+def test_encoding_that_was_not_asked_for_is_refused(encodings: list[str]) -> None:
+    with pytest.raises(EncodingError, match=r"^a body in an encoding that was not asked for$"):
+        BodyDecoder(encodings)
+
+
+@pytest.mark.parametrize("way", ["gzip", "deflate"])
+def test_body_that_is_not_what_its_encoding_says_is_refused(way: str) -> None:
+    with pytest.raises(EncodingError, match=r"^a body that cannot be decoded$"):
+        list(BodyDecoder([way]).feed(b"likes tea"))
+    decoder, encoded = BodyDecoder([way]), WAYS[way](b"likes tea" * 50)
+    with pytest.raises(EncodingError, match=r"^a body that cannot be decoded$"):
+        list(decoder.feed(encoded[:-4] + b"\xff" * 4))
 
 
 def test_body_that_breaks_off_is_noticed_and_an_empty_one_is_none() -> None:
     decoder = BodyDecoder(["gzip"])
     list(decoder.feed(gzip.compress(b"likes tea")[:-4]))
-    with pytest.raises(EncodingError, match="breaks off"):
+    with pytest.raises(EncodingError, match=r"^a body that breaks off$"):
         decoder.finish()
     BodyDecoder(["gzip"]).finish()
 

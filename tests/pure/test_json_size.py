@@ -45,3 +45,17 @@ def test_signs_inside_strings_do_not_count(sign: str) -> None:
 def test_text_that_is_no_json_has_a_size_too(body: bytes) -> None:
     assert is_larger_than(body, 100_000) is False
     assert is_larger_than(body, -1) is True
+
+
+@pytest.mark.parametrize(
+    ("body", "size"),
+    [
+        (b'["",""]', 80 + 32 + 2 * (60 + 2)),
+        (b'{"a":"b"}', 80 + 60 + 2 * (60 + 3)),
+        (b'"abc"', 60 + 5),
+        (b'[[""],[1]]', 3 * 80 + 32 + 60 + 2),
+    ],
+)
+def test_size_is_that_of_strings_values_and_members(body: bytes, size: int) -> None:
+    assert is_larger_than(body, size - 1)
+    assert not is_larger_than(body, size)

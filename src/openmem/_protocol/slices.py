@@ -90,7 +90,7 @@ def _list_in(text: str, member: str | None) -> tuple[int, list[tuple[int, int]]]
         offset = _after_space(text, _after(text, _after_space(text, offset), ":"))
         if name == member:
             if found is not None:
-                raise ValueError("a member twice")
+                raise ValueError  # a member twice
             start = _after(text, offset, "[")
             found = start, _items(text, start)
             offset = _after(text, _after_space(text, found[1][-1][1] if found[1] else start), "]")
@@ -101,7 +101,7 @@ def _list_in(text: str, member: str | None) -> tuple[int, list[tuple[int, int]]]
             break
         offset = _after(text, offset, ",")
     if found is None:
-        raise ValueError("no such member")
+        raise ValueError  # no such member
     return found
 
 
@@ -112,7 +112,7 @@ def _items(text: str, start: int) -> list[tuple[int, int]]:
         _, end = _scan(text, offset)
         bounds.append((offset, end))
         if len(bounds) > MOST_ITEMS:
-            raise ValueError("too many")
+            raise ValueError  # too many
         offset = _after_space(text, end)
         if text[offset] == "]":
             break
@@ -131,7 +131,7 @@ def _slices(bounds: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 def _after(text: str, offset: int, sign: str) -> int:
     if text[offset] != sign:
-        raise ValueError(f"no {sign}")
+        raise ValueError  # not this sign
     return offset + 1
 
 
