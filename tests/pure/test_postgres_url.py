@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from openmem._sql.postgres.url import environment_parameters, parse_database_url, password_in, service_parameters
+from openmem._sql.postgres.url import (
+    FORM,
+    check_parameters,
+    environment_parameters,
+    parse_database_url,
+    password_in,
+    service_parameters,
+)
 from openmem.errors import InvalidRequestError
+
+BAD = "url: the parameter"
+IN_A_PASSWORD = "in a password write ? as %3F and & as %26"
 
 
 @pytest.mark.parametrize(
@@ -19,6 +29,21 @@ from openmem.errors import InvalidRequestError
         ("postgresql:///?dbname=d%20b&sslmode=", {"dbname": "d b"}),
         ("postgresql:///?database=d", {"dbname": "d"}),
         ("postgresql:///d?ssl=true", {"dbname": "d", "sslmode": "require"}),
+        ("postgresql:///d?ssl=require", {"dbname": "d", "sslmode": "require"}),
+        ("postgresql:///d?ssl=verify-ca", {"dbname": "d", "sslmode": "verify-ca"}),
+        ("postgresql:///d?ssl=verify-full", {"dbname": "d", "sslmode": "verify-full"}),
+        ("postgresql:///d?ssl=prefer", {"dbname": "d", "sslmode": "prefer"}),
+        ("postgresql:///d?ssl=true&sslmode=verify-ca", {"dbname": "d", "sslmode": "verify-ca"}),
+        ("postgresql://a,b/d", {"host": "a,b", "dbname": "d"}),
+        (
+            "postgresql:///?sslnegotiation=direct&sslmode=require",
+            {"sslnegotiation": "direct", "sslmode": "require"},
+        ),
+        (
+            "postgresql:///?sslnegotiation=direct&sslrootcert=system",
+            {"sslnegotiation": "direct", "sslrootcert": "system"},
+        ),
+        ("postgresql:///?sslnegotiation=postgres", {"sslnegotiation": "postgres"}),
         ("postgresql:///d?requiressl=1", {"dbname": "d", "sslmode": "require"}),
         ("postgresql:///d?requiressl=0", {"dbname": "d", "sslmode": "prefer"}),
         ("postgresql:///d?requiressl=1&sslmode=verify-full", {"dbname": "d", "sslmode": "verify-full"}),
@@ -49,11 +74,39 @@ def test_a_url_becomes_parameters(url: str, found: dict[str, str]) -> None:
         ("sslcertmode=never", "sslcertmode must be one of"),
         ("load_balance_hosts=yes", "load_balance_hosts must be one of"),
         ("sslnegotiation=direct", "sslnegotiation needs sslmode"),
+        *((f"sslnegotiation=direct&sslmode={mode}", "sslnegotiation needs") for mode in ("disable", "allow", "prefer")),
     ],
 )
 def test_a_parameter_that_cannot_be_used_is_named(query: str, named: str) -> None:
     with pytest.raises(InvalidRequestError, match=f"parameter {named}"):
         parse_database_url(f"postgresql:///d?{query}")
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", FORM),
+        ("mysql://h/d", FORM),
+        ("postgresql://h/d#x", FORM),
+        ("mysql://h/d#x", FORM),
+        ("postgresql:///d?work_mem=a@b", f"{FORM}: an @ that belongs to a password is written %40"),
+        ("postgresql:///d?1=2", f"{FORM}: after the ? come parameters such as sslmode=require; {IN_A_PASSWORD}"),
+        ("postgresql:///d?charset=utf8", f"{BAD} charset is not one of Postgres: leave it out"),
+        ("postgresql:///d?schema=a", f"{BAD} schema is not one of Postgres: leave it out, and give schema=…"),
+        ("postgresql:///d?sslcertmode=x", f"{BAD} sslcertmode must be one of allow, disable, require"),
+        ("postgresql:///d?connect_timeout=x", f"{BAD} connect_timeout must be a number"),
+        ("postgresql:///d?host=a..b", f"{BAD} host must be a name, an address or the folder of a socket"),
+        ("postgresql:///d?host=a&port=1,2", f"{BAD} port must be given once, or once for each host"),
+        (
+            "postgresql:///d?sslnegotiation=direct",
+            f"{BAD} sslnegotiation needs sslmode=require, verify-ca or verify-full",
+        ),
+    ],
+)
+def test_address_that_cannot_be_used_says_why(url: str, message: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_database_url(url)
+    assert (caught.value.message, caught.value.provider) == (message, "postgres")
 
 
 @pytest.mark.parametrize(
@@ -63,10 +116,21 @@ def test_a_parameter_that_cannot_be_used_is_named(query: str, named: str) -> Non
         ({"PGREQUIRESSL": "1"}, {"sslmode": "require"}),
         ({"PGREQUIRESSL": "1", "PGSSLMODE": "verify-full"}, {"sslmode": "verify-full"}),
         ({"PGREQUIRESSL": "0"}, {}),
+        ({}, {}),
     ],
 )
 def test_variables_of_libpq_become_parameters(variables: dict[str, str], found: dict[str, str]) -> None:
     assert environment_parameters(variables) == found
+
+
+def test_parameter_of_another_source_is_named_with_it() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        check_parameters({"user": "a\0"}, "PGUSER")
+    assert caught.value.message == "PGUSER: the parameter user must not hold a NUL character"
+    with pytest.raises(InvalidRequestError, match=r"^pg_service: the parameter port cannot be read: a port must be"):
+        check_parameters({"port": "1,65536"}, "pg_service")
+    check_parameters({"port": "1,,65535", "host": "a,b,c"}, "pg_service")
+    check_parameters({}, "pg_service")
 
 
 def test_a_service_is_read_from_its_section() -> None:
@@ -84,6 +148,7 @@ def test_a_service_is_read_from_its_section() -> None:
         ("h:1:d:v:secret", None),
         ("#h:1:d:u:secret", None),
         ("h:1:d:u", None),
+        ("h:1:d:u:a\\", "a"),
         ("", None),
         ("h:1:d:u:", ""),
     ],

@@ -175,6 +175,14 @@ class TestManyAtOnce:
         db.add("b")
         assert [*db.run(rows.select_rids([FIRST + 1, FIRST + 2]))] == [FIRST + 1]
 
+    def test_records_that_fill_a_page_to_the_end_are_all_on_it(self, db: Database) -> None:
+        around = len("likes tea") + len('{"x-a":""}')
+        for id_ in "ab":
+            db.add(id_, extensions={"x-a": "z" * (PAGE_BYTES // 2 - around)})
+        db.add("c")
+        assert [*db.run(rows.select_rids([FIRST + 1, FIRST + 2, FIRST + 3]))] == [FIRST + 1, FIRST + 2]
+        assert [*db.run(rows.select_rids([FIRST + 1, FIRST + 2]))] == [FIRST + 1, FIRST + 2]
+
     def test_contents_for_a_context(self, db: Database) -> None:
         db.add("a", "tea", valid_from=later(3))
         db.add("b", "milk", seconds=1)

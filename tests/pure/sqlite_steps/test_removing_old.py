@@ -60,6 +60,8 @@ class TestEntries:
         assert log.run(retention.old_entries(0, at(1))) == ([FIRST + 1], FIRST + 2)
         assert log.run(retention.old_adds(0, at(9))) == ([FIRST + 2], FIRST + 2)
         assert log.run(retention.old_adds(FIRST + 2, at(9))) == ([BOB + 1], None)
+        monkeypatch.setattr(retention, "LOOKED_AT", 3)
+        assert log.run(retention.old_entries(0, at(2))) == ([FIRST + 1, FIRST + 2], FIRST + 4)
 
     def test_removed_ones_are_counted_and_their_numbers_not_given_again(self, log: Database) -> None:
         places = [FIRST + 1, FIRST + 2, FIRST + 4]

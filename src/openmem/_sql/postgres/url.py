@@ -153,8 +153,8 @@ def check_parameters(given: Mapping[str, str], source: str) -> None:
     hosts, ports = given.get("host", "").split(","), given.get("port", "").split(",")
     if not all(map(is_host, filter(None, hosts))):
         raise _bad("host", source, "must be a name, an address or the folder of a socket")
-    if any(port and parse_port(port, f"{source}: the parameter port") is None for port in ports):
-        raise _bad("port", source, "must be a number from 1 to 65535")
+    for port in ports:
+        parse_port(port, f"{source}: the parameter port")
     if "host" in given and len(ports) not in (1, len(hosts)):
         raise _bad("port", source, "must be given once, or once for each host")
     weak = given.get("sslmode", "prefer") in ("disable", "allow", "prefer")
