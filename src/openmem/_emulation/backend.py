@@ -142,7 +142,7 @@ class Backend(ABC):
 
     @abstractmethod
     def users(self) -> Sequence[str]:
-        """Return every user who has a memory."""
+        """Return every user who has a memory, and perhaps some who have none any more."""
 
     @abstractmethod
     def ping(self) -> Mapping[str, Any]:

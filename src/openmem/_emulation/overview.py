@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 from openmem._emulation.backend import Backend, Task
 from openmem._emulation.reading import hiding_of
@@ -31,19 +33,24 @@ def users(backend: Backend, query: UsersQuery, task: Task) -> UserPage:
     after = ""
     if query.cursor is not None:
         (after,) = decode_cursor(query.cursor, "users", (str,), [query.prefix])
-    found: list[UserInfo] = []
-    for user_id in sorted(backend.users()):
-        if user_id <= after or not user_id.startswith(query.prefix or ""):
-            continue
-        if len(found) == query.limit:
-            cursor = encode_cursor("users", [found[-1].user_id], [query.prefix])
-            return UserPage.model_construct(items=found, next_cursor=cursor)
+    known = (user_id for user_id in sorted(backend.users()) if user_id > after)
+    infos = _infos(backend, [user_id for user_id in known if user_id.startswith(query.prefix or "")], task)
+    found = [*islice(infos, query.limit)]
+    cursor = None
+    if len(found) == query.limit and next(infos, None) is not None:
+        cursor = encode_cursor("users", [found[-1].user_id], [query.prefix])
+    return UserPage.model_construct(items=found, next_cursor=cursor)
+
+
+def _infos(backend: Backend, users: Iterable[str], task: Task) -> Iterator[UserInfo]:
+    """Yield what is known of each user; services go on naming some whose memories are all erased."""
+    for user_id in users:
         task.check()
         counts = NONE
         for one in _counted(backend, View(user_id), task).values():
             counts = counts.with_(one)
-        found.append(user_info(user_id, counts))
-    return UserPage.model_construct(items=found, next_cursor=None)
+        if counts != NONE:
+            yield user_info(user_id, counts)
 
 
 def _counted(backend: Backend, view: View, task: Task) -> dict[str | None, Counts]:
