@@ -9,7 +9,7 @@ import signal
 import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 from hypothesis import given
@@ -48,6 +48,37 @@ def test_all_options_of_remember_are_stored() -> None:
     assert (record["valid_from"], record["valid_to"]) == ("2023-12-31T22:00:00Z", "2999-01-01T00:00:00Z")
     assert contents() == ["new"]
     assert contents("--superseded") == ["new", "old"]
+
+
+def test_memory_is_named_by_its_key() -> None:
+    made = parsed("remember", "tea", "--key", "drink")
+    assert parsed("get", "--key", "drink") == made
+    changed = parsed("update", "--key", "drink", "green", "tea", "--if-version", "1")
+    assert (changed["id"], changed["content"], changed["version"]) == (made["id"], "green tea", 2)
+    assert parsed("update", "--key", "drink", "--scope", "a")["content"] == "green tea"
+    assert [past["version"] for past in parsed("history", "--key", "drink")["items"]] == [2, 1]
+    assert parsed("forget", "--key", "drink") == {"forgotten": "drink"}
+    assert contents() == []
+    for command in ("get", "history", "forget"):
+        assert omp(command, "--key", "drink", code=1).stderr == "Error: no memory has the key 'drink'\n"
+        assert "--key" in omp(command, "--key", "drink", made["id"], code=2).stderr
+        assert "--key" in omp(command, code=2).stderr
+
+
+def test_memory_is_remembered_only_on_terms() -> None:
+    made = parsed("remember", "tea", "--key", "drink", "--if-absent")
+    again = refused("remember", "milk", "--key", "drink", "--if-absent")
+    assert (again["code"], again["details"]) == ("already_exists", {"id": made["id"], "version": 1})
+    assert parsed("remember", "milk", "--key", "drink", "--if-version", "1")["version"] == 2
+    assert refused("remember", "beer", "--key", "drink", "--if-version", "1")["code"] == "version_conflict"
+    assert "needs a key" in omp("remember", "beer", "--if-absent", code=2).stderr
+    assert contents() == ["milk"]
+
+
+def refused(*args: str) -> dict[str, Any]:
+    """Return the error of a command that failed."""
+    error: dict[str, Any] = json.loads(omp(*args, "--json", code=1).stderr)["error"]
+    return error
 
 
 def test_metadata_are_stored_replaced_patched_and_cleared() -> None:

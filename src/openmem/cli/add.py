@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Final
 
 import typer
 
 from openmem.cli import output
-from openmem.cli.options import Id, json_object, moment
+from openmem.cli.options import IdOrKey, Key, json_object, moment
 from openmem.cli.session import Session
-from openmem.cli.short_ids import by_id
+from openmem.cli.short_ids import by_id_or_key, check_named
 
 CLEARABLE: Final = ("scope", "tags", "confidence", "valid-to", "supersedes", "metadata")
 
@@ -25,6 +26,10 @@ def remember(
     tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="A label; may be repeated.")] = None,
     key: Annotated[
         str | None, typer.Option(metavar="KEY", help="Your own name for it; the same key again replaces the memory.")
+    ] = None,
+    if_absent: Annotated[bool, typer.Option("--if-absent", help="Store it only if no memory has the key yet.")] = False,
+    if_version: Annotated[
+        int | None, typer.Option(metavar="N", help="Replace the memory with the key only if this is its version.")
     ] = None,
     confidence: Annotated[float | None, typer.Option(metavar="NUMBER", help="How sure it is, from 0 to 1.")] = None,
     valid_from: Annotated[
@@ -57,6 +62,8 @@ def remember(
             valid_to=valid_to,
             supersedes=supersedes or None,
             key=key,
+            if_absent=if_absent,
+            if_version=if_version,
             metadata=metadata,
         )
     if session.as_json:
@@ -70,10 +77,11 @@ def remember(
 
 def update(
     session: Session,
-    id: Id,
+    id: IdOrKey = None,
     text: Annotated[
         list[str] | None, typer.Argument(metavar="TEXT", help="The new text, or - to read it from standard input.")
     ] = None,
+    key: Key = None,
     scope: Annotated[str | None, typer.Option(metavar="SCOPE", help="The new scope.")] = None,
     tag: Annotated[
         list[str] | None, typer.Option(metavar="TAG", help="A new tag instead of the old ones; may be repeated.")
@@ -104,6 +112,10 @@ def update(
     ] = None,
 ) -> None:
     """Change a memory. What is not given stays; the version before goes to its history."""
+    if key is not None:  # then all words are the text
+        text = [word for word in (id, *(text or [])) if word is not None]
+        id = None
+    check_named(id, key)
     given: dict[str, Any] = {
         "content": None if not text else _from_stdin() if text == ["-"] else " ".join(text),
         "scope": scope,
@@ -124,12 +136,8 @@ def update(
         raise typer.BadParameter("give what to change: a text, an option, or --clear")
     with session.open() as memory:
         owner = session.owner()
-        record = by_id(
-            memory,
-            id,
-            owner,
-            lambda known: memory.update(known, user_id=owner, if_version=if_version, **changes, **cleared),
-        )
+        change = partial(memory.update, user_id=owner, if_version=if_version, **changes, **cleared)
+        record = by_id_or_key(memory, id, key, owner, change)
     if session.as_json:
         output.show_json(output.fields_of(record))
     elif output.on_terminal():

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from openmem.cli import output
-from openmem.cli.options import Id, Since
+from openmem.cli.options import IdOrKey, Key, Since
 from openmem.cli.session import Session
-from openmem.cli.short_ids import by_id
+from openmem.cli.short_ids import by_id_or_key, check_named
 
 if TYPE_CHECKING:
     from openmem import HistoryPage
@@ -17,18 +19,17 @@ if TYPE_CHECKING:
 
 def history(
     session: Session,
-    id: Id,
+    id: IdOrKey = None,
+    key: Key = None,
     limit: Annotated[int, typer.Option(metavar="N", help="How many at most, 1 to 1,000.")] = 100,
     cursor: Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on after the page before.")] = None,
 ) -> None:
     """Show earlier versions of a memory, and what it replaces."""
+    check_named(id, key)
     with session.open() as memory:
         owner = session.owner()
-
-        def read(known: str) -> HistoryPage:
-            return memory.history(known, user_id=owner, limit=limit, cursor=cursor)
-
-        records = by_id(memory, id, owner, read)
+        read: Callable[..., HistoryPage] = partial(memory.history, user_id=owner, limit=limit, cursor=cursor)
+        records = by_id_or_key(memory, id, key, owner, read)
     if session.as_json:
         more = {} if records.next_cursor is None else {"next_cursor": records.next_cursor}
         output.show_json({"items": [output.fields_of(record) for record in records], **more})

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openmem.cli import output
+from openmem.cli.options import Key
 from openmem.cli.session import FAILED, Session
-from openmem.cli.short_ids import by_id
+from openmem.cli.short_ids import by_id_or_key
 
 if TYPE_CHECKING:
     from openmem.types import ErasureReceipt
@@ -20,6 +21,7 @@ def forget(
     id: Annotated[
         str | None, typer.Argument(metavar="ID", help="The id of the memory to erase, or the end of it.")
     ] = None,
+    key: Key = None,
     everything: Annotated[bool, typer.Option("--all", help="Erase all memories of the user, or of a scope.")] = False,
     scope: Annotated[
         str | None, typer.Option(metavar="SCOPE", help="With --all: only this scope; coding/* takes in those below.")
@@ -30,29 +32,29 @@ def forget(
 
     --all asks first, and shows what was erased and that nothing is left.
     """
-    if (id is None) == (not everything):
-        raise typer.BadParameter("give the id of a memory, or --all")
+    if [id is not None, key is not None, everything].count(True) != 1:
+        raise typer.BadParameter("give the id of a memory, --key, or --all")
     if scope is not None and not everything:
         raise typer.BadParameter("--scope goes with --all")
-    if id is not None:
-        _forget_one(session, id)
-    else:
+    if everything:
         _forget_all(session, scope, yes)
+    else:
+        _forget_one(session, id, key)
 
 
-def _forget_one(session: Session, id: str) -> None:
+def _forget_one(session: Session, id: str | None, key: str | None) -> None:
     with session.open() as memory:
         owner = session.owner()
 
-        def erase(known: str) -> str:
-            memory.delete(known, user_id=owner)
-            return known
+        def erase(id: str = "", key: str | None = None) -> str:
+            memory.delete(id or None, key=key, user_id=owner)
+            return id or str(key)
 
-        id = by_id(memory, id, owner, erase)
+        name = by_id_or_key(memory, id, key, owner, erase)
     if session.as_json:
-        output.show_json({"forgotten": id})
+        output.show_json({"forgotten": name})
     else:
-        output.show(f"Forgotten: {output.one_line(id)}" if output.on_terminal() else output.one_line(id))
+        output.show(f"Forgotten: {output.one_line(name)}" if output.on_terminal() else output.one_line(name))
 
 
 def _forget_all(session: Session, scope: str | None, yes: bool) -> None:

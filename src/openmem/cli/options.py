@@ -66,7 +66,10 @@ def later(text: str) -> datetime:
 
 Mode: TypeAlias = Literal["hybrid", "vector", "keyword"]
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The memory's id, or the end of it as lists show it.")]
+IdOrKey = Annotated[
+    str | None, typer.Argument(metavar="ID", help="The memory's id, or the end of it as lists show it.")
+]
+Key = Annotated[str | None, typer.Option(metavar="KEY", help="Your own name of the memory, in the place of its id.")]
 Query = Annotated[list[str], typer.Argument(metavar="QUERY", help="What is looked for; needs no quotes.")]
 Scope = Annotated[
     str | None,

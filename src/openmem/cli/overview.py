@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from openmem.cli import output
 from openmem.cli.options import Scope
 from openmem.cli.session import Session
-from openmem.types import ScopeInfo, UserInfo
+
+if TYPE_CHECKING:
+    from openmem.types import ScopeInfo, UserInfo
 
 _COUNTS = ["current", "superseded", "expired", "last change"]
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from openmem.cli import output
-from openmem.cli.options import AsOf, Expired, Id, Mode, Query, Scope, Since, Superseded, Tags, Until
+from openmem.cli.options import AsOf, Expired, IdOrKey, Key, Mode, Query, Scope, Since, Superseded, Tags, Until
 from openmem.cli.session import Session
-from openmem.cli.short_ids import by_id
+from openmem.cli.short_ids import by_id_or_key, check_named
 
 
 def recall(
@@ -115,11 +116,12 @@ def list_(
         output.say(f"There are more: repeat with --cursor {output.one_line(page.next_cursor)}")
 
 
-def get(session: Session, id: Id) -> None:
+def get(session: Session, id: IdOrKey = None, key: Key = None) -> None:
     """Show one memory with all its fields."""
+    check_named(id, key)
     with session.open() as memory:
         owner = session.owner()
-        record = by_id(memory, id, owner, lambda known: memory.get(known, user_id=owner))
+        record = by_id_or_key(memory, id, key, owner, partial(memory.get, user_id=owner))
     if session.as_json:
         output.show_json(output.fields_of(record))
         return

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import typer
+
 if TYPE_CHECKING:
     from openmem import Memory
 
@@ -62,6 +64,23 @@ def by_id(memory: Memory, typed: str, owner: str, verb: Callable[[str], T]) -> T
         named = ", ".join(found[:_MOST_NAMED])
         raise InvalidRequestError(f"{len(found)} memories have an id that ends with {end!r}: {named}; type more of it")
     return verb(found[0])
+
+
+def check_named(id: str | None, key: str | None) -> None:
+    """Check that a command says which memory is meant, and only once.
+
+    Raises:
+        typer.BadParameter: It names neither an id nor a key, or both.
+    """
+    if (id is None) == (key is None):
+        raise typer.BadParameter("give the id of a memory, or --key")
+
+
+def by_id_or_key(memory: Memory, id: str | None, key: str | None, owner: str, verb: Callable[..., T]) -> T:
+    """Do something with the memory that an id, its end, or a key names; the verb takes it as `id` or as `key`."""
+    if key is not None:
+        return verb(key=key)
+    return by_id(memory, id or "", owner, verb)
 
 
 def _ending_with(memory: Memory, end: str, owner: str) -> list[str]:
