@@ -87,6 +87,12 @@ def audited(memory: Memory, user_id: str) -> str:
     return "read"
 
 
+def changes(memory: Memory, user_id: str) -> list[Any]:
+    """Return what the feed of a user shows, but for when that was."""
+    page = memory.changes(user_id, limit=1_000)
+    return [(one.action, one.memory_id, one.scope, one.version, one.app) for one in page]
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return _plain({name: getattr(value, name) for name in type(value).model_fields})

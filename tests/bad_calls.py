@@ -203,6 +203,7 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
     "context": {"token_budget": [*NUMBERS, 1_000_001], "token_counter": ["len", 7, [len]]},
     "history": {"id": IDS},
     "audit": {"limit": [*NUMBERS, 1_001], "app": ["", 7, "a\nb", "x" * 101], "since": FIELDS["valid_from"]},
+    "changes": {"limit": [*NUMBERS, 1_001], "cursor": CURSORS, "user_id": FIELDS["user_id"]},
     "wait_for_ingest": {"ids": [None, "mem_1", 7, {"a": 1}, [7], ["\0"], [f"m{i}" for i in range(10_001)]]},
     "export": {"limit": NUMBERS, "cursor": [*CURSORS, PAGE], "user_id": FIELDS["user_id"]},
     "import_": {"conflict": ["SKIP", "", None, True, ["skip"]], "lines": [None, 7, "text", b"text", {"a": 1}]},

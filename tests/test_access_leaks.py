@@ -20,7 +20,16 @@ from openmem._config.registry import BUILT_IN
 from openmem.providers import ProviderName
 from openmem.testing import HashEmbedder
 from tests._sync.outside_provider import SPEC
-from tests.access_worlds import Caller, audited, counted, make_access, pages, said, seed
+from tests.access_worlds import (
+    Caller,
+    audited,
+    changes,
+    counted,
+    make_access,
+    pages,
+    said,
+    seed,
+)
 
 SCOPES = [None, "health", "health/notes", "healthy", "coding/python", "coding/rust", "work/a/b"]
 PATTERNS = [None, "*", "health/*", "health", "coding/*", "coding/rust", "work/*"]
@@ -155,6 +164,7 @@ class Leaks(RuleBasedStateMachine):
         owner = self.users[user]
         self.compare(who, lambda memory: [json.loads(line) for line in memory.export(owner).lines])
         self.compare(who, lambda memory: audited(memory, owner))
+        self.compare(who, lambda memory: changes(memory, owner))
         self.compare(who, lambda memory: memory.health())
 
     @rule(who=WHO, user=USER, scope=SCOPE, text=TEXT, old=OLD)

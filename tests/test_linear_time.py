@@ -163,6 +163,10 @@ VERBS: dict[str, list[tuple[int, Input]]] = {
     ],
     "history": on_texts(lambda memory, text: memory.history(text)),
     "audit": on_texts(lambda memory, text: memory.audit("ann", app=text)),
+    "changes": [
+        *on_texts(lambda memory, text: memory.changes("ann", cursor=text)),
+        *filled(600, lambda memory, user_id: memory.changes(user_id, limit=1_000)),
+    ],
     "list": [
         *on_texts(lambda memory, text: memory.list("ann", cursor=text)),
         *filled(600, lambda memory, user_id: memory.list(user_id, scope="a/*", limit=500)),

@@ -54,6 +54,14 @@ ENTRY = {
     "scope": "a/b",
     "request_id": "r",
 }
+CHANGE = {
+    "action": "add",
+    "user_id": "ann",
+    "memory_id": "mem_1",
+    "scope": "a/b",
+    "version": 1,
+    "timestamp": "2026-01-31T12:00:00Z",
+}
 RECEIPT = {
     "user_id": "ann",
     "scope": None,
@@ -271,6 +279,12 @@ CASES = [
     _omp("context", "POST /context", BLOCK, lambda memory: memory.context("tea", "ann")),
     _omp("history", "GET /memories/.*history", {"items": [RECORD]}, lambda memory: memory.history("mem_1")),
     _omp("audit", "GET /audit", {"entries": [ENTRY]}, lambda memory: memory.audit("ann")),
+    _omp(
+        "changes",
+        "GET /changes",
+        {"items": [CHANGE], "next_cursor": "c", "has_more": True},
+        lambda memory: memory.changes("ann"),
+    ),
     _omp("export", "GET /export", {"memory": RECORD}, lambda memory: memory.export("ann"), strict=False),
     _omp("import_", "POST /import", REPORT, lambda memory: memory.import_([LINE])),
     _omp("reembed", "POST /reembed", {"model": "m", "done": 1, "total": 1}, lambda memory: memory.reembed()),

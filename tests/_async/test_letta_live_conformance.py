@@ -45,6 +45,7 @@ class TestLettaServer(AsyncProviderSuite):
     conditional_add: ClassVar[bool] = False
     history: ClassVar[bool] = False
     audit: ClassVar[bool] = False
+    changes: ClassVar[bool] = False
     client_embeddings: ClassVar[bool] = False
     many_users: ClassVar[int] = 6
     runs_of_the_machine: ClassVar[int] = 1

@@ -55,6 +55,7 @@ class Mem0Oss(AsyncProviderSuite):
     conditional_add: ClassVar[bool] = False
     history: ClassVar[bool] = False
     audit: ClassVar[bool] = False
+    changes: ClassVar[bool] = False
     client_embeddings: ClassVar[bool] = False
     many_users: ClassVar[int] = 40
     runs_of_the_machine: ClassVar[int] = 5

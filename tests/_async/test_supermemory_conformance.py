@@ -48,6 +48,7 @@ class TestSupermemory(AsyncProviderSuite):
     conditional_add: ClassVar[bool] = False
     history: ClassVar[bool] = False
     audit: ClassVar[bool] = False
+    changes: ClassVar[bool] = False
     client_embeddings: ClassVar[bool] = False
     synchronous_ingestion: ClassVar[bool] = False
     many_users: ClassVar[int] = 30

@@ -49,6 +49,7 @@ class TestSupermemory(ProviderSuite):
     conditional_add: ClassVar[bool] = False
     history: ClassVar[bool] = False
     audit: ClassVar[bool] = False
+    changes: ClassVar[bool] = False
     client_embeddings: ClassVar[bool] = False
     synchronous_ingestion: ClassVar[bool] = False
     many_users: ClassVar[int] = 30

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from openmem._model.access import IdempotencySeed
+from openmem._model.feed import FeedQuery
 from openmem._model.ids import Key
 from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery, View
 from openmem._model.scopes import parse_pattern
@@ -243,6 +244,9 @@ def test_audit_wait_and_export_say_whose_and_how_much() -> None:
     assert sent(audit)[:2] == ("GET", "/audit")
     assert audit.params == {"user_id": "ann", "app": "chat", "since": AT, "limit": "5"}
     assert audit.retry_safe
+    changes = requests.changes(FeedQuery("ann", "c", 5))
+    assert sent(changes) == ("GET", "/changes", {"user_id": "ann", "cursor": "c", "limit": "5"}, {}, True, False)
+    assert requests.changes(FeedQuery(None)).params == {"limit": "100"}
     wait = requests.wait(("a", "b"), "ann")
     assert sent(wait) == ("POST", "/memories/wait", None, JSON, True, False)
     assert body_of(wait) == {"ids": ["a", "b"], "user_id": "ann"}

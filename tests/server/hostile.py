@@ -127,6 +127,8 @@ QUERIES: dict[str, list[str]] = {
     "/memories/search?user_id=ann&q=tea&purpose=": ["fun"],
     "/audit?user_id=ann&limit=": ["0", "1001", "x"],
     "/audit?user_id=ann&since=": ["x", "2024-01-01T00:00:00"],
+    "/changes?user_id=ann&limit=": ["0", "1001", "x"],
+    "/changes?user_id=ann&cursor=": ["junk", "%00"],
     "/export?user_id=ann&limit=": ["0", "501", "x"],
     "/export?user_id=ann&cursor=": ["junk", "%00"],
 }
@@ -175,6 +177,7 @@ METHODS = [
     ("GET", "/context"),
     ("POST", "/audit"),
     ("DELETE", "/audit"),
+    ("POST", "/changes"),
     ("POST", "/export"),
     ("GET", "/import"),
     ("GET", "/memories/wait"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openmem._async.adding import AsyncAdding, Progress
 from openmem._async.counting import AsyncCounting
+from openmem._async.feed import AsyncFeed
 from openmem._async.keeping import AsyncKeeping
 from openmem._async.listing import AsyncListing
 from openmem._async.portability import AsyncPortable
@@ -28,7 +29,7 @@ from openmem.types import (
 )
 
 
-class AsyncMemory(AsyncAdding, AsyncKeeping, AsyncListing, AsyncCounting, AsyncSearching, AsyncPortable):
+class AsyncMemory(AsyncAdding, AsyncKeeping, AsyncListing, AsyncCounting, AsyncSearching, AsyncFeed, AsyncPortable):
     """One stable set of verbs over every memory backend.
 
     Every verb takes `timeout`, in seconds, instead of the instance's own, and raises an `OMPError`:

@@ -17,6 +17,7 @@ from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import async_compute, async_import_module, async_to_thread
 from openmem._model.candidates import Candidate, candidate_of
 from openmem._model.cursors import CursorTrail
+from openmem._model.feed import FeedQuery
 from openmem._model.ids import new_memory_ids
 from openmem._model.requests import (
     AuditQuery,
@@ -41,6 +42,7 @@ from openmem.errors import UnsupportedCapabilityError
 from openmem.types import (
     AuditEntry,
     Capabilities,
+    ChangePage,
     ContextBlock,
     ErasureReceipt,
     Health,
@@ -247,6 +249,10 @@ class AsyncProvider:
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest audit entries."""
         raise self.cannot("audit")
+
+    async def changes(self, query: FeedQuery, call: Call) -> ChangePage:
+        """Return the next changes, oldest first."""
+        raise self.cannot("changes")
 
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Return once the memories can be found."""

@@ -10,12 +10,25 @@ from itertools import repeat
 from typing import Final
 
 from openmem._model.cursors import MAX_CURSOR
+from openmem._model.feed import FeedQuery
 from openmem._model.ids import Key, Named
-from openmem._model.requests import AuditQuery, ScopesQuery, UsersQuery, View
+from openmem._model.requests import (
+    AuditQuery,
+    ScopesQuery,
+    UsersQuery,
+    View,
+)
 from openmem._model.scopes import ScopePattern
 from openmem._protocol.http_errors import Endpoint
 from openmem.errors import ProviderError
-from openmem.types import AuditEntry, ErasureReceipt, MemoryRecord, ScopeInfo, UserInfo
+from openmem.types import (
+    AuditEntry,
+    ChangePage,
+    ErasureReceipt,
+    MemoryRecord,
+    ScopeInfo,
+    UserInfo,
+)
 
 QUEUED: Final = "event-"
 """Begins the id of a text that is still taken in; what comes of it has an id of its own."""
@@ -113,6 +126,19 @@ class ReplyCheck:
         self.count(infos, query.limit)
         if not all(info.user_id.startswith(query.prefix or "") for info in infos):
             raise self._refused("with another user than was asked for")
+
+    def changes(self, page: ChangePage, query: FeedQuery) -> ChangePage:
+        """Return a page of changes.
+
+        Raises:
+            ProviderError: One is another user's, there are more than asked for, or the page leads back to itself.
+        """
+        self.count(page.items, query.limit)
+        if query.user_id is not None and any(one.user_id != query.user_id for one in page):
+            raise self._refused("with a change of another user's memory")
+        if page.has_more or page.next_cursor != query.cursor:
+            self.cursor(page.next_cursor, query.cursor)
+        return page
 
     def cursor(self, following: str | None, asked: str | None) -> str | None:
         """Return the cursor of the next page.

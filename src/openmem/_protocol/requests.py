@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from openmem._model.access import IdempotencySeed
+from openmem._model.feed import FeedQuery
 from openmem._model.ids import Key, Named
 from openmem._model.requests import (
     DEFAULT_HISTORY,
@@ -172,6 +173,12 @@ def audit(query: AuditQuery) -> HttpRequest:
     """Return the request for audit entries."""
     params = _params(user_id=query.user_id, app=query.app, since=query.since, limit=query.limit)
     return HttpRequest("GET", "/audit", params, retry_safe=True)
+
+
+def changes(query: FeedQuery) -> HttpRequest:
+    """Return the request for a page of changes."""
+    params = _params(user_id=query.user_id, cursor=query.cursor, limit=query.limit)
+    return HttpRequest("GET", "/changes", params, retry_safe=True)
 
 
 def wait(ids: Sequence[str], user_id: str) -> HttpRequest:

@@ -21,6 +21,7 @@ from openmem.errors import ProviderError
 from openmem.types import (
     AuditEntry,
     Capabilities,
+    ChangePage,
     Citation,
     ContextBlock,
     ErasureReceipt,
@@ -73,6 +74,7 @@ class _Tags(OMPModel):
 
 
 BLOCK: Final = TypeAdapter(ContextBlock)
+CHANGES: Final = TypeAdapter(ChangePage)
 CAPABILITIES: Final = TypeAdapter(Capabilities)
 ENTRIES: Final = TypeAdapter(list[AuditEntry])
 PAGE: Final = TypeAdapter(MemoryPage)

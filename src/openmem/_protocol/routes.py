@@ -58,6 +58,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Operation]]] = {
     "/tags": {"GET": Operation("tags")},
     "/users": {"GET": Operation("users")},
     "/audit": {"GET": Operation("audit")},
+    "/changes": {"GET": Operation("changes")},
     "/export": {"GET": Operation("export")},
     "/import": {"POST": Operation("import", body="lines")},
     "/reembed": {"POST": Operation("reembed")},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from openmem._model.checks import MAX_CONTENT
@@ -25,6 +25,7 @@ VERBS: Final = (
     "context",
     "history",
     "audit",
+    "changes",
     "export",
     "import",
     "wait_for_ingest",
@@ -53,8 +54,8 @@ def arguments_of(said: Capabilities) -> frozenset[str]:
     return frozenset(name for name in named if isinstance(name, str)) if isinstance(named, list) else frozenset()
 
 
-def native_capabilities(provider: str, model: str | None) -> Capabilities:
-    """Return what such a provider can do; vectors depend on the embedder, whose model is given."""
+def native_capabilities(provider: str, model: str | None, lacks: Collection[str] = ()) -> Capabilities:
+    """Return what such a provider can do, but for some verbs; vectors depend on the embedder, whose model is given."""
     features: dict[str, Any] = {
         "vector_search": model is not None,
         "keyword_search": True,
@@ -75,7 +76,7 @@ def native_capabilities(provider: str, model: str | None) -> Capabilities:
         {
             "omp_version": OMP_VERSION,
             "provider": provider,
-            "verbs": VERBS,
+            "verbs": [verb for verb in VERBS if verb not in lacks],
             "features": features,
             "limits": {"max_search_results": MAX_SEARCH},
         }

@@ -34,6 +34,7 @@ from openmem._model.checks import (
     check_window,
 )
 from openmem._model.cursors import MAX_CURSOR
+from openmem._model.feed import FeedQuery
 from openmem._model.ids import Key, Named
 from openmem._model.requests import AuditQuery, HistoryQuery, ListQuery, SearchQuery, View
 from openmem._model.scopes import parse_pattern
@@ -72,6 +73,7 @@ __all__ = [
     "make_change",
     "make_draft",
     "make_drafts",
+    "make_feed_query",
     "make_history_query",
     "make_list_query",
     "make_search_query",
@@ -82,6 +84,7 @@ MAX_LIST: Final = 500
 MAX_SEARCH: Final = 100
 MAX_AUDIT: Final = 1000
 MAX_HISTORY: Final = 1000
+MAX_CHANGES: Final = 1000
 
 _MODES: Final = ("hybrid", "vector", "keyword")
 _PURPOSES: Final = ("search", "context")
@@ -150,6 +153,15 @@ def make_list_query(
         limit=check_limit(limit, MAX_LIST),
         cursor=check_cursor(cursor),
     )
+
+
+def make_feed_query(user_id: object = None, *, cursor: object = None, limit: object = 100) -> FeedQuery:
+    """Return the request of `changes`; `limit` is from 1 to 1,000.
+
+    Raises:
+        InvalidRequestError: An argument breaks the contract; the message names it.
+    """
+    return FeedQuery(user_id=check_owner(user_id), cursor=check_cursor(cursor), limit=check_limit(limit, MAX_CHANGES))
 
 
 def make_history_query(

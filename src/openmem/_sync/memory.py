@@ -15,6 +15,7 @@ from openmem._rules.validation import (
 )
 from openmem._sync.adding import Adding, Progress
 from openmem._sync.counting import Counting
+from openmem._sync.feed import Feed
 from openmem._sync.keeping import Keeping
 from openmem._sync.listing import Listing
 from openmem._sync.portability import Portable
@@ -29,7 +30,7 @@ from openmem.types import (
 )
 
 
-class Memory(Adding, Keeping, Listing, Counting, Searching, Portable):
+class Memory(Adding, Keeping, Listing, Counting, Searching, Feed, Portable):
     """One stable set of verbs over every memory backend.
 
     Every verb takes `timeout`, in seconds, instead of the instance's own, and raises an `OMPError`:

@@ -16,6 +16,7 @@ from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import compute, import_module, to_thread
 from openmem._model.candidates import Candidate, candidate_of
 from openmem._model.cursors import CursorTrail
+from openmem._model.feed import FeedQuery
 from openmem._model.ids import new_memory_ids
 from openmem._model.requests import (
     AuditQuery,
@@ -42,6 +43,7 @@ from openmem.errors import UnsupportedCapabilityError
 from openmem.types import (
     AuditEntry,
     Capabilities,
+    ChangePage,
     ContextBlock,
     ErasureReceipt,
     Health,
@@ -248,6 +250,10 @@ class Provider:
     def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest audit entries."""
         raise self.cannot("audit")
+
+    def changes(self, query: FeedQuery, call: Call) -> ChangePage:
+        """Return the next changes, oldest first."""
+        raise self.cannot("changes")
 
     def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Return once the memories can be found."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from openmem._model.cursors import CursorTrail as CursorTrail
     from openmem._model.cursors import decode_cursor as decode_cursor
     from openmem._model.cursors import encode_cursor as encode_cursor
+    from openmem._model.feed import FeedQuery as FeedQuery
     from openmem._model.ids import new_memory_ids as new_memory_ids
     from openmem._model.requests import AuditQuery as AuditQuery
     from openmem._model.requests import Change as Change
@@ -58,6 +59,7 @@ __all__ = [
     "Draft",
     "Embedder",
     "FailedAttempt",
+    "FeedQuery",
     "HistoryPage",
     "HistoryQuery",
     "ListQuery",
@@ -91,6 +93,7 @@ _HOMES = homes_of(
         "openmem._model.arguments": "ProviderName",
         "openmem._model.candidates": "Candidate",
         "openmem._model.cursors": "CursorTrail decode_cursor encode_cursor",
+        "openmem._model.feed": "FeedQuery",
         "openmem._model.ids": "new_memory_ids",
         "openmem._model.requests": (
             "AuditQuery Change Draft HistoryQuery ListQuery ScopesQuery SearchQuery TagsQuery UsersQuery View"

@@ -17,6 +17,7 @@ BASE_VERBS = frozenset({"add", "search", "get", "delete", "list", "context"})
 VERBS_OF = {
     "updates": "update",
     "audit": "audit",
+    "changes": "changes",
     "erasure": "delete_all",
     "batches": "add_many",
     "history": "history",
@@ -62,6 +63,8 @@ class Declared:
     """`history`."""
     audit: ClassVar[bool] = True
     """`audit`."""
+    changes: ClassVar[bool] = True
+    """`changes`."""
     portability: ClassVar[bool] = True
     """`export` and `import_`."""
     erasure: ClassVar[bool] = True

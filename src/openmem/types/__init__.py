@@ -14,7 +14,14 @@ from typing import Any, Final, Literal, TypeAlias, TypeGuard, get_args, overload
 from pydantic import model_validator
 
 from openmem.types._base import Confidence, OMPModel, UtcDatetime, field, field_names
-from openmem.types._overview import Overview, ScopeInfo, TagInfo, UserInfo, UserPage
+from openmem.types._changes import Change, ChangeAction, ChangePage
+from openmem.types._overview import (
+    Overview,
+    ScopeInfo,
+    TagInfo,
+    UserInfo,
+    UserPage,
+)
 from openmem.types._reports import (
     ErasureReceipt,
     Error,
@@ -33,12 +40,12 @@ from openmem.types._reports import (
 # fmt: off
 __all__ = [
     "OWN_MEMBER", "PROTOCOL_VERBS", "UNSET", "Action", "AuditEntry", "Capabilities", "CapabilityFeatures",
-    "CapabilityLimits", "Citation", "Confidence", "ContextBlock", "ErasureReceipt", "Error", "ErrorDetail",
-    "ErrorType", "ExportPage", "Health", "ImportConflict", "ImportReport", "Memory", "MemoryInput", "MemoryPage",
-    "MemoryRecord", "MemorySource", "MemoryUpdate", "OMPModel", "Overview", "ReembedReport", "ScopeInfo",
-    "ScopeSupport", "SearchMode", "SearchPurpose", "SearchResult", "SourceType", "Status", "TagInfo", "TokenCounter",
-    "TransferConflict", "TransferLoss", "TransferProgress", "TransferReport", "TransferStage", "Unset", "UserInfo",
-    "UserPage", "UtcDatetime", "Verb",
+    "CapabilityLimits", "Change", "ChangeAction", "ChangePage", "Citation", "Confidence", "ContextBlock",
+    "ErasureReceipt", "Error", "ErrorDetail", "ErrorType", "ExportPage", "Health", "ImportConflict", "ImportReport",
+    "Memory", "MemoryInput", "MemoryPage", "MemoryRecord", "MemorySource", "MemoryUpdate", "OMPModel", "Overview",
+    "ReembedReport", "ScopeInfo", "ScopeSupport", "SearchMode", "SearchPurpose", "SearchResult", "SourceType",
+    "Status", "TagInfo", "TokenCounter", "TransferConflict", "TransferLoss", "TransferProgress", "TransferReport",
+    "TransferStage", "Unset", "UserInfo", "UserPage", "UtcDatetime", "Verb",
 ]
 # fmt: on
 

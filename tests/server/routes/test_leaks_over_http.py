@@ -102,6 +102,7 @@ def requests_of(user_id: str) -> list[tuple[Any, ...]]:
         ("POST", "/memories/search", {"q": "tea", "user_id": user_id}),
         ("POST", "/context", {"query": "tea", "user_id": user_id}),
         ("GET", f"/audit?user_id={user_id}", None),
+        ("GET", f"/changes?limit=1000&user_id={user_id}", None),
         ("GET", f"/export?user_id={user_id}", None),
         ("GET", f"/export?limit=1&user_id={user_id}", None),
         ("DELETE", f"/memories?user_id={user_id}", None),
@@ -342,6 +343,7 @@ class Leaks(RuleBasedStateMachine):
                 ("GET", f"/memories?user_id={owner}&scope=health/*"),
                 ("GET", f"/memories/search?user_id={owner}&q=the+doctor+drinks+tea&explain=true"),
                 ("GET", f"/memories/search?user_id={owner}&q=rust&mode=keyword&scope=coding/*"),
+                ("GET", f"/changes?user_id={owner}&limit=1000"),
                 ("POST", "/context", {"query": "sugar and coffee", "user_id": owner}),
                 ("DELETE", f"/memories?user_id={owner}&scope=unused/*"),
             ]

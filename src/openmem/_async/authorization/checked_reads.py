@@ -14,6 +14,7 @@ from openmem._io.concurrency.primitives import async_gather
 from openmem._model.access import Access, Patterns, matches_any
 from openmem._model.candidates import Candidate, candidate_of
 from openmem._model.cursors import CursorTrail, decode_cursor, encode_cursor
+from openmem._model.feed import FeedQuery
 from openmem._model.ids import Key, unknown_id
 from openmem._model.requests import (
     Change,
@@ -30,7 +31,15 @@ from openmem._model.timestamps import MICROSECOND
 from openmem._rules.overview import merged_scopes, merged_tags
 from openmem._rules.paging import page_of_history, results_of
 from openmem.errors import IngestionTimeoutError, InvalidRequestError, NotFoundError, ProviderError
-from openmem.types import MemoryPage, MemoryRecord, Overview, ScopeInfo, SearchResult, TagInfo
+from openmem.types import (
+    ChangePage,
+    MemoryPage,
+    MemoryRecord,
+    Overview,
+    ScopeInfo,
+    SearchResult,
+    TagInfo,
+)
 
 
 class AsyncOuterGuard(AsyncGuard):
@@ -149,6 +158,16 @@ class AsyncOuterGuard(AsyncGuard):
         """Return a page of those: what may be reached is known of the whole only."""
         states = await self.history(query.id, query.user_id, call)
         return await compute_over(states, page_of_history, states, query)
+
+    async def changes(self, query: FeedQuery, call: Call) -> ChangePage:
+        """Return those of the next changes that the caller may see; all of a page may be hidden."""
+        seen = self.feed(query)
+        page = await self.inner.changes(replace(seen, visible=None), call)
+        items = [one for one in page if seen.shows(one.memory_id, one.scope)]
+        last = items[-1].cursor if items else query.cursor
+        if seen.visible is None or page.has_more or last is None:
+            last = page.next_cursor
+        return page.model_copy(update={"items": items, "next_cursor": last})
 
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Wait for memories that may be read."""

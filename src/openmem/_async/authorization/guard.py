@@ -13,6 +13,7 @@ from openmem._async.provider import AsyncProvider
 from openmem._io.concurrency.call import Call
 from openmem._model.access import Access, missing_grant
 from openmem._model.candidates import Candidate
+from openmem._model.feed import FeedQuery
 from openmem._model.requests import (
     AuditQuery,
     Change,
@@ -33,6 +34,7 @@ from openmem.errors import ScopeDeniedError
 from openmem.types import (
     AuditEntry,
     Capabilities,
+    ChangePage,
     ErasureReceipt,
     Health,
     ImportConflict,
@@ -160,6 +162,10 @@ class AsyncGuard(AsyncProvider):
         self.access.need("read", EVERYTHING)
         return await self.inner.audit(query, call)
 
+    async def changes(self, query: FeedQuery, call: Call) -> ChangePage:
+        """Return those of the next changes that the caller may see."""
+        return await self.inner.changes(self.feed(query), call)
+
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Wait for memories that may be read."""
         await self.inner.wait_for_ingest(ids, self.named(user_id), call)
@@ -226,6 +232,15 @@ class AsyncGuard(AsyncProvider):
         """Return the query among what the caller may read."""
         view = self.view(query.view)
         return query if view is query.view else replace(query, view=view)
+
+    def feed(self, query: FeedQuery) -> FeedQuery:
+        """Return the query for what the caller may see: what it may read of a user, and as an admin of all users."""
+        owner, visible = self.owner(query.user_id), self.access.patterns("read")
+        if owner is None:
+            self.access.need("admin", EVERYTHING)
+        if visible == ():
+            self.access.need("read", EVERYTHING)
+        return replace(query, user_id=owner, visible=visible)
 
     def view(self, view: View) -> View:
         """Return the view with what the caller may read of it."""

@@ -10,17 +10,36 @@ from openmem._async.postgres.session import AsyncPostgresSession, seen_by, stamp
 from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import async_compute
 from openmem._model.candidates import Candidate
+from openmem._model.feed import FeedQuery
 from openmem._model.ids import Key, Named
-from openmem._model.requests import AuditQuery, HistoryQuery, ListQuery, ScopesQuery, SearchQuery, TagsQuery, UsersQuery
+from openmem._model.requests import (
+    AuditQuery,
+    HistoryQuery,
+    ListQuery,
+    ScopesQuery,
+    SearchQuery,
+    TagsQuery,
+    UsersQuery,
+)
 from openmem._model.results import HistoryPage
 from openmem._retrieval.ranking import clean_query
 from openmem._rules.workload import LONG_TEXT
-from openmem._sql.postgres import audit, history, hnsw, overview, portable, read, search
+from openmem._sql.postgres import (
+    audit,
+    feed,
+    history,
+    hnsw,
+    overview,
+    portable,
+    read,
+    search,
+)
 from openmem._sql.postgres.hnsw_trials import Trials
 from openmem._sql.postgres.search import Projection
 from openmem._sql.writing import Model, Stamp
 from openmem.types import (
     AuditEntry,
+    ChangePage,
     MemoryPage,
     MemoryRecord,
     Overview,
@@ -128,6 +147,16 @@ class AsyncPostgresReads(AsyncPostgresSession):
     async def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest audit entries."""
         return await self._db.run(partial(audit.entries, self._names, query), call.deadline, retry=True)
+
+    async def changes(self, query: FeedQuery, call: Call) -> ChangePage:
+        """Return the next changes.
+
+        Raises:
+            UnsupportedCapabilityError: The tables are spread over servers, whose transactions are in no order.
+        """
+        if self._names.distributed:
+            raise self.cannot("changes of tables that are spread over servers")
+        return await self._db.run(partial(feed.page, self._names, query), call.deadline, retry=True)
 
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Check that the memories are there: what `add` returned can be found at once."""

@@ -17,6 +17,7 @@ from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import async_compute, async_sleep, async_to_thread
 from openmem._io.http.client import AsyncHttp
 from openmem._io.plugins import load_async_provider
+from openmem._model.feed import FeedQuery
 from openmem._model.ids import Key, unknown_id
 from openmem._model.requests import (
     AuditQuery,
@@ -45,6 +46,7 @@ from openmem._protocol.owners import ReplyCheck
 from openmem._protocol.passthrough_options import check, given_capabilities, headers_of
 from openmem._protocol.responses import (
     BLOCK,
+    CHANGES,
     ENTRIES,
     PAGE,
     READ_AT_ONCE,
@@ -81,6 +83,7 @@ from openmem.errors import (
 from openmem.types import (
     AuditEntry,
     Capabilities,
+    ChangePage,
     ContextBlock,
     ErasureReceipt,
     Health,
@@ -298,6 +301,12 @@ class AsyncPassthroughProvider(AsyncProvider):
         self._need("audit")
         entries = await self._read(await self._send(wire.audit(query), call), ENTRIES, "entries")
         return self._check.entries(entries, query)
+
+    async def changes(self, query: FeedQuery, call: Call) -> ChangePage:
+        """Return the next changes."""
+        self._need("changes")
+        page = await self._read(await self._send(wire.changes(query), call), CHANGES)
+        return self._check.changes(page, query)
 
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Return once the memories can be found."""

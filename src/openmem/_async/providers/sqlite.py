@@ -26,6 +26,7 @@ from openmem._io.sqlite.errors import DiskFullError
 from openmem._io.sqlite.options import check
 from openmem._model.access import Patterns
 from openmem._model.candidates import Candidate
+from openmem._model.feed import FeedQuery
 from openmem._model.ids import Key, Named, new_memory_ids
 from openmem._model.requests import (
     AuditQuery,
@@ -44,7 +45,19 @@ from openmem._model.scopes import ScopePattern
 from openmem._model.timestamps import micros
 from openmem._rules.capabilities import native_capabilities
 from openmem._rules.understanding import KEYS, METADATA
-from openmem._sql.sqlite import audit, erase, health, history, overview, portable, read, reembed, write
+from openmem._sql.sqlite import (
+    audit,
+    erase,
+    feed,
+    feed_of_all,
+    health,
+    history,
+    overview,
+    portable,
+    read,
+    reembed,
+    write,
+)
 from openmem._sql.sqlite.purge import Purge
 from openmem._sql.sqlite.writer import Blob
 from openmem._sql.steps import Steps
@@ -54,6 +67,7 @@ from openmem.types import (
     Action,
     AuditEntry,
     Capabilities,
+    ChangePage,
     ErasureReceipt,
     Health,
     ImportConflict,
@@ -271,6 +285,19 @@ class AsyncSqliteProvider(AsyncProvider):
         except ProviderUnavailableError:  # the disk is full, or takes no more for another reason
             return await self._db.foresee(audit.entries(query), call.deadline)
         return await self._db.read(audit.entries(query), call.deadline)
+
+    async def changes(self, query: FeedQuery, call: Call) -> ChangePage:
+        """Return the next changes; those of all users are put in an order first, as far as they are not yet."""
+        if query.user_id is not None:
+            return await self._db.read(feed.page(query), call.deadline)
+        page = await self._db.read(feed_of_all.page(query), call.deadline)
+        more = True
+        while more and not page.has_more and await self._db.read(feed_of_all.waits(), call.deadline):
+            more = await self._db.write(feed_of_all.put_together(), call.deadline)
+            rest = replace(query, cursor=page.next_cursor, limit=query.limit - len(page.items))
+            following = await self._db.read(feed_of_all.page(rest), call.deadline)
+            page = following.model_copy(update={"items": [*page.items, *following.items]})
+        return page
 
     async def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Check that the memories are there: what `add` returned can be found at once."""

@@ -12,6 +12,7 @@ from openmem._io.sqlite.database import AsyncSqlite
 from openmem._model.retention import MaintenanceReport, Retention
 from openmem._model.timestamps import micros
 from openmem._sql.sqlite import retention as steps
+from openmem._sql.sqlite.feed_of_all import drop_spans
 from openmem._sql.steps import Steps
 
 
@@ -53,6 +54,8 @@ class AsyncSqliteRetention:
             report.entries += await self._remove_entries(find, steps.drop_entries, self._before)
             find = partial(steps.old_adds, before=self._before)
             report.entries += await self._remove_entries(find, steps.clear_adds, self._before)
+            while self._on and report.entries and await self._db.write(drop_spans(), self._deadline):
+                self._on = await self._rest()
         if self._versions is not None:
             report.versions = await self._remove_versions(self._versions)
         return report

@@ -13,8 +13,11 @@ from openmem._sql.steps import Many, Query, Statement, Steps
 from openmem._sql.writing import Stamp
 from openmem.types import Action, AuditEntry
 
-Item: TypeAlias = tuple[str | None, str | None, str | None]
-"""The subject of an entry: the id of a memory, a scope, and the app that the memory's source names."""
+Item: TypeAlias = tuple[str | None, str | None, str | None, int | None]
+"""The subject of an entry: the id of a memory, a scope, the app that the memory's source names, and a version.
+
+The version is the one that a write left, or took away; `ERASURE` where it concerns no single memory, nothing of a read.
+"""
 
 _COLUMNS: Final = "bucket, id, user_id, at, app, action, memory_id, scope, request_id"
 
@@ -71,7 +74,7 @@ def enter(
         values = entry_values(stamp, action, memory_id, scope)
         yield Query(
             f"{_insert(db)} on conflict (bucket, id) do nothing",
-            (routing_bucket(user_id), values[0], user_id, *values[1:]),
+            (routing_bucket(user_id), values[0], user_id, *values[1:], None),
         )
 
 
@@ -84,13 +87,14 @@ def write(db: Names, user_id: str, action: Action, items: Sequence[Item], stamp:
     """Return the statement that enters one verb for some (memory id, scope, app of the source)."""
     if db.distributed:
         return Many(_insert(db), [_values(user_id, action, n, item, stamp) for n, item in enumerate(items, 1)])
-    ids, scopes, apps = (list(column) for column in zip(*items, strict=True))
+    ids, scopes, apps, versions = (list(column) for column in zip(*items, strict=True))
     return Query(
         f"""
-        insert into {db.audit}({_COLUMNS})
+        insert into {db.audit}({_COLUMNS}, version)
         select $1::smallint, $3::text || lpad(item.number::text, 6, '0'), $2::text, $4::timestamptz,
-          coalesce($5::text, item.app), $6::text, item.memory_id, item.scope, $7::text
-        from unnest($8::text[], $9::text[], $10::text[]) with ordinality as item(memory_id, scope, app, number)
+          coalesce($5::text, item.app), $6::text, item.memory_id, item.scope, $7::text, item.version
+        from unnest($8::text[], $9::text[], $10::text[], $11::integer[])
+          with ordinality as item(memory_id, scope, app, version, number)
         """,
         (
             routing_bucket(user_id),
@@ -103,6 +107,7 @@ def write(db: Names, user_id: str, action: Action, items: Sequence[Item], stamp:
             ids,
             scopes,
             apps,
+            versions,
         ),
     )
 
@@ -139,7 +144,7 @@ def entries(db: Names, query: AuditQuery) -> Steps[list[AuditEntry]]:
 
 
 def _insert(db: Names) -> str:
-    return f"insert into {db.audit}({_COLUMNS}) values($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+    return f"insert into {db.audit}({_COLUMNS}, version) values($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 
 
 def write_of_users(db: Names, action: Action, items: Sequence[tuple[str, Item, Stamp]]) -> Many:
@@ -148,6 +153,6 @@ def write_of_users(db: Names, action: Action, items: Sequence[tuple[str, Item, S
 
 
 def _values(user_id: str, action: Action, number: int, item: Item, stamp: Stamp) -> tuple[Any, ...]:
-    memory_id, scope, app = item
+    memory_id, scope, app, version = item
     entry = (f"{stamp.entry_id}{number:06d}", user_id, stamp.now, stamp.app if stamp.app is not None else app)
-    return (routing_bucket(user_id), *entry, action, memory_id, scope, stamp.request_id)
+    return (routing_bucket(user_id), *entry, action, memory_id, scope, stamp.request_id, version)

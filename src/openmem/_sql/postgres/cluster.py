@@ -56,7 +56,7 @@ def distribute(db: Names) -> Steps[None]:
 
 def drop_copies(db: Names) -> Steps[None]:
     """Erase the rows that lay on the coordinator before the tables were spread: copies that no query sees."""
-    for table in (db.memories, db.versions, db.supersessions, db.vectors, db.audit):
+    for table in (db.memories, db.versions, db.supersessions, db.vectors, db.audit, db.feed):
         yield Query(f"select truncate_local_data_after_distributing_table('{table}')")
 
 

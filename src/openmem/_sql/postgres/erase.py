@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from openmem._model.feed import ERASURE, ERASURE_OF_MOVED
 from openmem._model.ids import routing_bucket
 from openmem._model.scopes import ScopePattern
 from openmem._sql.postgres import audit
+from openmem._sql.postgres.feed import after_older_writes
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import by_id
 from openmem._sql.postgres.write import erase_rows
@@ -16,22 +18,25 @@ from openmem.types import ErasureReceipt
 def erase(db: Names, user_id: str, scope: ScopePattern | None, stamp: Stamp) -> Steps[ErasureReceipt]:
     """Erase memories, their vectors and earlier versions, and make the audit log forget their names."""
     bucket = routing_bucket(user_id)
+    if not db.distributed:
+        yield from after_older_writes(db)
     rows = yield Query(
         f"select id, scope from {db.memories} where bucket = $1 and user_id = $2 for update", (bucket, user_id)
     )
     ids = [row[0] for row in rows if scope is None or scope.matches(row[1])]
+    moved = yield from _were_elsewhere(db, user_id, ids, scope)
     erased = yield from _counts(db, user_id, ids, scope)
     yield from erase_rows(db, user_id, ids)
     yield Query(
         f"""
-        update {db.audit} set memory_id = null, scope = null
+        update {db.audit} set memory_id = null, scope = null, version = null
         where bucket = $1 and user_id = $2 and (memory_id = any($3::text[]) or $4)
         """,
         (bucket, user_id, ids, scope is None),
     )
     remaining = yield from _counts(db, user_id, ids, scope)
     text = None if scope is None else str(scope)
-    yield audit.write(db, user_id, "delete", [(None, text, None)], stamp)
+    yield audit.write(db, user_id, "delete", [(None, text, None, moved)], stamp)
     return ErasureReceipt(
         user_id=user_id,
         scope=text,
@@ -40,6 +45,17 @@ def erase(db: Names, user_id: str, scope: ScopePattern | None, stamp: Stamp) -> 
         remaining=remaining,
         request_id=stamp.request_id,
     )
+
+
+def _were_elsewhere(db: Names, user_id: str, ids: list[str], scope: ScopePattern | None) -> Steps[int]:
+    """Return the version under which the erasure is entered: whether some of the memories came from other scopes."""
+    if scope is None:
+        return ERASURE
+    rows = yield Query(
+        f"select distinct scope from {db.audit} where bucket = $1 and user_id = $2 and memory_id = any($3::text[])",
+        (routing_bucket(user_id), user_id, ids),
+    )
+    return ERASURE if all(scope.matches(row[0]) for row in rows) else ERASURE_OF_MOVED
 
 
 def _counts(db: Names, user_id: str, ids: list[str], scope: ScopePattern | None) -> Steps[dict[str, int]]:

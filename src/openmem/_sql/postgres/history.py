@@ -33,7 +33,7 @@ def page(
     members = yield from _members(db, start, seen)
     versions = yield from _versions(db, start, members)
     found = behind_cursor(query, start, positions(start, members, versions))
-    yield audit.write(db, user_id, "get", [(start.id, start.scope, None)], stamp)
+    yield audit.write(db, user_id, "get", [(start.id, start.scope, None, None)], stamp)
     states = States(db, start, found[: query.limit + 1])
     return (yield from read_page(query, start, found, states.read, seen))
 

@@ -75,6 +75,11 @@ class Names:
         return self.table("audit")
 
     @property
+    def feed(self) -> str:
+        """The table that says up to which transaction entries of the audit log were removed."""
+        return self.table("feed")
+
+    @property
     def versions(self) -> str:
         """The table of earlier versions."""
         return self.table("versions")

@@ -8,6 +8,7 @@ from functools import partial
 
 from openmem._model.cursors import decode_cursor, encode_cursor
 from openmem._model.ids import BUCKETS, routing_bucket
+from openmem._sql.postgres.feed import overtaken
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.pages import page_of, page_text
 from openmem._sql.postgres.rows import Row32, by_id, record_of_row, select_where
@@ -117,5 +118,6 @@ def _overwrite(db: Names, model: Model | None, stamp: Stamp, item: Incoming[Row3
         f"update {db.memories} set key = null where bucket = $1 and user_id = $2 and key = $3::text and id <> $4",
         (routing_bucket(user_id), user_id, item.draft.key, found[0].id),
     )
+    yield from overtaken(db, user_id, found[0].id)
     yield from put(db, found[0], item, model, stamp, "update")
     return True

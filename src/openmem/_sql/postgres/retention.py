@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from openmem._sql.postgres.feed import WRITES
 from openmem._sql.postgres.names import Names
 from openmem._sql.steps import Many, Query, Steps
 
@@ -42,8 +43,17 @@ def due(db: Names, bucket: int, seconds: float | None, versions: int | None) -> 
 def drop_entries(db: Names, bucket: int, seconds: float) -> Steps[int]:
     """Remove up to `AT_ONCE` entries that are older than that; return how many. For a transaction."""
     rows = yield Query(
-        f"select id from {db.audit} where {_OLD} limit {AT_ONCE} for update skip locked", (bucket, seconds)
+        f"select id, case when {WRITES} then xact end from {db.audit} where {_OLD} limit {AT_ONCE} "
+        "for update skip locked",
+        (bucket, seconds),
     )
+    lost = max((row[1] for row in rows if row[1] is not None), default=None)
+    if lost is not None:
+        yield Query(
+            f"insert into {db.feed} as f (bucket, lost) values($1, $2) "
+            "on conflict (bucket) do update set lost = greatest(f.lost, excluded.lost)",
+            (bucket, lost),
+        )
     if rows:
         yield Query(
             f"delete from {db.audit} where bucket = $1 and id = any($2::text[])", (bucket, [row[0] for row in rows])

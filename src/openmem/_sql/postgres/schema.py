@@ -46,8 +46,8 @@ _FIND_VECTOR: Final = (
 
 def migrations(db: Names) -> Migrations:
     """Return what brings the schema up to date."""
-    statements = (_first(db), _circles_and_lengths(db), _versions_as_changes(db), _retention(db), _metadata(db))
-    return Migrations(statements, f"the schema {db.schema!r}", "postgres")
+    made = (_first, _circles_and_lengths, _versions_as_changes, _retention, _metadata, _feed)
+    return Migrations(tuple(one(db) for one in made), f"the schema {db.schema!r}", "postgres")
 
 
 def migration_script(
@@ -90,7 +90,7 @@ def migration_script(
         parts += [f"{_trimmed(statement)};" for statement in statements]
         parts.append(f"insert into {noted.table}(version) values({number}) on conflict do nothing;")
     parts.append(_trimmed(distribution(db, first=distribute)))
-    tables = (db.memories, db.versions, db.supersessions, db.vectors, db.audit) if distribute else ()
+    tables = (db.memories, db.versions, db.supersessions, db.vectors, db.audit, db.feed) if distribute else ()
     copies = [f"select truncate_local_data_after_distributing_table('{table}');" for table in tables]
     script = "\n".join([*(part if part.endswith(";") else f"{part};" for part in parts), "commit;", *copies, ""])
     return script if partitions is None else partitioned_script(script, partitions)
@@ -271,6 +271,25 @@ def _metadata(db: Names) -> tuple[str, ...]:
         update {db.memories} set metadata = extensions -> 'metadata',
           extensions = nullif(extensions - 'metadata', '{{}}'::jsonb)
         where jsonb_typeof(extensions) = 'object' and jsonb_typeof(extensions -> 'metadata') = 'object'
+        """,
+    )
+
+
+def _feed(db: Names) -> tuple[str, ...]:
+    # What is there already gets no number: a default that comes later than its column leaves all rows as they are.
+    writes = "xact is not null and action in ('add', 'update', 'delete')"
+    return (
+        f"alter table {db.audit} add column if not exists version integer",
+        f"alter table {db.audit} add column if not exists xact bigint",
+        f"alter table {db.audit} alter column xact set default pg_current_xact_id()::text::bigint",
+        # One index serves the feed of a user and that of all, so its key does not begin with a bucket: an `add` pays
+        # for each. It grows at its end only, which costs it least.
+        f"create index if not exists audit_feed on {db.audit}(xact) where {writes}",
+        f"""
+        create table if not exists {db.feed}(
+          bucket smallint not null primary key,
+          lost bigint not null
+        )
         """,
     )
 

@@ -16,6 +16,7 @@ from openmem._rules.versions import step_back
 from openmem._rules.workload import is_large_draft
 from openmem._rules.writing import app_of, check_may_be_new, check_takes_over, split_by_key, updated
 from openmem._sql.postgres import audit, versions
+from openmem._sql.postgres.feed import overtaken
 from openmem._sql.postgres.models import guarded
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import RECORD_NAMES, Row32, by_id, columns, optional_json, record_of_row, select_where
@@ -142,6 +143,8 @@ def add(
             entry = replace(stamp, entry_id=stamp.entry_id + suffix)
             [records[position]] = yield from insert(db, [item], model, entry)
             continue
+        if fresh or position != known[0]:  # else it has waited for this one only
+            yield from overtaken(db, user_id, found[0].id)
         check_takes_over(found[0], item.draft, access)
         records[position] = yield from put(db, found[0], item, model, stamp, "add", suffix)
     return [records[position] for position in range(len(items))]
@@ -164,7 +167,7 @@ def update(
         yield from _check_supersedes(db, change.fields.get("supersedes") or (), user_id, access)
     draft = updated(record, change)
     if draft is None:
-        yield audit.write(db, user_id, "update", [(record.id, record.scope, None)], stamp)
+        yield audit.write(db, user_id, "update", [(record.id, record.scope, None, record.version)], stamp)
         return record
     return (yield from put(db, record, Incoming(draft, record.id, vector), model, stamp, "update"))
 
@@ -175,7 +178,7 @@ def delete(db: Names, named: Named, user_id: str, stamp: Stamp, access: Access |
     if access is not None:
         access.need("delete", record.scope)
     yield from erase_rows(db, user_id, [record.id])
-    yield audit.write(db, user_id, "delete", [(record.id, record.scope, None)], stamp)
+    yield audit.write(db, user_id, "delete", [(record.id, record.scope, None, record.version)], stamp)
     return record.id
 
 
@@ -275,7 +278,7 @@ def put(
     if draft.supersedes or old.supersedes:
         corrected = yield from relink(db, user_id, old.id, _links(kept, old.created_at))
     entry = replace(stamp, entry_id=stamp.entry_id + suffix)
-    yield audit.write(db, user_id, action, [(old.id, draft.scope, None)], entry)
+    yield audit.write(db, user_id, action, [(old.id, draft.scope, None, old.version + 1)], entry)
     record = record_of_row(row)
     return record if corrected is None else record.model_copy(update={"updated_at": corrected})
 
@@ -364,8 +367,8 @@ def _single_text(db: Names, dim: int | None) -> str:
     last = _VECTOR if dim else _WORDS
     return f"""
         with stored as ({insert_text(db, dim)})
-        insert into {db.audit}(bucket, id, user_id, at, app, action, memory_id, scope, request_id)
-        values($1, ${last + 1}, $3, ${last + 2}, ${last + 3}, 'add', $2, $6, ${last + 4})
+        insert into {db.audit}(bucket, id, user_id, at, app, action, memory_id, scope, request_id, version)
+        values($1, ${last + 1}, $3, ${last + 2}, ${last + 3}, 'add', $2, $6, ${last + 4}, $17::integer)
     """
 
 
@@ -413,5 +416,5 @@ def _vector_sets(db: Names, item: Incoming[Row32], model: Model | None, same_tex
     return f"{version}{nulls}, {column} = $18, model = $19", (as_vector(item.vector), model.name)
 
 
-def _entry(item: Incoming[Row32]) -> tuple[str, str | None, str | None]:
-    return item.id, item.draft.scope, app_of(item.draft)
+def _entry(item: Incoming[Row32]) -> audit.Item:
+    return item.id, item.draft.scope, app_of(item.draft), item.draft.version

@@ -8,7 +8,7 @@ The entry of an `add` stands in the row of its memory until that changes or goes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from openmem._model.requests import AuditQuery, Draft
 from openmem._model.timestamps import micros, time_of
@@ -20,8 +20,16 @@ from openmem._sql.steps import Many, Query, Row, Steps
 from openmem._sql.writing import Stamp
 from openmem.types import Action, AuditEntry
 
+Entered: TypeAlias = tuple[str | None, str | None, str | None, int]
+"""The subject of a write: the id of a memory, its scope, the app that its source names, and its version.
+
+The version is the one that the write left, or took away; `ERASURE` where it concerns no single memory.
+"""
+
 _COLUMNS: Final = "journal(entry, at, app, action, memory_id, scope, request_id)"
-_INSERT: Final = f"insert into {_COLUMNS} values(?,?,?,?,?,?,?)"
+_INSERT: Final = """
+    insert into journal(entry, at, app, action, memory_id, scope, request_id, version) values(?,?,?,?,?,?,?,?)
+"""
 _ENSURE_USER: Final = "insert into users(user_id) values(?) on conflict(user_id) do nothing"
 _INSERT_BY_NAME: Final = (
     f"insert into {_COLUMNS} select 1 + {LAST_ENTRY}, ?, ?, ?, ?, ?, ? from users where user_id = ?"
@@ -41,8 +49,9 @@ _INSERT_NAMING: Final = f"""
     join users on user_id = ?
     left join (select id as kept, user_no as owner from memories) on kept = seen.memory_id and owner = users.user_no
 """
-_KEEP: Final = f"""
-    insert into {_COLUMNS} select entry, created_at, app, 'add', id, path, request_id
+_KEEP: Final = """
+    insert into journal(entry, at, app, action, memory_id, scope, request_id, version)
+    select entry, created_at, app, 'add', id, path, request_id, version
     from memories left join scopes on scopes.scope_no = memories.scope_no
     where rid in (select value from json_each(?)) and entry is not null
 """
@@ -60,13 +69,13 @@ _ENTRIES: Final = f"""
 """
 
 
-def write(writer: Writer, action: Action, items: Sequence[tuple[str | None, str | None, str | None]]) -> Many:
-    """Return the statement that enters one verb for some (memory id, scope, app of the source)."""
+def write(writer: Writer, action: Action, items: Sequence[Entered]) -> Many:
+    """Return the statement that enters one verb for some memories."""
     stamp, first = writer.stamp, writer.next_entry
     writer.next_entry += len(items)
     rows = [
-        (entry, writer.now, stamp.app or app, action, memory_id, scope, stamp.request_id)
-        for entry, (memory_id, scope, app) in enumerate(items, first)
+        (entry, writer.now, stamp.app or app, action, memory_id, scope, stamp.request_id, version)
+        for entry, (memory_id, scope, app, version) in enumerate(items, first)
     ]
     return Many(_INSERT, rows)
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from openmem._model.feed import ERASURE, ERASURE_OF_MOVED
 from openmem._model.scopes import ScopePattern
 from openmem._sql.sqlite import audit
 from openmem._sql.sqlite.rows import dumps
@@ -32,6 +33,8 @@ from openmem.types import ErasureReceipt
 _CHOSEN: Final = "in (select value from json_each(?))"
 _NAMING: Final = f"+entry between ? and ? and memory_id {_CHOSEN}"  # by the index of names, not through all of a user's
 
+_NAMELESS: Final = "memory_id = null, scope = null, version = null"  # the feed of changes leaves out such an entry
+
 # Those up to `unnamed` lost their names before, and a user may have very many.
 _RECENT: Final = "entry between max(1 + (select unnamed from users where user_no = ?), ?) and ?"
 
@@ -43,13 +46,14 @@ def erase(user_id: str, scope: ScopePattern | None, stamp: Stamp) -> Steps[Erasu
     ids = yield Query(f"select id from memories where rid {_CHOSEN}", (dumps(rids),))
     known = dumps([row[0] for row in ids])
     yield audit.keep(rids)
+    moved = yield from _were_elsewhere(writer.user_no, known, scope)
     erased = yield from _counts(writer, rids, known, scope)
     yield from erase_rows(writer, rids)
     yield from _forget_names(writer, known, scope)
     remaining = yield from _counts(writer, rids, known, scope)
     if scope is None:  # not before: the count looks at the entries behind it
         yield Query("update users set unnamed = ? where user_no = ?", (writer.next_entry - 1, writer.user_no))
-    yield audit.write(writer, "delete", [(None, None if scope is None else str(scope), None)])
+    yield audit.write(writer, "delete", [(None, None if scope is None else str(scope), None, moved)])
     yield from close_user(writer)
     return ErasureReceipt(
         user_id=user_id,
@@ -61,12 +65,20 @@ def erase(user_id: str, scope: ScopePattern | None, stamp: Stamp) -> Steps[Erasu
     )
 
 
+def _were_elsewhere(user_no: int, ids: str | None, scope: ScopePattern | None) -> Steps[int]:
+    """Return the version under which the erasure is entered: whether some of the memories came from other scopes."""
+    if scope is None:
+        return ERASURE
+    rows = yield Query(f"select distinct scope from journal where {_NAMING}", (*_bounds(user_no), ids))
+    return ERASURE if all(scope.matches(path) for (path,) in rows) else ERASURE_OF_MOVED
+
+
 def _forget_names(writer: Writer, ids: str | None, scope: ScopePattern | None) -> Steps[None]:
     user_no = writer.user_no
     if scope is not None:
-        yield Query(f"update journal set memory_id = null, scope = null where {_NAMING}", (*_bounds(user_no), ids))
+        yield Query(f"update journal set {_NAMELESS} where {_NAMING}", (*_bounds(user_no), ids))
         return
-    yield Query(f"update journal set memory_id = null, scope = null where {_RECENT}", (user_no, *_bounds(user_no)))
+    yield Query(f"update journal set {_NAMELESS} where {_RECENT}", (user_no, *_bounds(user_no)))
     yield Query("delete from scopes where user_no = ?", (user_no,))
 
 

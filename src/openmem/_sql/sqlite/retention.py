@@ -137,8 +137,12 @@ def _gone(rows: Sequence[Row]) -> Steps[int]:
     for row in rows:
         last[row[0] >> 32] = max(row[0], last.get(row[0] >> 32, 0))
     if last:
+        yield Query("update feed_state set removals = removals + 1")
         yield Many(
-            "update users set expired = max(expired, ?) where user_no = ?",
+            """
+            update users set expired = max(expired, ?), expired_in = (select removals from feed_state)
+            where user_no = ?
+            """,
             [(entry, user_no) for user_no, entry in last.items()],
         )
     yield OVERWRITE_CHEAPLY

@@ -191,6 +191,35 @@ _METADATA: Final = (
     """,
 )
 
+# The feed of changes (`openmem._sql.sqlite.feed`, `feed_of_all`).
+_FEED: Final = (
+    "alter table journal add column version integer",  # the memory's, of a write; 0 of an erasure of many
+    "alter table users add column fed integer",
+    "alter table users add column fed_entry integer",  # the last entry that is in a span
+    "alter table users add column fed_rid integer",  # no row up to it holds one behind that
+    "alter table users add column expired_in integer not null default 0",  # what `removals` was when `expired` was set
+    "create index users_unfed on users(user_no) where fed = 0",
+    """
+    create table feed(
+      position integer primary key autoincrement,  -- the order in which spans are read; never given again
+      user_no integer not null,
+      after_entry integer not null,
+      after_rid integer not null,
+      last_entry integer not null,
+      last_rid integer not null
+    )
+    """,
+    """
+    create table feed_state(
+      known integer not null,                     -- users up to this number had a span made
+      removals integer not null,                  -- how many times entries were removed
+      dropped integer not null,                   -- the last position whose span was removed
+      dropped_in integer not null                 -- what `removals` was then
+    )
+    """,
+    "insert into feed_state values(0, 0, 0, 0)",
+)
+
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     _FIRST,
     _INDEX_LATER,
@@ -200,6 +229,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     _VERSIONS_AS_CHANGES,
     _RETENTION,
     _METADATA,
+    _FEED,
 )
 
 MEMORIES: Final = FileKind(APPLICATION_ID, MIGRATIONS, PAGE_SIZE)

@@ -93,7 +93,7 @@ def update(
     if draft is not None:
         record = yield from put(writer, stored, Incoming(draft, record.id, blob), model)
     else:
-        yield audit.write(writer, "update", [(record.id, record.scope, None)])
+        yield audit.write(writer, "update", [(record.id, record.scope, None, record.version)])
     yield from close_user(writer)
     return record
 
@@ -107,7 +107,7 @@ def delete(named: Named, user_id: str | None, stamp: Stamp, access: Access | Non
     writer = yield from open_user(stored.record.user_id, stamp, None)
     yield audit.keep([stored.rid])
     yield from erase_rows(writer, [stored.rid])
-    yield audit.write(writer, "delete", [(id_, stored.record.scope, None)])
+    yield audit.write(writer, "delete", [(id_, stored.record.scope, None, stored.record.version)])
     yield from close_user(writer)
     return id_
 
@@ -155,7 +155,7 @@ def insert(writer: Writer, items: Sequence[Incoming[Blob]], model: Model | None)
         if has_links(draft):
             linked.append((rid, item))
         if draft.created_at:
-            imported.append((item.id, draft.scope, app_of(draft)))
+            imported.append((item.id, draft.scope, app_of(draft), draft.version))
     yield Many(_INSERT, rows)
     if indexing.is_behind(writer, max([len(item.draft.content) for item in items])):
         yield from indexing.catch_up(writer)
@@ -200,7 +200,7 @@ def put(
         if indexing.is_behind(writer, len(draft.content)):
             yield from indexing.catch_up(writer)
     yield from relink(writer, rid, replace(item, id=old.id, draft=_at(draft, old)))
-    yield audit.write(writer, action, [(old.id, draft.scope, None)])
+    yield audit.write(writer, action, [(old.id, draft.scope, None, old.version + 1)])
     writer.rows_changed = True
     again = yield from select_where("m.rid = ?", (rid,))
     return again[0].record

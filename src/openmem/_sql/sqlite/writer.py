@@ -19,7 +19,7 @@ _PLACE: Final = f"""
       coalesce((select max(rid) from memories where rid {USER_RANGE}), 0),
       {LAST_ENTRY},
       model_no, dim,
-      (select scope_no from scopes where scopes.user_no = users.user_no and path = ?)
+      (select scope_no from scopes where scopes.user_no = users.user_no and path = ?), fed
     from users left join models on name = ? and not retired where user_id = ?
 """
 
@@ -57,7 +57,9 @@ def open_user(user_id: str, stamp: Stamp, model: Model | None, scope: str | None
     if not rows:
         yield Query("insert into users(user_id) values(?)", (user_id,))
         rows = yield Query(_PLACE, params)
-    user_no, indexed, rid, entry, model_no, dim, scope_no = rows[0]
+    user_no, indexed, rid, entry, model_no, dim, scope_no, fed = rows[0]
+    if fed:  # the feed of all users is read, and has this one's entries so far
+        yield Query("update users set fed = 0 where user_no = ?", (user_no,))
     writer = Writer(user_no, indexed, max(rid, indexed) + 1, entry + 1, stamp, micros(stamp.now))
     if scope is not None and scope_no is not None:
         writer.scopes[scope] = scope_no

@@ -10,18 +10,37 @@ from typing import Any, TypeVar
 from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import compute
 from openmem._model.candidates import Candidate
+from openmem._model.feed import FeedQuery
 from openmem._model.ids import Key, Named
-from openmem._model.requests import AuditQuery, HistoryQuery, ListQuery, ScopesQuery, SearchQuery, TagsQuery, UsersQuery
+from openmem._model.requests import (
+    AuditQuery,
+    HistoryQuery,
+    ListQuery,
+    ScopesQuery,
+    SearchQuery,
+    TagsQuery,
+    UsersQuery,
+)
 from openmem._model.results import HistoryPage
 from openmem._retrieval.ranking import clean_query
 from openmem._rules.workload import LONG_TEXT
-from openmem._sql.postgres import audit, history, hnsw, overview, portable, read, search
+from openmem._sql.postgres import (
+    audit,
+    feed,
+    history,
+    hnsw,
+    overview,
+    portable,
+    read,
+    search,
+)
 from openmem._sql.postgres.hnsw_trials import Trials
 from openmem._sql.postgres.search import Projection
 from openmem._sql.writing import Model, Stamp
 from openmem._sync.postgres.session import PostgresSession, seen_by, stamp_of
 from openmem.types import (
     AuditEntry,
+    ChangePage,
     MemoryPage,
     MemoryRecord,
     Overview,
@@ -129,6 +148,16 @@ class PostgresReads(PostgresSession):
     def audit(self, query: AuditQuery, call: Call) -> Sequence[AuditEntry]:
         """Return the newest audit entries."""
         return self._db.run(partial(audit.entries, self._names, query), call.deadline, retry=True)
+
+    def changes(self, query: FeedQuery, call: Call) -> ChangePage:
+        """Return the next changes.
+
+        Raises:
+            UnsupportedCapabilityError: The tables are spread over servers, whose transactions are in no order.
+        """
+        if self._names.distributed:
+            raise self.cannot("changes of tables that are spread over servers")
+        return self._db.run(partial(feed.page, self._names, query), call.deadline, retry=True)
 
     def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Check that the memories are there: what `add` returned can be found at once."""

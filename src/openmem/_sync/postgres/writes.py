@@ -17,6 +17,7 @@ from openmem._model.scopes import ScopePattern
 from openmem._rules.workload import is_large_change, is_large_draft, take_long
 from openmem._rules.writing import by_user
 from openmem._sql.postgres import erase, portable, write
+from openmem._sql.postgres.feed import COLLISION
 from openmem._sql.postgres.write import Single
 from openmem._sql.writing import Incoming, Model, Stamp
 from openmem._sync.postgres.session import PostgresSession, seen_by, stamp_of
@@ -173,7 +174,7 @@ class PostgresWrites(PostgresSession):
         make = partial(write.add, self._names, items, model, stamp, call.access, repeatable=repeatable)
         repeats = 1 if repeatable else 0
         keyed = any(item.draft.key is not None for item in items)
-        nameless = _NAMELESS if keyed else repeats
+        nameless, collisions = _NAMELESS if keyed else repeats, _NAMELESS
         linking = any(item.draft.supersedes for item in items) or (keyed and self._names.distributed)
         lock = self._lock(items[0].draft.user_id, linking)
         while True:
@@ -185,7 +186,9 @@ class PostgresWrites(PostgresSession):
                 # An index of a partition has a name of its own, but that of a primary key ends in "_pkey".
                 details = error.details or {}
                 constraint = details.get("constraint", "")
-                if not constraint and details.get("sqlstate") == _NOT_UNIQUE and nameless:
+                if details.get("sqlstate") == COLLISION and collisions:
+                    collisions -= 1  # rolled back: the next attempt comes after the other
+                elif not constraint and details.get("sqlstate") == _NOT_UNIQUE and nameless:
                     nameless -= 1  # clusters do not say which: ids are new ones, so it can only be the key
                 elif constraint.endswith("_pkey") and repeats:
                     repeats -= 1  # the same add at the same moment: now it is there to be returned
@@ -206,6 +209,6 @@ class PostgresWrites(PostgresSession):
                 self._explain(error, model, call.deadline)
                 attempts -= 1
                 # Another client stored the same id or key at the same moment: now it is there to be found.
-                if (error.details or {}).get("sqlstate") != _NOT_UNIQUE or not attempts:
+                if (error.details or {}).get("sqlstate") not in (_NOT_UNIQUE, COLLISION) or not attempts:
                     raise
                 call.deadline.check()

@@ -16,6 +16,7 @@ from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import compute, sleep, to_thread
 from openmem._io.http.client import Http
 from openmem._io.plugins import load_provider
+from openmem._model.feed import FeedQuery
 from openmem._model.ids import Key, unknown_id
 from openmem._model.requests import (
     AuditQuery,
@@ -44,6 +45,7 @@ from openmem._protocol.owners import ReplyCheck
 from openmem._protocol.passthrough_options import check, given_capabilities, headers_of
 from openmem._protocol.responses import (
     BLOCK,
+    CHANGES,
     ENTRIES,
     PAGE,
     READ_AT_ONCE,
@@ -82,6 +84,7 @@ from openmem.errors import (
 from openmem.types import (
     AuditEntry,
     Capabilities,
+    ChangePage,
     ContextBlock,
     ErasureReceipt,
     Health,
@@ -299,6 +302,12 @@ class PassthroughProvider(Provider):
         self._need("audit")
         entries = self._read(self._send(wire.audit(query), call), ENTRIES, "entries")
         return self._check.entries(entries, query)
+
+    def changes(self, query: FeedQuery, call: Call) -> ChangePage:
+        """Return the next changes."""
+        self._need("changes")
+        page = self._read(self._send(wire.changes(query), call), CHANGES)
+        return self._check.changes(page, query)
 
     def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Return once the memories can be found."""

@@ -95,7 +95,8 @@ class PostgresProvider(PostgresReads, PostgresWrites):
 
     def capabilities(self, call: Call) -> Capabilities:
         """Say what this provider can do; vectors depend on the embedder."""
-        return native_capabilities(self.name, self.embedder.model if self.embedder else None)
+        lacks = ("changes",) if self._names.distributed else ()
+        return native_capabilities(self.name, self.embedder.model if self.embedder else None, lacks)
 
     def reembed(self, on_progress: Callable[[int, int], object] | None, call: Call) -> ReembedReport:
         """Give every memory a vector of the embedder's model, user by user."""

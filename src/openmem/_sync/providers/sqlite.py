@@ -24,6 +24,7 @@ from openmem._io.sqlite.errors import DiskFullError
 from openmem._io.sqlite.options import check
 from openmem._model.access import Patterns
 from openmem._model.candidates import Candidate
+from openmem._model.feed import FeedQuery
 from openmem._model.ids import Key, Named, new_memory_ids
 from openmem._model.requests import (
     AuditQuery,
@@ -42,7 +43,19 @@ from openmem._model.scopes import ScopePattern
 from openmem._model.timestamps import micros
 from openmem._rules.capabilities import native_capabilities
 from openmem._rules.understanding import KEYS, METADATA
-from openmem._sql.sqlite import audit, erase, health, history, overview, portable, read, reembed, write
+from openmem._sql.sqlite import (
+    audit,
+    erase,
+    feed,
+    feed_of_all,
+    health,
+    history,
+    overview,
+    portable,
+    read,
+    reembed,
+    write,
+)
 from openmem._sql.sqlite.purge import Purge
 from openmem._sql.sqlite.writer import Blob
 from openmem._sql.steps import Steps
@@ -55,6 +68,7 @@ from openmem.types import (
     Action,
     AuditEntry,
     Capabilities,
+    ChangePage,
     ErasureReceipt,
     Health,
     ImportConflict,
@@ -272,6 +286,19 @@ class SqliteProvider(Provider):
         except ProviderUnavailableError:  # the disk is full, or takes no more for another reason
             return self._db.foresee(audit.entries(query), call.deadline)
         return self._db.read(audit.entries(query), call.deadline)
+
+    def changes(self, query: FeedQuery, call: Call) -> ChangePage:
+        """Return the next changes; those of all users are put in an order first, as far as they are not yet."""
+        if query.user_id is not None:
+            return self._db.read(feed.page(query), call.deadline)
+        page = self._db.read(feed_of_all.page(query), call.deadline)
+        more = True
+        while more and not page.has_more and self._db.read(feed_of_all.waits(), call.deadline):
+            more = self._db.write(feed_of_all.put_together(), call.deadline)
+            rest = replace(query, cursor=page.next_cursor, limit=query.limit - len(page.items))
+            following = self._db.read(feed_of_all.page(rest), call.deadline)
+            page = following.model_copy(update={"items": [*page.items, *following.items]})
+        return page
 
     def wait_for_ingest(self, ids: Sequence[str], user_id: str, call: Call) -> None:
         """Check that the memories are there: what `add` returned can be found at once."""

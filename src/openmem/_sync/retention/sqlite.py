@@ -13,6 +13,7 @@ from openmem._io.sqlite.database import Sqlite
 from openmem._model.retention import MaintenanceReport, Retention
 from openmem._model.timestamps import micros
 from openmem._sql.sqlite import retention as steps
+from openmem._sql.sqlite.feed_of_all import drop_spans
 from openmem._sql.steps import Steps
 
 
@@ -52,6 +53,8 @@ class SqliteRetention:
             report.entries += self._remove_entries(find, steps.drop_entries, self._before)
             find = partial(steps.old_adds, before=self._before)
             report.entries += self._remove_entries(find, steps.clear_adds, self._before)
+            while self._on and report.entries and self._db.write(drop_spans(), self._deadline):
+                self._on = self._rest()
         if self._versions is not None:
             report.versions = self._remove_versions(self._versions)
         return report

@@ -14,7 +14,15 @@ from openmem import HistoryPage, MemoryPage, MemoryRecord, SearchResult, SearchR
 from openmem._protocol.etags import etag
 from openmem._protocol.request_heads import Headers
 from openmem.server.services.timing import off_loop
-from openmem.types import AuditEntry, Overview, ScopeInfo, TagInfo, UserInfo, UserPage
+from openmem.types import (
+    AuditEntry,
+    ChangePage,
+    Overview,
+    ScopeInfo,
+    TagInfo,
+    UserInfo,
+    UserPage,
+)
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -179,6 +187,13 @@ def users_reply(page: UserPage) -> Reply:
 def entries_reply(entries: Sequence[AuditEntry]) -> Reply:
     """Return `{"entries": […]}`."""
     return _list_reply(b"entries", _entries, entries, large=len(entries) > MANY_RECORDS)
+
+
+def changes_reply(page: ChangePage) -> Reply:
+    """Return `{"items": […], "next_cursor": …, "has_more": …}`."""
+    return Reply(
+        200, lambda: page.model_dump_json(exclude_none=True).encode(), (_JSON,), large=len(page) > MANY_RECORDS
+    )
 
 
 def empty_reply(status: int = 204) -> Reply:

@@ -12,7 +12,15 @@ from openmem import OMPError
 from openmem._protocol.refusals import InternalError, MethodNotAllowedError
 from openmem._protocol.routes import ROUTES, Operation
 from openmem.server.middleware.asgi import has_body, request_id_of
-from openmem.server.routes import by_key, memories, openapi, overview, search, transfer
+from openmem.server.routes import (
+    by_key,
+    changes,
+    memories,
+    openapi,
+    overview,
+    search,
+    transfer,
+)
 from openmem.server.routes.disconnects import ClientGoneError, Watch
 from openmem.server.routes.error_responses import error_reply, log_unexpected
 from openmem.server.routes.request import RequestContext
@@ -49,6 +57,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "GET /tags": overview.get_tags,
     "GET /users": overview.get_users,
     "GET /audit": search.get_audit,
+    "GET /changes": changes.get_changes,
     "GET /export": transfer.export_memories,
     "POST /import": transfer.import_memories,
     "POST /reembed": search.reembed,

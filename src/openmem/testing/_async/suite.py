@@ -5,6 +5,7 @@ from __future__ import annotations
 from openmem.testing._async.audit import AuditRules
 from openmem.testing._async.batches import BatchRules
 from openmem.testing._async.by_key import ByKeyRules
+from openmem.testing._async.changes import ChangeRules
 from openmem.testing._async.circles import CircleRules
 from openmem.testing._async.context import ContextRules
 from openmem.testing._async.crud import CrudRules
@@ -40,6 +41,7 @@ class AsyncProviderSuite(
     OverviewRules,
     DeletionRules,
     AuditRules,
+    ChangeRules,
     PortabilityRules,
     MaintenanceRules,
     IsolationRules,

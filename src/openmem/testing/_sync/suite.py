@@ -6,6 +6,7 @@ from __future__ import annotations
 from openmem.testing._sync.audit import AuditRules
 from openmem.testing._sync.batches import BatchRules
 from openmem.testing._sync.by_key import ByKeyRules
+from openmem.testing._sync.changes import ChangeRules
 from openmem.testing._sync.circles import CircleRules
 from openmem.testing._sync.context import ContextRules
 from openmem.testing._sync.crud import CrudRules
@@ -41,6 +42,7 @@ class ProviderSuite(
     OverviewRules,
     DeletionRules,
     AuditRules,
+    ChangeRules,
     PortabilityRules,
     MaintenanceRules,
     IsolationRules,
