@@ -20,6 +20,7 @@ from openmem._config.settings import resolve_settings
 from openmem._io.concurrency.call import Call
 from openmem._io.plugins import load_async_provider
 from openmem._rules.capabilities import arguments_of, with_arguments
+from openmem._rules.understanding import LATER_ARGUMENTS
 from openmem.testing import HashEmbedder
 from openmem.types import Capabilities
 
@@ -49,7 +50,9 @@ _PARTS: Final = {
 _ALIASES: Final = {"scope": "exact scope"}
 _ARGUMENTS: Final = {
     "by_key": "`key` in the place of an id",
-    "if_absent": "`add(if_absent=)`, `add(if_version=)`",
+    "if_absent": "`add(if_absent=)`",
+    "if_version": "`add(if_version=)`",
+    "searchable": "`searchable=False`",
 }
 _FLAGS: Final = {
     "vector_search": '`search(mode="vector")`',
@@ -67,7 +70,9 @@ def table() -> str:
     verbs = columns["sqlite"].all_verbs
     rows += [(_VERBS.get(verb, f"`{verb}`"), [_of(said, verb) for said in columns.values()]) for verb in verbs]
     rows += [(shown, [_of(said, part) for said in columns.values()]) for part, shown in _PARTS.items()]
-    rows += [(shown, [_takes(said, name) for said in columns.values()]) for name, shown in _ARGUMENTS.items()]
+    arguments = [*_ARGUMENTS, *sorted(LATER_ARGUMENTS - _ARGUMENTS.keys())]
+    named = [(name, _ARGUMENTS.get(name, f"`{name}`")) for name in arguments if name in LATER_ARGUMENTS]
+    rows += [(shown, [_takes(said, name) for said in columns.values()]) for name, shown in named]
     rows += [(shown, [_flag(said, flag) for said in columns.values()]) for flag, shown in _FLAGS.items()]
     return "".join(f"| {name} | {' | '.join(cells)} |\n" for name, cells in rows)
 
@@ -107,7 +112,7 @@ def _of(said: Capabilities, what: str) -> str:
     extra: dict[str, Any] = said.features.model_extra or {}
     native = {_ALIASES.get(part, part) for part in extra.get("native", ())}
     emulated = {_ALIASES.get(part, part) for part in extra.get("emulated", ())}
-    unknown = (native | emulated) - {*_PARTS, *said.all_verbs}
+    unknown = (native | emulated) - {*_PARTS, *said.all_verbs, *arguments_of(said)}
     if unknown:
         raise SystemExit(f"{said.provider} names what the table has no row for: {', '.join(sorted(unknown))}")
     if what not in _PARTS and what not in said.all_verbs:
@@ -118,7 +123,9 @@ def _of(said: Capabilities, what: str) -> str:
 
 
 def _takes(said: Capabilities, argument: str) -> str:
-    return "yes" if argument in arguments_of(said) else NOT
+    if argument not in arguments_of(said):
+        return NOT
+    return HERE if argument in (said.features.model_extra or {}).get("emulated", ()) else NATIVE
 
 
 def _flag(said: Capabilities, flag: str) -> str:

@@ -141,7 +141,7 @@ class AsyncEmulatedProvider(AsyncProvider):
             "async_ingestion": False,
             "auto_chunking": False,
             "native": [*self.native],
-            "emulated": [*dict.fromkeys((*self.emulated, *_OVERVIEWS))],
+            "emulated": [*dict.fromkeys((*self.emulated, *_OVERVIEWS, *sorted(self.understands)))],
         }
 
     async def taken_in(self, records: list[MemoryRecord], call: Call) -> list[MemoryRecord]:

@@ -142,7 +142,7 @@ class EmulatedProvider(Provider):
             "async_ingestion": False,
             "auto_chunking": False,
             "native": [*self.native],
-            "emulated": [*dict.fromkeys((*self.emulated, *_OVERVIEWS))],
+            "emulated": [*dict.fromkeys((*self.emulated, *_OVERVIEWS, *sorted(self.understands)))],
         }
 
     def taken_in(self, records: list[MemoryRecord], call: Call) -> list[MemoryRecord]:
