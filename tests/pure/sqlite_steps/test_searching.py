@@ -245,6 +245,22 @@ class TestBoth:
         run = search.hybrid(query, now, store.cache, unit(1, 0), MODEL, prepared, RESULTS)
         assert [result.memory.id for result in store.db.run(run)] == ["b", "a"]
 
+    def test_vectors_that_went_meanwhile_leave_the_words(self, store: Searching) -> None:
+        store.db.add("a", "tea", vector=(1, 0))
+        prepared = store.begin("tea")
+        assert isinstance(prepared, Prepared)
+        store.db.update("a", content="green tea")
+        query, now = store.query("tea")
+        run = search.hybrid(query, now, store.cache, unit(1, 0), MODEL, prepared, RESULTS)
+        assert [result.memory.id for result in store.db.run(run)] == ["a"]
+
+    def test_user_who_is_not_there_finds_nothing(self, store: Searching) -> None:
+        store.db.add("a", "tea", vector=(1, 0))
+        prepared = store.begin("tea")
+        assert isinstance(prepared, Prepared)
+        query, now = store.query("tea", user_id="eve")
+        assert store.db.run(search.hybrid(query, now, store.cache, unit(1, 0), MODEL, prepared, RESULTS)) == []
+
     def test_candidates_are_read_as_for_words(self, store: Searching) -> None:
         store.db.add("a", "tea", vector=(1, 0))
         query, now = store.query("tea")

@@ -149,6 +149,13 @@ class TestCircle:
         assert hidden(db) == {"b": 0}
         assert void(db) == {("b", "a")}
 
+    def test_add_under_a_key_that_closes_a_circle_has_the_last_word(self, db: Database) -> None:
+        db.add("a", key="k")
+        db.add("b", seconds=5, supersedes=("a",))
+        db.add("c", seconds=6, key="k", supersedes=("b",))
+        assert hidden(db) == {"b": 0}
+        assert void(db) == {("b", "a")}
+
     def test_last_word_is_had_against_a_clock_that_ran_ahead(self, db: Database) -> None:
         db.add("a")
         db.add("b", seconds=50, supersedes=("a",))
