@@ -94,6 +94,16 @@ def test_metadata_are_stored_replaced_patched_and_cleared() -> None:
     assert len(contents()) == 1
 
 
+def test_memory_that_is_not_searchable_is_listed_and_not_recalled() -> None:
+    id_ = remember("green tea", "--not-searchable")
+    assert contents() == ["green tea"]
+    assert "Nothing found." in omp("recall", "tea").stderr
+    assert "searchable" not in parsed("update", id_, "--searchable")
+    assert len(out("recall", "tea").splitlines()) == 1
+    assert parsed("update", id_, "--not-searchable")["searchable"] is False
+    assert "Nothing found." in omp("recall", "tea").stderr
+
+
 def test_same_key_replaces_and_history_shows_the_old_version() -> None:
     id_ = remember("one", "--key", "k")
     assert remember("two", "--key", "k") == id_

@@ -121,6 +121,9 @@ def test_facts_are_kept_and_shown() -> None:
     assert got.model_extra == {"x-acme": {"content_rewritten": True}}
 
 
+LATER = ("metadata", "searchable")
+
+
 @pytest.mark.parametrize(("kept", "shown"), [({"a": 1}, ({"a": 1}, {})), ("text", (None, {"x-metadata": "text"}))])
 def test_own_field_that_an_older_version_kept_as_metadata_is_read(kept: Any, shown: tuple[Any, Any]) -> None:
     metadata: dict[str, Any] = envelope.pack(record(), outdated=False)
@@ -132,8 +135,9 @@ def test_own_field_that_an_older_version_kept_as_metadata_is_read(kept: Any, sho
     "spoilt",
     [
         *({name: value} for name in ("x", "facts") for value in (7, "ab", True, [["later", 1]], [])),
-        *({"x": {name: "b"}} for name in MemoryRecord.model_fields if name != "metadata"),
+        *({"x": {name: "b"}} for name in MemoryRecord.model_fields if name not in LATER),
         {"metadata": []},
+        {"searchable": "no"},
         {"metadata": {"a": 1e999}},
         {"x": {"later": 1e999}},
         {"source": {"page": 1e999}},

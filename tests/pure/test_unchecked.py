@@ -34,7 +34,8 @@ made: Any = record_of_values  # by position
 
 def test_record_of_values_is_the_one_that_is_checked() -> None:
     record = made(*FIELDS.values(), EXTENSIONS, METADATA)
-    checked = MemoryRecord.model_validate({**FIELDS, **EXTENSIONS, "status": None, "metadata": METADATA})
+    given = {"status": None, "metadata": METADATA, "searchable": True}
+    checked = MemoryRecord.model_validate({**FIELDS, **EXTENSIONS, **given})
     assert record == checked
     assert record.model_dump() == checked.model_dump()
     assert record.model_fields_set | set(EXTENSIONS) == checked.model_fields_set

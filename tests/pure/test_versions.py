@@ -37,6 +37,7 @@ fields = st.fixed_dictionaries(
         "valid_to": times,
         "supersedes": st.none() | st.lists(texts, max_size=3),
         "key": st.none() | texts,
+        "searchable": st.booleans(),
         "metadata": st.none() | st.dictionaries(st.sampled_from(["a", "b", "c"]), values, max_size=3),
     }
 )
@@ -73,7 +74,7 @@ def test_step_back_leads_to_exactly_what_was(
 
 PLAIN: dict[str, Any] = dict.fromkeys(
     ("scope", "tags", "source", "confidence", "valid_from", "valid_to", "supersedes", "metadata")
-)
+) | {"searchable": True}
 
 
 @pytest.mark.parametrize(

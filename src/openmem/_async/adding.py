@@ -41,6 +41,7 @@ class AsyncAdding(AsyncClient):
         metadata: Mapping[str, Any] | None = None,
         if_absent: bool = False,
         if_version: int | None = None,
+        searchable: bool = True,
         extra: Mapping[str, Any] | None = None,
         timeout: float | None = None,
         **extensions: Unpack[NoExtensions],
@@ -61,6 +62,7 @@ class AsyncAdding(AsyncClient):
             metadata: A JSON object of your own, at most 65,536 bytes and 8 levels deep; it comes back as it went in.
             if_absent: Store it only if no memory of the user has the key.
             if_version: Store it only in the place of the memory with the key, and if that is at this version.
+            searchable: `False` keeps it out of searches and contexts: no words and no vector of it are stored.
             extra: Fields of your own under any names, with values that JSON can hold, such as another's `model_extra`.
             timeout: Seconds this call may take.
             **extensions: The same, under names that start with `x-`.
@@ -71,10 +73,10 @@ class AsyncAdding(AsyncClient):
         """
         call = self._call(timeout)
         given = (content, user_id, scope, tags, source, confidence, valid_from, valid_to, supersedes, key)
-        own = (extensions, check_extra(extra))
-        terms = (metadata, if_absent, if_version)
+        own: tuple[Any, ...] = (extensions, check_extra(extra))
         large = any((source, metadata, *own)) and is_large(source, metadata, *own)
-        draft = await async_compute(make_draft, *given, *own, *terms) if large else make_draft(*given, *own, *terms)
+        own = (*own, metadata, if_absent, if_version, searchable)
+        draft = await async_compute(make_draft, *given, *own) if large else make_draft(*given, *own)
         records = await self._use(call, lambda provider: provider.add([draft], None, call), draft)
         return records[0]
 

@@ -70,6 +70,7 @@ class AsyncKeeping(AsyncClient):
         supersedes: Texts | Unset | None = UNSET,
         metadata: Mapping[str, Any] | Unset | None = UNSET,
         metadata_patch: Mapping[str, Any] | Unset = UNSET,
+        searchable: bool | Unset = UNSET,
         user_id: str | None = None,
         if_version: int | None = None,
         extra: Mapping[str, Any] | None = None,
@@ -90,6 +91,7 @@ class AsyncKeeping(AsyncClient):
             metadata: The new metadata, instead of the old ones.
             metadata_patch: Members of the metadata that change, as a JSON Merge Patch (RFC 7396): `None` takes one
                 away, and an object is merged with the one that is there.
+            searchable: Whether searches and contexts find it from now on.
             user_id: Whose it must be.
             if_version: Change it only if this is still its version.
             extra: New values of fields of your own, one by one; the others stay.
@@ -103,12 +105,11 @@ class AsyncKeeping(AsyncClient):
         call = self._call(timeout)
         named, owner = check_named(id, key), check_owner(user_id)
         given = (content, scope, tags, confidence, valid_to, supersedes, if_version)
-        own = (extensions, check_extra(extra))
+        own: tuple[Any, ...] = (extensions, check_extra(extra))
         objects = (metadata, metadata_patch)
         large = (any(own) or objects != (UNSET, UNSET)) and is_large(*own, *objects)
-        change = (
-            await async_compute(make_change, *given, *own, *objects) if large else make_change(*given, *own, *objects)
-        )
+        own = (*own, *objects, searchable)
+        change = await async_compute(make_change, *given, *own) if large else make_change(*given, *own)
         if isinstance(named, Key):
             work = self._use(call, lambda provider: provider.update_by_key(named.name, owner, change, call), change)
         else:

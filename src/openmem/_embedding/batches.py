@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -62,6 +62,20 @@ def is_too_much(error: OMPError) -> bool:
     if status == 413:
         return True
     return status in (400, 422) and _SIZE.search(error.message) is not None
+
+
+def to_embed(drafts: Sequence[Draft]) -> list[int]:
+    """Return the positions of the drafts that get a vector: not those that no search is to find."""
+    return [position for position, draft in enumerate(drafts) if draft.searchable]
+
+
+def report_of(
+    tell: Callable[[int, int], object] | None, chosen: int, total: int
+) -> Callable[[int, int], object] | None:
+    """Return what reports on the embedding of some of a number of texts as on all of them; the others are done."""
+    if tell is None or chosen == total:
+        return tell
+    return lambda done, _: tell(total - chosen + done, total)
 
 
 def mark_cut(drafts: Sequence[Draft], cut: Collection[int]) -> Sequence[Draft]:

@@ -49,6 +49,8 @@ def pack(record: MemoryRecord, *, outdated: bool, **facts: Any) -> dict[str, Fla
     truth: dict[str, Any] = {"v": VERSION, "version": record.version}
     truth |= {name: value for name in _PLAIN if (value := given[name]) is not None}
     truth |= {name: value.isoformat() for name in _TIMES if (value := given[name]) is not None}
+    if not record.searchable:
+        truth["searchable"] = False
     if record.source is not None:
         truth["source"] = record.source.model_dump(mode="json", exclude_none=True)
     if record.model_extra:
@@ -114,6 +116,7 @@ def unpack(
             "source": MemorySource.model_validate(truth["source"]) if "source" in truth else None,
             "embedding_model": None,
             "version": truth.get("version", 1),
+            "searchable": truth.get("searchable", True),
             **{name: truth.get(name) for name in _PLAIN},
         }
         # Others who can write to the service can write into the envelope, too.

@@ -87,7 +87,7 @@ def search(backend: Backend, query: SearchQuery, task: Task) -> list[SearchResul
         hits = backend.nearest(query.text, view.user_id, equal, count, query.mode)
         task.check()
         superseded = hiding_of(backend, view, [hit.entry for hit in hits])
-        shown = [hit for hit in hits if shows(view, hit.entry.record, task.now, superseded)]
+        shown = [hit for hit in hits if _may_be_found(hit.entry.record, view, task, superseded)]
         exhausted, capped = len(hits) < count, count == most
         if len(shown) >= query.limit or exhausted or capped or _below(hits, query.min_score):
             break
@@ -140,12 +140,17 @@ def hiding_of(backend: Backend, view: View, entries: Iterable[Entry]) -> dict[st
     return superseded_since(entry.record for entry in linking)
 
 
+def _may_be_found(record: MemoryRecord, view: View, task: Task, superseded: dict[str, Hiding]) -> bool:
+    """Return whether a search shows a memory; the service itself knows the words of all of them."""
+    return record.searchable and shows(view, record, task.now, superseded)
+
+
 def _rest(backend: Backend, query: SearchQuery, shown: Sequence[Hit], task: Task) -> list[Hit]:
     known = {hit.entry.record.id for hit in shown}
     entries = backend.entries(query.view.user_id, equal_of(query.view.scope))
     task.check()
     superseded = hiding_of(backend, query.view, entries)
-    rest = [entry for entry in entries if shows(query.view, entry.record, task.now, superseded)]
+    rest = [entry for entry in entries if _may_be_found(entry.record, query.view, task, superseded)]
     rest.sort(key=lambda entry: position_of(entry.record), reverse=True)
     return [Hit(entry, 0.0) for entry in rest if entry.record.id not in known]
 

@@ -71,6 +71,7 @@ class MemoryItem(TypedDict, total=False):
     metadata: Mapping[str, Any] | None
     if_absent: bool | None
     if_version: int | None
+    searchable: bool
 
 
 class ProviderOptions(TypedDict, total=False):

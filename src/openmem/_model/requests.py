@@ -48,6 +48,7 @@ class Draft:
     if_absent: bool = field(default=False, metadata={LATER: "if_absent"})
     if_version: int | None = field(default=None, metadata={LATER: "if_version"})
     index: int | None = None
+    searchable: bool = field(default=True, metadata={LATER: "searchable"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ _set_fields, _set_given, _set_extra, _set_private = (
     BaseModel.__dict__[name].__set__
     for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 )
-_LATER_FIELDS: Final = frozenset({"metadata"})
+_LATER_FIELDS: Final = frozenset({"metadata", "searchable"})
 """The fields that came later: an older version kept what a caller gave under their names among the caller's own."""
 _RECORD_FIELDS: Final = set(MemoryRecord.model_fields)
 _RESULT_FIELDS: Final = set(SearchResult.model_fields)
@@ -63,7 +63,7 @@ def whole_record(values: Mapping[str, Any]) -> MemoryRecord:
     """Return the record that was written as JSON, maybe by an older version of this code."""
     fields = dict(values)
     for name in _LATER_FIELDS & fields.keys():
-        if name == "metadata" and not isinstance(fields[name], dict):
+        if not isinstance(fields[name], dict if name == "metadata" else bool):
             fields.setdefault(f"x-{name}", fields.pop(name))
     return MemoryRecord.model_validate(fields)
 
@@ -86,6 +86,7 @@ def record_of_values(
     key: str | None,
     extensions: Mapping[str, Any] | None,
     metadata: Mapping[str, Any] | None = None,
+    searchable: bool = True,
 ) -> MemoryRecord:
     """Return a record of the values of all fields; see `stored_record`.
 
@@ -109,6 +110,7 @@ def record_of_values(
             "version": version,
             "key": key,
             "metadata": metadata,
+            "searchable": searchable,
         },
         extensions,
     )

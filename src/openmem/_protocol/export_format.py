@@ -124,7 +124,7 @@ def _draft_of(line: Mapping[str, Any]) -> Draft:
         if record.get(name) is None:
             raise InvalidRequestError(f"memory.{name} is missing")
     draft = make_draft(
-        **{name: record.get(name) for name in _CALLERS},
+        **{name: record[name] for name in _CALLERS if record.get(name) is not None},
         members={name: value for name, value in record.items() if name not in _FIELDS},
     )
     return replace(

@@ -218,6 +218,8 @@ def _fields(draft: Draft) -> dict[str, Any]:
     given = {name: getattr(draft, name) for name in _DRAFT}
     if draft.if_absent:
         given["if_absent"] = True
+    if not draft.searchable:
+        given["searchable"] = False
     return {name: _plain(value) for name, value in given.items() if value is not None} | {**draft.extensions}
 
 

@@ -18,6 +18,7 @@ MAX_EXAMPLES: Final = 20
 
 # What belongs to a store, not to a memory.
 _OF_THE_STORE: Final = frozenset({"embedding_model", "status", ORIGIN})
+_LATER: Final = ("metadata", "searchable")
 _OF_THE_WRITE: Final = frozenset({"version", "updated_at"})
 
 Memory = Mapping[str, Any]
@@ -52,8 +53,7 @@ class Fitting:
         self._source = source
         self._longest = target.features.max_content_length
         self._dropped = dict(_dropped(target.features))
-        if "metadata" not in arguments_of(target):
-            self._dropped["metadata"] = "metadata"
+        self._dropped |= {name: name for name in _LATER if name not in arguments_of(target)}
         self._lost: Counter[tuple[str, bool]] = Counter()
 
     def fit(self, memory: Memory, refusal: str | None) -> dict[str, Any] | None:

@@ -44,7 +44,7 @@ _MANY_PARTS: Final = 2_000
 _FIELDS: Final = frozenset(MemoryInput.model_fields)
 _CHANGED: Final = (
     *("content", "scope", "tags", "confidence", "valid_to", "supersedes", "metadata", "metadata_patch"),
-    "user_id",
+    *("searchable", "user_id"),
 )
 _OF_THE_STORE: Final = frozenset(MemoryRecord.model_fields) - _FIELDS
 _ARGUMENTS: Final = frozenset({"if_version", "timeout", "extra", "extensions", "metadata_patch"})
@@ -70,6 +70,7 @@ def make_draft(
     metadata: object = None,
     if_absent: object = False,
     if_version: object = None,
+    searchable: object = True,
 ) -> Draft:
     """Return a memory that is to be stored.
 
@@ -89,6 +90,7 @@ def make_draft(
         metadata: A mapping of values that JSON can hold.
         if_absent: Whether it is stored only if no memory has its key.
         if_version: The version that the memory with its key must have.
+        searchable: Whether searches and contexts may find it.
 
     Raises:
         InvalidRequestError: One of them breaks the contract; the message names it.
@@ -113,6 +115,7 @@ def make_draft(
         metadata=None if metadata is None else check_metadata(metadata),
         if_absent=terms[0],
         if_version=terms[1],
+        searchable=searchable is True or check_flag(searchable, "searchable"),
     )
 
 
@@ -150,6 +153,7 @@ def make_change(
     members: Mapping[str, object] | None = None,
     metadata: object = UNSET,
     metadata_patch: object = UNSET,
+    searchable: object = UNSET,
 ) -> Change:
     """Return the change that an update makes; `UNSET` leaves a field alone and `None` clears it.
 
@@ -165,6 +169,7 @@ def make_change(
         members: New values of fields of the caller's own, under any names.
         metadata: The new metadata.
         metadata_patch: Members of the metadata that change, as a JSON Merge Patch.
+        searchable: Whether searches and contexts may find it.
 
     Raises:
         InvalidRequestError: A value breaks the contract, the content would be cleared, or metadata are given twice.
@@ -190,6 +195,8 @@ def make_change(
         fields["metadata"] = None if metadata is None else check_metadata(metadata)
     elif metadata_patch is not UNSET:
         fields["metadata_patch"] = check_metadata(metadata_patch, "metadata_patch")
+    if searchable is not UNSET:
+        fields["searchable"] = check_flag(searchable, "searchable")
     if extensions or members:
         fields[EXTENSIONS] = _own_fields(extensions, members, _CHANGED)
     return Change(fields, None if if_version is None else check_version(if_version))
@@ -341,6 +348,7 @@ def _draft_of(item: object, owner: str | None, index: int) -> Draft:
         get("metadata"),
         get("if_absent", False),
         get("if_version"),
+        get("searchable", True),
     )
     if draft.if_absent or draft.if_version is not None:
         draft.index = index

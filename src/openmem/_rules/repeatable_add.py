@@ -30,4 +30,5 @@ def answer_again(access: Access | None, stored: MemoryRecord, first: MemoryRecor
 def _marks(draft: Draft) -> tuple[Any, ...]:
     extensions = {name: value for name, value in draft.extensions.items() if value is not None}
     parts = (draft.content, draft.scope, draft.tags or (), draft.source or {}, draft.confidence)
-    return (*parts, draft.valid_from, draft.valid_to, draft.supersedes or (), draft.key, extensions, draft.metadata)
+    own = (draft.key, extensions, draft.metadata, draft.searchable)
+    return (*parts, draft.valid_from, draft.valid_to, draft.supersedes or (), *own)

@@ -12,7 +12,7 @@ FIRST_CHANGES: Final = frozenset(
     ("content", "scope", "tags", "confidence", "valid_to", "supersedes", "extensions"),
 )
 """The fields of a memory that an update could change from the first; all others came later."""
-LATER_CHANGES: Final = frozenset(("metadata", "metadata_patch"))
+LATER_CHANGES: Final = frozenset(("metadata", "metadata_patch", "searchable"))
 """The fields that came later."""
 BY_KEY: Final = "by_key"
 """The argument `key` of verbs that took an id only; the methods for it refuse by themselves."""
@@ -34,6 +34,7 @@ LATER_ARGUMENTS: Final = LATER_CHANGES.union(
 
 METADATA: Final = frozenset(("metadata", "metadata_patch"))
 KEYS: Final = frozenset((BY_KEY, "if_absent", "if_version"))
+SEARCHABLE: Final = frozenset(("searchable",))
 
 
 def not_understood(understands: frozenset[str], request: object) -> str | None:

@@ -36,6 +36,7 @@ def step_back(old: MemoryRecord, draft: Draft) -> dict[str, Any]:
         "valid_from": draft.valid_from,
         "valid_to": draft.valid_to,
         "supersedes": None if draft.supersedes is None else list(draft.supersedes),
+        "searchable": draft.searchable,
     }
     older = vars(old)
     changed = {name: older[name] for name, value in newer.items() if name != "source" and older[name] != value}

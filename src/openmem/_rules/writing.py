@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -36,6 +37,7 @@ def record_of(draft: Draft, id_: str, created_at: datetime, model: str | None) -
         draft.key,
         draft.extensions,
         draft.metadata,
+        draft.searchable,
     )
 
 
@@ -72,6 +74,7 @@ def changed(record: MemoryRecord, changes: Mapping[str, Any]) -> Draft:
         "valid_to": record.valid_to,
         "supersedes": _frozen(record.supersedes),
         "metadata": record.metadata,
+        "searchable": record.searchable,
         "extensions": extensions,
     } | {name: value for name, value in changes.items() if name not in ("extensions", "metadata_patch")}
     if "metadata_patch" in changes:
@@ -86,6 +89,15 @@ def changed(record: MemoryRecord, changes: Mapping[str, Any]) -> Draft:
         key=record.key,
         **fields,
     )
+
+
+def with_content(change: Change, stored: MemoryRecord) -> Change:
+    """Return a change of a stored memory that gives it its own text again: a vector is to be made of it.
+
+    It is for the version that was read, so that the text is still that one.
+    """
+    version = stored.version if change.if_version is None else change.if_version
+    return replace(change, fields={**change.fields, "content": stored.content}, if_version=version)
 
 
 def check_not_itself(id_: str, supersedes: Collection[str] | None) -> None:

@@ -46,6 +46,9 @@ def remember(
         dict[str, Any] | None,
         typer.Option(metavar="JSON", parser=json_object, help="A JSON object of your own to keep with it."),
     ] = None,
+    searchable: Annotated[
+        bool, typer.Option("--searchable/--not-searchable", help="Whether searches and contexts may find it.")
+    ] = True,
 ) -> None:
     """Store a memory and print its id."""
     content = _from_stdin() if text == ["-"] else " ".join(text)
@@ -65,6 +68,7 @@ def remember(
             if_absent=if_absent,
             if_version=if_version,
             metadata=metadata,
+            searchable=searchable,
         )
     if session.as_json:
         output.show_json(output.fields_of(record))
@@ -103,6 +107,10 @@ def update(
             metavar="JSON", parser=json_object, help="Members to set in its metadata; null takes one away (RFC 7396)."
         ),
     ] = None,
+    searchable: Annotated[
+        bool | None,
+        typer.Option("--searchable/--not-searchable", help="Whether searches and contexts may find it."),
+    ] = None,
     clear: Annotated[
         list[str] | None,
         typer.Option(metavar="|".join(CLEARABLE), help="Take this away; may be repeated."),
@@ -125,6 +133,7 @@ def update(
         "supersedes": supersedes or None,
         "metadata": metadata,
         "metadata_patch": metadata_patch,
+        "searchable": searchable,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     if unknown := sorted({*(clear or [])} - {*CLEARABLE}):

@@ -53,6 +53,8 @@ class Declared:
     """`add(key=)`."""
     metadata: ClassVar[bool] = True
     """`metadata=`, and `metadata_patch=` of `update`."""
+    unsearchable: ClassVar[bool] = True
+    """`searchable=False`."""
     versions: ClassVar[bool] = True
     """`update(if_version=)`."""
     by_key: ClassVar[bool] = True

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC as UTC
 from enum import Enum
-from typing import Any, Final, Literal, TypeAlias, TypeGuard, get_args, overload
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeGuard, get_args, overload
 
 from pydantic import model_validator
 
@@ -93,6 +94,8 @@ class MemorySource(OMPModel):
 class MemoryRecord(OMPModel):
     """One stored memory. In `openmem.types` it is called `Memory`, too, as in the protocol."""
 
+    unsaid: ClassVar[Mapping[str, object]] = MappingProxyType({"searchable": True})
+
     id: str
     content: str
     user_id: str
@@ -110,6 +113,7 @@ class MemoryRecord(OMPModel):
     version: int = 1
     key: str | None = None
     metadata: dict[str, Any] | None = None
+    searchable: bool = True
 
 
 Memory: TypeAlias = MemoryRecord
@@ -131,6 +135,7 @@ class MemoryInput(OMPModel):
     metadata: dict[str, Any] | None = None
     if_absent: bool | None = None
     if_version: int | None = None
+    searchable: bool = True
 
 
 class MemoryUpdate(OMPModel):
@@ -144,6 +149,7 @@ class MemoryUpdate(OMPModel):
     supersedes: list[str] | None = None
     metadata: dict[str, Any] | None = None
     metadata_patch: dict[str, Any] | None = None
+    searchable: bool | None = None
 
 
 class MemoryPage(OMPModel):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 from pydantic import (
     AfterValidator,
@@ -48,6 +49,8 @@ class OMPModel(BaseModel):
     """
 
     model_config = ConfigDict(extra="allow", populate_by_name=True)
+    unsaid: ClassVar[Mapping[str, object]] = MappingProxyType({})
+    """Fields that are not written where they have this value, as that is what most have."""
 
     @model_serializer(mode="wrap")
     def _keep_null_members(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
@@ -56,6 +59,9 @@ class OMPModel(BaseModel):
         extra = self.__pydantic_extra__
         if extra and info.exclude_none and info.include is None and info.exclude is None:
             fields.update((name, None) for name, value in extra.items() if value is None)
+        for name, usual in self.unsaid.items():
+            if fields.get(name) is usual:
+                del fields[name]
         return fields
 
     if not TYPE_CHECKING:  # a type checker sees the signatures of pydantic

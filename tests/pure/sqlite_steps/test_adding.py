@@ -48,7 +48,7 @@ def test_row_holds_every_field_of_a_draft(db: Database) -> None:
     words = row[19].split(" ")
     assert row[18] == len(words)
     assert {"green", "tea"} <= set(words)
-    assert row[20:] == (FIRST + 1, "desk", "r0", 0, '{"lang":"py","n":1.0}')
+    assert row[20:] == (FIRST + 1, "desk", "r0", 0, '{"lang":"py","n":1.0}', 1)
     assert db.rows("select * from scopes") == [(1, 1, "work/desk")]
     assert sorted(db.rows("select * from tags")) == [(1, "drinks", FIRST + 1), (1, "tea", FIRST + 1)]
     assert db.rows("select * from supersessions") == [(1, "z", FIRST + 1, AT, 0)]
@@ -64,7 +64,7 @@ def test_row_of_a_bare_draft_holds_no_more_than_its_text(db: Database) -> None:
     nothing = (None,) * 9
     assert row == (
         *(FIRST + 1, "a", 1, None, "?", *nothing, AT, None, 1, None, 0, ""),
-        *(FIRST + 1, "desk", "r0", 0, None),
+        *(FIRST + 1, "desk", "r0", 0, None, 1),
     )
     assert db.rows("select * from models") == []
     assert (record.embedding_model, record.tags, record.created_at) == (None, None, NOW)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from openmem._async.embedders import AsyncEmbedder
-from openmem._async.provider import AsyncProvider
 from openmem._async.retention.sqlite import AsyncSqliteRetention
+from openmem._async.sqlite.vectors import AsyncSqliteVectors, stamp_of
 from openmem._config.registry import built_in_options
 from openmem._config.settings import Settings
 from openmem._embedding.batches import mark_cut
@@ -44,7 +44,8 @@ from openmem._model.retention import MaintenanceReport, Retention
 from openmem._model.scopes import ScopePattern
 from openmem._model.timestamps import micros
 from openmem._rules.capabilities import native_capabilities
-from openmem._rules.understanding import KEYS, METADATA
+from openmem._rules.understanding import KEYS, METADATA, SEARCHABLE
+from openmem._rules.writing import with_content
 from openmem._sql.sqlite import (
     audit,
     erase,
@@ -55,14 +56,13 @@ from openmem._sql.sqlite import (
     overview,
     portable,
     read,
-    reembed,
     write,
 )
 from openmem._sql.sqlite.purge import Purge
 from openmem._sql.sqlite.writer import Blob
 from openmem._sql.steps import Steps
 from openmem._sql.writing import Incoming, Model, Stamp
-from openmem.errors import DeadlineExceededError, ProviderUnavailableError
+from openmem.errors import DeadlineExceededError, ProviderUnavailableError, VersionConflictError
 from openmem.types import (
     Action,
     AuditEntry,
@@ -75,7 +75,6 @@ from openmem.types import (
     MemoryPage,
     MemoryRecord,
     Overview,
-    ReembedReport,
     ScopeInfo,
     SearchResult,
     TagInfo,
@@ -88,12 +87,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_EMBED_AT_ONCE: Final = 256
 _SETTLE_SECONDS: Final = 1.0
 _SEARCH: Final = "openmem._sql.sqlite.search"  # loaded by who searches: only that computes
 
 
-class AsyncSqliteProvider(AsyncProvider):
+class AsyncSqliteProvider(AsyncSqliteVectors):
     """Memories in one SQLite file.
 
     Options:
@@ -108,7 +106,7 @@ class AsyncSqliteProvider(AsyncProvider):
     options: ClassVar[frozenset[str]] = built_in_options("sqlite")
     embeds: ClassVar[bool] = True
     enforces_access: ClassVar[bool] = True
-    understands: ClassVar[frozenset[str]] = METADATA | KEYS
+    understands: ClassVar[frozenset[str]] = METADATA | KEYS | SEARCHABLE
 
     def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
         super().__init__(settings, embedder)
@@ -158,7 +156,7 @@ class AsyncSqliteProvider(AsyncProvider):
     ) -> list[MemoryRecord]:
         """Store drafts in one transaction."""
         cut: set[int] = set()
-        model, blobs = await self._embed([draft.content for draft in drafts], on_progress, call, cut)
+        model, blobs = await self._embed_drafts(drafts, on_progress, call, cut)
         drafts = mark_cut(drafts, cut)
         at, start = call.origin()
         ids = await self.new_ids(drafts, at, start)
@@ -183,11 +181,13 @@ class AsyncSqliteProvider(AsyncProvider):
         """Change one memory; only a new content is embedded."""
         model: Model | None = None
         blob: Blob | None = None
-        if "content" in change.fields:
+        if change.fields.get("searchable") and "content" not in change.fields and self.embedder is not None:
+            return await self._make_searchable(id, user_id, change, call)
+        if "content" in change.fields and change.fields.get("searchable") is not False:
             cut: set[int] = set()
             model, blobs = await self._embed([change.fields["content"]], None, call, cut)
             blob, change = blobs[0], replace(change, cut=bool(cut))
-        steps = write.update(id, user_id, change, blob, model, _stamp(call), call.access)
+        steps = write.update(id, user_id, change, blob, model, stamp_of(call), call.access)
         return await self._db.write(steps, call.deadline)
 
     async def update_by_key(self, key: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
@@ -203,7 +203,7 @@ class AsyncSqliteProvider(AsyncProvider):
         return await self._delete(Key(key), self.key_owner(user_id), call)
 
     async def _delete(self, named: Named, user_id: str | None, call: Call) -> str:
-        steps = partial(write.delete, named, user_id, _stamp(call), call.access)
+        steps = partial(write.delete, named, user_id, stamp_of(call), call.access)
         id, was_full = await self._db.erase(steps, call.deadline)
         if was_full:
             await self._purge(call)
@@ -211,7 +211,7 @@ class AsyncSqliteProvider(AsyncProvider):
 
     async def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
-        stamp = _stamp(call)
+        stamp = stamp_of(call)
 
         def steps() -> Steps[ErasureReceipt]:
             erasing = erase.erase(user_id, scope, stamp)
@@ -323,39 +323,16 @@ class AsyncSqliteProvider(AsyncProvider):
             wanted = [draft for draft in drafts if (draft.user_id, draft.id) not in known]
             skipped = len(drafts) - len(wanted)
         cut: set[int] = set()
-        model, blobs = await self._embed([draft.content for draft in wanted], None, call, cut)
+        model, blobs = await self._embed_drafts(wanted, None, call, cut)
         wanted = [*mark_cut(wanted, cut)]
         spare = new_memory_ids([draft.user_id for draft in wanted], call.now, random_id_bits())
         items: list[Incoming[Blob]] = [
             Incoming(draft, draft.id or id_, blob) for draft, id_, blob in zip(wanted, spare, blobs, strict=True)
         ]
-        steps = portable.take_in(items, spare, conflict, model, _stamp(call))
+        steps = portable.take_in(items, spare, conflict, model, stamp_of(call))
         report = await self._db.write(steps, call.deadline)
         report.skipped += skipped
         return report
-
-    async def reembed(self, on_progress: Callable[[int, int], object] | None, call: Call) -> ReembedReport:
-        """Give every memory a vector of the embedder's model, then drop the vectors of other models."""
-        if self.embedder is None:
-            raise self.needs_embedder("reembed")
-        model = Model(self.embedder.model, await self.embedder.find_dim(call.deadline))
-        model_no, done, total = await self._db.write(reembed.begin(model), call.deadline)
-        after = 0
-        while True:
-            batch = await self._db.read(reembed.pending(model_no, after, _EMBED_AT_ONCE), call.deadline)
-            if not batch and not after:
-                break
-            after = batch[-1].rid if batch else 0
-            if batch:
-                cut: set[int] = set()
-                _, blobs = await self._embed([item.content for item in batch], None, call, cut)
-                steps = reembed.store(model_no, batch, [blob or b"" for blob in blobs], cut, _stamp(call))
-                done += await self._db.write(steps, call.deadline)
-                total = max(total, done)
-            if batch and on_progress is not None:
-                on_progress(done, total)
-        await self._db.write(reembed.finish(model_no, _stamp(call)), call.deadline)
-        return ReembedReport(model=model.name, done=done, total=total)
 
     async def maintain(self, retention: Retention, call: Call, *, dry_run: bool) -> MaintenanceReport:
         """Remove old entries and versions, and give the room that they had back to the disk."""
@@ -418,30 +395,16 @@ class AsyncSqliteProvider(AsyncProvider):
         fused = search.hybrid(query, now, self._cache(), vector, model, begun, projection)
         return await self._db.read(fused, call.deadline)
 
-    async def _embed(
-        self,
-        texts: Sequence[str],
-        on_progress: Callable[[int, int], object] | None,
-        call: Call,
-        cut: set[int],
-    ) -> tuple[Model | None, Sequence[Blob | None]]:
-        if self.embedder is None or not texts:
-            if on_progress is not None:
-                on_progress(len(texts), len(texts))
-            return None, [None] * len(texts)
-        if on_progress is None:
-            vectors = await self.embedder.embed(texts, call.deadline, cut)
-            return Model(self.embedder.model, vectors.shape[1]), _blobs_of(vectors)
-        blobs: list[Blob | None] = []
-        dim = 0
-        for start in range(0, len(texts), _EMBED_AT_ONCE):
-            short: set[int] = set()
-            vectors = await self.embedder.embed(texts[start : start + _EMBED_AT_ONCE], call.deadline, short)
-            cut.update(start + position for position in short)
-            dim = vectors.shape[1]
-            blobs += _blobs_of(vectors)
-            on_progress(len(blobs), len(texts))
-        return Model(self.embedder.model, dim), blobs
+    async def _make_searchable(self, id: Named, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+        """Change a memory that was kept out of searches, whose text gets a vector now."""
+        while True:
+            stored = await self._db.read(read.get(id, user_id, _seen(call)), call.deadline)
+            try:
+                return await self.update(stored.id, stored.user_id, with_content(change, stored), call)
+            except VersionConflictError:
+                if change.if_version is not None:
+                    raise
+                call.deadline.check()  # another client changed it meanwhile
 
     async def _purge(self, call: Call) -> bool:
         """Take what was erased out of the file; return whether that is done.
@@ -458,16 +421,8 @@ class AsyncSqliteProvider(AsyncProvider):
             return False
 
     def _note(self, user_id: str, action: Action, memory_id: str | None, scope: str | None, call: Call) -> None:
-        for statement in audit.read_entry(user_id, action, memory_id, scope, _stamp(call)):
+        for statement in audit.read_entry(user_id, action, memory_id, scope, stamp_of(call)):
             self._db.defer(statement)
-
-
-def _blobs_of(vectors: Any) -> list[Blob]:
-    data = vectors.astype("<f4", copy=False).tobytes()
-    if len(vectors) == 1:
-        return [data]
-    view, width = memoryview(data), vectors.shape[1] * 4
-    return [view[start : start + width] for start in range(0, len(data), width)]
 
 
 def _seen(call: Call) -> Patterns | None:
@@ -476,10 +431,6 @@ def _seen(call: Call) -> Patterns | None:
 
 def _now(call: Call) -> int:
     return micros(call.now)
-
-
-def _stamp(call: Call) -> Stamp:
-    return Stamp(call.now, call.app, call.request_id)
 
 
 def _scope(query: ListQuery | ScopesQuery | SearchQuery | TagsQuery) -> str | None:

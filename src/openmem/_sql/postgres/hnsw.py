@@ -25,7 +25,7 @@ from openmem._sql.postgres.rows import columns
 from openmem._sql.postgres.schema import LOCK_KEY, vector_column
 from openmem._sql.postgres.search import Floats
 from openmem._sql.postgres.vectors import as_vector
-from openmem._sql.postgres.view import visible
+from openmem._sql.postgres.view import searched
 from openmem._sql.steps import Query, Steps
 from openmem._sql.writing import Model, Stamp
 from openmem.errors import ProviderError
@@ -187,7 +187,7 @@ def _nearest(
     is written only if this is the answer, and to be noted.
     """
     given = search.start(db, query, stamp)
-    conditions = " and ".join(visible(query.view, stamp.now, given))
+    conditions = " and ".join(searched(query.view, stamp.now, given))
     column, name = vector_column(model.dim), given.add(model.name)
     kind = db.of_vector(_TYPES[column])
     distance = f"m.{column}::{kind}({model.dim}) {db.distance} {given.add(as_vector(vector))}::{kind}({model.dim})"

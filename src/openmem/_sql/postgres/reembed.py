@@ -35,7 +35,9 @@ class Pending(NamedTuple):
 def progress(db: Names, model: Model) -> Steps[tuple[int, int]]:
     """Return how many memories have a vector of the model, waiting or in place, and how many there are."""
     moved = yield Query(
-        f"select count(*) filter (where {fits(db, 'm', model, '$1')}), count(*) from {db.memories} m", (model.name,)
+        f"select count(*) filter (where {fits(db, 'm', model, '$1')}), count(*) "
+        f"from {db.memories} m where m.searchable",
+        (model.name,),
     )
     waiting = yield Query(f"select count(*) from {db.vectors} v where {fits(db, 'v', model, '$1')}", (model.name,))
     return int(moved[0][0]) + int(waiting[0][0]), int(moved[0][1])
@@ -47,6 +49,7 @@ def next_user(db: Names, model: Model, bucket: int, user_id: str) -> Steps[tuple
         f"""
         select bucket, user_id from {db.memories} m
         where (bucket, user_id) > ($1::smallint, $2::text) and {fits(db, "m", model, "$3")} is not true
+          and m.searchable
         order by bucket, user_id limit 1
         """,
         (bucket, user_id, model.name),
@@ -59,7 +62,8 @@ def pending(db: Names, user_id: str, model: Model, limit: int) -> Steps[list[Pen
     rows = yield Query(
         f"""
         select m.id, m.version, m.content from {db.memories} m
-        where m.bucket = $1 and m.user_id = $2 and {fits(db, "m", model, "$3")} is not true and not exists (
+        where m.bucket = $1 and m.user_id = $2 and m.searchable
+          and {fits(db, "m", model, "$3")} is not true and not exists (
           select 1 from {db.vectors} v where v.bucket = $1 and v.id = m.id and {fits(db, "v", model, "$3")}
         ) order by m.id limit $4
         """,

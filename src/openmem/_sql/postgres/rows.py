@@ -38,6 +38,7 @@ RECORD_NAMES: Final = (
     "updated_at",
     "version",
     "metadata",
+    "searchable",
 )
 
 
@@ -50,7 +51,8 @@ def columns(prefix: str, names: tuple[str, ...] = RECORD_NAMES) -> str:
 def record_of_row(row: Sequence[Any]) -> MemoryRecord:
     """Return the record that a row of `columns` holds, whatever is behind them."""
     (_, id_, user_id, key, content, scope, tags, source, confidence) = row[:9]
-    (valid_from, valid_to, supersedes, extensions, model, created_at, updated_at, version, metadata) = row[9:18]
+    (valid_from, valid_to, supersedes, extensions, model, created_at, updated_at, version) = row[9:17]
+    (metadata, searchable) = row[17:19]
     return record_of_values(
         id_,
         content,
@@ -69,6 +71,7 @@ def record_of_row(row: Sequence[Any]) -> MemoryRecord:
         key,
         extensions,
         metadata,
+        searchable,
     )
 
 

@@ -46,7 +46,7 @@ _FIND_VECTOR: Final = (
 
 def migrations(db: Names) -> Migrations:
     """Return what brings the schema up to date."""
-    made = (_first, _circles_and_lengths, _versions_as_changes, _retention, _metadata, _feed)
+    made = (_first, _circles_and_lengths, _versions_as_changes, _retention, _metadata, _feed, _searchable)
     return Migrations(tuple(one(db) for one in made), f"the schema {db.schema!r}", "postgres")
 
 
@@ -292,6 +292,10 @@ def _feed(db: Names) -> tuple[str, ...]:
         )
         """,
     )
+
+
+def _searchable(db: Names) -> tuple[str, ...]:
+    return (f"alter table {db.memories} add column if not exists searchable boolean not null default true",)
 
 
 def _trimmed(statement: str) -> str:

@@ -28,7 +28,7 @@ from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import RECORD_NAMES, aware, columns, record_of_row
 from openmem._sql.postgres.schema import vector_column
 from openmem._sql.postgres.vectors import as_vector
-from openmem._sql.postgres.view import Parameters, visible
+from openmem._sql.postgres.view import Parameters, searched
 from openmem._sql.steps import Query, Row, Steps
 from openmem._sql.writing import Model, Stamp
 from openmem.errors import InvalidRequestError
@@ -88,7 +88,7 @@ def by_vector(db: Names, query: SearchQuery, vector: Floats, model: Model, stamp
         InvalidRequestError: Some visible memory has no vector of this model, so the answer would be incomplete.
     """
     given = start(db, query, stamp)
-    conditions = " and ".join(visible(query.view, stamp.now, given))
+    conditions = " and ".join(searched(query.view, stamp.now, given))
     name, wanted = given.add(model.name), given.add(as_vector(vector))
     text = _vector_text(db, conditions, model.dim, name, wanted, given.add(query.limit))
     rows = yield Query(text, given.values)
@@ -225,7 +225,7 @@ def _parts_text(
     stamp: Stamp,
     projection: Projection[Any],
 ) -> str:
-    conditions = " and ".join(visible(query.view, stamp.now, given))
+    conditions = " and ".join(searched(query.view, stamp.now, given))
     marks = tuple(given.add(term) for term in terms)
     asked = None
     if vector is not None and model is not None:

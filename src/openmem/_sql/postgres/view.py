@@ -28,6 +28,11 @@ class Parameters:
         return condition
 
 
+def searched(view: View, now: datetime, given: Parameters) -> list[str]:
+    """Return the same for a search, which leaves out what is not to be found."""
+    return [*visible(view, now, given), "m.searchable"]
+
+
 def visible(view: View, now: datetime, given: Parameters) -> list[str]:
     """Return the conditions on `m` under which a view allows a memory; their values go to the parameters."""
     conditions: list[str] = []

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from openmem._model.access import Access, Patterns
 from openmem._model.ids import Key, Named, routing_bucket, unknown_id
-from openmem._model.requests import Change
+from openmem._model.requests import Change, Draft
 from openmem._retrieval.analysis import words_of
 from openmem._rules.versions import step_back
 from openmem._rules.workload import is_large_draft
@@ -255,8 +255,11 @@ def put(
 ) -> Steps[MemoryRecord]:
     """Replace a memory's fields by a draft's; the earlier version goes to the history."""
     user_id, draft = old.user_id, item.draft
+    if not draft.searchable:
+        item = replace(item, vector=None)
     bucket = routing_bucket(user_id)
     same_text = draft.content == old.content and (item.vector is None or model is None)
+    same_text = same_text and draft.searchable == old.searchable
     kept = replace(item, id=old.id, draft=replace(draft, created_at=old.created_at))
     sets, extra = _vector_sets(db, kept, model, same_text)
     values = _values(replace(kept, vector=None), None, stamp)
@@ -265,10 +268,10 @@ def put(
         f"""
         update {db.memories} m set key = $3, content = $4, scope = $5, tags = $6, source = $7, confidence = $8,
           valid_from = $9, valid_to = $10, supersedes = $11, extensions = $12, updated_at = $13,
-          metadata = $17, words = to_tsvector('{db.config}', $14), behind = {versions.BEHIND}, {sets}
+          metadata = $17, searchable = $18, words = to_tsvector('{db.config}', $14), behind = {versions.BEHIND}, {sets}
         where m.bucket = $1 and m.id = $2 returning {columns("m")}, m.behind
         """,
-        (bucket, old.id, *values[3:13], stamp.now, values[_WORDS - 1], step.size, step.whole, values[17], *extra),
+        (bucket, old.id, *values[3:13], stamp.now, values[_WORDS - 1], step.size, step.whole, *values[17:19], *extra),
     )
     *row, behind = rows[0]
     yield versions.keep(db, step, stamp, whole=behind == 0)
@@ -355,11 +358,18 @@ def _values(item: Incoming[Row32], model: Model | None, stamp: Stamp) -> tuple[A
         draft.updated_at,
         draft.version,
         Json(dict(draft.metadata)) if draft.metadata is not None else None,
-        " ".join(
-            words_of(draft.content) if not tags else [word for t in (draft.content, *tags) for word in words_of(t)]
-        ),
+        draft.searchable,
+        _words(draft),
     )
     return values if item.vector is None else (*values, as_vector(item.vector))
+
+
+def _words(draft: Draft) -> str:
+    if not draft.searchable:
+        return ""
+    if not draft.tags:
+        return " ".join(words_of(draft.content))
+    return " ".join([word for text in (draft.content, *draft.tags) for word in words_of(text)])
 
 
 @lru_cache(maxsize=64)
@@ -412,8 +422,8 @@ def _vector_sets(db: Names, item: Incoming[Row32], model: Model | None, same_tex
     column = vector_column(model.dim)
     others = [name for name in ("embedding", "embedding_half", "embedding_far") if name != column]
     nulls = "".join(f", {name} = null" for name in others)
-    version = f"version = {guarded(db, 'version + 1', '$19', model.dim)}"
-    return f"{version}{nulls}, {column} = $18, model = $19", (as_vector(item.vector), model.name)
+    version = f"version = {guarded(db, 'version + 1', '$20', model.dim)}"
+    return f"{version}{nulls}, {column} = $19, model = $20", (as_vector(item.vector), model.name)
 
 
 def _entry(item: Incoming[Row32]) -> audit.Item:

@@ -18,7 +18,7 @@ def check() -> Steps[dict[str, Any]]:
     users = yield Query("select count(*) from users")
     memories = yield Query("select count(*) from memories")
     models = yield Query("select distinct name from models order by name")
-    bare = yield Query("select count(*) from memories where coalesce(model_no, 0) = 0")
+    bare = yield Query("select count(*) from memories where coalesce(model_no, 0) = 0 and searchable")
     return {
         "schema": version[0][0],
         "users": users[0][0],

@@ -30,7 +30,7 @@ class Pending(NamedTuple):
 def begin(model: Model) -> Steps[tuple[int, int, int]]:
     """Return the model's number, how many memories have a vector of it, and how many memories there are."""
     model_no = yield from ensure_model(model, move=True)
-    total = yield Query("select count(*) from memories")
+    total = yield Query("select count(*) from memories where searchable")
     done = yield Query(f"select count(*) from vectors_{model_no}")
     return model_no, int(done[0][0]), int(total[0][0])
 
@@ -40,7 +40,7 @@ def pending(model_no: int, after: int, limit: int) -> Steps[list[Pending]]:
     rows = yield Query(
         f"""
         select rid, version, content from memories m
-        where rid > ? and not exists (select 1 from vectors_{model_no} v where v.rid = m.rid)
+        where rid > ? and searchable and not exists (select 1 from vectors_{model_no} v where v.rid = m.rid)
         order by rid limit ?
         """,
         (after, limit),

@@ -17,7 +17,7 @@ from openmem.types import MemoryRecord
 SELECT: Final = """
     select m.rid, m.user_no, m.id, m.content, u.user_id, m.created_at, s.path, m.tags, m.source, m.confidence,
            m.valid_from, m.valid_to, m.supersedes, mo.name, m.updated_at, m.version, m.key, m.extensions,
-           m.behind, m.metadata
+           m.behind, m.metadata, m.searchable
     from memories m
     join users u on u.user_no = m.user_no
     left join scopes s on s.scope_no = m.scope_no
@@ -45,7 +45,8 @@ def stored_of(row: Row) -> Stored:
     """Return the record that a row of `SELECT` holds."""
     # Without calls for what is missing: a page has hundreds of such values.
     (rid, user_no, id_, content, user_id, created_at, scope, tags, source, confidence) = row[:10]
-    (valid_from, valid_to, supersedes, model, updated_at, version, key, extensions, behind, metadata) = row[10:]
+    (valid_from, valid_to, supersedes, model, updated_at, version, key, extensions, behind) = row[10:19]
+    metadata, searchable = row[19:]
     record = record_of_values(
         id_,
         content,
@@ -64,6 +65,7 @@ def stored_of(row: Row) -> Stored:
         key,
         None if extensions is None else json.loads(extensions),
         None if metadata is None else json.loads(metadata),
+        searchable != 0,
     )
     return Stored(rid, user_no, record, behind)
 

@@ -219,6 +219,7 @@ _FEED: Final = (
     """,
     "insert into feed_state values(0, 0, 0, 0)",
 )
+_SEARCHABLE: Final = ("alter table memories add column searchable integer not null default 1",)
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     _FIRST,
@@ -230,6 +231,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     _RETENTION,
     _METADATA,
     _FEED,
+    _SEARCHABLE,
 )
 
 MEMORIES: Final = FileKind(APPLICATION_ID, MIGRATIONS, PAGE_SIZE)

@@ -25,7 +25,7 @@ T = TypeVar("T")
 _COLUMNS: Final = f"""
     select rid, created_at, coalesce(valid_from, {OPEN_START}), coalesce(valid_to, {OPEN_END}),
            coalesce(superseded_at, {OPEN_END}), coalesce(scope_no, 0), coalesce(model_no, 0), terms
-    from memories where rid between ? and ? order by rid
+    from memories where rid between ? and ? and searchable order by rid
 """
 
 

@@ -24,8 +24,8 @@ from openmem.types import MemoryRecord
 
 _COLUMNS: Final = (
     *("rid", "id", "user_no", "key", "content", "scope_no", "tags", "source", "confidence", "valid_from", "valid_to"),
-    *("supersedes", "extensions", "metadata", "model_no", "created_at", "updated_at", "version", "superseded_at"),
-    *("terms", "words", "entry", "app", "request_id"),
+    *("supersedes", "extensions", "metadata", "searchable", "model_no", "created_at", "updated_at", "version"),
+    *("superseded_at", "terms", "words", "entry", "app", "request_id"),
 )
 _INSERT: Final = f"insert into memories({', '.join(_COLUMNS)}) values({','.join('?' * len(_COLUMNS))})"
 
@@ -147,7 +147,7 @@ def insert(writer: Writer, items: Sequence[Incoming[Blob]], model: Model | None)
     rows, records, vectors, linked, imported = [], [], [], [], []
     for rid, item in enumerate(items, first):
         draft = item.draft
-        terms = terms_of(draft.content, draft.tags or ())
+        terms = terms_of(draft.content, draft.tags or ()) if draft.searchable else ()
         rows.append((*_row(writer, rid, item, terms), *audit.own_entry(writer, draft)))
         records.append(item.record(model, writer.stamp.now))
         if item.vector is not None:
@@ -173,11 +173,14 @@ def put(
 ) -> Steps[MemoryRecord]:
     """Replace a memory's fields by a draft's; the earlier version goes to the history."""
     old, draft, rid = stored.record, item.draft, stored.rid
+    if not draft.searchable:
+        item = replace(item, vector=None)
     yield OVERWRITE
     yield audit.keep([rid])
     yield from ensure_scopes(writer, {draft.scope})
-    terms = _analysis().terms_of(draft.content, draft.tags or ())
+    terms = _analysis().terms_of(draft.content, draft.tags or ()) if draft.searchable else ()
     same_text = draft.content == old.content and (item.vector is None or model is None)
+    same_text = same_text and draft.searchable == old.searchable
     if not same_text:
         yield from _replace_vector(writer, rid, item.vector)
     same_words = same_text and draft.tags == (tuple(old.tags) if old.tags is not None else None)
@@ -188,12 +191,12 @@ def put(
     yield Query(
         """
         update memories set key = ?, content = ?, scope_no = ?, tags = ?, source = ?, confidence = ?,
-          valid_from = ?, valid_to = ?, supersedes = ?, extensions = ?, metadata = ?, updated_at = ?,
+          valid_from = ?, valid_to = ?, supersedes = ?, extensions = ?, metadata = ?, searchable = ?, updated_at = ?,
           version = version + 1, terms = ?, words = ?, entry = null, behind = ?,
           model_no = case when ? then model_no else ? end
         where rid = ?
         """,
-        (*row[3:14], writer.now, *row[19:21], behind, same_text, row[14], rid),
+        (*row[3:15], writer.now, *row[20:22], behind, same_text, row[15], rid),
     )
     if not same_words:
         yield indexing.enter_again(writer, rid)
@@ -277,6 +280,7 @@ def _row(writer: Writer, rid: int, item: Incoming[Blob], terms: Sequence[str]) -
         None if draft.supersedes is None else dumps(draft.supersedes),
         dumps(draft.extensions) if draft.extensions else None,
         dumps(draft.metadata),
+        draft.searchable,
         writer.model_no if item.vector is not None else None,
         writer.now if draft.created_at is None else micros(draft.created_at),
         None if draft.updated_at is None else micros(draft.updated_at),

@@ -8,20 +8,20 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from openmem._embedding.batches import mark_cut
+from openmem._embedding.batches import mark_cut, report_of, to_embed
 from openmem._io.concurrency.batching import Batcher
 from openmem._io.concurrency.call import Call, Deadline, random_id_bits
 from openmem._model.ids import Key, Named, new_memory_ids
 from openmem._model.requests import Change, Draft
 from openmem._model.scopes import ScopePattern
 from openmem._rules.workload import is_large_change, is_large_draft, take_long
-from openmem._rules.writing import by_user
+from openmem._rules.writing import by_user, with_content
 from openmem._sql.postgres import erase, portable, write
 from openmem._sql.postgres.feed import COLLISION
 from openmem._sql.postgres.write import Single
 from openmem._sql.writing import Incoming, Model, Stamp
 from openmem._sync.postgres.session import PostgresSession, seen_by, stamp_of
-from openmem.errors import ProviderError
+from openmem.errors import ProviderError, VersionConflictError
 from openmem.types import (
     ErasureReceipt,
     ImportConflict,
@@ -64,7 +64,10 @@ class PostgresWrites(PostgresSession):
     def update(self, id: Named, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
         """Change one memory; only a new content is embedded."""
         model, vector, cut = None, None, set[int]()
-        if "content" in change.fields and self.embedder is not None:
+        shown = change.fields.get("searchable")
+        if shown and "content" not in change.fields and self.embedder is not None:
+            return self._make_searchable(id, user_id, change, call)
+        if "content" in change.fields and shown is not False and self.embedder is not None:
             vectors = self.embedder.embed([change.fields["content"]], call.deadline, cut)
             model, vector = Model(self.embedder.model, vectors.shape[1]), vectors[0]
             self._agree(model, call.now, call.deadline)
@@ -81,6 +84,20 @@ class PostgresWrites(PostgresSession):
     def update_by_key(self, key: str, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
         """Change the memory of a user that has a key."""
         return self.update(Key(key), self.key_owner(user_id), change, call)
+
+    def _make_searchable(self, id: Named, user_id: str | None, change: Change, call: Call) -> MemoryRecord:
+        """Change a memory that was kept out of searches, whose text gets a vector now."""
+        seen = seen_by(call)
+        owner = self._owner(id, user_id, seen, call)
+        while True:
+            make = partial(write.find, self._names, id, owner, "", seen)
+            stored = self._db.run(make, call.deadline, retry=True)
+            try:
+                return self.update(stored.id, owner, with_content(change, stored), call)
+            except VersionConflictError:
+                if change.if_version is not None:
+                    raise
+                call.deadline.check()  # another client changed it meanwhile
 
     def delete(self, id: str, user_id: str | None, call: Call) -> None:
         """Erase one memory."""
@@ -122,26 +139,35 @@ class PostgresWrites(PostgresSession):
             pairs = zip(mark_cut(drafts, ()), ids, strict=True)
             return None, [Incoming(draft, draft.id or id_) for draft, id_ in pairs]
         cut: set[int] = set()
-        vectors: list[Any] = []
-        if len(drafts) == 1:
-            vectors.extend(self.embedder.embed([drafts[0].content], call.deadline, cut))
-            if on_progress is not None:
-                on_progress(1, 1)
-        while len(vectors) < len(drafts):
-            some = [draft.content for draft in drafts[len(vectors) : len(vectors) + EMBED_AT_ONCE]]
-            short: set[int] = set()
-            rows = self.embedder.embed(some, call.deadline, short)
-            cut.update(len(vectors) + position for position in short)
-            vectors.extend(rows)
-            if on_progress is not None:
-                on_progress(len(vectors), len(drafts))
-        drafts = mark_cut(drafts, cut)
-        model = Model(self.embedder.model, len(vectors[0]))
+        chosen = to_embed(drafts)
+        if not chosen:
+            return None, [Incoming(draft, draft.id or id_) for draft, id_ in zip(drafts, ids, strict=True)]
+        tell = report_of(on_progress, len(chosen), len(drafts))
+        rows = self._embed([drafts[position].content for position in chosen], tell, call, cut)
+        drafts = mark_cut(drafts, {chosen[position] for position in cut})
+        model = Model(self.embedder.model, len(rows[0]))
         self._agree(model, call.now, call.deadline)
         if self._hnsw.on:
             self._has_index(model, call)
+        vectors: list[Any] = [None] * len(drafts)
+        for position, vector in zip(chosen, rows, strict=True):
+            vectors[position] = vector
         items = zip(drafts, ids, vectors, strict=True)
         return model, [Incoming(draft, draft.id or id_, vector) for draft, id_, vector in items]
+
+    def _embed(
+        self, texts: Sequence[str], on_progress: Callable[[int, int], object] | None, call: Call, cut: set[int]
+    ) -> Sequence[Any]:
+        assert self.embedder is not None
+        vectors: list[Any] = []
+        while len(vectors) < len(texts):
+            short: set[int] = set()
+            rows = self.embedder.embed(texts[len(vectors) : len(vectors) + EMBED_AT_ONCE], call.deadline, short)
+            cut.update(len(vectors) + position for position in short)
+            vectors.extend(rows)
+            if on_progress is not None:
+                on_progress(len(vectors), len(texts))
+        return vectors
 
     def _store_one(self, single: Single, deadline: Deadline) -> MemoryRecord:
         make = partial(write.add_one, self._names, single.item, single.model, single.stamp)

@@ -21,6 +21,7 @@ from openmem.testing._async.overview import OverviewRules
 from openmem.testing._async.portability import PortabilityRules
 from openmem.testing._async.scopes import ScopeRules
 from openmem.testing._async.search import SearchRules
+from openmem.testing._async.searchable import SearchableRules
 from openmem.testing._async.stateful import StatefulRules
 from openmem.testing._async.time import TimeRules
 from openmem.testing._async.validation import ValidationRules
@@ -29,6 +30,7 @@ from openmem.testing._async.validation import ValidationRules
 class AsyncProviderSuite(
     CrudRules,
     MetadataRules,
+    SearchableRules,
     BatchRules,
     KeyAndVersionRules,
     ByKeyRules,

@@ -22,6 +22,7 @@ from openmem.testing._sync.overview import OverviewRules
 from openmem.testing._sync.portability import PortabilityRules
 from openmem.testing._sync.scopes import ScopeRules
 from openmem.testing._sync.search import SearchRules
+from openmem.testing._sync.searchable import SearchableRules
 from openmem.testing._sync.stateful import StatefulRules
 from openmem.testing._sync.time import TimeRules
 from openmem.testing._sync.validation import ValidationRules
@@ -30,6 +31,7 @@ from openmem.testing._sync.validation import ValidationRules
 class ProviderSuite(
     CrudRules,
     MetadataRules,
+    SearchableRules,
     BatchRules,
     KeyAndVersionRules,
     ByKeyRules,
