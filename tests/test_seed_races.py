@@ -1,7 +1,9 @@
-"""The same `add` with the same seed, from several threads and several processes at once: one memory, one answer."""
+"""The same `add` from several threads and several processes at once: with a seed, one memory and one answer; with
+`if_absent`, one writer who stores it."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ from openmem import IdempotencySeed, Memory, MemoryRecord
 from openmem.providers import ProviderName
 
 PROGRAM = Path(__file__).parent / "programs" / "adds_with_seed.py"
+STORES_ONCE = PROGRAM.with_name("adds_where_none_is.py")
 AT_ONCE = 6
 
 
@@ -49,18 +52,33 @@ def test_processes(place: tuple[str, str], existing: bool) -> None:
     with Memory(ProviderName(place[0]), url=place[1], embedder="none") as memory:
         if existing:
             memory.add(content="likes milk", user_id="ann", key="drink")
-        command = [sys.executable, str(PROGRAM), *place]
-        programs = [
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)
-        ]
-        for program in programs:
-            assert program.stdout is not None
-            assert program.stdout.readline() == "ready\n"
-        for program in programs:
-            assert program.stdin is not None
-            program.stdin.write("go\n")
-            program.stdin.flush()
-        answers = [program.communicate(timeout=15)[0] for program in programs]
+        answers = all_at_once([[sys.executable, str(PROGRAM), *place]] * 3)
         (record,) = memory.list("ann").items
         assert answers == [record.model_dump_json(exclude_none=True) + "\n"] * 3
         assert record.version == 1 + existing
+
+
+def test_one_of_eight_writers_stores_the_memory_of_each_new_key(place: tuple[str, str]) -> None:
+    keys = 60
+    with Memory(ProviderName(place[0]), url=place[1], embedder="none") as memory:
+        memory.list("ann")  # the store is made before they race
+        commands = [[sys.executable, str(STORES_ONCE), *place, str(number), str(keys)] for number in range(4)]
+        answers = all_at_once(commands)
+        won = {name: found for answer in answers for name, found in json.loads(answer).items()}
+        assert len(won) == 8
+        assert sorted(key for found in won.values() for key in found) == list(range(keys))
+        stored = {record.key: (record.content, record.version) for record in memory.list("ann", limit=500)}
+        assert stored == {f"k{key}": (name, 1) for name, found in won.items() for key in found}
+
+
+def all_at_once(commands: list[list[str]]) -> list[str]:
+    """Start programs, let them begin together when all of them are ready, and return what they print."""
+    programs = [subprocess.Popen(each, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for each in commands]
+    for program in programs:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+    for program in programs:
+        assert program.stdin is not None
+        program.stdin.write("go\n")
+        program.stdin.flush()
+    return [program.communicate(timeout=30)[0] for program in programs]

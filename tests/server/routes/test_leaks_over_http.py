@@ -77,20 +77,20 @@ def said(reply: httpx.Response, **names: str) -> tuple[int, list[tuple[str, str]
     return reply.status_code, sorted(headers), text
 
 
-def requests_for(id: str, user_id: str | None = None) -> list[tuple[Any, ...]]:
-    """Return every request that names one memory."""
+def requests_for(name: str, user_id: str | None = None) -> list[tuple[Any, ...]]:
+    """Return every request that names one memory, by its id or as `by-key/KEY`."""
     query = f"?user_id={user_id}" if user_id else ""
     version = {"If_None_Match": '"1"'}
     return [
-        ("GET", f"/memories/{id}{query}", None, {}),
-        ("HEAD", f"/memories/{id}{query}", None, {}),
-        ("GET", f"/memories/{id}{query}", None, version),
-        ("GET", f"/memories/{id}{query}", None, {"If_None_Match": "*"}),
-        ("GET", f"/memories/{id}/history{query}", None, {}),
-        ("PATCH", f"/memories/{id}{query}", {"content": "taken over"}, {}),
-        ("PATCH", f"/memories/{id}{query}", {"content": "taken over"}, {"If_Match": '"1"'}),
-        ("PATCH", f"/memories/{id}{query}", {"content": "taken over"}, {"If_Match": '"77"'}),
-        ("DELETE", f"/memories/{id}{query}", None, {}),
+        ("GET", f"/memories/{name}{query}", None, {}),
+        ("HEAD", f"/memories/{name}{query}", None, {}),
+        ("GET", f"/memories/{name}{query}", None, version),
+        ("GET", f"/memories/{name}{query}", None, {"If_None_Match": "*"}),
+        ("GET", f"/memories/{name}/history{query}", None, {}),
+        ("PATCH", f"/memories/{name}{query}", {"content": "taken over"}, {}),
+        ("PATCH", f"/memories/{name}{query}", {"content": "taken over"}, {"If_Match": '"1"'}),
+        ("PATCH", f"/memories/{name}{query}", {"content": "taken over"}, {"If_Match": '"77"'}),
+        ("DELETE", f"/memories/{name}{query}", None, {}),
     ]
 
 
@@ -131,6 +131,7 @@ class Leaks(RuleBasedStateMachine):
         self.root = self.callers[ROOT]
         self.stored: dict[str, tuple[str, str | None]] = {}
         self.contents: dict[str, str] = {}
+        self.keys: dict[str, str] = {}
         self.serial = itertools.count(number * 1_000)
 
     @initialize(memories=st.lists(st.tuples(USER, SCOPE, TEXT), min_size=6, max_size=14))
@@ -148,16 +149,22 @@ class Leaks(RuleBasedStateMachine):
     def asks_for_one_memory(self, who: int, place: int, named: bool) -> None:
         """To a key, a memory out of its reach is in every byte one that was never there; what it may read, it gets."""
         caller, (id, (owner, scope)) = self.callers[who], self.picked(place)
-        user_id = owner if named else None
+        user_id, key = owner if named else None, self.keys.get(id)
         if caller.touches(owner, scope):
-            reply = caller.ask("GET", f"/memories/{id}")
             readable = caller.may("read", owner, scope)
-            assert reply.status_code == (200 if readable else 404)
-            assert not readable or reply.json()["content"] == self.contents[id]
+            for name in [id, *([f"by-key/{key}?user_id={owner}"] if key else [])]:
+                reply = caller.ask("GET", f"/memories/{name}")
+                assert reply.status_code == (200 if readable else 404)
+                assert not readable or reply.json()["content"] == self.contents[id]
             return
         missing = f"{id[:-4]}0000" if not id.endswith("0000") else f"{id[:-4]}1111"
         for real, unreal in zip(requests_for(id, user_id), requests_for(missing, user_id), strict=True):
             self.same(caller, real, unreal, id=id, missing=missing)
+        if key is not None:
+            none = f"n{key[1:]}"
+            there, missing_key = (requests_for(f"by-key/{name}", owner) for name in (key, none))
+            for real, unreal in zip(there, missing_key, strict=True):
+                self.same(caller, real, unreal, key=key, none=none)
         for path, body in self.bodies_that_name(caller, user_id):
             real, unreal = (("POST", path, json.loads(body.replace("ID", name)), {}) for name in (id, missing))
             self.same(caller, real, unreal, id=id, missing=missing)
@@ -282,10 +289,14 @@ class Leaks(RuleBasedStateMachine):
                 assert "taken over" not in reply[2]
 
     def add(self, user: int, scope: str | None, text: str) -> str:
-        content = f"{text} secret{next(self.serial)}"
-        reply = self.root.ask("POST", "/memories", {"content": content, "user_id": self.users[user], "scope": scope})
+        number = next(self.serial)
+        content, key = f"{text} secret{number}", f"k{number}"
+        body = {"content": content, "user_id": self.users[user], "scope": scope, "key": key}
+        reply = self.root.ask("POST", "/memories", body, If_None_Match="*")
         assert reply.status_code == 201
-        return self.remember(reply, content)
+        id = self.remember(reply, content)
+        self.keys[id] = key
+        return id
 
     def remember(self, reply: httpx.Response, content: str) -> str:
         record = reply.json()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from openmem import Memory
-from openmem.errors import NotFoundError, VersionConflictError
+from openmem.errors import AlreadyExistsError, NotFoundError, VersionConflictError
 from openmem.testing import drawn
 from openmem.testing._sync.rules import OpenMemory, Rules, ids_of
 from openmem.testing.drawn import DrawnMemory, DrawnView
@@ -131,7 +131,10 @@ class StoreMachine(RuleBasedStateMachine):
         record = self.at(number)
         if record is None:
             return
-        self.do(self.memory.delete(record.id, user_id=record.user_id))
+        if twice and self.has_key(record):
+            self.do(self.memory.delete(key=record.key, user_id=record.user_id))
+        else:
+            self.do(self.memory.delete(record.id, user_id=record.user_id))
         del self.model.records[record.id]
         self.gone.append(record.id)
         if twice:
@@ -160,8 +163,12 @@ class StoreMachine(RuleBasedStateMachine):
         if record is None:
             return
         if record.user_id == self.users[who]:
-            got = self.do(self.memory.get(record.id, user_id=record.user_id))
-            assert got.model_dump(exclude={"status"}) == record.model_dump(exclude={"status"})
+            named: list[dict[str, Any]] = [{"id": record.id}]
+            if self.has_key(record):
+                named.append({"key": record.key})
+            for name in named:
+                got = self.do(self.memory.get(**name, user_id=record.user_id))
+                assert got.model_dump(exclude={"status"}) == record.model_dump(exclude={"status"})
         else:
             with pytest.raises(NotFoundError):
                 self.do(self.memory.get(record.id, user_id=self.users[who]))
@@ -254,6 +261,29 @@ class StoreMachine(RuleBasedStateMachine):
         """Note a memory as it now is, once it can be found."""
         self.do(self.memory.wait_for_ingest([record.id], record.user_id))
         self.model.records[record.id] = record
+
+    def has_key(self, record: MemoryRecord) -> bool:
+        """Return whether a memory can be named by its key."""
+        return record.key is not None and self.suite.declares("by_key")
+
+    @precondition(lambda self: self.suite.declares("conditional_add"))
+    @rule(number=drawn.POSITION, words=drawn.TEXT, late=st.booleans())
+    def add_on_terms(self, number: int, words: str, late: bool) -> None:
+        """Store a memory under a key only where none is, or only in the place of a version."""
+        record = self.at(number)
+        if record is None or record.key is None:
+            return
+        given: dict[str, Any] = {"content": self.fresh(words), "user_id": record.user_id, "key": record.key}
+        with pytest.raises(AlreadyExistsError) as caught:
+            self.do(self.memory.add(**given, if_absent=True))
+        assert caught.value.details == {"id": record.id, "version": record.version}
+        if late:
+            with pytest.raises(VersionConflictError):
+                self.do(self.memory.add(**given, if_version=record.version + 1))
+        else:
+            after = self.do(self.memory.add(**given, if_version=record.version))
+            assert (after.id, after.version, after.created_at) == (record.id, record.version + 1, record.created_at)
+            self.keep(after)
 
     def at(self, number: int) -> MemoryRecord | None:
         """Return the memory at a position, if there is any."""
