@@ -37,6 +37,9 @@ def sent(postgres: PostgresServer) -> Iterator[tuple[str, Record]]:
             other.history(newer.id, user_id="ann")
             page = other.export("ann", limit=PAGE)
             other.export("ann", limit=PAGE, cursor=page.next_cursor)
+            for order in ("created", "updated", "valid_from"):
+                listed = other.list("ann", limit=PAGE, order=order)
+                other.list("ann", limit=PAGE, order=order, cursor=listed.next_cursor)
             other.audit("ann", limit=10)
             other.delete(ids[0], user_id="ann")
     yield url, record
@@ -79,3 +82,11 @@ def test_audit_reads_what_it_returns(sent: tuple[str, Record]) -> None:
     url, record = sent
     found = [one for one in record.sent if one.step == "audit.entries"]
     assert [rows_read(url, one) for one in found] == [10]
+
+
+def test_page_of_a_list_in_any_order_reads_a_page(sent: tuple[str, Record]) -> None:
+    """Of a list by another date than that of storing, each half comes in order by its own index."""
+    url, record = sent
+    pages = [one for one in record.sent if one.step == "read.page"]
+    assert len(pages) == 6
+    assert max(rows_read(url, page) for page in pages) <= PAGE + 10

@@ -111,6 +111,9 @@ def read(memory: Memory) -> None:
     memory.tags("ann", scope="work/*")
     memory.users(prefix="a")
     memory.users(limit=1, cursor=memory.users(limit=1).next_cursor)
+    for order in ("updated", "valid_from"):
+        page = memory.list("bob", limit=2, order=order)
+        memory.list("bob", limit=2, order=order, cursor=page.next_cursor)
     memory.get(page.items[0].id)
     memory.get(page.items[0].id, user_id="bob")
     with pytest.raises(NotFoundError):

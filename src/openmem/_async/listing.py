@@ -11,7 +11,7 @@ from openmem._io.pager import AsyncPager
 from openmem._model.arguments import Time
 from openmem._model.checks import check_timeout
 from openmem._rules.validation import make_list_query
-from openmem.types import MemoryPage, MemoryRecord
+from openmem.types import ListOrder, MemoryPage, MemoryRecord
 
 
 class AsyncListing(AsyncClient):
@@ -30,9 +30,11 @@ class AsyncListing(AsyncClient):
         as_of: Time | None = None,
         include_superseded: bool = False,
         include_expired: bool = False,
+        order: ListOrder = "created",
+        descending: bool = True,
         timeout: float | None = None,
     ) -> AsyncIterator[MemoryRecord]:
-        """Return an iterator over all of a user's memories, newest first, which asks for the next page by itself.
+        """Return an iterator over all of a user's memories, which asks for the next page by itself.
 
         Args:
             user_id: Whose memories.
@@ -44,6 +46,9 @@ class AsyncListing(AsyncClient):
             as_of: Judge validity and supersession at this time instead of now.
             include_superseded: Show memories that others replace.
             include_expired: Show memories outside their time of validity.
+            order: The date by which they are ordered, ids where it is equal: `created`; `updated`, when a memory was
+                changed last, or stored; or `valid_from`, from when on it holds, since it was stored where nothing says.
+            descending: Whether the latest date comes first.
             timeout: Seconds that each page may take.
 
         Raises:
@@ -61,6 +66,8 @@ class AsyncListing(AsyncClient):
             as_of=as_of,
             include_superseded=include_superseded,
             include_expired=include_expired,
+            order=order,
+            descending=descending,
         )
 
         async def fetch(cursor: str | None) -> MemoryPage:
@@ -83,9 +90,11 @@ class AsyncListing(AsyncClient):
         as_of: Time | None = None,
         include_superseded: bool = False,
         include_expired: bool = False,
+        order: ListOrder = "created",
+        descending: bool = True,
         timeout: float | None = None,
     ) -> MemoryPage:
-        """Return a page of a user's memories, newest first.
+        """Return a page of a user's memories, the newest first unless asked otherwise.
 
         Args:
             user_id: Whose memories.
@@ -98,6 +107,9 @@ class AsyncListing(AsyncClient):
             as_of: Judge validity and supersession at this time instead of now.
             include_superseded: Show memories that others replace.
             include_expired: Show memories outside their time of validity.
+            order: The date by which they are ordered, ids where it is equal: `created`; `updated`, when a memory was
+                changed last, or stored; or `valid_from`, from when on it holds, since it was stored where nothing says.
+            descending: Whether the latest date comes first.
             timeout: Seconds this call may take.
         """
         call = self._call(timeout)
@@ -112,5 +124,7 @@ class AsyncListing(AsyncClient):
             as_of=as_of,
             include_superseded=include_superseded,
             include_expired=include_expired,
+            order=order,
+            descending=descending,
         )
         return await self._use(call, lambda provider: provider.list(request, call), request)

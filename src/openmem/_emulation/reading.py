@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from openmem._emulation import metadata as envelope
@@ -11,6 +12,9 @@ from openmem._emulation.views import Hiding, equal_of, shows, superseded_since
 from openmem._model.cursors import decode_cursor, encode_cursor
 from openmem._model.ids import Key, Named, ambiguous_id, may_be_of, unknown_id
 from openmem._model.requests import ListQuery, SearchQuery, View
+from openmem._model.timestamps import micros
+from openmem._rules.paging import date_of, fitting
+from openmem._rules.versions import size_of
 from openmem.types import MemoryPage, MemoryRecord, SearchResult
 
 GROWTH: Final = 4
@@ -61,7 +65,7 @@ def check_all(backend: Backend, ids: Sequence[str], user_id: str, task: Task) ->
 
 
 def page(backend: Backend, query: ListQuery, task: Task) -> MemoryPage:
-    """Return a page of what a view shows, newest first. The backend lists all of the user's memories for it."""
+    """Return a page of what a view shows, in its order. The backend lists all of the user's memories for it."""
     after = None
     if query.cursor is not None:
         after = decode_cursor(query.cursor, "list", (int, str), query.binding)
@@ -69,12 +73,15 @@ def page(backend: Backend, query: ListQuery, task: Task) -> MemoryPage:
     task.check()
     superseded = hiding_of(backend, query.view, entries)
     shown = [entry.record for entry in entries if shows(query.view, entry.record, task.now, superseded)]
-    shown = [record for record in shown if _in_range(record, query) and (after is None or position_of(record) < after)]
-    shown.sort(key=position_of, reverse=True)
-    cursor = None
-    if len(shown) > query.limit:
-        shown = shown[: query.limit]
-        cursor = encode_cursor("list", position_of(shown[-1]), query.binding)
+    placed = [(_place_of(record, query), record) for record in shown if _in_range(record, query)]
+    placed.sort(key=itemgetter(0), reverse=query.descending)
+    if after is not None:
+        placed = [each for each in placed if (each[0] < after if query.descending else each[0] > after)]
+    shown = [record for _, record in placed]
+    cursor, count = None, fitting(map(size_of, shown), query.limit)
+    if count < len(shown):
+        shown = shown[:count]
+        cursor = encode_cursor("list", _place_of(shown[-1], query), query.binding)
     return MemoryPage.model_construct(items=shown, next_cursor=cursor)
 
 
@@ -172,6 +179,10 @@ def _explain(query: SearchQuery, hit: Hit) -> dict[str, Any]:
 
 def _below(hits: Sequence[Hit], min_score: float | None) -> bool:
     return bool(hits) and min_score is not None and hits[-1].score < min_score
+
+
+def _place_of(record: MemoryRecord, query: ListQuery) -> Position:
+    return micros(date_of(record, query.order)), record.id
 
 
 def _in_range(record: MemoryRecord, query: ListQuery) -> bool:

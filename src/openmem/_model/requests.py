@@ -10,7 +10,7 @@ from typing import Any, Final
 from openmem._model.access import Patterns
 from openmem._model.ids import Key, Named
 from openmem._model.scopes import ScopePattern
-from openmem.types import Action, SearchMode
+from openmem.types import Action, ListOrder, SearchMode
 
 DEFAULT_HISTORY: Final = 100
 LATER: Final = "later"
@@ -83,13 +83,18 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """A page of the memories that `view` allows, newest first."""
+    """A page of the memories that `view` allows, by the date that `order` names, and by their ids where it is equal.
+
+    A memory that was never changed counts as changed when it was stored, and one without `valid_from` holds since then.
+    """
 
     view: View
     since: datetime | None = None
     until: datetime | None = None
     limit: int = 50
     cursor: str | None = None
+    order: ListOrder = field(default="created", metadata={LATER: "order"})
+    descending: bool = field(default=True, metadata={LATER: "descending"})
 
     @property
     def binding(self) -> tuple[object, ...]:
@@ -97,6 +102,8 @@ class ListQuery:
         view = self.view
         hidden = (view.as_of, view.include_superseded, view.include_expired)
         plain = (view.user_id, str(view.scope), *view.tags, self.since, self.until, *hidden)
+        if self.order != "created" or not self.descending:  # cursors of before go on
+            plain = (*plain, self.order, self.descending)
         return plain if view.visible is None else (*plain, [str(pattern) for pattern in view.visible])
 
 

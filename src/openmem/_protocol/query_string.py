@@ -14,6 +14,7 @@ MAX_FIELDS: Final = 200
 NAMES: Final = (
     *("user_id", "scope", "q", "limit", "tags", "tag", "min_score", "mode", "cursor", "since", "until", "as_of"),
     *("include_superseded", "include_expired", "explain", "purpose", "app", "conflict", "prefix", "depth"),
+    *("order", "descending"),
 )
 """The parameters of all routes. What is nearly called like one of them is meant to be it, and would be ignored."""
 
@@ -89,11 +90,11 @@ class Parameters:
             raise InvalidRequestError(f"{name} must be a number")
         return float(text)
 
-    def flag(self, name: str) -> bool:
-        """Return a truth value; false if it was not given."""
+    def flag(self, name: str, default: bool = False) -> bool:
+        """Return a truth value; false if it was not given, unless another default is named."""
         text = self.text(name)
         if text is None:
-            return False
+            return default
         if text not in _FLAGS:
             raise InvalidRequestError(f"{name} must be true or false")
         return _FLAGS[text]

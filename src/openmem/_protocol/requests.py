@@ -104,6 +104,8 @@ def list_(query: ListQuery) -> HttpRequest:
         until=query.until,
         limit=query.limit,
         cursor=query.cursor,
+        order=None if query.order == "created" else query.order,
+        descending=None if query.descending else "false",
     )
     return HttpRequest("GET", "/memories", params, retry_safe=True)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Final, TypeVar
 
 from openmem._model.cursors import decode_cursor, encode_cursor
 from openmem._model.requests import HistoryQuery
 from openmem._model.results import HistoryPage, SearchResults
 from openmem._rules.versions import FIXED, size_of
-from openmem.types import MemoryRecord, SearchResult
+from openmem.types import ListOrder, MemoryRecord, SearchResult
 
 PAGE_BYTES: Final = 8 * 1024 * 1024
 """A page ends before the item with which its contents would be more than this; there is always one, if there is any."""
@@ -50,6 +51,13 @@ def fitting(sizes: Iterable[int], limit: int) -> int:
             break
         count += 1
     return count
+
+
+def date_of(record: MemoryRecord, order: ListOrder) -> datetime:
+    """Return the date of a memory by which a list in this order puts it."""
+    if order == "updated":
+        return record.updated_at or record.created_at
+    return (record.valid_from if order == "valid_from" else None) or record.created_at
 
 
 def page_of_history(states: Sequence[MemoryRecord], query: HistoryQuery) -> HistoryPage:

@@ -35,6 +35,8 @@ LATER_ARGUMENTS: Final = LATER_CHANGES.union(
 METADATA: Final = frozenset(("metadata", "metadata_patch"))
 KEYS: Final = frozenset((BY_KEY, "if_absent", "if_version"))
 SEARCHABLE: Final = frozenset(("searchable",))
+ORDERS: Final = frozenset(("order", "descending"))
+"""Those of a list in another order."""
 
 
 def not_understood(understands: frozenset[str], request: object) -> str | None:

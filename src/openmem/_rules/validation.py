@@ -40,7 +40,7 @@ from openmem._model.requests import AuditQuery, HistoryQuery, ListQuery, SearchQ
 from openmem._model.scopes import parse_pattern
 from openmem._rules.drafting import check_extensions, make_change, make_draft, make_drafts
 from openmem.errors import InvalidRequestError
-from openmem.types import Action, ImportConflict, SearchMode
+from openmem.types import Action, ImportConflict, ListOrder, SearchMode
 
 __all__ = [
     "MAX_AUDIT",
@@ -86,6 +86,7 @@ MAX_AUDIT: Final = 1000
 MAX_HISTORY: Final = 1000
 MAX_CHANGES: Final = 1000
 
+_ORDERS: Final = ("created", "updated", "valid_from")
 _MODES: Final = ("hybrid", "vector", "keyword")
 _PURPOSES: Final = ("search", "context")
 _CONFLICTS: Final = ("skip", "overwrite", "duplicate")
@@ -139,6 +140,8 @@ def make_list_query(
     as_of: object = None,
     include_superseded: object = False,
     include_expired: object = False,
+    order: object = "created",
+    descending: object = True,
 ) -> ListQuery:
     """Return the request of `list`; `limit` is from 1 to 500, `since` is included and `until` is not.
 
@@ -152,6 +155,8 @@ def make_list_query(
         until=check_time(until, "until"),
         limit=check_limit(limit, MAX_LIST),
         cursor=check_cursor(cursor),
+        order=cast("ListOrder", check_choice(order, _ORDERS, "order")),
+        descending=check_flag(descending, "descending"),
     )
 
 

@@ -12,7 +12,7 @@ from openmem._model.checks import check_timeout
 from openmem._rules.validation import make_list_query
 from openmem._sync.client import Client
 from openmem._sync.verbs import plain_verb, verb
-from openmem.types import MemoryPage, MemoryRecord
+from openmem.types import ListOrder, MemoryPage, MemoryRecord
 
 
 class Listing(Client):
@@ -31,9 +31,11 @@ class Listing(Client):
         as_of: Time | None = None,
         include_superseded: bool = False,
         include_expired: bool = False,
+        order: ListOrder = "created",
+        descending: bool = True,
         timeout: float | None = None,
     ) -> Iterator[MemoryRecord]:
-        """Return an iterator over all of a user's memories, newest first, which asks for the next page by itself.
+        """Return an iterator over all of a user's memories, which asks for the next page by itself.
 
         Args:
             user_id: Whose memories.
@@ -45,6 +47,9 @@ class Listing(Client):
             as_of: Judge validity and supersession at this time instead of now.
             include_superseded: Show memories that others replace.
             include_expired: Show memories outside their time of validity.
+            order: The date by which they are ordered, ids where it is equal: `created`; `updated`, when a memory was
+                changed last, or stored; or `valid_from`, from when on it holds, since it was stored where nothing says.
+            descending: Whether the latest date comes first.
             timeout: Seconds that each page may take.
 
         Raises:
@@ -62,6 +67,8 @@ class Listing(Client):
             as_of=as_of,
             include_superseded=include_superseded,
             include_expired=include_expired,
+            order=order,
+            descending=descending,
         )
 
         def fetch(cursor: str | None) -> MemoryPage:
@@ -84,9 +91,11 @@ class Listing(Client):
         as_of: Time | None = None,
         include_superseded: bool = False,
         include_expired: bool = False,
+        order: ListOrder = "created",
+        descending: bool = True,
         timeout: float | None = None,
     ) -> MemoryPage:
-        """Return a page of a user's memories, newest first.
+        """Return a page of a user's memories, the newest first unless asked otherwise.
 
         Args:
             user_id: Whose memories.
@@ -99,6 +108,9 @@ class Listing(Client):
             as_of: Judge validity and supersession at this time instead of now.
             include_superseded: Show memories that others replace.
             include_expired: Show memories outside their time of validity.
+            order: The date by which they are ordered, ids where it is equal: `created`; `updated`, when a memory was
+                changed last, or stored; or `valid_from`, from when on it holds, since it was stored where nothing says.
+            descending: Whether the latest date comes first.
             timeout: Seconds this call may take.
         """
         call = self._call(timeout)
@@ -113,5 +125,7 @@ class Listing(Client):
             as_of=as_of,
             include_superseded=include_superseded,
             include_expired=include_expired,
+            order=order,
+            descending=descending,
         )
         return self._use(call, lambda provider: provider.list(request, call), request)

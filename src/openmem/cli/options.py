@@ -65,6 +65,7 @@ def later(text: str) -> datetime:
 
 
 Mode: TypeAlias = Literal["hybrid", "vector", "keyword"]
+Order: TypeAlias = Literal["created", "updated", "valid_from"]
 
 IdOrKey = Annotated[
     str | None, typer.Argument(metavar="ID", help="The memory's id, or the end of it as lists show it.")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from openmem.cli import output
-from openmem.cli.options import AsOf, Expired, IdOrKey, Key, Mode, Query, Scope, Since, Superseded, Tags, Until
+from openmem.cli.options import AsOf, Expired, IdOrKey, Key, Mode, Order, Query, Scope, Since, Superseded, Tags, Until
 from openmem.cli.session import Session
 from openmem.cli.short_ids import by_id_or_key, check_named
 
@@ -91,6 +91,10 @@ def list_(
     as_of: AsOf = None,
     superseded: Superseded = False,
     expired: Expired = False,
+    order: Annotated[
+        Order, typer.Option(metavar="created|updated|valid_from", help="The date by which memories are ordered.")
+    ] = "created",
+    oldest_first: Annotated[bool, typer.Option("--oldest-first", help="Turn the order round.")] = False,
 ) -> None:
     """List memories, newest first."""
     with session.open() as memory:
@@ -105,6 +109,8 @@ def list_(
             as_of=as_of,
             include_superseded=superseded,
             include_expired=expired,
+            order=order,
+            descending=not oldest_first,
         )
     if session.as_json:
         output.show_json(output.fields_of(page))

@@ -71,6 +71,8 @@ class Declared:
     """`export` and `import_`."""
     erasure: ClassVar[bool] = True
     """`delete_all`."""
+    orders: ClassVar[bool] = True
+    """`list(order=, descending=)`."""
     users: ClassVar[bool] = True
     """`users`: which users there are."""
     batches: ClassVar[bool] = True

@@ -43,10 +43,10 @@ __all__ = [
     "OWN_MEMBER", "PROTOCOL_VERBS", "UNSET", "Action", "AuditEntry", "Capabilities", "CapabilityFeatures",
     "CapabilityLimits", "Change", "ChangeAction", "ChangePage", "Citation", "Confidence", "ContextBlock",
     "ErasureReceipt", "Error", "ErrorDetail", "ErrorType", "ExportPage", "Health", "ImportConflict", "ImportReport",
-    "Memory", "MemoryInput", "MemoryPage", "MemoryRecord", "MemorySource", "MemoryUpdate", "OMPModel", "Overview",
-    "ReembedReport", "ScopeInfo", "ScopeSupport", "SearchMode", "SearchPurpose", "SearchResult", "SourceType",
-    "Status", "TagInfo", "TokenCounter", "TransferConflict", "TransferLoss", "TransferProgress", "TransferReport",
-    "TransferStage", "Unset", "UserInfo", "UserPage", "UtcDatetime", "Verb",
+    "ListOrder", "Memory", "MemoryInput", "MemoryPage", "MemoryRecord", "MemorySource", "MemoryUpdate", "OMPModel",
+    "Overview", "ReembedReport", "ScopeInfo", "ScopeSupport", "SearchMode", "SearchPurpose", "SearchResult",
+    "SourceType", "Status", "TagInfo", "TokenCounter", "TransferConflict", "TransferLoss", "TransferProgress",
+    "TransferReport", "TransferStage", "Unset", "UserInfo", "UserPage", "UtcDatetime", "Verb",
 ]
 # fmt: on
 
@@ -56,6 +56,7 @@ SourceType = Literal["extracted", "explicit", "imported"]
 ScopeSupport = Literal["native", "tags", "none"]
 Action = Literal["add", "search", "get", "update", "delete", "list", "context"]
 SearchMode = Literal["hybrid", "vector", "keyword"]
+ListOrder = Literal["created", "updated", "valid_from"]
 SearchPurpose = Literal["search", "context"]
 ImportConflict = Literal["skip", "overwrite", "duplicate"]
 TransferConflict = Literal["skip", "overwrite"]

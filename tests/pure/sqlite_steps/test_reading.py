@@ -22,7 +22,8 @@ LARGE = {"x-a": "z" * (PAGE_BYTES // 2)}  # with what is around it, more than ha
 
 def page(db: Database, *, seconds: float = 10, limit: int = 50, cursor: str | None = None, **view: Any) -> MemoryPage:
     since, until = view.pop("since", None), view.pop("until", None)
-    query = ListQuery(View("ann", **view), since, until, limit, cursor)
+    ordered = {name: view.pop(name) for name in ("order", "descending") if name in view}
+    query = ListQuery(View("ann", **view), since, until, limit, cursor, **ordered)
     return db.run(read.page(query, AT + int(seconds * 1_000_000)))
 
 
@@ -151,6 +152,33 @@ class TestList:
         assert ids(db, tags=("y", "x")) == "a"
         assert ids(db, tags=("z",)) == ""
 
+    @pytest.mark.parametrize(("order", "latest"), [("created", "edcba"), ("updated", "bedca"), ("valid_from", "edbac")])
+    def test_order_is_by_a_date_or_that_of_storing(self, db: Database, order: Any, latest: str) -> None:
+        db.add("a")
+        db.add("b", seconds=1, valid_from=later(0.5))
+        db.add("c", seconds=2, valid_from=later(-9))
+        db.add("d", seconds=3)
+        db.add("e", seconds=3)
+        db.update("b", seconds=4, content="changed")
+        for descending, expected in ((True, latest), (False, latest[::-1])):
+            assert ids(db, order=order, descending=descending) == expected
+            seen, cursor = "", None
+            while True:
+                found = page(db, order=order, descending=descending, limit=2, cursor=cursor)
+                seen += "".join(record.id for record in found.items)
+                cursor = found.next_cursor
+                if cursor is None:
+                    break
+            assert seen == expected
+
+    @pytest.mark.parametrize("order", ["updated", "valid_from"])
+    def test_page_by_another_date_ends_before_it_is_too_large(self, db: Database, order: Any) -> None:
+        for id_ in "abc":
+            db.add(id_, extensions=LARGE)
+        found = page(db, order=order)
+        assert [record.id for record in found.items] == ["c"]
+        assert ids(db, order=order, cursor=found.next_cursor) == "b"
+
 
 class TestManyAtOnce:
     """Records by where they lie."""
@@ -190,6 +218,19 @@ class TestManyAtOnce:
             FIRST + 1: ("a", "tea", AT + 3_000_000, AT),
             FIRST + 2: ("b", "milk", None, AT + 1_000_000),
         }
+
+    @pytest.mark.parametrize(("order", "merged"), [("created", False), ("updated", True)])
+    def test_page_by_creation_or_change_sorts_nothing(self, db: Database, order: Any, merged: bool) -> None:
+        """Each half comes by its own index, and what is merged is not sorted first."""
+        db.add("a")
+        sent: list[str] = []
+        db.connection.set_trace_callback(sent.append)
+        page(db, order=order)
+        db.connection.set_trace_callback(None)
+        [asked] = [sql for sql in sent if "from memories m" in sql and "limit" in sql]
+        plan = " ".join(row[3] for row in db.rows(f"explain query plan {asked}"))
+        assert "USE TEMP B-TREE" not in plan
+        assert ("MERGE" in plan) == merged
 
 
 class TestHistory:

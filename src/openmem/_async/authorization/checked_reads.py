@@ -29,10 +29,12 @@ from openmem._model.requests import (
 from openmem._model.results import HistoryPage, SearchResults
 from openmem._model.timestamps import MICROSECOND
 from openmem._rules.overview import merged_scopes, merged_tags
-from openmem._rules.paging import page_of_history, results_of
+from openmem._rules.paging import date_of, fitting, page_of_history, results_of
+from openmem._rules.versions import size_of
 from openmem.errors import IngestionTimeoutError, InvalidRequestError, NotFoundError, ProviderError
 from openmem.types import (
     ChangePage,
+    ListOrder,
     MemoryPage,
     MemoryRecord,
     Overview,
@@ -111,11 +113,13 @@ class AsyncOuterGuard(AsyncGuard):
             self._check_seen(page.items)
             return page
         after = _position(query)
-        lists = await async_gather(*(partial(self._newest, replace(query, view=one), after, call) for one in views))
-        found = sorted((record for records in lists for record in records), key=_place, reverse=True)
-        items, cursor = found[: query.limit], None
-        if len(found) > query.limit:
-            cursor = encode_cursor("list", [items[-1].created_at.isoformat(), items[-1].id], query.binding)
+        lists = await async_gather(*(partial(self._first, replace(query, view=one), after, call) for one in views))
+        found = [record for records in lists for record in records]
+        found.sort(key=lambda record: _place(record, query.order), reverse=query.descending)
+        items, cursor = found[: await compute_over(found, _fitting, found, query.limit)], None
+        if len(found) > len(items):
+            date, id = _place(items[-1], query.order)
+            cursor = encode_cursor("list", [date.isoformat(), id], query.binding)
         return MemoryPage.model_construct(items=items, next_cursor=cursor)
 
     async def scopes(self, query: ScopesQuery, call: Call) -> Overview[ScopeInfo]:
@@ -216,19 +220,17 @@ class AsyncOuterGuard(AsyncGuard):
             for id in ids or ():
                 await self._within(patterns, id, user_id, call)
 
-    async def _newest(self, query: ListQuery, after: tuple[datetime, str] | None, call: Call) -> Sequence[MemoryRecord]:
+    async def _first(self, query: ListQuery, after: tuple[datetime, str] | None, call: Call) -> Sequence[MemoryRecord]:
         """Return the first records behind a position, one more than fit on the page, and all of the last one's time."""
-        until = query.until
-        if after is not None:
-            until = min(until or after[0] + MICROSECOND, after[0] + MICROSECOND)
-        asked = replace(query, until=until, cursor=None)
+        asked = _narrowed(query, after)
         found: list[MemoryRecord] = []
         trail = CursorTrail()
         while True:
             page = await self.inner.list(asked, call)
             self._check_seen(page.items)
-            found += [record for record in page.items if after is None or _place(record) < after]
-            enough = len(found) > query.limit and found[-1].created_at < found[query.limit].created_at
+            found += [record for record in page.items if _is_behind(record, after, query)]
+            last = _place(found[-1], query.order)[0] if found else None
+            enough = len(found) > query.limit and last != _place(found[query.limit], query.order)[0]
             cursor = trail.follow(page.next_cursor)
             if cursor is None or enough:
                 return found
@@ -278,8 +280,29 @@ def _position(query: ListQuery) -> tuple[datetime, str] | None:
         raise InvalidRequestError("malformed cursor") from None
 
 
-def _place(record: MemoryRecord) -> tuple[datetime, str]:
-    return record.created_at, record.id
+def _narrowed(query: ListQuery, after: tuple[datetime, str] | None) -> ListQuery:
+    """Return the query from the beginning, without what a position leaves behind, as far as a query can say so."""
+    asked = replace(query, cursor=None)
+    if after is None or query.order != "created":
+        return asked
+    if query.descending:
+        return replace(asked, until=min(query.until or after[0] + MICROSECOND, after[0] + MICROSECOND))
+    return replace(asked, since=max(query.since or after[0], after[0]))
+
+
+def _is_behind(record: MemoryRecord, after: tuple[datetime, str] | None, query: ListQuery) -> bool:
+    if after is None:
+        return True
+    place = _place(record, query.order)
+    return place < after if query.descending else place > after
+
+
+def _fitting(records: Sequence[MemoryRecord], limit: int) -> int:
+    return fitting(map(size_of, records), limit)
+
+
+def _place(record: MemoryRecord, order: ListOrder = "created") -> tuple[datetime, str]:
+    return date_of(record, order), record.id
 
 
 def _missing(id: str) -> NotFoundError:

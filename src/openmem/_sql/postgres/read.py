@@ -17,10 +17,12 @@ from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import RECORD_NAMES, aware, by_id, columns, record_of_row
 from openmem._sql.postgres.scope_filter import allowed
 from openmem._sql.postgres.view import Parameters, visible
-from openmem._sql.steps import Query, Steps
+from openmem._sql.steps import Query, Row, Steps
 from openmem._sql.writing import Stamp
 from openmem.errors import InvalidRequestError
-from openmem.types import MemoryPage, MemoryRecord
+from openmem.types import ListOrder, MemoryPage, MemoryRecord
+
+_DATES: Final = {"updated": "updated_at", "valid_from": "valid_from"}
 
 _FOUND_ID: Final = "(select id from found)"
 
@@ -50,26 +52,27 @@ def get(db: Names, named: Named, user_id: str, stamp: Stamp, seen: Patterns | No
 
 
 def page(db: Names, query: ListQuery, stamp: Stamp) -> Steps[MemoryPage]:
-    """Read a page of what the view allows, newest first; the cursor is the place of the last row."""
+    """Read a page of what the view allows, in the order that is asked for; the cursor is the place of the last row."""
     view = query.view
     given = Parameters(routing_bucket(view.user_id), view.user_id)
     scope = None if view.scope is None else str(view.scope)
     given.values += audit.entry_given(db, stamp, "list", None, scope)
-    conditions = visible(view, stamp.now, given)
-    if query.cursor is not None:
-        created_at, id_ = decode_cursor(query.cursor, "list", (str, str), query.binding)
-        place = f"({given.add(_time(created_at))}::timestamptz, {given.add(id_)}::text)"
-        conditions.append(f"(m.created_at, m.id) < {place}")
+    conditions = ["m.bucket = $1", "m.user_id = $2", *visible(view, stamp.now, given)]
     for operator, moment in ((">=", query.since), ("<", query.until)):
         if moment is not None:
             conditions.append(f"m.created_at {operator} {given.add(moment)}")
-    allowed_rows = "".join(f" and {condition}" for condition in conditions)
-    source = f"{db.memories} m where m.bucket = $1 and m.user_id = $2{allowed_rows}"
+    behind, direction = ("<", "desc") if query.descending else (">", "asc")
+    place = ""
+    if query.cursor is not None:
+        date, id_ = decode_cursor(query.cursor, "list", (str, str), query.binding)
+        place = f"{behind} ({given.add(_time(date))}::timestamptz, {given.add(id_)}::text)"
     limit, most = given.add(query.limit + 1), given.add(PAGE_BYTES // 2 // (query.limit + 1))  # of each of two texts
+    source = _source(db, query.order, " and ".join(conditions), place, direction, limit)
+    date_column = "m.created_at" if query.order == "created" else "m.date"
     rows = yield Query(
         f"""
         {audit.entry_first(db, 3)}
-        select {lean("m", most=most)} from {source} order by m.created_at desc, m.id desc limit {limit}
+        select {lean("m", most=most)} from {source} order by {date_column} {direction}, m.id {direction} limit {limit}
         """,
         given.values,
     )
@@ -78,9 +81,34 @@ def page(db: Names, query: ListQuery, stamp: Stamp) -> Steps[MemoryPage]:
     records = [record_of_row(row) for row in (yield from whole(db, view, stamp, shown)) if row is not None]
     cursor = None
     if len(shown) < len(rows):
-        last = (aware(shown[-1][RECORD_NAMES.index("created_at")]).isoformat(), shown[-1][RECORD_NAMES.index("id")])
-        cursor = encode_cursor("list", last, query.binding)
+        cursor = encode_cursor("list", _place(shown[-1], query.order), query.binding)
     return MemoryPage.model_construct(items=records, next_cursor=cursor)
+
+
+def _source(db: Names, order: ListOrder, condition: str, place: str, direction: str, limit: str) -> str:
+    """Return where a list reads: by another date than that of storing, which only some have, in two halves.
+
+    Each half comes in order by an index of its own, and is no longer than the page.
+    """
+    if order == "created":
+        beyond = f" and (m.created_at, m.id) {place}" if place else ""
+        return f"{db.memories} m where {condition}{beyond}"
+    own = _DATES[order]
+    halves = []
+    for column, there in ((own, "is not null"), ("created_at", "is null")):
+        beyond = f" and (m.{column}, m.id) {place}" if place else ""
+        halves.append(f"""
+            (select m.*, m.{column} as date from {db.memories} m where {condition} and m.{own} {there}{beyond}
+             order by m.{column} {direction}, m.id {direction} limit {limit})
+        """)
+    return f"({' union all '.join(halves)}) as m"
+
+
+def _place(row: Row, order: ListOrder) -> tuple[str, str]:
+    """Return the place of the last row of a page, as `date_of` has it."""
+    own = row[RECORD_NAMES.index(_DATES[order])] if order in _DATES else None
+    created = row[RECORD_NAMES.index("created_at")]
+    return aware(created if own is None else own).isoformat(), row[RECORD_NAMES.index("id")]
 
 
 def check_all(db: Names, ids: Sequence[str], user_id: str, seen: Patterns | None = None) -> Steps[None]:

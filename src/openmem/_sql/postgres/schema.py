@@ -46,7 +46,7 @@ _FIND_VECTOR: Final = (
 
 def migrations(db: Names) -> Migrations:
     """Return what brings the schema up to date."""
-    made = (_first, _circles_and_lengths, _versions_as_changes, _retention, _metadata, _feed, _searchable)
+    made = (_first, _circles_and_lengths, _versions_as_changes, _retention, _metadata, _feed, _searchable, _orders)
     return Migrations(tuple(one(db) for one in made), f"the schema {db.schema!r}", "postgres")
 
 
@@ -296,6 +296,14 @@ def _feed(db: Names) -> tuple[str, ...]:
 
 def _searchable(db: Names) -> tuple[str, ...]:
     return (f"alter table {db.memories} add column if not exists searchable boolean not null default true",)
+
+
+def _orders(db: Names) -> tuple[str, ...]:
+    # Lists in another order. Only memories that have the date are in them.
+    return tuple(
+        f"create index if not exists {name} on {db.memories}(bucket, user_id, {date}, id) where {date} is not null"
+        for name, date in (("memories_updated", "updated_at"), ("memories_valid_from", "valid_from"))
+    )
 
 
 def _trimmed(statement: str) -> str:

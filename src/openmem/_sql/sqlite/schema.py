@@ -221,6 +221,12 @@ _FEED: Final = (
 )
 _SEARCHABLE: Final = ("alter table memories add column searchable integer not null default 1",)
 
+# Lists in the order of changes. Only memories that were changed are in it, so an `add` costs nothing more. An index of
+# `valid_from` would cost an `add` with that a tenth more, for an order that few ask for.
+_ORDER_OF_CHANGES: Final = (
+    "create index memories_updated on memories(user_no, updated_at, id) where updated_at is not null",
+)
+
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     _FIRST,
     _INDEX_LATER,
@@ -232,6 +238,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     _METADATA,
     _FEED,
     _SEARCHABLE,
+    _ORDER_OF_CHANGES,
 )
 
 MEMORIES: Final = FileKind(APPLICATION_ID, MIGRATIONS, PAGE_SIZE)

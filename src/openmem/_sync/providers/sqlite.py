@@ -42,7 +42,7 @@ from openmem._model.retention import MaintenanceReport, Retention
 from openmem._model.scopes import ScopePattern
 from openmem._model.timestamps import micros
 from openmem._rules.capabilities import native_capabilities
-from openmem._rules.understanding import KEYS, METADATA, SEARCHABLE
+from openmem._rules.understanding import KEYS, METADATA, ORDERS, SEARCHABLE
 from openmem._rules.writing import with_content
 from openmem._sql.sqlite import (
     audit,
@@ -107,7 +107,7 @@ class SqliteProvider(SqliteVectors):
     options: ClassVar[frozenset[str]] = built_in_options("sqlite")
     embeds: ClassVar[bool] = True
     enforces_access: ClassVar[bool] = True
-    understands: ClassVar[frozenset[str]] = METADATA | KEYS | SEARCHABLE
+    understands: ClassVar[frozenset[str]] = METADATA | KEYS | SEARCHABLE | ORDERS
 
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)

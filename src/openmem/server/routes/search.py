@@ -9,7 +9,7 @@ from openmem._protocol.json_bodies import as_whole, refuse_unknown, text_member
 from openmem.server.routes.request import MAX_WAIT, RequestContext
 from openmem.server.routes.responses import Reply, entries_reply, json_reply, model_reply, page_reply, results_reply
 from openmem.server.services.audit import Touched
-from openmem.types import Capabilities
+from openmem.types import Capabilities, ListOrder
 
 _CONTEXT: Final = frozenset(("query", "user_id", "scope", "token_budget", "tags", "as_of"))
 _SEARCH: Final = (
@@ -43,6 +43,8 @@ async def list_memories(request: RequestContext) -> Reply:
         as_of=query.time("as_of"),
         include_superseded=query.flag("include_superseded"),
         include_expired=query.flag("include_expired"),
+        order=cast("ListOrder", query.word("order", "created")),
+        descending=query.flag("descending", default=True),
     )
     await request.service.audit.enter(request, "list", Touched(user_id, None, scope))
     return page_reply(page)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -188,3 +189,66 @@ class ListingRules(Rules):
         assert [*page] == page.items
         assert (len(page), page[0], bool(page)) == (3, whole[0], True)
         assert not memory.list("bob")
+
+    @needs("orders", "updates", "temporal")
+    def test_list_comes_in_the_order_that_is_asked_for(self, memory: Memory) -> None:
+        """`order` is the date by which memories come, the latest first; where a memory has none, it is that of storing.
+
+        If this fails, check that a memory which was never changed, or says nothing of its validity, is not left out.
+        """
+        old = self.remember(memory, "ann", "one", valid_from=days(-9))
+        self.remember(memory, "ann", "two")
+        self.remember(memory, "ann", "three", valid_from=days(-20))
+        memory.update(old.id, content="one, changed")
+        self.settle(memory, [old.id], "ann")
+        for order, expected in (
+            ("created", ["three", "two", "one, changed"]),
+            ("updated", ["one, changed", "three", "two"]),
+            ("valid_from", ["two", "one, changed", "three"]),
+        ):
+            shown = self.listed(memory, "ann", order=order)
+            assert [record.content for record in shown] == expected, order
+            turned = self.listed(memory, "ann", order=order, descending=False)
+            assert ids_of(turned) == ids_of(shown)[::-1], order
+
+    @needs("orders", "temporal", "scopes")
+    def test_pages_in_any_order_cover_every_memory_once(self, memory: Memory) -> None:
+        """Pages of any size in any order make up the whole list, filters or not, equal dates by their ids.
+
+        If this fails, check that the cursor is a date and an id, compared as the order has them.
+        """
+        same = days(-5)
+        for number in range(9):
+            window: dict[str, Any] = ({"valid_from": same}, {"valid_from": days(-number)}, {})[number % 3]
+            self.remember(memory, "ann", f"tea {number}", scope="home" if number % 2 else "work", **window)
+        for order in ("created", "updated", "valid_from"):
+            for descending in (True, False):
+                asked: dict[str, Any] = {"order": order, "descending": descending}
+                whole = self.listed(memory, "ann", limit=500, **asked)
+                places = [(_date(record, order), record.id) for record in whole]
+                assert places == sorted(places, reverse=descending)
+                assert len(whole) == 9
+                for limit in (1, 2, 4):
+                    assert ids_of(self.listed(memory, "ann", limit=limit, **asked)) == ids_of(whole)
+                shown = [record.id for record in memory.iterate("ann", scope="home", limit=2, **asked)]
+                assert shown == [record.id for record in whole if record.scope == "home"]
+
+    @needs("orders")
+    def test_cursor_of_another_order_is_refused(self, memory: Memory) -> None:
+        """A cursor goes on in the order in which it was made.
+
+        If this fails, check that the cursor carries its order.
+        """
+        self._store_numbered(memory, 3)
+        orders: list[dict[str, Any]] = [{}, {"order": "updated"}, {"order": "valid_from"}, {"descending": False}]
+        for order in orders:
+            cursor = (memory.list("ann", limit=1, **order)).next_cursor
+            for other in orders:
+                if other != order:
+                    with pytest.raises(InvalidRequestError, match="malformed cursor"):
+                        memory.list("ann", limit=1, cursor=cursor, **other)
+
+
+def _date(record: MemoryRecord, order: str) -> datetime:
+    own = {"updated": record.updated_at, "valid_from": record.valid_from}.get(order)
+    return own or record.created_at
