@@ -278,3 +278,11 @@ def test_nine_of_ten_words_in_common_are_enough(more: str, left: int) -> None:
 
 def test_apostrophe_may_be_straight_or_curved() -> None:
     assert len(fold_copies(found("Ann’s tea is é", "Ann's tea is é"))) == 1
+
+
+def test_copy_is_known_once_its_group_was_looked_at() -> None:
+    deduplicator = Deduplicator(found("likes tea", "lives in Oslo", "likes  tea"))
+    ranks = {candidate.id: rank for rank, candidate in enumerate(deduplicator.ranked)}
+    assert not any(map(deduplicator.is_known_copy, ranks.values()))
+    assert not deduplicator.keeps(ranks["m0"])
+    assert [deduplicator.is_known_copy(ranks[id_]) for id_ in ("m0", "m1", "m2")] == [True, False, False]
