@@ -67,7 +67,7 @@ def tags(query: TagsQuery, now: int) -> Steps[Overview[TagInfo]]:
     rows = yield Query(
         f"""
         select t.tag, count(*) from tags t cross join memories m on m.rid = t.rid
-        where t.user_no = ? and {" and ".join(conditions)} group by t.tag
+        where {" and ".join(["t.user_no = ?", *conditions])} group by t.tag
         """,
         (user_no, *given),
     )
