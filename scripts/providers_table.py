@@ -42,6 +42,7 @@ _PARTS: Final = {
     "valid_to": "`valid_to`",
     "as_of": "`as_of`",
     "supersedes": "`supersedes`",
+    "where": "`where`",
     "key": "`key`",
     "cursor": "pages",
     "get without user_id": "`get` without `user_id`",

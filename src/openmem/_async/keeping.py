@@ -8,15 +8,14 @@ from typing import Any, Unpack
 from openmem._async.client import AsyncClient
 from openmem._async.verbs import verb
 from openmem._io.concurrency.primitives import async_compute
-from openmem._model.arguments import NoExtensions, Texts, Time
+from openmem._model.arguments import Filter, NoExtensions, Texts, Time
 from openmem._model.checks import check_extra, check_owner
 from openmem._model.ids import Key
 from openmem._model.results import HistoryPage
-from openmem._model.scopes import parse_pattern
 from openmem._rules.drafting import is_large, make_change
 from openmem._rules.validation import (
     check_named,
-    check_user_id,
+    make_erasure,
     make_history_query,
 )
 from openmem.types import (
@@ -150,18 +149,19 @@ class AsyncKeeping(AsyncClient):
 
     @verb
     async def delete_all(
-        self, user_id: str, *, scope: str | None = None, timeout: float | None = None
+        self, user_id: str, *, scope: str | None = None, where: Filter | None = None, timeout: float | None = None
     ) -> ErasureReceipt:
-        """Erase all memories of a user, or those of a scope, and prove that nothing is left.
+        """Erase all memories of a user, or those of a scope or a filter, and prove that nothing is left.
 
         Args:
             user_id: Whose memories.
             scope: A scope, or a scope followed by `/*`; `None` for all.
+            where: A filter on the metadata, such as `{"lang": "py", "pages": {"$gt": 9}}`.
             timeout: Seconds this call may take.
         """
         call = self._call(timeout)
-        owner, pattern = check_user_id(user_id), None if scope is None else parse_pattern(scope)
-        return await self._use(call, lambda provider: provider.delete_all(owner, pattern, call))
+        request = make_erasure(user_id, scope=scope, where=where)
+        return await self._use(call, lambda provider: provider.delete_matching(request, call), request)
 
     @verb
     async def history(

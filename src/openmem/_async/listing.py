@@ -8,7 +8,7 @@ from dataclasses import replace
 from openmem._async.client import AsyncClient
 from openmem._async.verbs import plain_verb, verb
 from openmem._io.pager import AsyncPager
-from openmem._model.arguments import Time
+from openmem._model.arguments import Filter, Time
 from openmem._model.checks import check_timeout
 from openmem._rules.validation import make_list_query
 from openmem.types import ListOrder, MemoryPage, MemoryRecord
@@ -32,6 +32,7 @@ class AsyncListing(AsyncClient):
         include_expired: bool = False,
         order: ListOrder = "created",
         descending: bool = True,
+        where: Filter | None = None,
         timeout: float | None = None,
     ) -> AsyncIterator[MemoryRecord]:
         """Return an iterator over all of a user's memories, which asks for the next page by itself.
@@ -49,6 +50,7 @@ class AsyncListing(AsyncClient):
             order: The date by which they are ordered, ids where it is equal: `created`; `updated`, when a memory was
                 changed last, or stored; or `valid_from`, from when on it holds, since it was stored where nothing says.
             descending: Whether the latest date comes first.
+            where: A filter on the metadata, such as `{"lang": "py", "pages": {"$gt": 9}}`.
             timeout: Seconds that each page may take.
 
         Raises:
@@ -68,6 +70,7 @@ class AsyncListing(AsyncClient):
             include_expired=include_expired,
             order=order,
             descending=descending,
+            where=where,
         )
 
         async def fetch(cursor: str | None) -> MemoryPage:
@@ -92,6 +95,7 @@ class AsyncListing(AsyncClient):
         include_expired: bool = False,
         order: ListOrder = "created",
         descending: bool = True,
+        where: Filter | None = None,
         timeout: float | None = None,
     ) -> MemoryPage:
         """Return a page of a user's memories, the newest first unless asked otherwise.
@@ -110,6 +114,7 @@ class AsyncListing(AsyncClient):
             order: The date by which they are ordered, ids where it is equal: `created`; `updated`, when a memory was
                 changed last, or stored; or `valid_from`, from when on it holds, since it was stored where nothing says.
             descending: Whether the latest date comes first.
+            where: A filter on the metadata, such as `{"lang": "py", "pages": {"$gt": 9}}`.
             timeout: Seconds this call may take.
         """
         call = self._call(timeout)
@@ -126,5 +131,6 @@ class AsyncListing(AsyncClient):
             include_expired=include_expired,
             order=order,
             descending=descending,
+            where=where,
         )
         return await self._use(call, lambda provider: provider.list(request, call), request)

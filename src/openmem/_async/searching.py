@@ -5,7 +5,7 @@ from __future__ import annotations
 from openmem._async.client import AsyncClient
 from openmem._async.provider import compute_over
 from openmem._async.verbs import verb
-from openmem._model.arguments import Texts, Time
+from openmem._model.arguments import Filter, Texts, Time
 from openmem._model.checks import check_callable
 from openmem._model.results import SearchResults
 from openmem._rules.paging import plain_results_of, results_of
@@ -42,6 +42,7 @@ class AsyncSearching(AsyncClient):
         include_expired: bool = False,
         explain: bool = False,
         purpose: SearchPurpose = "search",
+        where: Filter | None = None,
         timeout: float | None = None,
     ) -> SearchResults:
         """Return the memories that fit a query best, best first, with scores in [0, 1].
@@ -59,6 +60,7 @@ class AsyncSearching(AsyncClient):
             include_expired: Show memories outside their time of validity.
             explain: Fill in `explain` with the parts of each score.
             purpose: Which verb the audit log shows: `search`, or `context` for who makes a prompt of the results.
+            where: A filter on the metadata, such as `{"lang": "py", "pages": {"$gt": 9}}`.
             timeout: Seconds this call may take.
 
         Raises:
@@ -79,6 +81,7 @@ class AsyncSearching(AsyncClient):
             include_expired=include_expired,
             explain=explain,
             action=purpose,
+            where=where,
         )
         found = await self._use(call, lambda provider: provider.search(request, call), request)
         plain = plain_results_of(found)
@@ -97,6 +100,7 @@ class AsyncSearching(AsyncClient):
         tags: Texts | None = None,
         as_of: Time | None = None,
         token_counter: TokenCounter | None = None,
+        where: Filter | None = None,
         timeout: float | None = None,
     ) -> ContextBlock:
         """Return a block of text for a prompt: the best memories as numbered lines, within a budget of tokens.
@@ -109,12 +113,20 @@ class AsyncSearching(AsyncClient):
             tags: Tags that a memory must have, all of them.
             as_of: Judge validity and supersession at this time instead of now.
             token_counter: Counts the tokens of a text; the default is an estimate that errs upwards.
+            where: A filter on the metadata, such as `{"lang": "py", "pages": {"$gt": 9}}`.
             timeout: Seconds this call may take.
         """
         call = self._call(timeout)
         check_callable(token_counter, "token_counter")
         budget = check_token_budget(token_budget)
         request = make_search_query(
-            query, user_id, scope=scope, limit=CONTEXT_CANDIDATES, tags=tags, as_of=as_of, action="context"
+            query,
+            user_id,
+            scope=scope,
+            limit=CONTEXT_CANDIDATES,
+            tags=tags,
+            as_of=as_of,
+            action="context",
+            where=where,
         )
         return await self._use(call, lambda provider: provider.context(request, budget, token_counter, call), request)

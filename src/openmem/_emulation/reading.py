@@ -88,7 +88,8 @@ def page(backend: Backend, query: ListQuery, task: Task) -> MemoryPage:
 def search(backend: Backend, query: SearchQuery, task: Task) -> list[SearchResult]:
     """Return the best matches that a view shows, asking the backend for more until there are enough."""
     view, equal, most = query.view, equal_of(query.view.scope), backend.most_hits
-    count = query.limit * (GROWTH if view.tags or (view.scope is not None and view.scope.subtree) else 1)
+    filtered = view.tags or view.where is not None or (view.scope is not None and view.scope.subtree)
+    count = query.limit * (GROWTH if filtered else 1)
     while True:
         count = count if most is None else min(count, most)
         hits = backend.nearest(query.text, view.user_id, equal, count, query.mode)

@@ -10,6 +10,7 @@ from openmem._emulation import metadata as envelope
 from openmem._model.requests import View
 from openmem._model.scopes import ScopePattern
 from openmem._model.timestamps import MICROSECOND
+from openmem._model.where import matches
 from openmem._rules.supersession import Link, circle_of, void_links
 from openmem.types import MemoryRecord
 
@@ -27,6 +28,8 @@ def shows(view: View, record: MemoryRecord, now: datetime, superseded: Mapping[s
     if record.user_id != view.user_id or (view.scope is not None and not view.scope.matches(record.scope)):
         return False
     if any(tag not in (record.tags or ()) for tag in view.tags):
+        return False
+    if view.where is not None and not matches(view.where, record.metadata):
         return False
     if view.as_of is not None and begin_of(record) > at:
         return False

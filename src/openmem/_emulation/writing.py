@@ -14,6 +14,7 @@ from openmem._emulation.views import equal_of, with_last_word
 from openmem._model.ids import Named
 from openmem._model.requests import Change, Draft
 from openmem._model.scopes import ScopePattern
+from openmem._model.where import Where, matches
 from openmem._rules import writing
 from openmem.errors import NotFoundError, OMPError, ProviderError, ProviderUnavailableError
 from openmem.types import ErasureReceipt, MemoryRecord
@@ -62,21 +63,24 @@ def delete(backend: Backend, named: Named, user_id: str | None, task: Task) -> s
     return entry.record.id
 
 
-def erase(backend: Backend, user_id: str, scope: ScopePattern | None, task: Task) -> ErasureReceipt:
-    """Erase a user's memories, or those of a scope, and count again what is left."""
+def erase(
+    backend: Backend, user_id: str, scope: ScopePattern | None, task: Task, where: Where | None = None
+) -> ErasureReceipt:
+    """Erase a user's memories, or those of a scope and a filter, and count again what is left."""
     gone: list[str] = []
     with task.hold(user_id):
-        for entry in _of_scope(backend, user_id, scope):
+        for entry in _chosen(backend, user_id, scope, where):
             task.check()
             backend.remove(entry)
             gone.append(entry.handle)
-        left = len(_of_scope(backend, user_id, scope))
+        left = len(_chosen(backend, user_id, scope, where))
     return ErasureReceipt(
         user_id=user_id,
         scope=None if scope is None else str(scope),
         erased_at=task.now,
         erased={"memories": len(gone) - left},
         remaining={"memories": left, **backend.count_traces(gone)},
+        where=None if where is None else where.json,
     )
 
 
@@ -199,6 +203,7 @@ def mark_superseded(backend: Backend, draft: Draft) -> None:
                 backend.rewrite(entry, entry.record, outdated=True)
 
 
-def _of_scope(backend: Backend, user_id: str, scope: ScopePattern | None) -> list[Entry]:
+def _chosen(backend: Backend, user_id: str, scope: ScopePattern | None, where: Where | None) -> list[Entry]:
     found = backend.entries(user_id, equal_of(scope))
-    return [entry for entry in found if scope is None or scope.matches(entry.record.scope)]
+    found = [entry for entry in found if scope is None or scope.matches(entry.record.scope)]
+    return [entry for entry in found if matches(where, entry.record.metadata)]

@@ -23,6 +23,9 @@ Time: TypeAlias = datetime | str
 Source: TypeAlias = MemorySource | Mapping[str, Any]
 """A `MemorySource`, or a mapping with `app`, `type`, `ref` and members of your own."""
 
+Filter: TypeAlias = Mapping[str, Any]
+"""A filter on metadata: `{"lang": "py", "pages": {"$gt": 9}, "a.b": {"$in": [1, 2]}}`."""
+
 
 class ListOf(Protocol[T_co]):
     """A list, a tuple or another sequence, but no text: `str` is a sequence of `str`, and never what is meant.

@@ -10,6 +10,7 @@ from typing import Any, Final
 from openmem._model.access import Patterns
 from openmem._model.ids import Key, Named
 from openmem._model.scopes import ScopePattern
+from openmem._model.where import Where
 from openmem.types import Action, ListOrder, SearchMode
 
 DEFAULT_HISTORY: Final = 100
@@ -69,7 +70,8 @@ class Change:
 class View:
     """The part of one user's memories that a read may see. It is part of the query, never applied after it.
 
-    `visible` are the scopes that the caller may read, beside those that it asks for; `None` is all of them.
+    `visible` are the scopes that the caller may read, beside those that it asks for; `None` is all of them. `where` is
+    a filter on the metadata.
     """
 
     user_id: str
@@ -79,6 +81,7 @@ class View:
     include_superseded: bool = False
     include_expired: bool = False
     visible: Patterns | None = None
+    where: Where | None = field(default=None, metadata={LATER: "where"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +104,21 @@ class ListQuery:
         """The values that a cursor of this query is bound to: everything but the size of the page."""
         view = self.view
         hidden = (view.as_of, view.include_superseded, view.include_expired)
-        plain = (view.user_id, str(view.scope), *view.tags, self.since, self.until, *hidden)
+        plain: tuple[object, ...] = (view.user_id, str(view.scope), *view.tags, self.since, self.until, *hidden)
         if self.order != "created" or not self.descending:  # cursors of before go on
             plain = (*plain, self.order, self.descending)
+        if view.where is not None:
+            plain = (*plain, f"where {view.where.text}")
         return plain if view.visible is None else (*plain, [str(pattern) for pattern in view.visible])
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """Memories to be erased for good, hidden ones too: those of a user, of a scope, and that a filter is true of."""
+
+    user_id: str
+    scope: ScopePattern | None = None
+    where: Where | None = field(default=None, metadata={LATER: "where"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from openmem._model.checks import has_unstorable
-from openmem._model.strict_json import JsonError, load_json
 from openmem._text.misspellings import closest, did_you_mean
 from openmem.errors import InvalidRequestError
 
@@ -97,6 +96,10 @@ class Where:
     def __repr__(self) -> str:
         return f"<Where {self.text}>"
 
+    def matches(self, metadata: Mapping[str, Any] | None) -> bool:
+        """Return whether a memory with this metadata, or with none, fulfils the filter."""
+        return holds(self.root, metadata or {})
+
     @property
     def json(self) -> dict[str, Any]:
         """The filter as a value of JSON."""
@@ -122,23 +125,9 @@ def parse_where(value: object) -> Where | None:
     return Where(text, root)
 
 
-def where_of_text(text: str | None) -> object:
-    """Return the value of a filter that was given as JSON text, to be checked by `parse_where`.
-
-    Raises:
-        InvalidRequestError: It is no JSON.
-    """
-    if text is None:
-        return None
-    try:
-        return load_json(text)
-    except JsonError as error:
-        raise InvalidRequestError(f"where {error}") from None
-
-
 def matches(where: Where | None, metadata: Mapping[str, Any] | None) -> bool:
     """Return whether a memory with this metadata, or with none, fulfils a filter."""
-    return where is None or holds(where.root, metadata or {})
+    return where is None or where.matches(metadata)
 
 
 def holds(node: Node, metadata: Mapping[str, Any]) -> bool:

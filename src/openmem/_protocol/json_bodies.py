@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
+from openmem._model.strict_json import JsonError, load_json
 from openmem._protocol.refusals import UnsupportedMediaError
 from openmem._text.misspellings import closest, did_you_mean, shown
 from openmem.errors import InvalidRequestError
@@ -35,6 +36,22 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidRequestError("the body must be a JSON object")
     return value
+
+
+def json_of_text(text: str, name: str) -> Any:
+    """Return the value of a JSON text that stands elsewhere than in a body.
+
+    Args:
+        text: The text.
+        name: What to call it in the error.
+
+    Raises:
+        InvalidRequestError: It is no JSON.
+    """
+    try:
+        return load_json(text)
+    except JsonError as error:
+        raise InvalidRequestError(f"{name} {error}") from None
 
 
 def check_json_type(content_type: str | None, encoding: str | None) -> None:

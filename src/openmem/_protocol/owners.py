@@ -19,6 +19,7 @@ from openmem._model.requests import (
     View,
 )
 from openmem._model.scopes import ScopePattern
+from openmem._model.where import Where, matches, parse_where
 from openmem._protocol.http_errors import Endpoint
 from openmem.errors import ProviderError
 from openmem.types import (
@@ -60,12 +61,15 @@ class ReplyCheck:
         """Check memories that a view shows.
 
         Raises:
-            ProviderError: One is another user's or outside of the view's scope, or there are more than asked for.
+            ProviderError: One is another user's, outside of the view's scope or against its filter, or there are more
+                than asked for.
         """
         self.count(records, limit)
         self.owners(repeat(view.user_id), records)
         if view.scope is not None and not all(view.scope.matches(record.scope) for record in records):
             raise self._refused("with a memory of another scope than was asked for")
+        if view.where is not None and not all(matches(view.where, record.metadata) for record in records):
+            raise self._refused("with a memory that the filter does not allow")
 
     def owners(self, wanted: Iterable[str | None], records: Iterable[MemoryRecord]) -> None:
         """Check that each memory is of the user at its position; `None` is any.
@@ -86,13 +90,16 @@ class ReplyCheck:
         if len(items) > limit:
             raise self._refused(f"{len(items)} where at most {limit} were asked for")
 
-    def receipt(self, receipt: ErasureReceipt, user_id: str, scope: ScopePattern | None) -> ErasureReceipt:
+    def receipt(
+        self, receipt: ErasureReceipt, user_id: str, scope: ScopePattern | None, where: Where | None = None
+    ) -> ErasureReceipt:
         """Return the receipt of an erasure.
 
         Raises:
-            ProviderError: It is for another user, or another part of the scopes.
+            ProviderError: It is for another user, or another part of the scopes, or another filter.
         """
-        if receipt.user_id != user_id or receipt.scope != (None if scope is None else str(scope)):
+        meant = receipt.scope == (None if scope is None else str(scope)) and parse_where(receipt.where) == where
+        if receipt.user_id != user_id or not meant:
             raise self._refused("with the receipt of another erasure than was asked for")
         return receipt
 

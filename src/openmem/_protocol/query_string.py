@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from openmem._protocol.json_bodies import json_of_text
 from openmem._text.misspellings import near_miss
 from openmem.errors import InvalidRequestError
 
@@ -14,7 +15,7 @@ MAX_FIELDS: Final = 200
 NAMES: Final = (
     *("user_id", "scope", "q", "limit", "tags", "tag", "min_score", "mode", "cursor", "since", "until", "as_of"),
     *("include_superseded", "include_expired", "explain", "purpose", "app", "conflict", "prefix", "depth"),
-    *("order", "descending"),
+    *("order", "descending", "where"),
 )
 """The parameters of all routes. What is nearly called like one of them is meant to be it, and would be ignored."""
 
@@ -98,6 +99,11 @@ class Parameters:
         if text not in _FLAGS:
             raise InvalidRequestError(f"{name} must be true or false")
         return _FLAGS[text]
+
+    def json(self, name: str) -> Any:
+        """Return a value that is given as JSON text."""
+        text = self.text(name)
+        return None if text is None else json_of_text(text, name)
 
     def time(self, name: str) -> datetime | None:
         """Return a point in time."""

@@ -25,6 +25,7 @@ from openmem._model.requests import (
     View,
 )
 from openmem._model.scopes import ScopePattern
+from openmem._model.where import Where
 from openmem._protocol.http_messages import HttpRequest, Params, json_body, query_of
 from openmem.types import ImportConflict
 
@@ -90,9 +91,10 @@ def delete(named: Named, user_id: str | None) -> HttpRequest:
     return HttpRequest("DELETE", _place(named), headers=_owner(user_id))
 
 
-def delete_all(user_id: str, scope: ScopePattern | None) -> HttpRequest:
+def delete_all(user_id: str, scope: ScopePattern | None, where: Where | None = None) -> HttpRequest:
     """Return the request that erases a user's memories."""
-    return HttpRequest("DELETE", "/memories", _params(user_id=user_id, scope=scope))
+    filtered = None if where is None else where.text
+    return HttpRequest("DELETE", "/memories", _params(user_id=user_id, scope=scope, where=filtered))
 
 
 def list_(query: ListQuery) -> HttpRequest:
@@ -159,6 +161,7 @@ def context(query: SearchQuery, token_budget: int) -> HttpRequest:
         "token_budget": token_budget,
         "tags": view.tags or None,
         "as_of": view.as_of,
+        "where": view.where,
     }
     body = json_body({name: _plain(value) for name, value in fields.items() if value is not None})
     return HttpRequest("POST", "/context", headers=_JSON, body=body, retry_safe=True)
@@ -232,6 +235,7 @@ def _view(view: View) -> dict[str, Any]:
         "as_of": view.as_of,
         "include_superseded": view.include_superseded or None,
         "include_expired": view.include_expired or None,
+        "where": view.where,
     }
 
 
@@ -242,7 +246,7 @@ def _params(**fields: Any) -> Params:
 def _text(value: Any) -> str | list[str]:
     if isinstance(value, tuple):
         return [*value]
-    plain = _plain(value)
+    plain = value.text if isinstance(value, Where) else _plain(value)
     return "true" if plain is True else str(plain)
 
 
@@ -251,6 +255,8 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, ScopePattern):
         return str(value)
+    if isinstance(value, Where):
+        return value.json
     return dict(value) if isinstance(value, Mapping) else value
 
 

@@ -17,7 +17,9 @@ import numpy.typing as npt
 
 from openmem._model.access import Patterns, matches_any
 from openmem._model.scopes import ScopePattern
+from openmem._model.where import Path
 from openmem._retrieval.analysis import stem, words_of
+from openmem._retrieval.metadata_columns import MetadataColumn
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -83,6 +85,12 @@ class Columns:
     def tagged(self, tag: str) -> Ints:
         """Return where the rows stand that carry the tag."""
         return self.locate(self.tags[tag])[0] if tag in self.tags else np.empty(0, dtype=np.int64)
+
+    def mask_of(self, rids: Ints) -> Mask:
+        """Return which rows are among some."""
+        mask = np.zeros(len(self), dtype=np.bool_)
+        mask[self.locate(rids)[0]] = True
+        return mask
 
     def tag_mask(self, tag: str) -> Mask:
         """Return which rows carry the tag."""
@@ -171,12 +179,14 @@ class UserEntry:
     lock: AbstractContextManager[Any]
     columns: Columns | None = None
     vectors: dict[int, Vectors] = field(default_factory=dict)
+    metadata: dict[Path, MetadataColumn] = field(default_factory=dict)
     counted: int = 0
 
     @property
     def nbytes(self) -> int:
         """Memory taken, in bytes."""
         own = self.columns.nbytes if self.columns else 0
+        own += sum(column.nbytes for column in list(self.metadata.values()))
         return ENTRY_BYTES + own + sum(vectors.nbytes for vectors in list(self.vectors.values()))
 
 

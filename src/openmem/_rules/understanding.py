@@ -6,7 +6,17 @@ from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from typing import Final
 
-from openmem._model.requests import LATER, AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery, View
+from openmem._model.requests import (
+    LATER,
+    AuditQuery,
+    Change,
+    Draft,
+    Erasure,
+    HistoryQuery,
+    ListQuery,
+    SearchQuery,
+    View,
+)
 
 FIRST_CHANGES: Final = frozenset(
     ("content", "scope", "tags", "confidence", "valid_to", "supersedes", "extensions"),
@@ -24,7 +34,7 @@ def later_fields(kind: type) -> tuple[tuple[str, str, object], ...]:
     return tuple((field.metadata[LATER], field.name, field.default) for field in found)
 
 
-_KINDS: Final[tuple[type, ...]] = (AuditQuery, Draft, HistoryQuery, ListQuery, SearchQuery, View)
+_KINDS: Final[tuple[type, ...]] = (AuditQuery, Draft, Erasure, HistoryQuery, ListQuery, SearchQuery, View)
 _LATER: Final = {kind: later_fields(kind) for kind in _KINDS}
 LATER_ARGUMENTS: Final = LATER_CHANGES.union(
     {BY_KEY}, (argument for found in _LATER.values() for argument, _, _ in found)
@@ -37,6 +47,7 @@ KEYS: Final = frozenset((BY_KEY, "if_absent", "if_version"))
 SEARCHABLE: Final = frozenset(("searchable",))
 ORDERS: Final = frozenset(("order", "descending"))
 """Those of a list in another order."""
+WHERE: Final = frozenset(("where",))
 
 
 def not_understood(understands: frozenset[str], request: object) -> str | None:

@@ -36,8 +36,9 @@ from openmem._model.checks import (
 from openmem._model.cursors import MAX_CURSOR
 from openmem._model.feed import FeedQuery
 from openmem._model.ids import Key, Named
-from openmem._model.requests import AuditQuery, HistoryQuery, ListQuery, SearchQuery, View
+from openmem._model.requests import AuditQuery, Erasure, HistoryQuery, ListQuery, SearchQuery, View
 from openmem._model.scopes import parse_pattern
+from openmem._model.where import parse_where
 from openmem._rules.drafting import check_extensions, make_change, make_draft, make_drafts
 from openmem.errors import InvalidRequestError
 from openmem.types import Action, ImportConflict, ListOrder, SearchMode
@@ -73,6 +74,7 @@ __all__ = [
     "make_change",
     "make_draft",
     "make_drafts",
+    "make_erasure",
     "make_feed_query",
     "make_history_query",
     "make_list_query",
@@ -104,6 +106,7 @@ def make_view(
     as_of: object = None,
     include_superseded: object = False,
     include_expired: object = False,
+    where: object = None,
 ) -> View:
     """Return which memories a read may see.
 
@@ -114,6 +117,7 @@ def make_view(
         as_of: The time at which to judge validity; `None` for now.
         include_superseded: Whether to show memories that another one replaces.
         include_expired: Whether to show memories outside their time of validity.
+        where: A filter on the metadata, as `openmem._model.where` describes it.
 
     Raises:
         InvalidRequestError: One of them breaks the contract; the message names it.
@@ -125,6 +129,7 @@ def make_view(
         as_of=check_time(as_of, "as_of"),
         include_superseded=check_flag(include_superseded, "include_superseded"),
         include_expired=check_flag(include_expired, "include_expired"),
+        where=parse_where(where),
     )
 
 
@@ -142,6 +147,7 @@ def make_list_query(
     include_expired: object = False,
     order: object = "created",
     descending: object = True,
+    where: object = None,
 ) -> ListQuery:
     """Return the request of `list`; `limit` is from 1 to 500, `since` is included and `until` is not.
 
@@ -150,7 +156,7 @@ def make_list_query(
     """
     tags = None if tag is None else (check_text(tag, "tag", MAX_TAG),)
     return ListQuery(
-        view=make_view(user_id, scope, tags, as_of, include_superseded, include_expired),
+        view=make_view(user_id, scope, tags, as_of, include_superseded, include_expired, where),
         since=check_time(since, "since"),
         until=check_time(until, "until"),
         limit=check_limit(limit, MAX_LIST),
@@ -227,6 +233,7 @@ def make_search_query(
     include_expired: object = False,
     explain: object = False,
     action: object = "search",
+    where: object = None,
 ) -> SearchQuery:
     """Return the request of `search`; `limit` is from 1 to 100, `min_score` from 0 to 1.
 
@@ -235,13 +242,23 @@ def make_search_query(
     """
     return SearchQuery(
         text=check_query(query),
-        view=make_view(user_id, scope, tags, as_of, include_superseded, include_expired),
+        view=make_view(user_id, scope, tags, as_of, include_superseded, include_expired, where),
         limit=check_limit(limit, MAX_SEARCH),
         min_score=check_unit(min_score, "min_score"),
         mode=cast("SearchMode", check_choice(mode, _MODES, "mode")),
         explain=check_flag(explain, "explain"),
         action=cast("Action", check_choice(action, _PURPOSES, "purpose")),
     )
+
+
+def make_erasure(user_id: object, *, scope: object = None, where: object = None) -> Erasure:
+    """Return the request of `delete_all`.
+
+    Raises:
+        InvalidRequestError: An argument breaks the contract; the message names it.
+    """
+    pattern = None if scope is None else parse_pattern(scope)
+    return Erasure(check_user_id(user_id), pattern, parse_where(where))
 
 
 def make_audit_query(user_id: object, *, app: object = None, since: object = None, limit: object = 100) -> AuditQuery:

@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 
 from openmem._io.concurrency.primitives import compute
-from openmem._model.arguments import NoExtensions, Texts, Time
+from openmem._model.arguments import Filter, NoExtensions, Texts, Time
 from openmem._model.checks import check_extra, check_owner
 from openmem._model.ids import Key
 from openmem._model.results import HistoryPage
-from openmem._model.scopes import parse_pattern
 from openmem._rules.drafting import is_large, make_change
 from openmem._rules.validation import (
     check_named,
-    check_user_id,
+    make_erasure,
     make_history_query,
 )
 from openmem._sync.client import Client
@@ -150,17 +149,20 @@ class Keeping(Client):
         return self._use(call, lambda provider: provider.delete_by_key(key, user_id, call))
 
     @verb
-    def delete_all(self, user_id: str, *, scope: str | None = None, timeout: float | None = None) -> ErasureReceipt:
-        """Erase all memories of a user, or those of a scope, and prove that nothing is left.
+    def delete_all(
+        self, user_id: str, *, scope: str | None = None, where: Filter | None = None, timeout: float | None = None
+    ) -> ErasureReceipt:
+        """Erase all memories of a user, or those of a scope or a filter, and prove that nothing is left.
 
         Args:
             user_id: Whose memories.
             scope: A scope, or a scope followed by `/*`; `None` for all.
+            where: A filter on the metadata, such as `{"lang": "py", "pages": {"$gt": 9}}`.
             timeout: Seconds this call may take.
         """
         call = self._call(timeout)
-        owner, pattern = check_user_id(user_id), None if scope is None else parse_pattern(scope)
-        return self._use(call, lambda provider: provider.delete_all(owner, pattern, call))
+        request = make_erasure(user_id, scope=scope, where=where)
+        return self._use(call, lambda provider: provider.delete_matching(request, call), request)
 
     @verb
     def history(

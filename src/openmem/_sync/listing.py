@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from openmem._io.pager import Pager
-from openmem._model.arguments import Time
+from openmem._model.arguments import Filter, Time
 from openmem._model.checks import check_timeout
 from openmem._rules.validation import make_list_query
 from openmem._sync.client import Client
@@ -33,6 +33,7 @@ class Listing(Client):
         include_expired: bool = False,
         order: ListOrder = "created",
         descending: bool = True,
+        where: Filter | None = None,
         timeout: float | None = None,
     ) -> Iterator[MemoryRecord]:
         """Return an iterator over all of a user's memories, which asks for the next page by itself.
@@ -50,6 +51,7 @@ class Listing(Client):
             order: The date by which they are ordered, ids where it is equal: `created`; `updated`, when a memory was
                 changed last, or stored; or `valid_from`, from when on it holds, since it was stored where nothing says.
             descending: Whether the latest date comes first.
+            where: A filter on the metadata, such as `{"lang": "py", "pages": {"$gt": 9}}`.
             timeout: Seconds that each page may take.
 
         Raises:
@@ -69,6 +71,7 @@ class Listing(Client):
             include_expired=include_expired,
             order=order,
             descending=descending,
+            where=where,
         )
 
         def fetch(cursor: str | None) -> MemoryPage:
@@ -93,6 +96,7 @@ class Listing(Client):
         include_expired: bool = False,
         order: ListOrder = "created",
         descending: bool = True,
+        where: Filter | None = None,
         timeout: float | None = None,
     ) -> MemoryPage:
         """Return a page of a user's memories, the newest first unless asked otherwise.
@@ -111,6 +115,7 @@ class Listing(Client):
             order: The date by which they are ordered, ids where it is equal: `created`; `updated`, when a memory was
                 changed last, or stored; or `valid_from`, from when on it holds, since it was stored where nothing says.
             descending: Whether the latest date comes first.
+            where: A filter on the metadata, such as `{"lang": "py", "pages": {"$gt": 9}}`.
             timeout: Seconds this call may take.
         """
         call = self._call(timeout)
@@ -127,5 +132,6 @@ class Listing(Client):
             include_expired=include_expired,
             order=order,
             descending=descending,
+            where=where,
         )
         return self._use(call, lambda provider: provider.list(request, call), request)

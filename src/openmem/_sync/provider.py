@@ -22,6 +22,7 @@ from openmem._model.requests import (
     AuditQuery,
     Change,
     Draft,
+    Erasure,
     HistoryQuery,
     ListQuery,
     ScopesQuery,
@@ -187,6 +188,12 @@ class Provider:
     def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
         raise self.cannot("delete_all")
+
+    def delete_matching(self, erasure: Erasure, call: Call) -> ErasureReceipt:
+        """Erase the memories that a request names; without a filter, `delete_all` does it."""
+        if erasure.where is not None:
+            raise self.cannot("where")
+        return self.delete_all(erasure.user_id, erasure.scope, call)
 
     def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of memories, newest first."""

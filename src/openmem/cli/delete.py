@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from openmem.cli import output
-from openmem.cli.options import Key
+from openmem.cli.options import Key, json_object
 from openmem.cli.session import FAILED, Session
 from openmem.cli.short_ids import by_id_or_key
 
@@ -26,6 +26,10 @@ def forget(
     scope: Annotated[
         str | None, typer.Option(metavar="SCOPE", help="With --all: only this scope; coding/* takes in those below.")
     ] = None,
+    where: Annotated[
+        dict[str, Any] | None,
+        typer.Option(metavar="JSON", parser=json_object, help="With --all: only memories whose metadata fits."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With --all: do not ask.")] = False,
 ) -> None:
     """Erase a memory for good, or all of them.
@@ -36,8 +40,10 @@ def forget(
         raise typer.BadParameter("give the id of a memory, --key, or --all")
     if scope is not None and not everything:
         raise typer.BadParameter("--scope goes with --all")
+    if where is not None and not everything:
+        raise typer.BadParameter("--where goes with --all")
     if everything:
-        _forget_all(session, scope, yes)
+        _forget_all(session, scope, where, yes)
     else:
         _forget_one(session, id, key)
 
@@ -57,13 +63,14 @@ def _forget_one(session: Session, id: str | None, key: str | None) -> None:
         output.show(f"Forgotten: {output.one_line(name)}" if output.on_terminal() else output.one_line(name))
 
 
-def _forget_all(session: Session, scope: str | None, yes: bool) -> None:
+def _forget_all(session: Session, scope: str | None, where: dict[str, Any] | None, yes: bool) -> None:
     owner = session.owner()
     part = f" in {output.one_line(scope)}" if scope is not None else ""
+    part += f" with {output.one_line(output.dump(where, indent=None))}" if where is not None else ""
     if not yes:
         _confirm(f"Erase all memories of {output.one_line(owner)}{part}, with their history, for good? [y/N] ")
     with session.open() as memory:
-        receipt = memory.delete_all(owner, scope=scope)
+        receipt = memory.delete_all(owner, scope=scope, where=where)
     if session.as_json:
         output.show_json({**output.fields_of(receipt), "complete": receipt.complete})
     else:

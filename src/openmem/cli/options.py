@@ -86,3 +86,11 @@ Since = Annotated[
 Until = Annotated[datetime | None, typer.Option(metavar="WHEN", parser=moment, help="Only what is older than this.")]
 Superseded = Annotated[bool, typer.Option("--superseded", help="Show memories that others replace, too.")]
 Expired = Annotated[bool, typer.Option("--expired", help="Show memories that are no longer or not yet valid, too.")]
+Where = Annotated[
+    dict[str, Any] | None,
+    typer.Option(
+        metavar="JSON",
+        parser=json_object,
+        help='Only memories whose metadata fits: {"lang": "py", "n": {"$gt": 9}}.',
+    ),
+]

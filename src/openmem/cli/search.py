@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 from openmem.cli import output
-from openmem.cli.options import AsOf, Expired, IdOrKey, Key, Mode, Order, Query, Scope, Since, Superseded, Tags, Until
+from openmem.cli.options import (
+    AsOf,
+    Expired,
+    IdOrKey,
+    Key,
+    Mode,
+    Order,
+    Query,
+    Scope,
+    Since,
+    Superseded,
+    Tags,
+    Until,
+    Where,
+)
 from openmem.cli.session import Session
 from openmem.cli.short_ids import by_id_or_key, check_named
 
@@ -28,6 +42,7 @@ def recall(
     as_of: AsOf = None,
     superseded: Superseded = False,
     expired: Expired = False,
+    where: Where = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the parts of each score (with --json).")] = False,
 ) -> None:
     """Find the memories that fit best, best first."""
@@ -43,6 +58,7 @@ def recall(
             as_of=as_of,
             include_superseded=superseded,
             include_expired=expired,
+            where=where,
             explain=explain,
         )
     if session.as_json:
@@ -66,11 +82,18 @@ def context(
         int, typer.Option("--token-budget", "--budget", metavar="N", help="Tokens that the text may have.")
     ] = 500,
     as_of: AsOf = None,
+    where: Where = None,
 ) -> None:
     """Print the memories that fit best as text for a prompt."""
     with session.open() as memory:
         block = memory.context(
-            " ".join(query), session.owner(), scope=scope, token_budget=token_budget, tags=tags or None, as_of=as_of
+            " ".join(query),
+            session.owner(),
+            scope=scope,
+            token_budget=token_budget,
+            tags=tags or None,
+            as_of=as_of,
+            where=where,
         )
     if session.as_json:
         output.show_json(output.fields_of(block))
@@ -95,6 +118,7 @@ def list_(
         Order, typer.Option(metavar="created|updated|valid_from", help="The date by which memories are ordered.")
     ] = "created",
     oldest_first: Annotated[bool, typer.Option("--oldest-first", help="Turn the order round.")] = False,
+    where: Where = None,
 ) -> None:
     """List memories, newest first."""
     with session.open() as memory:
@@ -111,6 +135,7 @@ def list_(
             include_expired=expired,
             order=order,
             descending=not oldest_first,
+            where=where,
         )
     if session.as_json:
         output.show_json(output.fields_of(page))

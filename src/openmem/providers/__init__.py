@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from openmem._model.requests import AuditQuery as AuditQuery
     from openmem._model.requests import Change as Change
     from openmem._model.requests import Draft as Draft
+    from openmem._model.requests import Erasure as Erasure
     from openmem._model.requests import HistoryQuery as HistoryQuery
     from openmem._model.requests import ListQuery as ListQuery
     from openmem._model.requests import ScopesQuery as ScopesQuery
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from openmem._model.retry import FailedAttempt as FailedAttempt
     from openmem._model.retry import Retry as Retry
     from openmem._model.scopes import ScopePattern as ScopePattern
+    from openmem._model.where import Where as Where
     from openmem._retrieval.analysis import terms_of as terms_of
     from openmem._sync.embedders import Embedder as Embedder
     from openmem._sync.provider import Provider as Provider
@@ -58,6 +60,7 @@ __all__ = [
     "Deadline",
     "Draft",
     "Embedder",
+    "Erasure",
     "FailedAttempt",
     "FeedQuery",
     "HistoryPage",
@@ -76,6 +79,7 @@ __all__ = [
     "TagsQuery",
     "UsersQuery",
     "View",
+    "Where",
     "decode_cursor",
     "encode_cursor",
     "new_memory_ids",
@@ -96,12 +100,13 @@ _HOMES = homes_of(
         "openmem._model.feed": "FeedQuery",
         "openmem._model.ids": "new_memory_ids",
         "openmem._model.requests": (
-            "AuditQuery Change Draft HistoryQuery ListQuery ScopesQuery SearchQuery TagsQuery UsersQuery View"
+            "AuditQuery Change Draft Erasure HistoryQuery ListQuery ScopesQuery SearchQuery TagsQuery UsersQuery View"
         ),
         "openmem._model.results": "HistoryPage",
         "openmem._model.retention": "MaintenanceReport Retention",
         "openmem._model.retry": "FailedAttempt Retry",
         "openmem._model.scopes": "ScopePattern",
+        "openmem._model.where": "Where",
         "openmem._retrieval.analysis": "terms_of",
         "openmem._sync.embedders": "Embedder",
         "openmem._sync.provider": "Provider",

@@ -110,6 +110,11 @@ class Bad:
             yield given | {self.argument: value}
 
 
+WHERES: list[Any] = [
+    *(7, "lang", [], {5: 1}, {"": 1}, {"a..b": 1}, {"$nor": []}, {"$and": 1}, {"a": [1]}, {"a": {}}, {"a": {"b": 1}}),
+    *({"a": {"$like": "x"}}, {"a": {"$in": 1}}, {"a": {"$exists": 1}}, {"a": float("nan")}, {"a": "nul\0"}),
+    {"a": "x" * 65_536},
+]
 METADATA: list[Any] = [7, "{}", [1], {5: 1}, {"a": float("nan")}, {"a": "nul\0"}, {"a": "x" * 65_536}, {"a": {1}}]
 EXTRA: list[Any] = ["x-kit", [1], {"id": "mem_1"}, {"scoope": "a"}, {"user": "ann"}, {5: 1}]
 
@@ -173,7 +178,7 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
         "extra": EXTRA,
     },
     "delete": {"id": IDS, "key": KEYS, "user_id": USERS},
-    "delete_all": {"user_id": [*USERS, None], "scope": PATTERNS},
+    "delete_all": {"user_id": [*USERS, None], "scope": PATTERNS, "where": WHERES},
     "list": {
         "user_id": [*USERS, None],
         "scope": PATTERNS,
@@ -187,6 +192,7 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
         "include_expired": ["yes", 1, None],
         "order": ["", "newest", 7, None],
         "descending": ["yes", 1, None],
+        "where": WHERES,
     },
     "scopes": {"user_id": [*USERS, None], "prefix": PATTERNS, "depth": [0, -1, 1.5, "1", True, 257]},
     "tags": {"user_id": [*USERS, None], "scope": PATTERNS},
@@ -208,6 +214,7 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
         "include_superseded": ["yes", 1, None],
         "include_expired": ["yes", 1, None],
         "explain": ["yes", 1, None],
+        "where": WHERES,
     },
     "context": {
         "query": [*TEXTS, None, "x" * 10_001],
@@ -216,6 +223,7 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
         "token_budget": [*WHOLE, 1_000_001],
         "tags": TAGS + MANY_TAGS,
         "as_of": TIMES,
+        "where": WHERES,
     },
     "history": {
         "id": IDS,

@@ -55,6 +55,8 @@ class Declared:
     """`metadata=`, and `metadata_patch=` of `update`."""
     unsearchable: ClassVar[bool] = True
     """`searchable=False`."""
+    filters: ClassVar[bool] = True
+    """`where=` of `list`, `search`, `context`, `iterate` and `delete_all`."""
     versions: ClassVar[bool] = True
     """`update(if_version=)`."""
     by_key: ClassVar[bool] = True

@@ -16,10 +16,10 @@ TransferStage = Literal["survey", "copy", "verify"]
 class ErasureReceipt(OMPModel):
     """The counts of `delete_all`: what it erased, and what a search for leftovers found.
 
-    `erased` and `remaining` count items by store (memories, vectors, index, history, audit). The erasure is
-    proved when every count in `remaining`, taken in the transaction that erased, is zero. `purged` says whether
-    the bytes are gone from the files too; `False` if other readers or the deadline did not allow it yet, `None` if
-    the provider cannot tell.
+    `scope` and `where` say which of the user's memories were meant. `erased` and `remaining` count items by store
+    (memories, vectors, index, history, audit). The erasure is proved when every count in `remaining`, taken in the
+    transaction that erased, is zero. `purged` says whether the bytes are gone from the files too; `False` if other
+    readers or the deadline did not allow it yet, `None` if the provider cannot tell.
     """
 
     user_id: str
@@ -29,6 +29,7 @@ class ErasureReceipt(OMPModel):
     remaining: dict[str, int]
     purged: bool | None = None
     request_id: str | None = None
+    where: dict[str, Any] | None = None
 
     @property
     def complete(self) -> bool:

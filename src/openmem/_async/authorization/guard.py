@@ -18,6 +18,7 @@ from openmem._model.requests import (
     AuditQuery,
     Change,
     Draft,
+    Erasure,
     HistoryQuery,
     ListQuery,
     ScopesQuery,
@@ -115,6 +116,12 @@ class AsyncGuard(AsyncProvider):
         owner = self.named(user_id)
         self.access.need("delete", scope or EVERYTHING)
         return await self.inner.delete_all(owner, scope, call)
+
+    async def delete_matching(self, erasure: Erasure, call: Call) -> ErasureReceipt:
+        """Erase those that a filter is true of, in scopes that may all be deleted."""
+        self.named(erasure.user_id)
+        self.access.need("delete", erasure.scope or EVERYTHING)
+        return await self.inner.delete_matching(erasure, call)
 
     async def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of the memories that may be read."""

@@ -20,11 +20,11 @@ from openmem._io.vendors.workers import workers_of
 from openmem._io.vendors.writer_locks import WriterLocks
 from openmem._model.checks import MAX_CONTENT
 from openmem._model.ids import Key
-from openmem._model.requests import Change, Draft, ListQuery, ScopesQuery, SearchQuery, TagsQuery, UsersQuery
+from openmem._model.requests import Change, Draft, Erasure, ListQuery, ScopesQuery, SearchQuery, TagsQuery, UsersQuery
 from openmem._model.retry import DEFAULT_RETRY
 from openmem._model.scopes import ScopePattern
 from openmem._rules.capabilities import OMP_VERSION
-from openmem._rules.understanding import BY_KEY, METADATA, ORDERS, SEARCHABLE
+from openmem._rules.understanding import BY_KEY, METADATA, ORDERS, SEARCHABLE, WHERE
 from openmem._rules.validation import MAX_SEARCH
 from openmem.errors import DeadlineExceededError, IngestionTimeoutError
 from openmem.types import (
@@ -83,7 +83,7 @@ class AsyncEmulatedProvider(AsyncProvider):
     emulated: ClassVar[tuple[str, ...]] = ()
     """The features that are emulated on this side, for `capabilities`."""
     takes_retry: ClassVar[bool] = True
-    understands: ClassVar[frozenset[str]] = METADATA | SEARCHABLE | {BY_KEY} | ORDERS
+    understands: ClassVar[frozenset[str]] = METADATA | SEARCHABLE | {BY_KEY} | ORDERS | WHERE
     poll: ClassVar[float] = 1.0
     """Seconds between two looks at what is being taken in, at most."""
 
@@ -207,6 +207,12 @@ class AsyncEmulatedProvider(AsyncProvider):
         """Erase a user's memories one by one and count again."""
         self._check_users([user_id])
         return await self._do(lambda backend, task: writing.erase(backend, user_id, scope, task), call)
+
+    async def delete_matching(self, erasure: Erasure, call: Call) -> ErasureReceipt:
+        """Erase those of a user's memories that a filter is true of, one by one, and count again."""
+        user_id, scope, where = erasure.user_id, erasure.scope, erasure.where
+        self._check_users([user_id])
+        return await self._do(lambda backend, task: writing.erase(backend, user_id, scope, task, where), call)
 
     async def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of memories, newest first."""

@@ -53,6 +53,7 @@ class AsyncLettaProvider(AsyncEmulatedProvider):
         "valid_to",
         "as_of",
         "supersedes",
+        "where",
         "key",
         "cursor",
     )

@@ -66,6 +66,7 @@ class AsyncMem0Provider(AsyncEmulatedProvider):
         "valid_to",
         "as_of",
         "supersedes",
+        "where",
         "key",
         "cursor",
     )

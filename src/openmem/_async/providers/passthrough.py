@@ -23,6 +23,7 @@ from openmem._model.requests import (
     AuditQuery,
     Change,
     Draft,
+    Erasure,
     HistoryQuery,
     ListQuery,
     ScopesQuery,
@@ -235,6 +236,12 @@ class AsyncPassthroughProvider(AsyncProvider):
         self._need("delete_all")
         reply = await self._send(wire.delete_all(user_id, scope), call)
         return self._check.receipt(await self._read(reply, RECEIPT), user_id, scope)
+
+    async def delete_matching(self, erasure: Erasure, call: Call) -> ErasureReceipt:
+        """Erase those that a filter is true of."""
+        self._need("delete_all")
+        reply = await self._send(wire.delete_all(erasure.user_id, erasure.scope, erasure.where), call)
+        return self._check.receipt(await self._read(reply, RECEIPT), erasure.user_id, erasure.scope, erasure.where)
 
     async def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of memories, newest first."""

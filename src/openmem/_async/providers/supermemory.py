@@ -60,6 +60,7 @@ class AsyncSupermemoryProvider(AsyncEmulatedProvider):
         "valid_to",
         "as_of",
         "supersedes",
+        "where",
         "key",
         "cursor",
     )

@@ -5,10 +5,13 @@ from __future__ import annotations
 from openmem._model.feed import ERASURE, ERASURE_OF_MOVED
 from openmem._model.ids import routing_bucket
 from openmem._model.scopes import ScopePattern
+from openmem._model.where import Where
 from openmem._sql.postgres import audit
 from openmem._sql.postgres.feed import after_older_writes
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import by_id
+from openmem._sql.postgres.view import Parameters
+from openmem._sql.postgres.where import condition
 from openmem._sql.postgres.write import erase_rows
 from openmem._sql.steps import Query, Steps
 from openmem._sql.writing import Stamp
@@ -44,6 +47,44 @@ def erase(db: Names, user_id: str, scope: ScopePattern | None, stamp: Stamp) -> 
         erased=erased,
         remaining=remaining,
         request_id=stamp.request_id,
+    )
+
+
+def erase_matching(
+    db: Names, user_id: str, scope: ScopePattern | None, where: Where, stamp: Stamp
+) -> Steps[ErasureReceipt]:
+    """Erase the memories that a filter is true of, with all that belongs to them, and enter each deletion.
+
+    It cannot be said of such an erasure, as of one of a scope, what it concerned: so the audit log keeps the names, as
+    it does for a deletion, and who follows the feed of changes learns of each.
+    """
+    if not db.distributed:
+        yield from after_older_writes(db)
+    given = Parameters(routing_bucket(user_id), user_id)
+    allowed = condition(where, given)
+    rows = yield Query(
+        f"""
+        select m.id, m.scope, m.version from {db.memories} m
+        where m.bucket = $1 and m.user_id = $2 and {allowed} for update
+        """,
+        given.values,
+    )
+    gone = [row for row in rows if scope is None or scope.matches(row[1])]
+    ids = [row[0] for row in gone]
+    erased = yield from _counts(db, user_id, ids, scope)
+    yield from erase_rows(db, user_id, ids)
+    remaining = yield from _counts(db, user_id, ids, scope)
+    text = None if scope is None else str(scope)
+    deleted = [(id_, path, None, version) for id_, path, version in gone]
+    yield audit.write(db, user_id, "delete", [(None, text, None, None), *deleted], stamp)
+    return ErasureReceipt(
+        user_id=user_id,
+        scope=text,
+        erased_at=stamp.now,
+        erased={store: count for store, count in erased.items() if store != "audit"},
+        remaining={store: count for store, count in remaining.items() if store != "audit"},
+        request_id=stamp.request_id,
+        where=where.json,
     )
 
 

@@ -62,7 +62,8 @@ class Approximation:
     def fits(self, view: View, model: Model) -> bool:
         """Return whether the index can help: no filter but the user, and vectors short enough for one."""
         unfiltered = view.visible is None and (view.scope is None or view.scope.matches(None))
-        return self.wants(model) and unfiltered and not view.tags and view.as_of is None
+        unfiltered = unfiltered and not view.tags and view.where is None
+        return self.wants(model) and unfiltered and view.as_of is None
 
     def wants(self, model: Model) -> bool:
         """Return whether there is to be an index for this model."""

@@ -8,6 +8,7 @@ from typing import Any
 from openmem._model.access import Patterns
 from openmem._model.requests import View
 from openmem._sql.postgres.scope_filter import allowed
+from openmem._sql.postgres.where import condition
 
 
 class Parameters:
@@ -51,6 +52,8 @@ def visible(view: View, now: datetime, given: Parameters) -> list[str]:
     conditions += scope_conditions(view, given)
     if view.tags:
         conditions.append(f"m.tags @> {given.add(list(view.tags))}::text[]")
+    if view.where is not None:
+        conditions.append(condition(view.where, given))
     return conditions
 
 

@@ -20,7 +20,7 @@ from openmem._sql.steps import Many, Query, Row, Steps
 from openmem._sql.writing import Stamp
 from openmem.types import Action, AuditEntry
 
-Entered: TypeAlias = tuple[str | None, str | None, str | None, int]
+Entered: TypeAlias = tuple[str | None, str | None, str | None, int | None]
 """The subject of a write: the id of a memory, its scope, the app that its source names, and its version.
 
 The version is the one that the write left, or took away; `ERASURE` where it concerns no single memory.

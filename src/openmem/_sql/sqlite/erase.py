@@ -11,6 +11,9 @@ The order matters, since each step needs what a later one takes away:
 6. `unnamed` notes up to which entry a whole user has no names, so that the next erasure looks only behind it.
 7. The erasure itself is entered, without a name.
 
+An erasure by a filter on metadata takes the steps 1 to 3 and 5, and is entered as a deletion of each memory: it cannot
+be said of it, as of a scope, what it concerned, and who follows the feed of changes must know.
+
 Bytes that are left in free pages and in older parts of the index go later, outside the transaction:
 `openmem._sql.sqlite.purge`.
 """
@@ -21,9 +24,11 @@ from typing import Final
 
 from openmem._model.feed import ERASURE, ERASURE_OF_MOVED
 from openmem._model.scopes import ScopePattern
+from openmem._model.where import Where
 from openmem._sql.sqlite import audit
 from openmem._sql.sqlite.rows import dumps
 from openmem._sql.sqlite.schema import first_rid, last_rid
+from openmem._sql.sqlite.where import condition
 from openmem._sql.sqlite.write import erase_rows
 from openmem._sql.sqlite.writer import Writer, close_user, model_numbers, open_user
 from openmem._sql.steps import Query, Steps
@@ -65,6 +70,38 @@ def erase(user_id: str, scope: ScopePattern | None, stamp: Stamp) -> Steps[Erasu
     )
 
 
+def erase_matching(user_id: str, scope: ScopePattern | None, where: Where, stamp: Stamp) -> Steps[ErasureReceipt]:
+    """Erase the memories that a filter is true of, with all that belongs to them, and enter each deletion."""
+    writer = yield from open_user(user_id, stamp, None)
+    allowed, params = condition(where)
+    rows = yield Query(
+        f"""
+        select m.rid, m.id, s.path, m.version from memories m left join scopes s on s.scope_no = m.scope_no
+        where m.rid between ? and ? and {allowed}
+        """,
+        (*_bounds(writer.user_no), *params),
+    )
+    gone = [row for row in rows if scope is None or scope.matches(row[2])]
+    rids = [row[0] for row in gone]
+    yield audit.keep(rids)
+    erased = yield from _counts_of_rows(writer, rids)
+    yield from erase_rows(writer, rids)
+    remaining = yield from _counts_of_rows(writer, rids)
+    text = None if scope is None else str(scope)
+    deleted = [(id_, path, None, version) for _, id_, path, version in gone]
+    yield audit.write(writer, "delete", [(None, text, None, None), *deleted])
+    yield from close_user(writer)
+    return ErasureReceipt(
+        user_id=user_id,
+        scope=text,
+        erased_at=stamp.now,
+        erased=erased,
+        remaining=remaining,
+        request_id=stamp.request_id,
+        where=where.json,
+    )
+
+
 def _were_elsewhere(user_no: int, ids: str | None, scope: ScopePattern | None) -> Steps[int]:
     """Return the version under which the erasure is entered: whether some of the memories came from other scopes."""
     if scope is None:
@@ -98,6 +135,12 @@ def _chosen(user_no: int, scope: ScopePattern | None) -> Steps[list[int]]:
 
 
 def _counts(writer: Writer, rids: list[int], ids: str | None, scope: ScopePattern | None) -> Steps[dict[str, int]]:
+    counts = yield from _counts_of_rows(writer, rids)
+    rows = yield _count_named(writer.user_no, ids, scope)
+    return {**counts, "audit": int(rows[0][0])}
+
+
+def _counts_of_rows(writer: Writer, rids: list[int]) -> Steps[dict[str, int]]:
     user_no, chosen = writer.user_no, dumps(rids)
     queries = {
         "memories": Query(f"select count(*) from memories where rid {_CHOSEN}", (chosen,)),
@@ -109,7 +152,6 @@ def _counts(writer: Writer, rids: list[int], ids: str | None, scope: ScopePatter
             (f"{user_no}q", f"{user_no}r", chosen, chosen, writer.indexed),
         ),
         "history": Query(f"select count(*) from versions where rid {_CHOSEN}", (chosen,)),
-        "audit": _count_named(user_no, ids, scope),
     }
     counts = {}
     for store, query in queries.items():

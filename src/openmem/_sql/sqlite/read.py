@@ -11,6 +11,7 @@ from openmem._model.ids import Named
 from openmem._model.requests import ListQuery, View
 from openmem._model.timestamps import micros
 from openmem._rules.paging import date_of
+from openmem._sql.sqlite import where as metadata_filter
 from openmem._sql.sqlite.rows import dumps, page_of, select_rids, select_some
 from openmem._sql.sqlite.write import find
 from openmem._sql.steps import Query, Steps
@@ -114,4 +115,8 @@ def conditions_of(view: View, user_no: int, now: int) -> Steps[tuple[list[str], 
     for tag in view.tags:
         conditions.append("exists (select 1 from tags t where t.user_no = ? and t.tag = ? and t.rid = m.rid)")
         params += [user_no, tag]
+    if view.where is not None:
+        text, values = metadata_filter.condition(view.where)
+        conditions.append(text)
+        params += values
     return conditions, params

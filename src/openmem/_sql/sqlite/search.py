@@ -15,9 +15,10 @@ from openmem._model.timestamps import micros, time_of
 from openmem._model.unchecked import search_result
 from openmem._retrieval.analysis import stem, terms_of, words_of
 from openmem._retrieval.dates import date_match, dates_named
-from openmem._retrieval.ranking import Parts, Postings, Weights, bm25, clean_query, cosine, frequent_terms, top
+from openmem._retrieval.ranking import Parts, Postings, Weights, bm25, clean_query, cosine_of, frequent_terms, top
 from openmem._retrieval.user_index import OPEN_START, Columns, Mask, UserCache, Vectors, parse_integers, unique_counts
 from openmem._rules.paging import Truncated
+from openmem._sql.sqlite.filtered import where_mask
 from openmem._sql.sqlite.rows import select_contents, select_rids
 from openmem._sql.sqlite.schema import index_token
 from openmem._sql.sqlite.snapshot import UserState, load_columns, load_vectors, user_state
@@ -67,7 +68,7 @@ def prepare(query: SearchQuery, now: int, cache: UserCache) -> Steps[Prepared | 
     if state is None:
         return None
     columns = yield from load_columns(state, cache)
-    visible = _visible(columns, query, max(now, state.clock))
+    visible = yield from _visible(state, columns, query, now, cache)
     postings = yield from _postings(state.user_no, columns, query)
     named = columns.tags_named(frozenset(stem(word) for word in words_of(query.text)))
     # A tag that only hidden memories carry must neither clean the query nor count for anything.
@@ -117,8 +118,8 @@ def by_vector(
     if state is None:
         return []
     columns = yield from load_columns(state, cache)
-    visible = _visible(columns, query, max(now, state.clock))
-    similarity, has_vector = yield from _similarity(state, columns, cache, vector, model)
+    visible = yield from _visible(state, columns, query, now, cache)
+    similarity, has_vector = yield from _similarity(state, columns, visible, cache, vector, model)
     missing = int((visible & ~has_vector).sum())
     if missing:
         raise InvalidRequestError(_not_indexed(model, missing, int(visible.sum())))
@@ -146,7 +147,7 @@ def hybrid(
     if state.version != prepared.state.version:
         prepared = (yield from prepare(query, now, cache)) or prepared
     columns, visible = prepared.columns, prepared.visible
-    similarity, has_vector = yield from _similarity(state, columns, cache, vector, model)
+    similarity, has_vector = yield from _similarity(state, columns, visible, cache, vector, model)
     if not (visible & has_vector).any() and (visible & (columns.column("model_no") > 0)).any():
         raise InvalidRequestError(_not_indexed(model, int(visible.sum()), int(visible.sum())))
     return (yield from _fused(query, prepared, similarity, has_vector, projection))
@@ -166,10 +167,10 @@ def _fused(
     return (yield from _results(query, prepared.columns, parts, candidates, "hybrid", projection))
 
 
-def _visible(columns: Columns, query: SearchQuery, now: int) -> Mask:
+def _visible(state: UserState, columns: Columns, query: SearchQuery, now: int, cache: UserCache) -> Steps[Mask]:
     view = query.view
-    return columns.visible(
-        now=now,
+    visible = columns.visible(
+        now=max(now, state.clock),
         as_of=micros(view.as_of),
         scope=view.scope,
         tags=view.tags,
@@ -177,6 +178,9 @@ def _visible(columns: Columns, query: SearchQuery, now: int) -> Mask:
         include_expired=view.include_expired,
         allowed=view.visible,
     )
+    if view.where is not None:
+        visible &= yield from where_mask(state, columns, cache, view.where)
+    return visible
 
 
 def _postings(user_no: int, columns: Columns, query: SearchQuery) -> Steps[list[Postings]]:
@@ -216,19 +220,21 @@ def _hints(prepared: Prepared, query: SearchQuery, values: dict[str, Floats], we
 
 
 def _similarity(
-    state: UserState, columns: Columns, cache: UserCache, vector: Floats, model: Model
+    state: UserState, columns: Columns, visible: Mask, cache: UserCache, vector: Floats, model: Model
 ) -> Steps[tuple[Floats, Mask]]:
+    """Return the cosine of each row that is visible, and which rows have a vector."""
     similarity = np.zeros(len(columns), dtype=np.float32)
     has_vector = np.zeros(len(columns), dtype=np.bool_)
     rows = yield Query("select model_no from models where name = ? and dim = ?", model)
     if not rows:
         return similarity, has_vector
     vectors: Vectors = yield from load_vectors(state, rows[0][0], model.dim, cache)
-    found = cosine(vectors.matrix, vector)
     if len(vectors.rids) == len(columns):
-        return found, np.ones(len(columns), dtype=np.bool_)
+        return cosine_of(vectors.matrix, vector, visible), np.ones(len(columns), dtype=np.bool_)
     positions, known = columns.locate(vectors.rids)
-    similarity[positions], has_vector[positions] = found[known], True
+    shown = np.zeros(len(known), dtype=np.bool_)
+    shown[known] = visible[positions]
+    similarity[positions], has_vector[positions] = cosine_of(vectors.matrix, vector, shown)[known], True
     return similarity, has_vector
 
 

@@ -31,6 +31,18 @@ def condition(where: Where) -> tuple[str, list[Any]]:
     return f"case when {_DOCUMENT} is null then {bare} else {built.text} end", built.params
 
 
+def spelling(path: Path, most: int) -> tuple[str, list[Any]]:
+    """Return the JSON text of a member of `m.metadata`, and the parameters for it.
+
+    It is a blank text where there is no such member, null where it is longer than `most`, and that of an empty object
+    or list for every object or list.
+    """
+    kind, _, spelt = _member(path)
+    short = f"case when {kind.text} is null then '' when length({spelt.text}) <= ? then {spelt.text} end"
+    text = f"case {kind.text} when 'object' then '{{}}' when 'array' then '[]' else {short} end"
+    return text, [*kind.params, *kind.params, *spelt.params, most, *spelt.params]
+
+
 @dataclass(slots=True)
 class _Sql:
     """A piece of a statement and its parameters, in order."""

@@ -18,6 +18,7 @@ from openmem._model.requests import (
     AuditQuery,
     Change,
     Draft,
+    Erasure,
     HistoryQuery,
     ListQuery,
     ScopesQuery,
@@ -116,6 +117,12 @@ class Guard(Provider):
         owner = self.named(user_id)
         self.access.need("delete", scope or EVERYTHING)
         return self.inner.delete_all(owner, scope, call)
+
+    def delete_matching(self, erasure: Erasure, call: Call) -> ErasureReceipt:
+        """Erase those that a filter is true of, in scopes that may all be deleted."""
+        self.named(erasure.user_id)
+        self.access.need("delete", erasure.scope or EVERYTHING)
+        return self.inner.delete_matching(erasure, call)
 
     def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of the memories that may be read."""

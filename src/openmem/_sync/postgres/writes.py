@@ -12,7 +12,7 @@ from openmem._embedding.batches import mark_cut, report_of, to_embed
 from openmem._io.concurrency.batching import Batcher
 from openmem._io.concurrency.call import Call, Deadline, random_id_bits
 from openmem._model.ids import Key, Named, new_memory_ids
-from openmem._model.requests import Change, Draft
+from openmem._model.requests import Change, Draft, Erasure
 from openmem._model.scopes import ScopePattern
 from openmem._rules.workload import is_large_change, is_large_draft, take_long
 from openmem._rules.writing import by_user, with_content
@@ -115,6 +115,14 @@ class PostgresWrites(PostgresSession):
     def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
         make = partial(erase.erase, self._names, user_id, scope, stamp_of(call))
+        return self._db.transact(make, call.deadline, lock=self._lock(user_id, True))
+
+    def delete_matching(self, erasure: Erasure, call: Call) -> ErasureReceipt:
+        """Erase the memories of a user that a filter is true of, if there is one."""
+        user_id, scope, where = erasure.user_id, erasure.scope, erasure.where
+        if where is None:
+            return self.delete_all(user_id, scope, call)
+        make = partial(erase.erase_matching, self._names, user_id, scope, where, stamp_of(call))
         return self._db.transact(make, call.deadline, lock=self._lock(user_id, True))
 
     def import_(self, drafts: Sequence[Draft], conflict: ImportConflict, call: Call) -> ImportReport:

@@ -54,6 +54,7 @@ class LettaProvider(EmulatedProvider):
         "valid_to",
         "as_of",
         "supersedes",
+        "where",
         "key",
         "cursor",
     )

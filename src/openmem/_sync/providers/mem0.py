@@ -67,6 +67,7 @@ class Mem0Provider(EmulatedProvider):
         "valid_to",
         "as_of",
         "supersedes",
+        "where",
         "key",
         "cursor",
     )

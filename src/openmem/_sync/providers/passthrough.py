@@ -22,6 +22,7 @@ from openmem._model.requests import (
     AuditQuery,
     Change,
     Draft,
+    Erasure,
     HistoryQuery,
     ListQuery,
     ScopesQuery,
@@ -236,6 +237,12 @@ class PassthroughProvider(Provider):
         self._need("delete_all")
         reply = self._send(wire.delete_all(user_id, scope), call)
         return self._check.receipt(self._read(reply, RECEIPT), user_id, scope)
+
+    def delete_matching(self, erasure: Erasure, call: Call) -> ErasureReceipt:
+        """Erase those that a filter is true of."""
+        self._need("delete_all")
+        reply = self._send(wire.delete_all(erasure.user_id, erasure.scope, erasure.where), call)
+        return self._check.receipt(self._read(reply, RECEIPT), erasure.user_id, erasure.scope, erasure.where)
 
     def list(self, query: ListQuery, call: Call) -> MemoryPage:
         """Return a page of memories, newest first."""

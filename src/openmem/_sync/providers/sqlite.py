@@ -30,6 +30,7 @@ from openmem._model.requests import (
     AuditQuery,
     Change,
     Draft,
+    Erasure,
     HistoryQuery,
     ListQuery,
     ScopesQuery,
@@ -42,7 +43,7 @@ from openmem._model.retention import MaintenanceReport, Retention
 from openmem._model.scopes import ScopePattern
 from openmem._model.timestamps import micros
 from openmem._rules.capabilities import native_capabilities
-from openmem._rules.understanding import KEYS, METADATA, ORDERS, SEARCHABLE
+from openmem._rules.understanding import KEYS, METADATA, ORDERS, SEARCHABLE, WHERE
 from openmem._rules.writing import with_content
 from openmem._sql.sqlite import (
     audit,
@@ -107,7 +108,7 @@ class SqliteProvider(SqliteVectors):
     options: ClassVar[frozenset[str]] = built_in_options("sqlite")
     embeds: ClassVar[bool] = True
     enforces_access: ClassVar[bool] = True
-    understands: ClassVar[frozenset[str]] = METADATA | KEYS | SEARCHABLE | ORDERS
+    understands: ClassVar[frozenset[str]] = METADATA | KEYS | SEARCHABLE | ORDERS | WHERE
 
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)
@@ -212,10 +213,17 @@ class SqliteProvider(SqliteVectors):
 
     def delete_all(self, user_id: str, scope: ScopePattern | None, call: Call) -> ErasureReceipt:
         """Erase all memories of a user, or those of a part of the scopes."""
-        stamp = stamp_of(call)
+        return self.delete_matching(Erasure(user_id, scope), call)
+
+    def delete_matching(self, erasure: Erasure, call: Call) -> ErasureReceipt:
+        """Erase the memories of a user that a request names."""
+        user_id, where, stamp = erasure.user_id, erasure.where, stamp_of(call)
 
         def steps() -> Steps[ErasureReceipt]:
-            erasing = erase.erase(user_id, scope, stamp)
+            if where is None:
+                erasing = erase.erase(user_id, erasure.scope, stamp)
+            else:
+                erasing = erase.erase_matching(user_id, erasure.scope, where, stamp)
             if self._users is None:
                 return erasing
             from openmem._sql.sqlite.snapshot import forgetting

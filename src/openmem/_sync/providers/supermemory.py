@@ -61,6 +61,7 @@ class SupermemoryProvider(EmulatedProvider):
         "valid_to",
         "as_of",
         "supersedes",
+        "where",
         "key",
         "cursor",
     )

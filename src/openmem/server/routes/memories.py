@@ -124,7 +124,7 @@ async def delete_memories(request: RequestContext) -> Reply:
         raise InvalidRequestError("user_id is required: an erasure names its user in the query string")
     memory, audit, touched = request.memory(), request.service.audit, Touched(user_id, None, scope)
     async with audit.writing(request, "delete", touched):
-        receipt = await memory.delete_all(user_id, scope=scope)
+        receipt = await memory.delete_all(user_id, scope=scope, where=request.query.json("where"))
         await request.service.replies.forget(user_id)
         for name, (erased, left) in (await audit.forget(user_id, scope)).items():
             receipt.erased[name], receipt.remaining[name] = erased, left

@@ -11,10 +11,10 @@ from openmem.server.routes.responses import Reply, entries_reply, json_reply, mo
 from openmem.server.services.audit import Touched
 from openmem.types import Capabilities, ListOrder
 
-_CONTEXT: Final = frozenset(("query", "user_id", "scope", "token_budget", "tags", "as_of"))
+_CONTEXT: Final = frozenset(("query", "user_id", "scope", "token_budget", "tags", "as_of", "where"))
 _SEARCH: Final = (
     *("q", "user_id", "scope", "limit", "min_score", "tags", "mode", "as_of"),
-    *("include_superseded", "include_expired", "explain", "purpose"),
+    *("include_superseded", "include_expired", "explain", "purpose", "where"),
 )
 
 
@@ -45,6 +45,7 @@ async def list_memories(request: RequestContext) -> Reply:
         include_expired=query.flag("include_expired"),
         order=cast("ListOrder", query.word("order", "created")),
         descending=query.flag("descending", default=True),
+        where=query.json("where"),
     )
     await request.service.audit.enter(request, "list", Touched(user_id, None, scope))
     return page_reply(page)
@@ -66,6 +67,7 @@ async def search_memories(request: RequestContext) -> Reply:
         "include_expired": query.flag("include_expired"),
         "explain": query.flag("explain"),
         "purpose": query.word("purpose", "search"),
+        "where": query.json("where"),
     }
     return await _search(request, given)
 
@@ -108,6 +110,7 @@ async def get_context(request: RequestContext) -> Reply:
         token_budget=500 if budget is None else as_whole(budget),
         tags=fields.get("tags"),
         as_of=fields.get("as_of"),
+        where=fields.get("where"),
     )
     await request.service.audit.enter(request, "context", Touched(user_id, None, fields.get("scope")))
     return model_reply(block)

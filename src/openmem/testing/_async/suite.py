@@ -10,6 +10,7 @@ from openmem.testing._async.circles import CircleRules
 from openmem.testing._async.context import ContextRules
 from openmem.testing._async.crud import CrudRules
 from openmem.testing._async.deletion import DeletionRules
+from openmem.testing._async.filters import FilterRules
 from openmem.testing._async.isolation import IsolationRules
 from openmem.testing._async.keys_and_versions import KeyAndVersionRules
 from openmem.testing._async.lifecycle import LifecycleRules
@@ -31,6 +32,7 @@ class AsyncProviderSuite(
     CrudRules,
     MetadataRules,
     SearchableRules,
+    FilterRules,
     BatchRules,
     KeyAndVersionRules,
     ByKeyRules,

@@ -11,6 +11,7 @@ from openmem.testing._sync.circles import CircleRules
 from openmem.testing._sync.context import ContextRules
 from openmem.testing._sync.crud import CrudRules
 from openmem.testing._sync.deletion import DeletionRules
+from openmem.testing._sync.filters import FilterRules
 from openmem.testing._sync.isolation import IsolationRules
 from openmem.testing._sync.keys_and_versions import KeyAndVersionRules
 from openmem.testing._sync.lifecycle import LifecycleRules
@@ -32,6 +33,7 @@ class ProviderSuite(
     CrudRules,
     MetadataRules,
     SearchableRules,
+    FilterRules,
     BatchRules,
     KeyAndVersionRules,
     ByKeyRules,
