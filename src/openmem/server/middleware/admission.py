@@ -21,6 +21,32 @@ DRAIN_RETRY_SECONDS: Final = 5.0
 T = TypeVar("T")
 
 
+class Streams:
+    """Counts the streams of a process, each of which asks the memory again and again.
+
+    Args:
+        most: The most that may be open.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open = 0
+
+    def __repr__(self) -> str:
+        return f"<Streams [{self._open} of {self._most} open]>"
+
+    @property
+    def are_full(self) -> bool:
+        """Whether there are as many as may be."""
+        return self._open >= self._most
+
+    def __enter__(self) -> None:
+        self._open += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._open -= 1
+
+
 class Drain:
     """Whether this process is about to stop. Set from a signal handler."""
 
@@ -56,6 +82,11 @@ class Admission:
         """Raise `OverloadedError` if the process is about to stop."""
         if self._drain.draining:
             raise OverloadedError("the server is about to stop", retry_after=DRAIN_RETRY_SECONDS)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the process takes on something new; else what lasts comes to its end, too."""
+        return not self._drain.draining
 
     def acquire(self) -> None:
         """Count a request that begins, until `release`.

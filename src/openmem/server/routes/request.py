@@ -160,6 +160,10 @@ class RequestContext:
             await self.check_key()
         return message
 
+    def begin_again(self) -> None:
+        """Begin the time for the verb again, as a stream does for each page."""
+        self._began = clock()
+
     def memory(self, seed: IdempotencySeed | None = None) -> AsyncMemory:
         """Return the memory as the caller may use it.
 

@@ -102,13 +102,16 @@ class Stream:
     Args:
         media_type: The type of its content.
         parts: The content, made while it is sent.
+        headers: Further headers in lower case.
     """
 
     __slots__ = ("headers", "parts")
 
-    def __init__(self, media_type: str, parts: AsyncGenerator[bytes, None]) -> None:
+    def __init__(
+        self, media_type: str, parts: AsyncGenerator[bytes, None], headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
         self.parts = parts
-        self.headers: Headers = [(b"content-type", media_type.encode("ascii"))]
+        self.headers: Headers = [(b"content-type", media_type.encode("ascii")), *headers]
 
     async def send(self, send: Send, *, head: bool = False) -> None:
         """Send it part by part; the next one is made when the connection has taken the last."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from openmem import AsyncMemory, AsyncServerStore
 from openmem._protocol.routes import Effect
-from openmem.server.middleware.admission import Admission
+from openmem.server.middleware.admission import Admission, Streams
 from openmem.server.middleware.body_budget import BodyBudget, ParsedBudget
 from openmem.server.services.audit import AuditLog
 from openmem.server.services.authentication import Callers
 from openmem.server.services.idempotency import Replies
+
+MAX_STREAMS: Final = 200
+"""Streams of changes that a process has open at once."""
 
 
 class RouteSettings(Protocol):
@@ -41,6 +44,7 @@ class Service:
     ) -> None:
         self.memory = memory
         self.admission = admission or Admission()
+        self.streams = Streams(MAX_STREAMS)
         self.bodies = BodyBudget()
         self.parsed = ParsedBudget()
         self.store = store

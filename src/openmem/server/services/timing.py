@@ -35,6 +35,11 @@ async def within(work: Awaitable[T], seconds: float | None) -> T:
         return await work
 
 
+async def pause(seconds: float) -> None:
+    """Wait for some seconds."""
+    await asyncio.sleep(seconds)
+
+
 def watch_loop() -> None:
     """Make what goes wrong in the event loop of this task one line in the log, without a traceback for each."""
     asyncio.get_running_loop().set_exception_handler(_note)
