@@ -7,7 +7,7 @@ import psycopg
 from openmem import migration_script
 
 PARTITIONS = 16
-TABLES = ("memories", "versions", "supersessions", "vectors", "audit")
+TABLES = ("memories", "versions", "supersessions", "vectors", "audit", "feed")
 """The tables with rows of users; each is partitioned by the user's bucket."""
 
 

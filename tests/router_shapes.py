@@ -14,7 +14,7 @@ from typing import Any, Final
 from pglast import ast, parse_sql
 from pglast.enums import A_Expr_Kind, BoolExprType, JoinType
 
-SPREAD: Final = frozenset({"memories", "versions", "supersessions", "vectors", "audit"})
+SPREAD: Final = frozenset({"memories", "versions", "supersessions", "vectors", "audit", "feed"})
 COLUMN: Final = "bucket"
 
 ONE_SHARD, ALL_SHARDS, LOCAL, CONTROL = "one shard", "all shards", "local tables", "no table"

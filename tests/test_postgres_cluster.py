@@ -21,7 +21,7 @@ from tests.shell import omp, out
 
 SPREAD = {
     "memories": ("bucket", None),
-    **dict.fromkeys(["audit", "supersessions", "vectors", "versions"], ("bucket", "openmem.memories")),
+    **dict.fromkeys(["audit", "feed", "supersessions", "vectors", "versions"], ("bucket", "openmem.memories")),
     **dict.fromkeys(["migrations", "models"], (None, None)),
 }
 

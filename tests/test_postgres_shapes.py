@@ -53,7 +53,8 @@ def test_every_statement_is_sent_on_as_it_is(sent: list[Sent]) -> None:
 
 def test_every_statement_of_a_user_goes_to_one_server(sent: list[Sent]) -> None:
     wide = Counter(one.step for one in sent if shape_of(one.sql).kind == ALL_SHARDS)
-    assert wide == Counter({place: count for place, (count, _) in UNROUTED.items()})
+    expected = {place: count for place, (count, _) in UNROUTED.items() if place != "feed.page"}  # it is refused here
+    assert wide == Counter(expected)
     assert {one.step for one in sent if shape_of(one.sql).kind == LOCAL} == LOCAL_STEPS
     counts = Counter(shape_of(one.sql).kind for one in sent)
     assert set(counts) == {ONE_SHARD, ALL_SHARDS, LOCAL, CONTROL}

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from openmem._protocol.event_stream import beat, wants_events
+from openmem.server.middleware.admission import Streams
 from openmem.server.routes import changes
-from openmem.server.services import service
 from tests.server.process import started, until
 from tests.server.running import Place, RouteOptions, running_with_store
 
@@ -150,7 +150,7 @@ def test_streams_are_bounded_and_those_that_end_make_room(place: Place, monkeypa
     monkeypatch.setattr(changes, "PAUSE", 0.02)
     with listening(place.client.base_url, user_id="ann") as first:
         next(first.lines)
-        monkeypatch.setattr(service.Streams, "are_full", property(lambda self: self._open >= 1))
+        monkeypatch.setattr(Streams, "are_full", property(lambda self: self._open >= 1))
         refused = place.client.get("/changes", params={"user_id": "ann"}, headers=EVENTS)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
         assert refused.headers["retry-after"]

@@ -99,7 +99,7 @@ def test_parameters_are_those_the_handler_reads(path: str, method: str, operatio
     if "replies.once" in source:
         read.add(("header", "idempotency-key"))
     read.discard(("header", "if-match") if method == "delete" else ("", ""))
-    # A parameter named Accept or Content-Type counts for nothing in OpenAPI: the media types of a reply and a body say it.
+    # OpenAPI has no parameters of these names: the media types of replies and bodies say it.
     read -= {("header", "accept"), ("header", "content-type"), ("header", "content-encoding")}
     everywhere = {("header", "x-request-id"), ("header", "x-omp-app"), ("header", "x-omp-timeout")}
     assert named - everywhere == read

@@ -50,8 +50,8 @@ def drop_entries(db: Names, bucket: int, seconds: float) -> Steps[int]:
     lost = max((row[1] for row in rows if row[1] is not None), default=None)
     if lost is not None:
         yield Query(
-            f"insert into {db.feed} as f (bucket, lost) values($1, $2) "
-            "on conflict (bucket) do update set lost = greatest(f.lost, excluded.lost)",
+            f"insert into {db.feed}(bucket, lost) values($1, $2) "
+            "on conflict (bucket) do update set lost = greatest(feed.lost, excluded.lost)",
             (bucket, lost),
         )
     if rows:
