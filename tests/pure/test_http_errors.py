@@ -172,6 +172,10 @@ def test_retry_after_is_read_as_seconds_or_date_and_junk_ignored(value: str | No
     assert parse_retry_after(value, NOW) == seconds
 
 
+def test_date_of_a_reply_is_counted_from_its_time() -> None:
+    assert reply(503, retry_after="Fri, 20 Nov 2026 12:00:30 GMT").error.retry_after == 30.0
+
+
 def test_empty_success_is_none_and_text_is_an_error() -> None:
     assert decode_json(ENDPOINT, b" ") is None
     assert decode_json(ENDPOINT, b'{"a": [1, 2.5]}') == {"a": [1, 2.5]}
