@@ -333,6 +333,20 @@ def test_memory_deleted_by_its_key_is_in_no_kept_reply(place: Place, place_text:
     assert place.client.post("/memories", json=body, headers=named(user)).status_code == 404
 
 
+def test_memory_deleted_by_its_key_behind_another_server_is_in_no_kept_reply(tmp_path: Path, user: str) -> None:
+    behind, own = f"sqlite:///{tmp_path / 'memories.db'}", [f"sqlite:///{tmp_path / f'{n}.db'}" for n in range(2)]
+    body = {"content": f"{user} takes iron", "user_id": user, "key": "k"}
+    with running_with_store(behind, own[0]) as inner, running_with_store(str(inner.client.base_url), own[1]) as outer:
+        assert outer.client.post("/memories", json=body, headers=named(user)).status_code == 201
+        other = outer.client.post("/memories", json={**body, "key": "o"}, headers=named(f"{user}-2"))
+        gone = outer.client.delete("/memories/by-key/k", headers={"X-User-Id": user})
+        assert gone.status_code == 204
+        assert outer.client.post("/memories", json=body, headers=named(user)).status_code == 404
+        kept = outer.client.post("/memories", json={**body, "key": "o"}, headers=named(f"{user}-2"))
+        assert (kept.content, kept.headers["idempotent-replayed"]) == (other.content, "true")
+        assert gone.headers["content-location"] != other.headers["location"]
+
+
 def test_memory_of_another_user_stays_in_its_reply(place: Place, user: str) -> None:
     body = {"content": "tea", "user_id": user}
     memory = place.client.post("/memories", json=body, headers=named(user)).json()
