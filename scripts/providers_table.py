@@ -42,7 +42,6 @@ _PARTS: Final = {
     "valid_to": "`valid_to`",
     "as_of": "`as_of`",
     "supersedes": "`supersedes`",
-    "where": "`where`",
     "key": "`key`",
     "cursor": "pages",
     "get without user_id": "`get` without `user_id`",
@@ -53,7 +52,12 @@ _ARGUMENTS: Final = {
     "by_key": "`key` in the place of an id",
     "if_absent": "`add(if_absent=)`",
     "if_version": "`add(if_version=)`",
+    "metadata": "`metadata`",
+    "metadata_patch": "`update(metadata_patch=)`",
+    "where": "`where`",
     "searchable": "`searchable=False`",
+    "order": "`list(order=)`",
+    "descending": "`list(descending=)`",
 }
 _FLAGS: Final = {
     "vector_search": '`search(mode="vector")`',

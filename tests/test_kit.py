@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from openmem import AsyncMemory
+from openmem._rules.understanding import LATER_ARGUMENTS
 from openmem.testing import AsyncProviderSuite, HashEmbedder, ProviderSuite
 from openmem.testing.bad_input import ARGUMENTS, VALID_CALLS
-from openmem.testing.declared import VERBS_OF, Declared
-from openmem.types import Capabilities
+from openmem.testing.declared import ARGUMENTS_OF, VERBS_OF, Declared
+from openmem.testing.later_calls import LATER_CALLS
+from openmem.types import OWN_MEMBER, Capabilities
 
 RULES = sorted(name for name in dir(AsyncProviderSuite) if name.startswith("test_"))
 
@@ -46,20 +48,31 @@ def test_every_verb_and_argument_has_bad_input() -> None:
         assert taken <= ARGUMENTS.get(verb, {}).keys(), verb
 
 
+def test_every_later_argument_is_declared_and_tried() -> None:
+    assert {argument for taken in ARGUMENTS_OF.values() for argument in taken} == LATER_ARGUMENTS
+    assert LATER_CALLS.keys() == LATER_ARGUMENTS
+
+
 def test_capabilities_that_say_too_much_or_too_little_are_noticed() -> None:
     class Plain(Declared):
         temporal = False
         history = False
+        metadata = False
 
+    arguments = sorted(LATER_ARGUMENTS - {"metadata", "metadata_patch"})
     verbs = ["add", "search", "get", "delete", "list", "context", *(VERBS_OF[n] for n in VERBS_OF if n != "history")]
-    plain = {"omp_version": "0.1", "provider": "x", "verbs": verbs, "features": {"temporal": False}}
+    plain: dict[str, object] = {"omp_version": "0.1", "provider": "x", "verbs": verbs, "features": {"temporal": False}}
+    plain[OWN_MEMBER] = {"arguments": arguments}
     said = Capabilities.model_validate(plain)
     assert Plain.disagreements(said) == []
-    said = Capabilities.model_validate({**plain, "verbs": [*verbs[1:], "history"], "features": {"temporal": True}})
+    plain |= {"verbs": [*verbs[1:], "history"], "features": {"temporal": True}}
+    said = Capabilities.model_validate({**plain, OWN_MEMBER: {"arguments": [*arguments[1:], "metadata"]}})
     assert Plain.disagreements(said) == [
         "features.temporal is True, declared False",
         "verbs lacks 'add'",
         "verbs lists 'history', declared absent",
+        "arguments lacks 'by_key'",
+        "arguments lists 'metadata', declared absent",
     ]
 
 

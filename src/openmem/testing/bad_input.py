@@ -105,7 +105,7 @@ class Bad:
 
     def calls(self, id: str) -> Iterator[dict[str, Any]]:
         """Yield the arguments of each call, for a memory that exists."""
-        given = {name: _named(value, id) for name, value in VALID_CALLS[self.verb].items()}
+        given = with_id(VALID_CALLS[self.verb], id)
         for value in self.values:
             yield given | {self.argument: value}
 
@@ -117,6 +117,11 @@ WHERES: list[Any] = [
 ]
 METADATA: list[Any] = [7, "{}", [1], {5: 1}, {"a": float("nan")}, {"a": "nul\0"}, {"a": "x" * 65_536}, {"a": {1}}]
 EXTRA: list[Any] = ["x-kit", [1], {"id": "mem_1"}, {"scoope": "a"}, {"user": "ann"}, {5: 1}]
+
+
+def with_id(arguments: dict[str, Any], id: str) -> dict[str, Any]:
+    """Return arguments with the id of a memory in the place of `AN_ID`."""
+    return {name: _named(value, id) for name, value in arguments.items()}
 
 
 def _named(value: Any, id: str) -> Any:

@@ -26,8 +26,15 @@ VERBS_OF = {
 }
 """Declarations that stand for a verb which `capabilities().all_verbs` must then list, or must not."""
 
-ARGUMENTS_OF = {"by_key": "by_key", "conditional_add": "if_absent", "metadata": "metadata"}
-"""Declarations that stand for an argument that came later, which `capabilities()` then lists, or must not."""
+ARGUMENTS_OF: dict[str, tuple[str, ...]] = {
+    "by_key": ("by_key",),
+    "conditional_add": ("if_absent", "if_version"),
+    "metadata": ("metadata", "metadata_patch"),
+    "unsearchable": ("searchable",),
+    "filters": ("where",),
+    "orders": ("order", "descending"),
+}
+"""Declarations that stand for arguments that came later, which `capabilities()` then lists, or must not."""
 
 
 class Declared:
@@ -110,8 +117,14 @@ class Declared:
             if stated is not None and stated != declared
         ]
         found += cls._disagreements_about_verbs(frozenset(said.all_verbs))
-        absent = {argument for name, argument in ARGUMENTS_OF.items() if not cls.declares(name)}
-        return found + [f"arguments lists {one!r}, declared absent" for one in sorted(arguments_of(said) & absent)]
+        return found + cls._disagreements_about_arguments(arguments_of(said))
+
+    @classmethod
+    def _disagreements_about_arguments(cls, listed: frozenset[str]) -> list[str]:
+        wanted = {argument for name, taken in ARGUMENTS_OF.items() if cls.declares(name) for argument in taken}
+        unwanted = {argument for taken in ARGUMENTS_OF.values() for argument in taken} - wanted
+        missing = [f"arguments lacks {argument!r}" for argument in sorted(wanted - listed)]
+        return missing + [f"arguments lists {argument!r}, declared absent" for argument in sorted(listed & unwanted)]
 
     @classmethod
     def _disagreements_about_verbs(cls, verbs: frozenset[str]) -> list[str]:

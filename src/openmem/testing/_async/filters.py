@@ -83,10 +83,9 @@ class FilterRules(Rules):
 
     @needs("metadata", "filters")
     async def test_list_shows_what_a_filter_allows(self, memory: AsyncMemory) -> None:
-        """A filter is a mapping of paths to conditions: numbers are compared as numbers, texts by code point.
+        """A filter compares numbers as numbers, texts by code point; what is missing fulfils `{"$exists": False}` only.
 
-        A member that is missing fulfils `{"$exists": False}` only, and a list or an object equals nothing. If this
-        fails, compare with `openmem._model.where.matches`, which every provider has to agree with.
+        If this fails, check the case against `openmem._model.where.matches`, which every provider has to agree with.
         """
         await self._store(memory)
         for where, expected in CASES:
@@ -183,7 +182,6 @@ class FilterRules(Rules):
         assert ("delete", gone.id, "work") in named
         assert ("delete", kept.id, "home") not in named
 
-    @needs("filters")
     async def test_wrong_filter_is_refused(self, memory: AsyncMemory) -> None:
         """A filter that is none is an error that names the place, in every verb, before the store is touched.
 

@@ -1,4 +1,4 @@
-"""Rules about a client's life: opening, closing, deadlines, and honest statements about itself."""
+"""Rules about a client's life: opening, closing, deadlines."""
 
 from __future__ import annotations
 
@@ -11,17 +11,7 @@ from openmem.testing.bad_input import VALID_CALLS
 
 
 class LifecycleRules(Rules):
-    """capabilities, health, close, timeout."""
-
-    async def test_capabilities_agree_with_the_declarations(self, memory: AsyncMemory) -> None:
-        """`capabilities()` claims what is declared, and so what these rules prove; no more and no less.
-
-        If this fails, check the feature flags and the list of verbs, or the declarations of the test class.
-        """
-        said = await memory.capabilities()
-        assert said.omp_version
-        assert said.provider
-        assert self.disagreements(said) == []
+    """health, close, timeout."""
 
     async def test_health_of_a_working_store_is_ok(self, memory: AsyncMemory) -> None:
         """`health()` says ok, and names the provider as `capabilities()` does.

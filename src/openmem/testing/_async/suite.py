@@ -11,6 +11,7 @@ from openmem.testing._async.context import ContextRules
 from openmem.testing._async.crud import CrudRules
 from openmem.testing._async.deletion import DeletionRules
 from openmem.testing._async.filters import FilterRules
+from openmem.testing._async.honesty import HonestyRules
 from openmem.testing._async.isolation import IsolationRules
 from openmem.testing._async.keys_and_versions import KeyAndVersionRules
 from openmem.testing._async.lifecycle import LifecycleRules
@@ -49,6 +50,7 @@ class AsyncProviderSuite(
     PortabilityRules,
     MaintenanceRules,
     IsolationRules,
+    HonestyRules,
     LifecycleRules,
     NameRules,
     ValidationRules,

@@ -12,6 +12,7 @@ from openmem.testing._sync.context import ContextRules
 from openmem.testing._sync.crud import CrudRules
 from openmem.testing._sync.deletion import DeletionRules
 from openmem.testing._sync.filters import FilterRules
+from openmem.testing._sync.honesty import HonestyRules
 from openmem.testing._sync.isolation import IsolationRules
 from openmem.testing._sync.keys_and_versions import KeyAndVersionRules
 from openmem.testing._sync.lifecycle import LifecycleRules
@@ -50,6 +51,7 @@ class ProviderSuite(
     PortabilityRules,
     MaintenanceRules,
     IsolationRules,
+    HonestyRules,
     LifecycleRules,
     NameRules,
     ValidationRules,

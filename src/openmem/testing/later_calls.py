@@ -1,0 +1,50 @@
+"""Valid calls that make use of the arguments which came later than the contract of providers."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from openmem.testing.bad_input import AN_ID
+
+KEY: Final = "tea"
+"""The key of the memory that `AN_ID` stands for, where there are keys."""
+
+WHERE: Final = {"lang": {"$exists": False}}
+"""A filter that memories without metadata fulfil."""
+
+LATER_CALLS: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "by_key": [
+        ("get", {"key": KEY}),
+        ("update", {"key": KEY, "confidence": 0.5}),
+        ("history", {"key": KEY}),
+        ("delete", {"key": KEY}),
+    ],
+    "if_absent": [
+        ("add", {"content": "likes milk", "key": "milk", "if_absent": True}),
+        ("add_many", {"items": [{"content": "likes milk", "key": "milk", "if_absent": True}]}),
+    ],
+    "if_version": [
+        ("add", {"content": "likes milk", "key": KEY, "if_version": 1}),
+        ("add_many", {"items": [{"content": "likes milk", "key": KEY, "if_version": 1}]}),
+    ],
+    "metadata": [
+        ("add", {"content": "likes milk", "metadata": {"a": 1}}),
+        ("add_many", {"items": [{"content": "likes milk", "metadata": {}}]}),
+        ("update", {"id": AN_ID, "metadata": None}),
+    ],
+    "metadata_patch": [("update", {"id": AN_ID, "metadata_patch": {}})],
+    "order": [("list", {"order": "updated"})],
+    "descending": [("list", {"descending": False})],
+    "where": [
+        ("list", {"where": WHERE}),
+        ("search", {"query": "tea", "where": WHERE}),
+        ("context", {"query": "tea", "where": WHERE}),
+        ("delete_all", {"where": WHERE}),
+    ],
+    "searchable": [
+        ("add", {"content": "likes milk", "searchable": False}),
+        ("add_many", {"items": [{"content": "likes milk", "searchable": False}]}),
+        ("update", {"id": AN_ID, "searchable": False}),
+    ],
+}
+"""By argument: verbs, and what they are given beside a `user_id`. Where verbs need another declaration, see `NEEDS`."""
