@@ -63,6 +63,7 @@ def use_every_verb(url: str) -> None:
         read(memory)
         move(memory)
         maintain(memory)
+        memory.delete_all("ann", where={"lang": {"$in": ["py", "js"]}, "n": {"$gt": 1}})
         memory.delete_all("ann", scope="work/*")
         memory.delete_all("bob")
     with Memory(url=url, embedder="none") as memory:

@@ -136,8 +136,9 @@ def _chosen(user_no: int, scope: ScopePattern | None) -> Steps[list[int]]:
 
 def _counts(writer: Writer, rids: list[int], ids: str | None, scope: ScopePattern | None) -> Steps[dict[str, int]]:
     counts = yield from _counts_of_rows(writer, rids)
+    vectors = counts.pop("vectors")
     rows = yield _count_named(writer.user_no, ids, scope)
-    return {**counts, "audit": int(rows[0][0])}
+    return {**counts, "audit": int(rows[0][0]), "vectors": vectors}
 
 
 def _counts_of_rows(writer: Writer, rids: list[int]) -> Steps[dict[str, int]]:
