@@ -19,7 +19,7 @@ from typing import Any, Final
 from openmem._config.settings import resolve_settings
 from openmem._io.concurrency.call import Call
 from openmem._io.plugins import load_async_provider
-from openmem._rules.capabilities import arguments_of, with_arguments
+from openmem._rules.capabilities import with_arguments
 from openmem._rules.understanding import LATER_ARGUMENTS
 from openmem.testing import HashEmbedder
 from openmem.types import Capabilities
@@ -117,7 +117,7 @@ def _of(said: Capabilities, what: str) -> str:
     extra: dict[str, Any] = said.features.model_extra or {}
     native = {_ALIASES.get(part, part) for part in extra.get("native", ())}
     emulated = {_ALIASES.get(part, part) for part in extra.get("emulated", ())}
-    unknown = (native | emulated) - {*_PARTS, *said.all_verbs, *arguments_of(said)}
+    unknown = (native | emulated) - {*_PARTS, *said.all_verbs, *said.arguments}
     if unknown:
         raise SystemExit(f"{said.provider} names what the table has no row for: {', '.join(sorted(unknown))}")
     if what not in _PARTS and what not in said.all_verbs:
@@ -128,7 +128,7 @@ def _of(said: Capabilities, what: str) -> str:
 
 
 def _takes(said: Capabilities, argument: str) -> str:
-    if argument not in arguments_of(said):
+    if argument not in said.arguments:
         return NOT
     return HERE if argument in (said.features.model_extra or {}).get("emulated", ()) else NATIVE
 

@@ -158,6 +158,20 @@ def test_verbs_beyond_the_protocol_are_sorted_out_whatever_stands_beside_them(ow
     assert Capabilities.model_validate_json(able.model_dump_json()) == able
 
 
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ({"arguments": ["where", "by_key"]}, ["where", "by_key"]),
+        *[({"arguments": ["where", 7, None]}, ["where"]), ({"arguments": "where"}, []), ({}, []), (None, []), (7, [])],
+    ],
+)
+def test_arguments_that_came_later_are_those_that_are_listed(own: Any, expected: list[str]) -> None:
+    said = {"omp_version": "0.1", "provider": "p", "verbs": ["add"], "features": {}, "arguments": ["junk"]}
+    able = Capabilities.model_validate({**said, "x-openmem": own})
+    assert able.arguments == expected
+    assert Capabilities.model_validate_json(able.model_dump_json()) == able
+
+
 @pytest.mark.parametrize("verbs", [None, "add", [1], [["add"]], [None], {"add": 1}])
 def test_verbs_that_are_no_list_of_texts_are_refused(verbs: Any) -> None:
     said = {"omp_version": "0.1", "provider": "p", "features": {}, "x-openmem": {"verbs": [{}]}}

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
-from openmem._rules.capabilities import arguments_of
 from openmem.errors import UnsupportedCapabilityError
 from openmem.types import Capabilities, CapabilityFeatures, TransferLoss
 
@@ -53,7 +52,7 @@ class Fitting:
         self._source = source
         self._longest = target.features.max_content_length
         self._dropped = dict(_dropped(target.features))
-        self._dropped |= {name: name for name in _LATER if name not in arguments_of(target)}
+        self._dropped |= {name: name for name in _LATER if name not in target.arguments}
         self._lost: Counter[tuple[str, bool]] = Counter()
 
     def fit(self, memory: Memory, refusal: str | None) -> dict[str, Any] | None:

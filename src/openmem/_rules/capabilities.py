@@ -47,13 +47,6 @@ def with_arguments(said: Capabilities, understands: frozenset[str]) -> Capabilit
     return said.model_copy(update={OWN_MEMBER: {**own, "arguments": sorted(understands)}})
 
 
-def arguments_of(said: Capabilities) -> frozenset[str]:
-    """Return the arguments that a server says it understands; one that says nothing knows none of them."""
-    own = (said.model_extra or {}).get(OWN_MEMBER)
-    named = own.get("arguments") if isinstance(own, Mapping) else None
-    return frozenset(name for name in named if isinstance(name, str)) if isinstance(named, list) else frozenset()
-
-
 def native_capabilities(provider: str, model: str | None, lacks: Collection[str] = ()) -> Capabilities:
     """Return what such a provider can do, but for some verbs; vectors depend on the embedder, whose model is given."""
     features: dict[str, Any] = {

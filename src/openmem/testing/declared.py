@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from openmem._rules.capabilities import arguments_of
 from openmem.types import Capabilities, ScopeSupport
 
 BASE_VERBS = frozenset({"add", "search", "get", "delete", "list", "context"})
@@ -117,7 +116,7 @@ class Declared:
             if stated is not None and stated != declared
         ]
         found += cls._disagreements_about_verbs(frozenset(said.all_verbs))
-        return found + cls._disagreements_about_arguments(arguments_of(said))
+        return found + cls._disagreements_about_arguments(frozenset(said.arguments))
 
     @classmethod
     def _disagreements_about_arguments(cls, listed: frozenset[str]) -> list[str]:

@@ -249,9 +249,17 @@ class Capabilities(OMPModel):
     @property
     def all_verbs(self) -> list[str]:
         """The verbs of the protocol and the others."""
+        return [*self.verbs, *self._own_names("verbs")]
+
+    @property
+    def arguments(self) -> list[str]:
+        """The arguments of verbs that came later than the protocol and that are taken, such as `where`."""
+        return self._own_names("arguments")
+
+    def _own_names(self, member: str) -> list[str]:
         own = (self.model_extra or {}).get(OWN_MEMBER)
-        others = own.get("verbs") if isinstance(own, Mapping) else None
-        return [*self.verbs, *(name for name in others if isinstance(name, str))] if _is_list(others) else [*self.verbs]
+        names = own.get(member) if isinstance(own, Mapping) else None
+        return [name for name in names if isinstance(name, str)] if _is_list(names) else []
 
     @model_validator(mode="before")
     @classmethod

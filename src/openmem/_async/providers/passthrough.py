@@ -66,7 +66,6 @@ from openmem._protocol.responses import (
     read_tags,
     read_users,
 )
-from openmem._rules.capabilities import arguments_of
 from openmem._rules.overview import merged_scopes
 from openmem._rules.paging import page_of_history
 from openmem._rules.understanding import BY_KEY
@@ -422,7 +421,7 @@ class AsyncPassthroughProvider(AsyncProvider):
         self._said = said
         if said is not None:
             self._able = Abilities.of(said)
-            self.understands = arguments_of(said)  # type: ignore[misc]  # each server has its own
+            self.understands = frozenset(said.arguments)  # type: ignore[misc]  # each server has its own
 
     def _need(self, verb: str, lacking: str | None = None) -> None:
         if verb not in self._able.verbs:

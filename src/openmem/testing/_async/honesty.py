@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from openmem import AsyncMemory
-from openmem._rules.capabilities import arguments_of
 from openmem.errors import UnsupportedCapabilityError
 from openmem.testing._async.rules import Rules
 from openmem.testing.bad_input import NEEDS, VALID_CALLS, with_id
@@ -53,7 +52,7 @@ class HonestyRules(Rules):
 
         If this fails, check `understands`, and that no verb ignores an argument in silence.
         """
-        listed = argument in arguments_of(await memory.capabilities())
+        listed = argument in (await memory.capabilities()).arguments
         for verb, given in LATER_CALLS[argument]:
             needed = {NEEDS[name] for name in (verb, *given) if name in NEEDS and name != argument}
             await self._try(memory, verb, given | {"user_id": "ann"}, works=listed and self.declares(*needed))
