@@ -195,7 +195,7 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
     },
     "search": {
         "query": [None, 7, b"tea", "", "\u3000", "\0", "\ud800", "x" * 10_001, Liar("")],
-        "limit": [*NUMBERS, 101],
+        "limit": [*NUMBERS, 1_001],
         "min_score": [True, "0", float("nan"), -0.1, 1.1, [0]],
         "mode": ["VECTOR", b"vector", None, "", ["vector"]],
         "explain": [1, None],

@@ -65,8 +65,13 @@ def test_pages_of_large_memories_end_early_and_lead_to_all(memory: Memory) -> No
             break
     assert listed == ids[::-1]
     assert exported(memory, "ann") == COUNT
-    results = memory.search("tea", "ann", limit=100)
+    results = memory.search("tea", "ann", limit=1_000)
     assert (len(results), results.truncated) == (FIT, True)
+    seen, rest = [*results], memory.search("tea", "ann", limit=1_000, offset=FIT)
+    while rest:
+        seen += rest
+        rest = memory.search("tea", "ann", limit=1_000, offset=len(seen))
+    assert len({result.memory.id for result in seen}) == len(seen) == COUNT
     assert [result.memory.id for result in results] == [r.memory.id for r in memory.search("tea", "ann", limit=FIT)]
     few = memory.search("tea", "ann", limit=3)
     assert (len(few), few.truncated) == (3, False)

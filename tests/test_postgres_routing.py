@@ -124,6 +124,7 @@ def read(memory: Memory) -> None:
         memory.get("foreign")
     for mode in ("vector", "keyword", "hybrid"):
         memory.search("note tea", "bob", mode=mode)
+        memory.search("note tea", "bob", mode=mode, limit=200, offset=120)
         memory.search("tea", "ann", mode=mode, scope="work/*", tags=["drink"])
         memory.search("tea", "ann", mode=mode, include_superseded=True, as_of=page.items[0].created_at)
     memory.context("tea", "ann", token_budget=100)

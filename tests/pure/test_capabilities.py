@@ -28,7 +28,7 @@ def test_native_store_can_do_everything_but_graphs_and_vectors_only_with_a_model
         "embedding_model": "mini",
     }
     assert said.limits is not None
-    assert said.limits.max_search_results == 100
+    assert said.limits.max_search_results == 1000
     without = native_capabilities("acme", None).features.model_dump(exclude_none=True)
     assert (without["vector_search"], "embedding_model" in without) == (False, False)
 

@@ -246,7 +246,7 @@ def test_search_has_each_argument_in_its_place() -> None:
     view = View("ann", parse_pattern("s"), ("x",), NOW, True, True)
     assert query == SearchQuery("tea", view, 100, 0.5, "vector", True, "context")
     assert make_search_query("tea", "ann") == SearchQuery("tea", View("ann"), limit=10)
-    assert refusal(lambda: make_search_query("tea", "ann", limit=101)) == "limit must be between 1 and 100"
+    assert refusal(lambda: make_search_query("tea", "ann", limit=1_001)) == "limit must be between 1 and 1000"
     assert (
         refusal(lambda: make_search_query("tea", "ann", mode="both")) == "mode must be one of hybrid, vector, keyword"
     )

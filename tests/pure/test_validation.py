@@ -275,7 +275,7 @@ def test_list_query_holds_what_was_given() -> None:
         *VIEW_ERRORS,
         ("user_id", ""),
         ("query", " "),
-        ("limit", 101),
+        ("limit", 1_001),
         ("limit", True),
         ("min_score", -0.01),
         ("min_score", 1.01),

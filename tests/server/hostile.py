@@ -120,7 +120,7 @@ QUERIES: dict[str, list[str]] = {
     "/memories?user_id=ann&tag=": ["%00", "t" * 2_000],
     "/memories?user_id=": ["", "%20", "*", "%00", "%ED%A0%80", "u" * 1_000],
     "/memories/search?user_id=ann&q=": ["", "%20", "%00", "q" * 10_001],
-    "/memories/search?user_id=ann&q=tea&limit=": ["0", "101", "-5", "ten"],
+    "/memories/search?user_id=ann&q=tea&limit=": ["0", "1001", "-5", "ten"],
     "/memories/search?user_id=ann&q=tea&min_score=": ["x", "nan", "inf", "-inf", "2", "-1"],
     "/memories/search?user_id=ann&q=tea&mode=": ["psychic", "VECTOR", "%00"],
     "/memories/search?user_id=ann&q=tea&explain=": ["perhaps"],

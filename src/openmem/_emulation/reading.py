@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any, Final
 
@@ -87,6 +88,8 @@ def page(backend: Backend, query: ListQuery, task: Task) -> MemoryPage:
 
 def search(backend: Backend, query: SearchQuery, task: Task) -> list[SearchResult]:
     """Return the best matches that a view shows, asking the backend for more until there are enough."""
+    if query.offset:
+        return search(backend, replace(query, limit=query.offset + query.limit, offset=0), task)[query.offset :]
     view, equal, most = query.view, equal_of(query.view.scope), backend.most_hits
     filtered = view.tags or view.where is not None or (view.scope is not None and view.scope.subtree)
     count = query.limit * (GROWTH if filtered else 1)

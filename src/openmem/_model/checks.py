@@ -180,16 +180,16 @@ def check_timeout(value: object) -> float | None:
     return seconds
 
 
-def check_limit(value: object, maximum: int, name: str = "limit") -> int:
-    """Return a whole number from 1 to `maximum`; a `bool` is no number."""
+def check_limit(value: object, maximum: int, name: str = "limit", *, minimum: int = 1) -> int:
+    """Return a whole number from `minimum` to `maximum`; a `bool` is no number."""
     try:
         number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = None
     if number is None:
         raise InvalidRequestError(f"{name} must be a whole number, not {type(value).__name__}")
-    if not 1 <= number <= maximum:
-        raise InvalidRequestError(f"{name} must be between 1 and {maximum}")
+    if not minimum <= number <= maximum:
+        raise InvalidRequestError(f"{name} must be between {minimum} and {maximum}")
     return number
 
 

@@ -144,7 +144,8 @@ class HistoryQuery:
 class SearchQuery:
     """The best matches for `text` among the memories that `view` allows.
 
-    `action` is the verb to put into the audit log: a context is a search with another name.
+    `action` is the verb to put into the audit log: a context is a search with another name. Of all matches, the first
+    `offset` are left off.
     """
 
     text: str
@@ -154,6 +155,7 @@ class SearchQuery:
     mode: SearchMode = "hybrid"
     explain: bool = False
     action: Action = "search"
+    offset: int = field(default=0, metadata={LATER: "offset"})
 
 
 @dataclass(frozen=True, slots=True)

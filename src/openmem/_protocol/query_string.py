@@ -15,7 +15,7 @@ MAX_FIELDS: Final = 200
 NAMES: Final = (
     *("user_id", "scope", "q", "limit", "tags", "tag", "min_score", "mode", "cursor", "since", "until", "as_of"),
     *("include_superseded", "include_expired", "explain", "purpose", "app", "conflict", "prefix", "depth"),
-    *("order", "descending", "where"),
+    *("order", "descending", "offset", "where"),
 )
 """The parameters of all routes. What is nearly called like one of them is meant to be it, and would be ignored."""
 

@@ -138,6 +138,7 @@ def search(query: SearchQuery) -> HttpRequest:
         _view(query.view),
         q=query.text,
         limit=query.limit,
+        offset=query.offset or None,
         min_score=query.min_score,
         tags=query.view.tags or None,
         mode=None if query.mode == "hybrid" else query.mode,

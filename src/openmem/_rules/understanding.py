@@ -35,9 +35,12 @@ def later_fields(kind: type) -> tuple[tuple[str, str, object], ...]:
 
 
 _KINDS: Final[tuple[type, ...]] = (AuditQuery, Draft, Erasure, HistoryQuery, ListQuery, SearchQuery, View)
+_FIRST_MAX_SEARCH: Final = 100
 _LATER: Final = {kind: later_fields(kind) for kind in _KINDS}
+LARGE_LIMIT: Final = "limit above 100"
+"""The name of a `limit` of a search that is larger than it could be at first."""
 LATER_ARGUMENTS: Final = LATER_CHANGES.union(
-    {BY_KEY}, (argument for found in _LATER.values() for argument, _, _ in found)
+    {BY_KEY, LARGE_LIMIT}, (argument for found in _LATER.values() for argument, _, _ in found)
 )
 """All arguments that came later: what a provider may say that it understands."""
 
@@ -48,6 +51,10 @@ SEARCHABLE: Final = frozenset(("searchable",))
 ORDERS: Final = frozenset(("order", "descending"))
 """Those of a list in another order."""
 WHERE: Final = frozenset(("where",))
+
+
+PAGES: Final = frozenset(("offset", LARGE_LIMIT))
+"""Those of a search that is looked through page by page."""
 
 
 def not_understood(understands: frozenset[str], request: object) -> str | None:
@@ -69,6 +76,8 @@ def used_by(request: object) -> Iterable[str]:
         value = getattr(request, field)
         if value is not default and value != default:
             yield argument
+    if isinstance(request, SearchQuery) and request.limit > _FIRST_MAX_SEARCH:
+        yield LARGE_LIMIT
     if isinstance(request, Change):
         yield from request.fields.keys() - FIRST_CHANGES
     elif isinstance(request, ListQuery | SearchQuery):

@@ -83,7 +83,8 @@ __all__ = [
 ]
 
 MAX_LIST: Final = 500
-MAX_SEARCH: Final = 100
+MAX_SEARCH: Final = 1000
+MAX_OFFSET: Final = 10_000
 MAX_AUDIT: Final = 1000
 MAX_HISTORY: Final = 1000
 MAX_CHANGES: Final = 1000
@@ -234,8 +235,9 @@ def make_search_query(
     explain: object = False,
     action: object = "search",
     where: object = None,
+    offset: object = 0,
 ) -> SearchQuery:
-    """Return the request of `search`; `limit` is from 1 to 100, `min_score` from 0 to 1.
+    """Return the request of `search`; `limit` is from 1 to 1,000, `offset` from 0 to 10,000, `min_score` from 0 to 1.
 
     Raises:
         InvalidRequestError: An argument breaks the contract; the message names it.
@@ -248,6 +250,7 @@ def make_search_query(
         mode=cast("SearchMode", check_choice(mode, _MODES, "mode")),
         explain=check_flag(explain, "explain"),
         action=cast("Action", check_choice(action, _PURPOSES, "purpose")),
+        offset=check_limit(offset, MAX_OFFSET, "offset", minimum=0),
     )
 
 

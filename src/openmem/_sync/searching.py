@@ -35,6 +35,7 @@ class Searching(Client):
         *,
         scope: str | None = None,
         limit: int = 10,
+        offset: int = 0,
         min_score: float | None = None,
         tags: Texts | None = None,
         mode: SearchMode = "hybrid",
@@ -52,7 +53,8 @@ class Searching(Client):
             query: What is looked for, at most 10,000 characters.
             user_id: Whose memories.
             scope: A scope, or a scope followed by `/*`.
-            limit: How many at most, 1 to 100.
+            limit: How many at most, 1 to 1,000.
+            offset: How many of the best to leave off, 0 to 10,000: where the page before, of the same size, ended.
             min_score: Leave out what scores lower.
             tags: Tags that a memory must have, all of them.
             mode: `vector` scores by cosine, `keyword` by words in common, `hybrid` by both.
@@ -74,6 +76,7 @@ class Searching(Client):
             user_id,
             scope=scope,
             limit=limit,
+            offset=offset,
             min_score=min_score,
             tags=tags,
             mode=mode,

@@ -32,7 +32,8 @@ def recall(
     query: Query,
     scope: Scope = None,
     tags: Tags = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="How many at most, 1 to 100.")] = 10,
+    limit: Annotated[int, typer.Option(metavar="N", help="How many at most, 1 to 1,000.")] = 10,
+    offset: Annotated[int, typer.Option(metavar="N", help="How many of the best to leave off.")] = 0,
     min_score: Annotated[
         float | None, typer.Option(metavar="NUMBER", help="Leave out what scores lower, from 0 to 1.")
     ] = None,
@@ -52,6 +53,7 @@ def recall(
             session.owner(),
             scope=scope,
             limit=limit,
+            offset=offset,
             min_score=min_score,
             tags=tags or None,
             mode=mode,

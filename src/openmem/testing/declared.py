@@ -81,6 +81,8 @@ class Declared:
     """`delete_all`."""
     orders: ClassVar[bool] = True
     """`list(order=, descending=)`."""
+    offsets: ClassVar[bool] = True
+    """`search(offset=)`, and a `limit` of a search above 100."""
     users: ClassVar[bool] = True
     """`users`: which users there are."""
     batches: ClassVar[bool] = True

@@ -30,6 +30,7 @@ from openmem._model.results import HistoryPage, SearchResults
 from openmem._model.timestamps import MICROSECOND
 from openmem._rules.overview import merged_scopes, merged_tags
 from openmem._rules.paging import date_of, fitting, page_of_history, results_of
+from openmem._rules.validation import MAX_SEARCH
 from openmem._rules.versions import size_of
 from openmem.errors import IngestionTimeoutError, InvalidRequestError, NotFoundError, ProviderError
 from openmem.types import (
@@ -137,13 +138,29 @@ class AsyncOuterGuard(AsyncGuard):
     async def search(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
         """Return the best matches among the memories that may be read."""
         views = _views(self.view(query.view))
-        lists = await async_gather(*(partial(self.inner.search, replace(query, view=one), call) for one in views))
+        if len(views) == 1:
+            found = await self.inner.search(replace(query, view=views[0]), call)
+            self._check_seen(result.memory for result in found)
+            return found
+        lists = await async_gather(*(partial(self._best, replace(query, view=one), call) for one in views))
         results = [result for some in lists for result in some]
-        truncated = await compute_over([result.memory for result in results], _any_truncated, lists)
-        self._check_seen(result.memory for result in results)
-        if len(views) > 1:
-            results.sort(key=lambda result: (result.score, *_place(result.memory)), reverse=True)
-        return SearchResults(results[: query.limit], truncated=truncated)
+        results.sort(key=lambda result: (result.score, *_place(result.memory)), reverse=True)
+        truncated = any(some.truncated for some in lists)
+        return SearchResults(results[query.offset : query.offset + query.limit], truncated=truncated)
+
+    async def _best(self, query: SearchQuery, call: Call) -> SearchResults:
+        """Return the best matches of one view, as many as a page of all views may need, asked for page by page."""
+        results = SearchResults()
+        while (left := query.offset + query.limit - len(results)) > 0:
+            asked = replace(query, offset=len(results), limit=min(left, MAX_SEARCH))
+            found = await self.inner.search(asked, call)
+            self._check_seen(result.memory for result in found)
+            page = await compute_over([result.memory for result in found], results_of, found)
+            results += page
+            results.truncated = page.truncated
+            if len(page) < asked.limit:
+                break
+        return results
 
     async def candidates(self, query: SearchQuery, call: Call) -> Sequence[Candidate]:
         """Return the same for a context; by way of the results, whose scopes are checked."""
@@ -245,10 +262,6 @@ class AsyncOuterGuard(AsyncGuard):
 def guarded(provider: AsyncProvider, access: Access) -> AsyncGuard:
     """Return a provider that does for a caller what the caller may do."""
     return (AsyncGuard if provider.enforces_access else AsyncOuterGuard)(provider, access)
-
-
-def _any_truncated(lists: Sequence[Sequence[SearchResult]]) -> bool:
-    return any(results_of(some).truncated for some in lists)
 
 
 def _views(view: View) -> Sequence[View]:

@@ -45,7 +45,7 @@ from openmem._model.retention import MaintenanceReport, Retention
 from openmem._model.scopes import ScopePattern
 from openmem._model.timestamps import micros
 from openmem._rules.capabilities import native_capabilities
-from openmem._rules.understanding import KEYS, METADATA, ORDERS, SEARCHABLE, WHERE
+from openmem._rules.understanding import KEYS, METADATA, ORDERS, PAGES, SEARCHABLE, WHERE
 from openmem._rules.writing import with_content
 from openmem._sql.sqlite import (
     audit,
@@ -107,7 +107,7 @@ class AsyncSqliteProvider(AsyncSqliteVectors):
     options: ClassVar[frozenset[str]] = built_in_options("sqlite")
     embeds: ClassVar[bool] = True
     enforces_access: ClassVar[bool] = True
-    understands: ClassVar[frozenset[str]] = METADATA | KEYS | SEARCHABLE | ORDERS | WHERE
+    understands: ClassVar[frozenset[str]] = METADATA | KEYS | SEARCHABLE | ORDERS | PAGES | WHERE
 
     def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
         super().__init__(settings, embedder)

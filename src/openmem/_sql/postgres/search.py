@@ -21,9 +21,9 @@ from openmem._model.unchecked import search_result
 from openmem._retrieval.analysis import STOP_WORDS, words_of
 from openmem._retrieval.dates import NamedDate, date_match, dates_named
 from openmem._retrieval.ranking import K1, B, Parts, Weights, best
-from openmem._rules.paging import Truncated
+from openmem._rules.paging import PAGE_BYTES, Truncated
 from openmem._sql.postgres import audit
-from openmem._sql.postgres.large import cut, lean, whole
+from openmem._sql.postgres.large import SMALL, cut, lean, whole
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.rows import RECORD_NAMES, aware, columns, record_of_row
 from openmem._sql.postgres.schema import vector_column
@@ -90,15 +90,18 @@ def by_vector(db: Names, query: SearchQuery, vector: Floats, model: Model, stamp
     given = start(db, query, stamp)
     conditions = " and ".join(searched(query.view, stamp.now, given))
     name, wanted = given.add(model.name), given.add(as_vector(vector))
-    text = _vector_text(db, conditions, model.dim, name, wanted, given.add(query.limit))
+    most, limit = str(SMALL), given.add(query.limit)
+    if is_far(query):
+        limit, most = f"{limit} offset {given.add(query.offset)}", given.add(_small_of(query.limit))
+    text = _vector_text(db, conditions, model.dim, name, wanted, limit, most)
     rows = yield Query(text, given.values)
     yield from entered(db, query, stamp)
     return (yield from answer_of(db, query, model, rows, stamp))
 
 
 @lru_cache(maxsize=256)
-def _vector_text(db: Names, conditions: str, dim: int, name: str, vector: str, limit: str) -> str:
-    # The last three are placeholders. To put such a text together takes longer than to look it up.
+def _vector_text(db: Names, conditions: str, dim: int, name: str, vector: str, limit: str, most: str) -> str:
+    # The last four are placeholders. To put such a text together takes longer than to look it up.
     # A vector of another length has no distance; in front of all, it shows that there is one.
     column = vector_column(dim)
     wanted = f"{vector}::{db.of_vector('halfvec' if column == 'embedding_half' else 'vector')}"
@@ -108,7 +111,7 @@ def _vector_text(db: Names, conditions: str, dim: int, name: str, vector: str, l
     return f"""
         {audit.entry_first(db, 3)}
         select exists(select 1 from {source} and m.model is null) or exists(select 1 from {source} and m.model < {name})
-          or exists(select 1 from {source} and m.model > {name}), {lean("found")}, 1 - found.distance
+          or exists(select 1 from {source} and m.model > {name}), {lean("found", most=most)}, 1 - found.distance
         from (select 1) as always left join lateral (
           select {columns("m")}, {distance} as distance from {source} and m.model = {name}
           order by distance nulls first, m.created_at desc, m.id desc limit {limit}
@@ -136,6 +139,16 @@ def answer_of(
         why = _why("vector", {"vector": {"value": score, "weight": 1.0}}) if query.explain else None
         chosen.append((row[1:-1], score, why))
     return (yield from _made(db, query, stamp, chosen, RESULTS))
+
+
+def is_far(query: SearchQuery) -> bool:
+    """Return whether a page lies farther behind, or is larger, than one that nearly every search asks for."""
+    return query.offset > 0 or query.limit > MOST_CANDIDATES
+
+
+def _small_of(count: int) -> int:
+    """Return how many bytes each of two texts of so many memories may have that all come at once."""
+    return min(SMALL, PAGE_BYTES // 2 // count)
 
 
 def _made(
@@ -172,7 +185,8 @@ def hybrid(
     """
     terms, dates = _terms(query.text), dates_named(query.text)
     given = start(db, query, stamp)
-    # Ordered by what cosine and words give, so that only the hints of tags and dates can still move a row up.
+    # Ordered by what cosine and words give, so that only the hints of tags and dates can still move a row up: among the
+    # first, which are as many for each page of one size. Those behind stay as they are: pages neither skip nor repeat.
     count = MOST_CANDIDATES if dates else min(MOST_CANDIDATES, max(40, 4 * query.limit))
     text = _parts_text(db, query, terms, vector, model, given, count, stamp, projection)
     rows = yield Query(text, given.values)
@@ -181,22 +195,28 @@ def hybrid(
     if vector is not None and model is not None and rows and rows[0][3]:
         raise InvalidRequestError(_not_indexed(model))
     found = [row for row in rows if row[_FIRST] is not None]
-    parts = _parts(found, projection, dates, fused=fused)
-    chosen = _chosen(query, found, projection, parts, "hybrid" if fused else "keyword")
+    parts = _parts(found, projection, dates, count, fused=fused)
+    chosen = _chosen(query, found, projection, parts, count, "hybrid" if fused else "keyword")
     return (yield from _made(db, query, stamp, chosen, projection))
 
 
-def _parts(rows: Sequence[Row], projection: Projection[Any], dates: list[NamedDate], *, fused: bool) -> Parts:
+def _parts(
+    rows: Sequence[Row], projection: Projection[Any], dates: list[NamedDate], count: int, *, fused: bool
+) -> Parts:
+    """Return the parts of the scores; hints are given to the first `count` rows only."""
     values = {"keyword": np.array([row[1] or 0.0 for row in rows], dtype=np.float32)}
     weights = {"keyword": WEIGHTS.keyword}
     if fused:
         values = {"vector": np.array([row[0] or 0.0 for row in rows], dtype=np.float32).clip(0.0, 1.0)} | values
         weights = {"vector": WEIGHTS.vector} | weights
-    tagged = [row[2] for row in rows]
+    near = rows[:count]
+    behind = np.zeros(len(rows) - len(near), dtype=np.float32)
+    tagged = [row[2] for row in near]
     if any(tagged) and not all(tagged):
-        values["tag"], weights["tag"] = np.array(tagged, dtype=np.float32), WEIGHTS.tag
+        values["tag"], weights["tag"] = np.append(np.array(tagged, dtype=np.float32), behind), WEIGHTS.tag
     if dates:
-        values["date"], weights["date"] = date_match(dates, projection.times(rows)), WEIGHTS.date
+        dated = date_match(dates, projection.times(near))
+        values["date"], weights["date"] = np.append(dated, behind), WEIGHTS.date
     return Parts(values, weights)
 
 
@@ -231,7 +251,11 @@ def _parts_text(
     if vector is not None and model is not None:
         asked = model.dim, given.add(model.name), given.add(as_vector(vector))
     tags = given.add(_tag_names(query.text))
-    return _fused_text(db, conditions, marks, asked, tags, count, projection.names)
+    wanted = query.offset + query.limit
+    far = None
+    if wanted > count:
+        far = given.add(wanted), given.add(query.offset), given.add(_small_of(count + query.limit))
+    return _fused_text(db, conditions, marks, asked, tags, count, projection.names, far)
 
 
 @lru_cache(maxsize=256)
@@ -243,8 +267,10 @@ def _fused_text(
     tags: str,
     count: int,
     names: tuple[str, ...],
+    far: tuple[str, str, str] | None,
 ) -> str:
-    # All but the conditions and the length of the vector are placeholders.
+    # All but the conditions, the length of the vector and the count are placeholders. `far` are those of a page that
+    # ends behind the first `count` rows: how many rows end with it, how many are before it, and the bytes of a text.
     # Each query text is parsed once: in a sub-select of its own, not for every row.
     hits = [f"m.words @@ (select plainto_tsquery('{db.config}', {term}))" for term in terms]
     cosine = "null::float8"
@@ -257,6 +283,13 @@ def _fused_text(
         angle = f"coalesce(nullif(1 - (m.{column} {db.distance} {vector}::{cast}), 'NaN'), 0)"
         cosine = f"case when m.model = {name} and {same} then {angle} end"
     marks = "".join(f", {hit} as h{number}" for number, hit in enumerate(hits))
+    fused = f"{WEIGHTS.vector} * greatest(coalesce(cosine, 0), 0) + {WEIGHTS.keyword} * coalesce(keyword, 0)"
+    order = f"{fused} desc, id desc"
+    place, chosen, last, limit, memory = "", "true", "", str(count), lean("m", names)
+    if far is not None:
+        limit, offset, most = far
+        place, last = f", row_number() over (order by {order}) as place", "order by best.place"
+        chosen, memory = f"best.place <= {count} or best.place > {offset}", lean("m", names, most)
     shown = [f"(count(*) filter (where h{number}))::float8 as n{number}" for number in range(len(hits))]
     return f"""
         with {audit.entry_before(db, 3)}
@@ -273,14 +306,13 @@ def _fused_text(
         rare as (select {", ".join(["unknown_model", *_weights(len(hits))])} from idfs),
         scored as materialized (select seen.id, seen.cosine, {_bm25(len(hits))} as keyword from seen, rare),
         best as (
-          select id, cosine, keyword from scored where cosine is not null or keyword > 0
-          order by {WEIGHTS.vector} * greatest(coalesce(cosine, 0), 0) + {WEIGHTS.keyword} * coalesce(keyword, 0) desc,
-            id desc limit {count}
+          select id, cosine, keyword{place} from scored where cosine is not null or keyword > 0
+          order by {order} limit {limit}
         )
         select best.cosine, best.keyword,
           exists(select 1 from unnest(m.tags) as tag where lower(tag) = any({tags}::text[])), rare.unknown_model,
-          {lean("m", names)}
-        from rare left join best on true left join {db.memories} m on m.bucket = $1 and m.id = best.id
+          {memory}
+        from rare left join best on {chosen} left join {db.memories} m on m.bucket = $1 and m.id = best.id {last}
     """
 
 
@@ -317,19 +349,33 @@ def _tag_names(text: str) -> list[str]:
 
 
 def _chosen(
-    query: SearchQuery, rows: Sequence[Row], projection: Projection[Any], parts: Parts, mode: str
+    query: SearchQuery, rows: Sequence[Row], projection: Projection[Any], parts: Parts, count: int, mode: str
 ) -> list[_Chosen]:
+    """Return the page: of the first `count` rows, which are ranked here, and of those behind, in their order.
+
+    Where some are left out between the two, they are those that the page begins behind.
+    """
     if not rows:
         return []
     totals: list[float] = parts.total().tolist()
+    end = query.offset + query.limit
 
     def times(positions: list[int]) -> list[int]:
         found: list[int] = projection.times([rows[position] for position in positions]).tolist()
         return found
 
-    chosen = best(totals, times, query.limit, query.min_score)
+    chosen = best(totals[:count], times, min(end, count), query.min_score)
+    if end > count and len(chosen) == min(len(rows), count):  # else what is behind scores too little, too
+        behind = [place for place in range(count, len(rows)) if _scores(totals[place], query.min_score)]
+        chosen += sorted(behind, key=totals.__getitem__, reverse=True)
+    start = min(query.offset, count)
+    chosen = chosen[start : start + query.limit]
     whys = [_why(mode, parts.explain(place)) for place in chosen] if query.explain else repeat(None)
     return [(rows[place][_FIRST:], min(totals[place], 1.0), why) for place, why in zip(chosen, whys, strict=False)]
+
+
+def _scores(total: float, min_score: float | None) -> bool:
+    return min_score is None or total >= float(np.float32(min_score))
 
 
 def _why(mode: str, parts: dict[str, Any]) -> dict[str, Any]:

@@ -243,7 +243,7 @@ def _results(
 ) -> Steps[list[T]]:
     scores = parts.total()
     rids = columns.column("rid")
-    positions = top(scores, candidates, rids, query.limit, query.min_score)
+    positions = top(scores, candidates, rids, query.offset + query.limit, query.min_score)[query.offset :]
     wanted = rids[positions].tolist()
     read = yield from projection.read(wanted)
     results: list[T] = []

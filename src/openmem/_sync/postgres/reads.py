@@ -112,7 +112,7 @@ class PostgresReads(PostgresSession):
             raise self.needs_embedder('mode="vector"')
         vector, stamp = self.embedder.embed_query(query.text, call.deadline), stamp_of(call)
         model = Model(self.embedder.model, len(vector))
-        if self._hnsw.fits(query.view, model) and self._has_index(model, call):
+        if not search.is_far(query) and self._hnsw.fits(query.view, model) and self._has_index(model, call):
             return self._search_large(query, vector, model, stamp, call)
         make = partial(search.by_vector, self._names, query, vector, model, stamp)
         return self._read(make, call)

@@ -23,7 +23,7 @@ from openmem._model.requests import Change, Draft, Erasure, ListQuery, ScopesQue
 from openmem._model.retry import DEFAULT_RETRY
 from openmem._model.scopes import ScopePattern
 from openmem._rules.capabilities import OMP_VERSION
-from openmem._rules.understanding import BY_KEY, METADATA, ORDERS, SEARCHABLE, WHERE
+from openmem._rules.understanding import BY_KEY, METADATA, ORDERS, PAGES, SEARCHABLE, WHERE
 from openmem._rules.validation import MAX_SEARCH
 from openmem._sync.embedders import Embedder
 from openmem._sync.provider import Provider
@@ -84,7 +84,7 @@ class EmulatedProvider(Provider):
     emulated: ClassVar[tuple[str, ...]] = ()
     """The features that are emulated on this side, for `capabilities`."""
     takes_retry: ClassVar[bool] = True
-    understands: ClassVar[frozenset[str]] = METADATA | SEARCHABLE | {BY_KEY} | ORDERS | WHERE
+    understands: ClassVar[frozenset[str]] = METADATA | SEARCHABLE | {BY_KEY} | ORDERS | PAGES | WHERE
     poll: ClassVar[float] = 1.0
     """Seconds between two looks at what is being taken in, at most."""
 

@@ -13,7 +13,7 @@ from openmem.types import Capabilities, ListOrder
 
 _CONTEXT: Final = frozenset(("query", "user_id", "scope", "token_budget", "tags", "as_of", "where"))
 _SEARCH: Final = (
-    *("q", "user_id", "scope", "limit", "min_score", "tags", "mode", "as_of"),
+    *("q", "user_id", "scope", "limit", "offset", "min_score", "tags", "mode", "as_of"),
     *("include_superseded", "include_expired", "explain", "purpose", "where"),
 )
 
@@ -59,6 +59,7 @@ async def search_memories(request: RequestContext) -> Reply:
         "user_id": query.text("user_id"),
         "scope": query.text("scope"),
         "limit": query.whole("limit", 10),
+        "offset": query.whole("offset", 0),
         "min_score": query.number("min_score"),
         "tags": query.texts("tags"),
         "mode": query.word("mode", "hybrid"),
@@ -81,8 +82,9 @@ async def search_at_length(request: RequestContext) -> Reply:
         fields["q"] = fields.pop("query")
     refuse_unknown(fields, frozenset((*_SEARCH, "query")))
     given = {name: value for name, value in fields.items() if value is not None}
-    if "limit" in given:
-        given["limit"] = as_whole(given["limit"])
+    for name in ("limit", "offset"):
+        if name in given:
+            given[name] = as_whole(given[name])
     return await _search(request, given)
 
 

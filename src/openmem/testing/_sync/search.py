@@ -303,6 +303,52 @@ class SearchRules(Rules):
                 memory.search("tea", "ann", mode="vector")
             assert (memory.capabilities()).features.vector_search is False
 
+    @needs("offsets")
+    def test_pages_of_a_search_neither_skip_nor_repeat(self, memory: Memory) -> None:
+        """Pages of one size, each where the one before ended, hold what a search for all of them finds, best first.
+
+        If this fails, check that ties are broken by something that stays, and that no page is ranked by itself.
+        """
+        for number in range(45):
+            tags = ["harbour"] if number % 9 == 0 else None
+            self.remember(memory, "ann", f"tea {'garden ' * (number % 4)}{number}", tags=tags)
+        asked: list[tuple[str, SearchMode]] = [("tea garden", "hybrid"), ("harbour tea", "hybrid")]
+        for query, mode in [*asked, ("tea", self._other_mode())]:
+            whole = memory.search(query, "ann", mode=mode, limit=200)
+            assert len(whole) == 45
+            assert scores_of(whole) == sorted(scores_of(whole), reverse=True)
+            for size in (7, 15):
+                found = [
+                    result
+                    for offset in range(0, 60, size)
+                    for result in memory.search(query, "ann", mode=mode, limit=size, offset=offset)
+                ]
+                assert len({result.memory.id for result in found}) == len(found) == 45
+                assert scores_of(found) == sorted(scores_of(found), reverse=True)
+            assert list(memory.search(query, "ann", mode=mode, limit=5, offset=45)) == []
+
+    def _other_mode(self) -> SearchMode:
+        return (
+            "keyword" if self.declares("keyword_search") else "vector" if self.declares("vector_search") else "hybrid"
+        )
+
+    @needs("offsets")
+    def test_page_of_a_search_obeys_its_filters(self, memory: Memory) -> None:
+        """`offset` counts what the filters leave: tags, and the lowest score.
+
+        If this fails, check that the best are left off after the filters, not before.
+        """
+        for number in range(12):
+            self.remember(memory, "ann", f"tea {number}", tags=["even"] if number % 2 == 0 else ["odd"])
+        whole = memory.search("tea", "ann", tags=["even"], limit=6)
+        rest = memory.search("tea", "ann", tags=["even"], limit=4, offset=4)
+        assert len({result.memory.id for result in [*whole[:4], *rest]}) == 6
+        least = whole[-1].score
+        for offset in (0, 3, 6):
+            found = memory.search("tea", "ann", tags=["even"], limit=3, offset=offset, min_score=least)
+            assert all(result.score >= least for result in found)
+            assert len(found) == (3 if offset < 6 else 0)
+
 
 class _Listening(HashEmbedder):
     """Remembers the texts that it has embedded."""
