@@ -3,8 +3,8 @@
 Each entry notes the transaction that made it (`xact`, filled in by the database). Transactions get their numbers in
 order and end in any order, so what was read yesterday says nothing of a lower number that ends today. Therefore:
 
-1. Only entries of transactions below the horizon are shown, the oldest that still runs when the statement begins.
-   All of these have ended, and no later one gets such a number.
+1. Only entries of transactions below the horizon are shown, the oldest of this database that still runs when the
+   statement begins. All of these have ended, and no later one gets such a number.
 2. They are ordered by transaction and, within it, by the id of the entry.
 3. Of two writes to one memory, the later one has the higher number: a transaction gets its number with its first lock,
    after it has waited for it. Only one that writes several memories may have waited for another later: it begins
@@ -13,7 +13,7 @@ order and end in any order, so what was read yesterday says nothing of a lower n
 4. An erasure of many erases what it sees, and what it does not see comes after it: it waits for the writes that have
    lower numbers, which it might overlook otherwise (`after_older_writes`).
 
-A transaction that runs for long, in any database of the server, holds the feed up; it never makes it skip.
+A transaction that runs for long holds the feed up; it never makes it skip.
 """
 
 from __future__ import annotations
@@ -33,8 +33,18 @@ from openmem.types import Change, ChangePage
 WRITES: Final = "action in ('add', 'update', 'delete')"
 
 _KIND: Final = "changes"
-_HORIZON: Final = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _NEXT: Final = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+# Those of other databases are known to write nothing here. One that cannot be told any more counts.
+_HORIZON: Final = f"""
+    coalesce((
+      select min(running.xact) from (
+        select x::text::bigint as xact from pg_snapshot_xip(pg_current_snapshot()) as x
+      ) as running where not exists(
+        select 1 from pg_catalog.pg_stat_activity other
+        where other.backend_xid::text::bigint = (running.xact & 4294967295) and other.datname <> current_database()
+      )
+    ), {_NEXT})
+"""
 _OWN: Final = "pg_current_xact_id()::text::bigint"
 COLLISION: Final = "40001"
 _ROUNDS: Final = 20
@@ -82,7 +92,7 @@ def _text(db: Names, *, of_all: bool) -> str:
         order, given = "a.xact, a.id", "coalesce($1::bigint, known.lost + 1), $2::text"
     lost = f"select max(lost) from {db.feed}{which}"
     return f"""
-        with known as (
+        with known as materialized (
           select {_HORIZON} as horizon, {_NEXT} as upcoming, coalesce(({lost}), 0) as lost
         )
         select known.horizon, known.upcoming, known.lost, found.* from known left join lateral (
