@@ -28,6 +28,7 @@ REFUSALS = {
     "terms without a key": r"if_(absent|version) needs a key, which says what is meant",
     "terms that exclude each other": r"if_absent and if_version exclude each other: give one of them",
     "terms given twice": r"give if_(absent|version) or If-(None-)?Match, not both: they are the same",
+    "metadata given twice": r"metadata and metadata_patch exclude each other",
     "two users are named": r"the request names two different users",
     "times in the wrong order": r"valid_to must be later than valid_from",
     "time outside the calendar once it is in UTC": r".* must lie between the years 1 and 9999 in UTC",

@@ -123,6 +123,8 @@ def test_memory_is_stored_only_in_the_place_of_a_version(
     none = open_server.post("/memories", json=body, headers=headers)
     assert (none.status_code, none.json()["error"]["code"]) == (412, "version_conflict")
     open_server.post("/memories", json=keyed(user))
+    if not headers:  # to JSON, 1.0 is the same number
+        body["if_version"] = 1.0
     replies = [open_server.post("/memories", json=body, headers=headers) for _ in range(2)]
     assert [reply.status_code for reply in replies] == [201, 412]
     assert replies[1].json()["error"]["details"] == {"version": 2}
@@ -160,4 +162,6 @@ def test_item_of_a_batch_that_may_not_be_stored_is_named(open_server: httpx.Clie
     reply = open_server.post("/memories/batch", json={"items": items, "user_id": user})
     assert reply.status_code == 409
     assert reply.json()["error"]["details"] == {"id": made["id"], "version": 1, "index": 1}
+    items[1] = {"content": "c", "key": made["key"], "if_version": 2.0}
+    assert open_server.post("/memories/batch", json={"items": items, "user_id": user}).status_code == 412
     assert len(open_server.get("/memories", params={"user_id": user}).json()["items"]) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,22 @@ def test_every_route_has_one_handler_and_a_label() -> None:
     for path in CONTRACT.paths:
         address = path.replace("{id}", "a%2Fb").replace("{key}", "a%2Fb")
         assert template_of(address, address.encode()) == path
+
+
+def test_no_name_of_the_contract_stands_there_twice() -> None:
+    """The later one of two would count, for what means the earlier one, too."""
+    twice: list[str] = []
+
+    def names_of(node: yaml.Node | None) -> None:
+        if isinstance(node, yaml.MappingNode):
+            names = Counter(key.value for key, _ in node.value)
+            twice.extend(name for name, count in names.items() if count > 1)
+        for part in node.value if isinstance(node, yaml.CollectionNode) else ():
+            for one in part if isinstance(part, tuple) else (part,):
+                names_of(one)
+
+    names_of(yaml.compose(SOURCE.read_text(encoding="utf-8"), Loader=yaml.SafeLoader))
+    assert twice == []
 
 
 def test_no_two_operations_share_an_id() -> None:

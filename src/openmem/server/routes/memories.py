@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from openmem import UNSET, AsyncMemory, IdempotencySeed, InvalidRequestError, OMPError, ProviderError
 from openmem._protocol.etags import etag, expected_version, is_known, replaced_version, wants_absent
-from openmem._protocol.json_bodies import refuse_unknown, text_member
+from openmem._protocol.json_bodies import as_whole, refuse_unknown, text_member
 from openmem.server.routes.request import RequestContext
 from openmem.server.routes.responses import (
     Reply,
@@ -61,6 +61,9 @@ async def add_memories(request: RequestContext) -> Reply:
     items = fields.get("items")
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_BATCH:
         raise InvalidRequestError(f"items must be a list of 1 to {MAX_BATCH} memories")
+    for item in items:
+        if isinstance(item, dict) and "if_version" in item:
+            item["if_version"] = as_whole(item["if_version"])
     user_id = request.user_or_any(text_member(fields, "user_id"))
 
     async def act(seed: IdempotencySeed | None) -> Reply:
@@ -158,6 +161,7 @@ def _take_terms(given: dict[str, Any], absent: bool, version: int | None) -> Non
     """Put what the headers of a request say about what may be there to what its body says."""
     if given.get("if_absent") is None:
         given["if_absent"] = False
+    given["if_version"] = as_whole(given.get("if_version"))
     for name, header, said in (("if_absent", "If-None-Match", absent or None), ("if_version", "If-Match", version)):
         if said is not None:
             if given.get(name) not in (None, False):
