@@ -47,6 +47,7 @@ class TestLettaServer(AsyncProviderSuite):
     audit: ClassVar[bool] = False
     changes: ClassVar[bool] = False
     client_embeddings: ClassVar[bool] = False
+    ready_vectors: ClassVar[bool] = False
     many_users: ClassVar[int] = 6
     runs_of_the_machine: ClassVar[int] = 1
 

@@ -50,6 +50,7 @@ class TestLetta(ProviderSuite):
     audit: ClassVar[bool] = False
     changes: ClassVar[bool] = False
     client_embeddings: ClassVar[bool] = False
+    ready_vectors: ClassVar[bool] = False
     many_users: ClassVar[int] = 30
     runs_of_the_machine: ClassVar[int] = 4
 

@@ -48,6 +48,7 @@ class TestLettaServer(ProviderSuite):
     audit: ClassVar[bool] = False
     changes: ClassVar[bool] = False
     client_embeddings: ClassVar[bool] = False
+    ready_vectors: ClassVar[bool] = False
     many_users: ClassVar[int] = 6
     runs_of_the_machine: ClassVar[int] = 1
 

@@ -58,6 +58,7 @@ class Mem0Oss(ProviderSuite):
     audit: ClassVar[bool] = False
     changes: ClassVar[bool] = False
     client_embeddings: ClassVar[bool] = False
+    ready_vectors: ClassVar[bool] = False
     many_users: ClassVar[int] = 40
     runs_of_the_machine: ClassVar[int] = 5
 

@@ -14,6 +14,7 @@ from openmem._rules.drafting import is_large, make_draft, make_drafts
 from openmem.types import (
     MemoryInput,
     MemoryRecord,
+    ReadyVector,
 )
 
 Progress = Callable[[int, int], object]
@@ -42,6 +43,7 @@ class AsyncAdding(AsyncClient):
         if_absent: bool = False,
         if_version: int | None = None,
         searchable: bool = True,
+        embedding: ReadyVector | None = None,
         extra: Mapping[str, Any] | None = None,
         timeout: float | None = None,
         **extensions: Unpack[NoExtensions],
@@ -63,6 +65,7 @@ class AsyncAdding(AsyncClient):
             if_absent: Store it only if no memory of the user has the key.
             if_version: Store it only in the place of the memory with the key, and if that is at this version.
             searchable: `False` keeps it out of searches and contexts: no words and no vector of it are stored.
+            embedding: A vector of the content that was made already, `{"model": …, "vector": […]}`.
             extra: Fields of your own under any names, with values that JSON can hold, such as another's `model_extra`.
             timeout: Seconds this call may take.
             **extensions: The same, under names that start with `x-`.
@@ -75,7 +78,7 @@ class AsyncAdding(AsyncClient):
         given = (content, user_id, scope, tags, source, confidence, valid_from, valid_to, supersedes, key)
         own: tuple[Any, ...] = (extensions, check_extra(extra))
         large = any((source, metadata, *own)) and is_large(source, metadata, *own)
-        own = (*own, metadata, if_absent, if_version, searchable)
+        own = (*own, metadata, if_absent, if_version, searchable, embedding)
         draft = await async_compute(make_draft, *given, *own) if large else make_draft(*given, *own)
         records = await self._use(call, lambda provider: provider.add([draft], None, call), draft)
         return records[0]

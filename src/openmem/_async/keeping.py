@@ -22,6 +22,7 @@ from openmem.types import (
     UNSET,
     ErasureReceipt,
     MemoryRecord,
+    ReadyVector,
     Unset,
 )
 
@@ -70,6 +71,7 @@ class AsyncKeeping(AsyncClient):
         metadata: Mapping[str, Any] | Unset | None = UNSET,
         metadata_patch: Mapping[str, Any] | Unset = UNSET,
         searchable: bool | Unset = UNSET,
+        embedding: ReadyVector | None = None,
         user_id: str | None = None,
         if_version: int | None = None,
         extra: Mapping[str, Any] | None = None,
@@ -91,6 +93,7 @@ class AsyncKeeping(AsyncClient):
             metadata_patch: Members of the metadata that change, as a JSON Merge Patch (RFC 7396): `None` takes one
                 away, and an object is merged with the one that is there.
             searchable: Whether searches and contexts find it from now on.
+            embedding: A vector of the new content that was made already, as in `add`.
             user_id: Whose it must be.
             if_version: Change it only if this is still its version.
             extra: New values of fields of your own, one by one; the others stay.
@@ -107,7 +110,7 @@ class AsyncKeeping(AsyncClient):
         own: tuple[Any, ...] = (extensions, check_extra(extra))
         objects = (metadata, metadata_patch)
         large = (any(own) or objects != (UNSET, UNSET)) and is_large(*own, *objects)
-        own = (*own, *objects, searchable)
+        own = (*own, *objects, searchable, embedding)
         change = await async_compute(make_change, *given, *own) if large else make_change(*given, *own)
         if isinstance(named, Key):
             work = self._use(call, lambda provider: provider.update_by_key(named.name, owner, change, call), change)

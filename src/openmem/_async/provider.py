@@ -13,6 +13,7 @@ from openmem._async.embedders import AsyncEmbedder
 from openmem._async.listed_counts import list_scopes, list_tags
 from openmem._config.extras import install_extra
 from openmem._config.settings import Settings
+from openmem._embedding.ready import agreed_model
 from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import async_compute, async_import_module, async_to_thread
 from openmem._model.candidates import Candidate, candidate_of
@@ -316,6 +317,25 @@ def check_understood(provider: AsyncProvider, request: object) -> None:
     unknown = not_understood(provider.understands, request)
     if unknown is not None:
         raise provider.cannot(unknown)
+
+
+async def query_vector(
+    provider: AsyncProvider, query: SearchQuery, text: str, call: Call
+) -> tuple[Any, tuple[str, int]]:
+    """Return the vector to compare with, its model and its length: the one that the caller brings, or that of a text.
+
+    Raises:
+        InvalidRequestError: The caller brings one of another model than the embedder's.
+        UnsupportedCapabilityError: There is none, and no embedder to make one.
+    """
+    given, embedder = query.embedding, provider.embedder
+    if given is not None:
+        own = () if embedder is None else (embedder.model, embedder.dim)
+        return given.values, agreed_model([given], *own) or (given.model, given.dim)
+    if embedder is None:
+        raise provider.needs_embedder('mode="vector"')
+    vector = await embedder.embed_query(text, call.deadline)
+    return vector, (embedder.model, len(vector))
 
 
 async def compute_over(records: Iterable[MemoryRecord], function: Callable[..., T], *args: Any) -> T:

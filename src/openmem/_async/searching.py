@@ -15,6 +15,7 @@ from openmem._rules.validation import (
 )
 from openmem.types import (
     ContextBlock,
+    ReadyVector,
     SearchMode,
     SearchPurpose,
     TokenCounter,
@@ -44,6 +45,7 @@ class AsyncSearching(AsyncClient):
         explain: bool = False,
         purpose: SearchPurpose = "search",
         where: Filter | None = None,
+        embedding: ReadyVector | None = None,
         timeout: float | None = None,
     ) -> SearchResults:
         """Return the memories that fit a query best, best first, with scores in [0, 1].
@@ -63,6 +65,7 @@ class AsyncSearching(AsyncClient):
             explain: Fill in `explain` with the parts of each score.
             purpose: Which verb the audit log shows: `search`, or `context` for who makes a prompt of the results.
             where: A filter on the metadata, such as `{"lang": "py", "pages": {"$gt": 9}}`.
+            embedding: A vector of the query that was made already, `{"model": …, "vector": […]}`: no embedder is asked.
             timeout: Seconds this call may take.
 
         Raises:
@@ -85,6 +88,7 @@ class AsyncSearching(AsyncClient):
             explain=explain,
             action=purpose,
             where=where,
+            embedding=embedding,
         )
         found = await self._use(call, lambda provider: provider.search(request, call), request)
         plain = plain_results_of(found)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from openmem._model.requests import Draft
+from openmem._model.requests import Draft, GivenVector
 from openmem.errors import InvalidRequestError, OMPError, ProviderError
 from openmem.types import OWN_MEMBER
 
@@ -65,8 +65,13 @@ def is_too_much(error: OMPError) -> bool:
 
 
 def to_embed(drafts: Sequence[Draft]) -> list[int]:
-    """Return the positions of the drafts that get a vector: not those that no search is to find."""
-    return [position for position, draft in enumerate(drafts) if draft.searchable]
+    """Return the positions of the drafts that get a vector made: not those that bring one, or that none is to find."""
+    return [position for position, draft in enumerate(drafts) if draft.searchable and draft.embedding is None]
+
+
+def given_vectors(drafts: Sequence[Draft]) -> dict[int, GivenVector]:
+    """Return the vectors that drafts bring, by position."""
+    return {position: draft.embedding for position, draft in enumerate(drafts) if draft.embedding is not None}
 
 
 def report_of(

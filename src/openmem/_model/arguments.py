@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Set
 from datetime import datetime
 from typing import Any, Literal, NewType, Protocol, Required, TypeAlias, TypedDict, TypeVar, overload
 
-from openmem.types import Capabilities, MemorySource
+from openmem.types import Capabilities, MemorySource, ReadyVector
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -75,6 +75,7 @@ class MemoryItem(TypedDict, total=False):
     if_absent: bool | None
     if_version: int | None
     searchable: bool
+    embedding: ReadyVector | None
 
 
 class ProviderOptions(TypedDict, total=False):

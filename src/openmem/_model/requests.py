@@ -22,6 +22,24 @@ makes use of it.
 """
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class GivenVector:
+    """A vector that the caller brings, instead of one that the embedder makes.
+
+    Attributes:
+        model: The model that made it.
+        values: Its numbers, a numpy array of float32 of length 1.
+    """
+
+    model: str
+    values: Any
+
+    @property
+    def dim(self) -> int:
+        """The length of its list of numbers."""
+        return len(self.values)
+
+
 @dataclass(slots=True)  # never changed, but a frozen one takes eight times as long to make, and many are made
 class Draft:
     """A memory to be stored. `id`, `created_at`, `updated_at` and `version` are set by imports only.
@@ -50,6 +68,7 @@ class Draft:
     if_version: int | None = field(default=None, metadata={LATER: "if_version"})
     index: int | None = None
     searchable: bool = field(default=True, metadata={LATER: "searchable"})
+    embedding: GivenVector | None = field(default=None, metadata={LATER: "embedding"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +175,7 @@ class SearchQuery:
     explain: bool = False
     action: Action = "search"
     offset: int = field(default=0, metadata={LATER: "offset"})
+    embedding: GivenVector | None = field(default=None, metadata={LATER: "embedding"})
 
 
 @dataclass(frozen=True, slots=True)

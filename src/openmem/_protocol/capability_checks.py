@@ -90,7 +90,7 @@ def lacks_of_search(able: Abilities, query: SearchQuery) -> str | None:
         return None
     mode = f'mode="{query.mode}"'
     lacking = {
-        mode: mode in able.ignored,
+        mode: mode in able.ignored and query.embedding is None,
         "tags": bool(query.view.tags) and able.plain,
         "explain": query.explain and able.plain,
     }

@@ -16,6 +16,7 @@ from openmem._model.requests import (
     AuditQuery,
     Change,
     Draft,
+    GivenVector,
     HistoryQuery,
     ListQuery,
     ScopesQuery,
@@ -82,6 +83,8 @@ def update(named: Named, user_id: str | None, change: Change) -> HttpRequest:
     if change.if_version is not None:
         headers["If-Match"] = f'"{change.if_version}"'
     fields = {name: _plain(value) for name, value in change.fields.items() if name != "extensions"}
+    if "embedding" in fields:
+        fields["embedding"] = _vector(change.fields["embedding"])
     body = json_body({**fields, **change.fields.get("extensions", {})})
     return HttpRequest("PATCH", _place(named), headers=headers, body=body)
 
@@ -146,8 +149,10 @@ def search(query: SearchQuery) -> HttpRequest:
         purpose=None if query.action == "search" else query.action,
     )
     params = _params(**fields)
-    if len(query_of(params)) <= MAX_QUERY_BYTES:
+    if query.embedding is None and len(query_of(params)) <= MAX_QUERY_BYTES:
         return HttpRequest("GET", "/memories/search", params, retry_safe=True)
+    if query.embedding is not None:
+        fields["embedding"] = _vector(query.embedding)
     body = json_body({name: _plain(value) for name, value in fields.items() if value is not None})
     return HttpRequest("POST", "/memories/search", None, _JSON, body, retry_safe=True)
 
@@ -226,7 +231,13 @@ def _fields(draft: Draft) -> dict[str, Any]:
         given["if_absent"] = True
     if not draft.searchable:
         given["searchable"] = False
+    if draft.embedding is not None:
+        given["embedding"] = _vector(draft.embedding)
     return {name: _plain(value) for name, value in given.items() if value is not None} | {**draft.extensions}
+
+
+def _vector(given: GivenVector) -> dict[str, Any]:
+    return {"model": given.model, "vector": given.values.tolist()}
 
 
 def _view(view: View) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from openmem._model.checks import (
     check_version,
     check_window,
 )
-from openmem._model.requests import Change, Draft
+from openmem._model.requests import Change, Draft, GivenVector
 from openmem._model.scopes import parse_scope
 from openmem._model.strict_json import is_nested_within
 from openmem._rules.metadata import check_metadata
@@ -44,7 +44,7 @@ _MANY_PARTS: Final = 2_000
 _FIELDS: Final = frozenset(MemoryInput.model_fields)
 _CHANGED: Final = (
     *("content", "scope", "tags", "confidence", "valid_to", "supersedes", "metadata", "metadata_patch"),
-    *("searchable", "user_id"),
+    *("searchable", "embedding", "user_id"),
 )
 _OF_THE_STORE: Final = frozenset(MemoryRecord.model_fields) - _FIELDS
 _ARGUMENTS: Final = frozenset({"if_version", "timeout", "extra", "extensions", "metadata_patch"})
@@ -71,6 +71,7 @@ def make_draft(
     if_absent: object = False,
     if_version: object = None,
     searchable: object = True,
+    embedding: object = None,
 ) -> Draft:
     """Return a memory that is to be stored.
 
@@ -91,6 +92,7 @@ def make_draft(
         if_absent: Whether it is stored only if no memory has its key.
         if_version: The version that the memory with its key must have.
         searchable: Whether searches and contexts may find it.
+        embedding: A vector of the content and the model that made it.
 
     Raises:
         InvalidRequestError: One of them breaks the contract; the message names it.
@@ -116,6 +118,7 @@ def make_draft(
         if_absent=terms[0],
         if_version=terms[1],
         searchable=searchable is True or check_flag(searchable, "searchable"),
+        embedding=None if embedding is None else _embedding(embedding, searchable),
     )
 
 
@@ -154,6 +157,7 @@ def make_change(
     metadata: object = UNSET,
     metadata_patch: object = UNSET,
     searchable: object = UNSET,
+    embedding: object = None,
 ) -> Change:
     """Return the change that an update makes; `UNSET` leaves a field alone and `None` clears it.
 
@@ -170,6 +174,7 @@ def make_change(
         metadata: The new metadata.
         metadata_patch: Members of the metadata that change, as a JSON Merge Patch.
         searchable: Whether searches and contexts may find it.
+        embedding: A vector of the new content and the model that made it.
 
     Raises:
         InvalidRequestError: A value breaks the contract, the content would be cleared, or metadata are given twice.
@@ -197,6 +202,10 @@ def make_change(
         fields["metadata_patch"] = check_metadata(metadata_patch, "metadata_patch")
     if searchable is not UNSET:
         fields["searchable"] = check_flag(searchable, "searchable")
+    if embedding is not None and embedding is not UNSET:
+        if content is UNSET:
+            raise InvalidRequestError("embedding is given with the content that it is of")
+        fields["embedding"] = _embedding(embedding, searchable)
     if extensions or members:
         fields[EXTENSIONS] = _own_fields(extensions, members, _CHANGED)
     return Change(fields, None if if_version is None else check_version(if_version))
@@ -243,6 +252,14 @@ def check_members(value: Mapping[Any, object], known: Iterable[str], name: str =
                 f"{shown(key)} is unknown{place}: did you mean {meant!r}? An extra field may be named 'x-{key}'"
             )
     return _json_fields(value, name)
+
+
+def _embedding(value: object, searchable: object) -> GivenVector:
+    from openmem._embedding.ready import check_embedding  # here: it is seldom needed
+
+    if searchable is False:
+        raise InvalidRequestError("embedding: a memory that is not searchable has no vector")
+    return check_embedding(value)
 
 
 def _own_fields(
@@ -349,6 +366,7 @@ def _draft_of(item: object, owner: str | None, index: int) -> Draft:
         get("if_absent", False),
         get("if_version"),
         get("searchable", True),
+        get("embedding"),
     )
     if draft.if_absent or draft.if_version is not None:
         draft.index = index

@@ -22,7 +22,7 @@ FIRST_CHANGES: Final = frozenset(
     ("content", "scope", "tags", "confidence", "valid_to", "supersedes", "extensions"),
 )
 """The fields of a memory that an update could change from the first; all others came later."""
-LATER_CHANGES: Final = frozenset(("metadata", "metadata_patch", "searchable"))
+LATER_CHANGES: Final = frozenset(("metadata", "metadata_patch", "searchable", "embedding"))
 """The fields that came later."""
 BY_KEY: Final = "by_key"
 """The argument `key` of verbs that took an id only; the methods for it refuse by themselves."""
@@ -47,6 +47,7 @@ LATER_ARGUMENTS: Final = LATER_CHANGES.union(
 
 METADATA: Final = frozenset(("metadata", "metadata_patch"))
 KEYS: Final = frozenset((BY_KEY, "if_absent", "if_version"))
+READY_VECTORS: Final = frozenset(("embedding",))
 SEARCHABLE: Final = frozenset(("searchable",))
 ORDERS: Final = frozenset(("order", "descending"))
 """Those of a list in another order."""

@@ -36,7 +36,7 @@ from openmem._model.checks import (
 from openmem._model.cursors import MAX_CURSOR
 from openmem._model.feed import FeedQuery
 from openmem._model.ids import Key, Named
-from openmem._model.requests import AuditQuery, Erasure, HistoryQuery, ListQuery, SearchQuery, View
+from openmem._model.requests import AuditQuery, Erasure, GivenVector, HistoryQuery, ListQuery, SearchQuery, View
 from openmem._model.scopes import parse_pattern
 from openmem._model.where import parse_where
 from openmem._rules.drafting import check_extensions, make_change, make_draft, make_drafts
@@ -236,6 +236,7 @@ def make_search_query(
     action: object = "search",
     where: object = None,
     offset: object = 0,
+    embedding: object = None,
 ) -> SearchQuery:
     """Return the request of `search`; `limit` is from 1 to 1,000, `offset` from 0 to 10,000, `min_score` from 0 to 1.
 
@@ -251,6 +252,7 @@ def make_search_query(
         explain=check_flag(explain, "explain"),
         action=cast("Action", check_choice(action, _PURPOSES, "purpose")),
         offset=check_limit(offset, MAX_OFFSET, "offset", minimum=0),
+        embedding=None if embedding is None else _query_vector(embedding, mode),
     )
 
 
@@ -262,6 +264,14 @@ def make_erasure(user_id: object, *, scope: object = None, where: object = None)
     """
     pattern = None if scope is None else parse_pattern(scope)
     return Erasure(check_user_id(user_id), pattern, parse_where(where))
+
+
+def _query_vector(value: object, mode: object) -> GivenVector:
+    from openmem._embedding.ready import check_embedding  # here: it is seldom needed
+
+    if mode == "keyword":
+        raise InvalidRequestError('embedding: mode="keyword" compares no vectors')
+    return check_embedding(value)
 
 
 def make_audit_query(user_id: object, *, app: object = None, since: object = None, limit: object = 100) -> AuditQuery:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from openmem._config.extras import install_extra
 from openmem._config.settings import Settings
+from openmem._embedding.ready import agreed_model
 from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import compute, import_module, to_thread
 from openmem._model.candidates import Candidate, candidate_of
@@ -317,6 +318,23 @@ def check_understood(provider: Provider, request: object) -> None:
     unknown = not_understood(provider.understands, request)
     if unknown is not None:
         raise provider.cannot(unknown)
+
+
+def query_vector(provider: Provider, query: SearchQuery, text: str, call: Call) -> tuple[Any, tuple[str, int]]:
+    """Return the vector to compare with, its model and its length: the one that the caller brings, or that of a text.
+
+    Raises:
+        InvalidRequestError: The caller brings one of another model than the embedder's.
+        UnsupportedCapabilityError: There is none, and no embedder to make one.
+    """
+    given, embedder = query.embedding, provider.embedder
+    if given is not None:
+        own = () if embedder is None else (embedder.model, embedder.dim)
+        return given.values, agreed_model([given], *own) or (given.model, given.dim)
+    if embedder is None:
+        raise provider.needs_embedder('mode="vector"')
+    vector = embedder.embed_query(text, call.deadline)
+    return vector, (embedder.model, len(vector))
 
 
 def compute_over(records: Iterable[MemoryRecord], function: Callable[..., T], *args: Any) -> T:

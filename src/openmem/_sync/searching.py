@@ -16,6 +16,7 @@ from openmem._sync.provider import compute_over
 from openmem._sync.verbs import verb
 from openmem.types import (
     ContextBlock,
+    ReadyVector,
     SearchMode,
     SearchPurpose,
     TokenCounter,
@@ -45,6 +46,7 @@ class Searching(Client):
         explain: bool = False,
         purpose: SearchPurpose = "search",
         where: Filter | None = None,
+        embedding: ReadyVector | None = None,
         timeout: float | None = None,
     ) -> SearchResults:
         """Return the memories that fit a query best, best first, with scores in [0, 1].
@@ -64,6 +66,7 @@ class Searching(Client):
             explain: Fill in `explain` with the parts of each score.
             purpose: Which verb the audit log shows: `search`, or `context` for who makes a prompt of the results.
             where: A filter on the metadata, such as `{"lang": "py", "pages": {"$gt": 9}}`.
+            embedding: A vector of the query that was made already, `{"model": …, "vector": […]}`: no embedder is asked.
             timeout: Seconds this call may take.
 
         Raises:
@@ -86,6 +89,7 @@ class Searching(Client):
             explain=explain,
             action=purpose,
             where=where,
+            embedding=embedding,
         )
         found = self._use(call, lambda provider: provider.search(request, call), request)
         plain = plain_results_of(found)

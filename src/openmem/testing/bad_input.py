@@ -117,6 +117,10 @@ WHERES: list[Any] = [
     {"a": "x" * 65_536},
 ]
 METADATA: list[Any] = [7, "{}", [1], {5: 1}, {"a": float("nan")}, {"a": "nul\0"}, {"a": "x" * 65_536}, {"a": {1}}]
+VECTORS: list[Any] = [
+    *("text", 7, [1.0], {"model": "m"}, {"vector": [1.0]}, {"model": "", "vector": [1.0]}),
+    *({"model": "m", "vector": vector} for vector in (7, "1", [], [0.0], ["1"], [float("nan")], [1.0] * 16_001)),
+]
 EXTRA: list[Any] = ["x-kit", [1], {"id": "mem_1"}, {"scoope": "a"}, {"user": "ann"}, {5: 1}]
 
 
@@ -147,6 +151,7 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
         "if_absent": [True, 1, "yes"],
         "if_version": [1, 0, -1, 1.5, "1"],
         "searchable": ["yes", 1, None],
+        "embedding": VECTORS,
         "colour": ["green"],
         "x-kit": [object(), float("nan"), {1, 2}],
         "extra": EXTRA,
@@ -177,6 +182,7 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
         "metadata": METADATA,
         "metadata_patch": [*METADATA, None],
         "searchable": ["yes", 1, None],
+        "embedding": VECTORS,
         "user_id": USERS,
         "if_version": [0, -1, 1.5, "1"],
         "colour": ["green"],
@@ -217,6 +223,7 @@ ARGUMENTS: dict[str, dict[str, list[Any]]] = {
         "tags": TAGS + MANY_TAGS,
         "mode": ["", "semantic", 7, None],
         "purpose": ["", "fun", 7, None],
+        "embedding": VECTORS,
         "as_of": TIMES,
         "include_superseded": ["yes", 1, None],
         "include_expired": ["yes", 1, None],

@@ -30,6 +30,7 @@ ARGUMENTS_OF: dict[str, tuple[str, ...]] = {
     "conditional_add": ("if_absent", "if_version"),
     "metadata": ("metadata", "metadata_patch"),
     "unsearchable": ("searchable",),
+    "ready_vectors": ("embedding",),
     "filters": ("where",),
     "orders": ("order", "descending"),
 }
@@ -63,6 +64,8 @@ class Declared:
     """`searchable=False`."""
     filters: ClassVar[bool] = True
     """`where=` of `list`, `search`, `context`, `iterate` and `delete_all`."""
+    ready_vectors: ClassVar[bool] = True
+    """`embedding=`."""
     versions: ClassVar[bool] = True
     """`update(if_version=)`."""
     by_key: ClassVar[bool] = True

@@ -37,6 +37,7 @@ from openmem.types._reports import (
     TransferReport,
     TransferStage,
 )
+from openmem.types._vectors import ReadyVector
 
 # fmt: off
 __all__ = [
@@ -44,9 +45,9 @@ __all__ = [
     "CapabilityLimits", "Change", "ChangeAction", "ChangePage", "Citation", "Confidence", "ContextBlock",
     "ErasureReceipt", "Error", "ErrorDetail", "ErrorType", "ExportPage", "Health", "ImportConflict", "ImportReport",
     "ListOrder", "Memory", "MemoryInput", "MemoryPage", "MemoryRecord", "MemorySource", "MemoryUpdate", "OMPModel",
-    "Overview", "ReembedReport", "ScopeInfo", "ScopeSupport", "SearchMode", "SearchPurpose", "SearchResult",
-    "SourceType", "Status", "TagInfo", "TokenCounter", "TransferConflict", "TransferLoss", "TransferProgress",
-    "TransferReport", "TransferStage", "Unset", "UserInfo", "UserPage", "UtcDatetime", "Verb",
+    "Overview", "ReadyVector", "ReembedReport", "ScopeInfo", "ScopeSupport", "SearchMode", "SearchPurpose",
+    "SearchResult", "SourceType", "Status", "TagInfo", "TokenCounter", "TransferConflict", "TransferLoss",
+    "TransferProgress", "TransferReport", "TransferStage", "Unset", "UserInfo", "UserPage", "UtcDatetime", "Verb",
 ]
 # fmt: on
 
@@ -137,6 +138,7 @@ class MemoryInput(OMPModel):
     if_absent: bool | None = None
     if_version: int | None = None
     searchable: bool = True
+    embedding: ReadyVector | None = None
 
 
 class MemoryUpdate(OMPModel):
@@ -151,6 +153,7 @@ class MemoryUpdate(OMPModel):
     metadata: dict[str, Any] | None = None
     metadata_patch: dict[str, Any] | None = None
     searchable: bool | None = None
+    embedding: ReadyVector | None = None
 
 
 class MemoryPage(OMPModel):

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from openmem._async.postgres.session import AsyncPostgresSession, seen_by, stamp_of
+from openmem._async.provider import query_vector
 from openmem._io.concurrency.call import Call
 from openmem._io.concurrency.primitives import async_compute
 from openmem._model.candidates import Candidate
@@ -97,20 +98,18 @@ class AsyncPostgresReads(AsyncPostgresSession):
     async def _fused(self, query: SearchQuery, projection: Projection[T], call: Call) -> Sequence[T]:
         vector, model = None, None
         long = len(query.text) > LONG_TEXT
-        fused = query.mode != "keyword" and self.embedder is not None
-        if fused and self.embedder is not None and await self._has_vectors(call.deadline):
+        fused = query.mode != "keyword" and (self.embedder is not None or query.embedding is not None)
+        if fused and await self._has_vectors(call.deadline):
             given = (query.text, frozenset[str](), frozenset[str]())
             text = await async_compute(clean_query, *given) if long else clean_query(*given)
-            vector = await self.embedder.embed_query(text, call.deadline)
-            model = Model(self.embedder.model, len(vector))
+            vector, named = await query_vector(self, query, text, call)
+            model = Model(*named)
         make = partial(search.hybrid, self._names, query, vector, model, stamp_of(call), projection, fused=fused)
         return await self._read(make, call, heavy=long)
 
     async def _search_by_vector(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
-        if self.embedder is None:
-            raise self.needs_embedder('mode="vector"')
-        vector, stamp = await self.embedder.embed_query(query.text, call.deadline), stamp_of(call)
-        model = Model(self.embedder.model, len(vector))
+        vector, named = await query_vector(self, query, query.text, call)
+        model, stamp = Model(*named), stamp_of(call)
         if not search.is_far(query) and self._hnsw.fits(query.view, model) and await self._has_index(model, call):
             return await self._search_large(query, vector, model, stamp, call)
         make = partial(search.by_vector, self._names, query, vector, model, stamp)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from openmem._async.embedders import AsyncEmbedder
+from openmem._async.provider import query_vector
 from openmem._async.retention.sqlite import AsyncSqliteRetention
 from openmem._async.sqlite.vectors import AsyncSqliteVectors, stamp_of
 from openmem._config.registry import built_in_options
@@ -33,6 +34,7 @@ from openmem._model.requests import (
     Change,
     Draft,
     Erasure,
+    GivenVector,
     HistoryQuery,
     ListQuery,
     ScopesQuery,
@@ -45,7 +47,7 @@ from openmem._model.retention import MaintenanceReport, Retention
 from openmem._model.scopes import ScopePattern
 from openmem._model.timestamps import micros
 from openmem._rules.capabilities import native_capabilities
-from openmem._rules.understanding import KEYS, METADATA, ORDERS, PAGES, SEARCHABLE, WHERE
+from openmem._rules.understanding import KEYS, METADATA, ORDERS, PAGES, READY_VECTORS, SEARCHABLE, WHERE
 from openmem._rules.writing import with_content
 from openmem._sql.sqlite import (
     audit,
@@ -107,7 +109,7 @@ class AsyncSqliteProvider(AsyncSqliteVectors):
     options: ClassVar[frozenset[str]] = built_in_options("sqlite")
     embeds: ClassVar[bool] = True
     enforces_access: ClassVar[bool] = True
-    understands: ClassVar[frozenset[str]] = METADATA | KEYS | SEARCHABLE | ORDERS | PAGES | WHERE
+    understands: ClassVar[frozenset[str]] = METADATA | KEYS | SEARCHABLE | READY_VECTORS | ORDERS | PAGES | WHERE
 
     def __init__(self, settings: Settings, embedder: AsyncEmbedder | None) -> None:
         super().__init__(settings, embedder)
@@ -184,7 +186,10 @@ class AsyncSqliteProvider(AsyncSqliteVectors):
         blob: Blob | None = None
         if change.fields.get("searchable") and "content" not in change.fields and self.embedder is not None:
             return await self._make_searchable(id, user_id, change, call)
-        if "content" in change.fields and change.fields.get("searchable") is not False:
+        given: GivenVector | None = change.fields.get("embedding")
+        if given is not None:
+            model, blob = await self._given_model([given], call), given.values.astype("<f4", copy=False).tobytes()
+        elif "content" in change.fields and change.fields.get("searchable") is not False:
             cut: set[int] = set()
             model, blobs = await self._embed([change.fields["content"]], None, call, cut)
             blob, change = blobs[0], replace(change, cut=bool(cut))
@@ -381,26 +386,23 @@ class AsyncSqliteProvider(AsyncSqliteVectors):
             return self._users
 
     async def _search_by_vector(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
-        if self.embedder is None:
-            raise self.needs_embedder('mode="vector"')
         from openmem._sql.sqlite import search
 
-        vector = await self.embedder.embed_query(query.text, call.deadline)
-        steps = search.by_vector(query, _now(call), self._cache(), vector, Model(self.embedder.model, len(vector)))
+        vector, model = await query_vector(self, query, query.text, call)
+        steps = search.by_vector(query, _now(call), self._cache(), vector, Model(*model))
         return await self._db.read(steps, call.deadline)
 
     async def _fused(self, query: SearchQuery, projection: Projection[T], call: Call) -> Sequence[T]:
         from openmem._sql.sqlite import search
 
         now = _now(call)
-        if query.mode == "keyword" or self.embedder is None:
+        if query.mode == "keyword" or (self.embedder is None and query.embedding is None):
             return await self._db.read(search.by_keyword(query, now, self._cache(), projection), call.deadline)
         begun = await self._db.read(search.begin(query, now, self._cache(), projection), call.deadline)
         if isinstance(begun, list):
             return begun
-        vector = await self.embedder.embed_query(begun.text, call.deadline)
-        model = Model(self.embedder.model, len(vector))
-        fused = search.hybrid(query, now, self._cache(), vector, model, begun, projection)
+        vector, model = await query_vector(self, query, begun.text, call)
+        fused = search.hybrid(query, now, self._cache(), vector, Model(*model), begun, projection)
         return await self._db.read(fused, call.deadline)
 
     async def _make_searchable(self, id: Named, user_id: str | None, change: Change, call: Call) -> MemoryRecord:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from openmem._async.provider import AsyncProvider
-from openmem._embedding.batches import report_of, to_embed
+from openmem._embedding.batches import given_vectors, report_of, to_embed
+from openmem._embedding.ready import agreed_model, other_model
 from openmem._io.concurrency.call import Call
 from openmem._io.sqlite.database import AsyncSqlite
-from openmem._model.requests import Draft
+from openmem._model.requests import Draft, GivenVector
 from openmem._sql.sqlite import reembed
-from openmem._sql.sqlite.writer import Blob
+from openmem._sql.sqlite.writer import Blob, other_model_there
 from openmem._sql.writing import Model, Stamp
 from openmem.types import ReembedReport
 
@@ -53,13 +54,29 @@ class AsyncSqliteVectors(AsyncProvider):
         if len(chosen) == len(drafts):
             return await self._embed([draft.content for draft in drafts], on_progress, call, cut)
         short: set[int] = set()
+        given = given_vectors(drafts)
+        await self._given_model(given.values(), call)  # what is wrong is known before a text is embedded
         tell = report_of(on_progress, len(chosen), len(drafts))
         model, made = await self._embed([drafts[position].content for position in chosen], tell, call, short)
         cut.update(chosen[position] for position in short)
         blobs: list[Blob | None] = [None] * len(drafts)
         for position, blob in zip(chosen, made, strict=True):
             blobs[position] = blob
-        return model, blobs
+        for position, vector in given.items():
+            blobs[position] = vector.values.astype("<f4", copy=False).tobytes()
+        return (await self._given_model(given.values(), call) if given else model), blobs
+
+    async def _given_model(self, vectors: Iterable[GivenVector], call: Call) -> Model | None:
+        """Return the model of vectors that callers brought, which must be the embedder's, or else the store's."""
+        embedder = self.embedder
+        agreed = agreed_model(vectors, *(() if embedder is None else (embedder.model, embedder.dim)))
+        if agreed is None:
+            return None
+        if embedder is None:
+            known = await self._db.read(other_model_there(agreed[0]), call.deadline)
+            if known is not None:
+                raise other_model(agreed[0], known)
+        return Model(*agreed)
 
     async def _embed(
         self,

@@ -33,6 +33,18 @@ def are_there(db: Names) -> Steps[bool]:
     return bool(rows)
 
 
+def other(db: Names, name: str) -> Steps[str | None]:
+    """Return the name of another model of which a memory has a vector, if one has."""
+    rows = yield Query(
+        f"""
+        select o.name from {db.models} o where o.name <> $1
+          and exists(select 1 from {db.memories} m where m.model = o.name) limit 1
+        """,
+        (name,),
+    )
+    return str(rows[0][0]) if rows else None
+
+
 def move(db: Names, model: Model) -> Steps[int | None]:
     """Have the store's vectors be that long from now on; return how long they were, if they were of another length."""
     known = yield from agree(db, model)

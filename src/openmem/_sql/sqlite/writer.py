@@ -110,6 +110,15 @@ def model_numbers() -> Steps[list[int]]:
     return [int(row[0]) for row in rows]
 
 
+def other_model_there(name: str) -> Steps[str | None]:
+    """Return the name of another model of which the store holds a vector, if it does."""
+    rows = yield Query("select model_no, name from models where name <> ? and not retired", (name,))
+    for model_no, other in rows:
+        if (yield Query(f"select 1 from vectors_{model_no} limit 1")):
+            return str(other)
+    return None
+
+
 def ensure_scopes(writer: Writer, paths: set[str | None]) -> Steps[None]:
     """Make the scopes known to the writer, and to the user on first use."""
     wanted = sorted(path for path in paths.difference(writer.scopes) if path is not None)

@@ -38,6 +38,7 @@ from openmem._sql.postgres.hnsw_trials import Trials
 from openmem._sql.postgres.search import Projection
 from openmem._sql.writing import Model, Stamp
 from openmem._sync.postgres.session import PostgresSession, seen_by, stamp_of
+from openmem._sync.provider import query_vector
 from openmem.types import (
     AuditEntry,
     ChangePage,
@@ -98,20 +99,18 @@ class PostgresReads(PostgresSession):
     def _fused(self, query: SearchQuery, projection: Projection[T], call: Call) -> Sequence[T]:
         vector, model = None, None
         long = len(query.text) > LONG_TEXT
-        fused = query.mode != "keyword" and self.embedder is not None
-        if fused and self.embedder is not None and self._has_vectors(call.deadline):
+        fused = query.mode != "keyword" and (self.embedder is not None or query.embedding is not None)
+        if fused and self._has_vectors(call.deadline):
             given = (query.text, frozenset[str](), frozenset[str]())
             text = compute(clean_query, *given) if long else clean_query(*given)
-            vector = self.embedder.embed_query(text, call.deadline)
-            model = Model(self.embedder.model, len(vector))
+            vector, named = query_vector(self, query, text, call)
+            model = Model(*named)
         make = partial(search.hybrid, self._names, query, vector, model, stamp_of(call), projection, fused=fused)
         return self._read(make, call, heavy=long)
 
     def _search_by_vector(self, query: SearchQuery, call: Call) -> Sequence[SearchResult]:
-        if self.embedder is None:
-            raise self.needs_embedder('mode="vector"')
-        vector, stamp = self.embedder.embed_query(query.text, call.deadline), stamp_of(call)
-        model = Model(self.embedder.model, len(vector))
+        vector, named = query_vector(self, query, query.text, call)
+        model, stamp = Model(*named), stamp_of(call)
         if not search.is_far(query) and self._hnsw.fits(query.view, model) and self._has_index(model, call):
             return self._search_large(query, vector, model, stamp, call)
         make = partial(search.by_vector, self._names, query, vector, model, stamp)

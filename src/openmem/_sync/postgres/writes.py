@@ -3,20 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from openmem._embedding.batches import mark_cut, report_of, to_embed
+from openmem._embedding.batches import given_vectors, mark_cut, report_of, to_embed
+from openmem._embedding.ready import agreed_model, other_model
 from openmem._io.concurrency.batching import Batcher
 from openmem._io.concurrency.call import Call, Deadline, random_id_bits
 from openmem._model.ids import Key, Named, new_memory_ids
-from openmem._model.requests import Change, Draft, Erasure
+from openmem._model.requests import Change, Draft, Erasure, GivenVector
 from openmem._model.scopes import ScopePattern
 from openmem._rules.workload import is_large_change, is_large_draft, take_long
 from openmem._rules.writing import by_user, with_content
-from openmem._sql.postgres import erase, portable, write
+from openmem._sql.postgres import erase, models, portable, write
 from openmem._sql.postgres.feed import COLLISION
 from openmem._sql.postgres.write import Single
 from openmem._sql.writing import Incoming, Model, Stamp
@@ -67,7 +68,12 @@ class PostgresWrites(PostgresSession):
         shown = change.fields.get("searchable")
         if shown and "content" not in change.fields and self.embedder is not None:
             return self._make_searchable(id, user_id, change, call)
-        if "content" in change.fields and shown is not False and self.embedder is not None:
+        given: GivenVector | None = change.fields.get("embedding")
+        if given is not None:
+            model, vector = self._given_model([given], call), given.values
+            assert model is not None
+            self._agree(model, call.now, call.deadline)
+        elif "content" in change.fields and shown is not False and self.embedder is not None:
             vectors = self.embedder.embed([change.fields["content"]], call.deadline, cut)
             model, vector = Model(self.embedder.model, vectors.shape[1]), vectors[0]
             self._agree(model, call.now, call.deadline)
@@ -143,25 +149,48 @@ class PostgresWrites(PostgresSession):
         self, drafts: Sequence[Draft], on_progress: Callable[[int, int], object] | None, call: Call
     ) -> tuple[Model | None, Sequence[Incoming[Any]]]:
         ids = self.new_ids(drafts, *call.origin())
-        if self.embedder is None:
+        chosen, given = to_embed(drafts) if self.embedder is not None else [], given_vectors(drafts)
+        model = self._given_model(given.values(), call)
+        if not chosen and model is None:
             pairs = zip(mark_cut(drafts, ()), ids, strict=True)
             return None, [Incoming(draft, draft.id or id_) for draft, id_ in pairs]
+        vectors: list[Any] = [None] * len(drafts)
         cut: set[int] = set()
-        chosen = to_embed(drafts)
-        if not chosen:
-            return None, [Incoming(draft, draft.id or id_) for draft, id_ in zip(drafts, ids, strict=True)]
-        tell = report_of(on_progress, len(chosen), len(drafts))
-        rows = self._embed([drafts[position].content for position in chosen], tell, call, cut)
+        if chosen:
+            tell = report_of(on_progress, len(chosen), len(drafts))
+            rows = self._embed([drafts[position].content for position in chosen], tell, call, cut)
+            for position, vector in zip(chosen, rows, strict=True):
+                vectors[position] = vector
+            model = self._given_model(given.values(), call, len(rows[0]))
+        for position, brought in given.items():
+            vectors[position] = brought.values
         drafts = mark_cut(drafts, {chosen[position] for position in cut})
-        model = Model(self.embedder.model, len(rows[0]))
+        assert model is not None
         self._agree(model, call.now, call.deadline)
         if self._hnsw.on:
             self._has_index(model, call)
-        vectors: list[Any] = [None] * len(drafts)
-        for position, vector in zip(chosen, rows, strict=True):
-            vectors[position] = vector
         items = zip(drafts, ids, vectors, strict=True)
         return model, [Incoming(draft, draft.id or id_, vector) for draft, id_, vector in items]
+
+    def _given_model(self, vectors: Iterable[GivenVector], call: Call, dim: int | None = None) -> Model | None:
+        """Return the model of vectors that callers brought, which must be the embedder's, or else the store's.
+
+        Args:
+            vectors: The vectors.
+            call: The call.
+            dim: How long vectors are that the embedder has just made, if it made any.
+        """
+        embedder = self.embedder
+        if embedder is not None:
+            found = agreed_model(vectors, embedder.model, embedder.dim if dim is None else dim)
+            return Model(embedder.model, dim) if dim is not None else None if found is None else Model(*found)
+        agreed = agreed_model(vectors)
+        if agreed is None:
+            return None
+        known = self._db.run(partial(models.other, self._names, agreed[0]), call.deadline, retry=True)
+        if known is not None:
+            raise other_model(agreed[0], known)
+        return Model(*agreed)
 
     def _embed(
         self, texts: Sequence[str], on_progress: Callable[[int, int], object] | None, call: Call, cut: set[int]

@@ -20,7 +20,7 @@ from openmem._io.postgres.database import Pg
 from openmem._model.checks import check_flag
 from openmem._model.retention import OPTIONS, MaintenanceReport, Retention
 from openmem._rules.capabilities import native_capabilities
-from openmem._rules.understanding import KEYS, METADATA, ORDERS, PAGES, SEARCHABLE, WHERE
+from openmem._rules.understanding import KEYS, METADATA, ORDERS, PAGES, READY_VECTORS, SEARCHABLE, WHERE
 from openmem._sql.postgres import health, hnsw, models, reembed
 from openmem._sql.postgres.names import Names
 from openmem._sql.postgres.options import DEFAULT_CONFIG, DEFAULT_SCHEMA, check
@@ -60,7 +60,7 @@ class PostgresProvider(PostgresReads, PostgresWrites):
     options: ClassVar[frozenset[str]] = built_in_options("postgres")
     embeds: ClassVar[bool] = True
     enforces_access: ClassVar[bool] = True
-    understands: ClassVar[frozenset[str]] = METADATA | KEYS | SEARCHABLE | ORDERS | PAGES | WHERE
+    understands: ClassVar[frozenset[str]] = METADATA | KEYS | SEARCHABLE | READY_VECTORS | ORDERS | PAGES | WHERE
 
     def __init__(self, settings: Settings, embedder: Embedder | None) -> None:
         super().__init__(settings, embedder)

@@ -25,12 +25,12 @@ MAX_BATCH: Final = 10_000
 _NEW: Final = frozenset(
     [
         *("content", "user_id", "scope", "tags", "source", "confidence", "valid_from", "valid_to"),
-        *("supersedes", "key", "metadata", "if_absent", "if_version", "searchable"),
+        *("supersedes", "key", "metadata", "if_absent", "if_version", "searchable", "embedding"),
     ]
 )
 CHANGES: Final = (
     *("content", "scope", "tags", "confidence", "valid_to", "supersedes"),
-    *("metadata", "metadata_patch", "searchable"),
+    *("metadata", "metadata_patch", "searchable", "embedding"),
 )
 _BATCH: Final = frozenset(("items", "user_id"))
 _WAIT: Final = frozenset(("ids", "user_id"))

@@ -14,7 +14,7 @@ from openmem.types import Capabilities, ListOrder
 _CONTEXT: Final = frozenset(("query", "user_id", "scope", "token_budget", "tags", "as_of", "where"))
 _SEARCH: Final = (
     *("q", "user_id", "scope", "limit", "offset", "min_score", "tags", "mode", "as_of"),
-    *("include_superseded", "include_expired", "explain", "purpose", "where"),
+    *("include_superseded", "include_expired", "explain", "purpose", "where", "embedding"),
 )
 
 

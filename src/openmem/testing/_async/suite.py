@@ -21,6 +21,7 @@ from openmem.testing._async.metadata import MetadataRules
 from openmem.testing._async.names import NameRules
 from openmem.testing._async.overview import OverviewRules
 from openmem.testing._async.portability import PortabilityRules
+from openmem.testing._async.ready_vectors import ReadyVectorRules
 from openmem.testing._async.scopes import ScopeRules
 from openmem.testing._async.search import SearchRules
 from openmem.testing._async.searchable import SearchableRules
@@ -34,6 +35,7 @@ class AsyncProviderSuite(
     MetadataRules,
     SearchableRules,
     FilterRules,
+    ReadyVectorRules,
     BatchRules,
     KeyAndVersionRules,
     ByKeyRules,

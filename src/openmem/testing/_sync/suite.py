@@ -22,6 +22,7 @@ from openmem.testing._sync.metadata import MetadataRules
 from openmem.testing._sync.names import NameRules
 from openmem.testing._sync.overview import OverviewRules
 from openmem.testing._sync.portability import PortabilityRules
+from openmem.testing._sync.ready_vectors import ReadyVectorRules
 from openmem.testing._sync.scopes import ScopeRules
 from openmem.testing._sync.search import SearchRules
 from openmem.testing._sync.searchable import SearchableRules
@@ -35,6 +36,7 @@ class ProviderSuite(
     MetadataRules,
     SearchableRules,
     FilterRules,
+    ReadyVectorRules,
     BatchRules,
     KeyAndVersionRules,
     ByKeyRules,
