@@ -86,3 +86,31 @@ async def test_server_is_asked_only_what_it_says_it_understands(plain: AsyncMemo
             await memory.add("likes tea", user_id="ann", metadata={})
         with pytest.raises(UnsupportedCapabilityError, match=f"metadata_patch {REFUSED}"):
             await memory.update("m", metadata_patch={})
+
+
+async def filtered(memory: AsyncMemory) -> None:
+    """Ask every verb that takes a filter, and see it refused; an empty one filters nothing."""
+    where = {"n": {"$exists": False}}
+    for call in (
+        lambda: memory.list("ann", where=where),
+        lambda: memory.search("tea", "ann", where=where),
+        lambda: memory.context("tea", "ann", where=where),
+        lambda: memory.delete_all("ann", where=where),
+    ):
+        with pytest.raises(UnsupportedCapabilityError, match=f"where {REFUSED}"):
+            await call()
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+async def test_filter_is_refused_and_nothing_is_erased(earlier: AsyncMemory, guarded: bool) -> None:
+    memory = earlier.for_caller(access=ALL) if guarded else earlier
+    await memory.add("likes tea", user_id="ann")
+    await filtered(memory)
+    assert [one.content for one in await memory.list("ann", where={})] == ["likes tea"]
+
+
+async def test_server_that_may_ignore_a_filter_is_not_asked(plain: AsyncMemory) -> None:
+    said = (await plain.capabilities()).model_dump()
+    said[OWN_MEMBER]["arguments"].remove("where")
+    async with AsyncMemory("passthrough", base_url="http://127.0.0.1:9", capabilities=said) as memory:
+        await filtered(memory)

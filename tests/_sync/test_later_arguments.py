@@ -87,3 +87,31 @@ def test_server_is_asked_only_what_it_says_it_understands(plain: Memory) -> None
             memory.add("likes tea", user_id="ann", metadata={})
         with pytest.raises(UnsupportedCapabilityError, match=f"metadata_patch {REFUSED}"):
             memory.update("m", metadata_patch={})
+
+
+def filtered(memory: Memory) -> None:
+    """Ask every verb that takes a filter, and see it refused; an empty one filters nothing."""
+    where = {"n": {"$exists": False}}
+    for call in (
+        lambda: memory.list("ann", where=where),
+        lambda: memory.search("tea", "ann", where=where),
+        lambda: memory.context("tea", "ann", where=where),
+        lambda: memory.delete_all("ann", where=where),
+    ):
+        with pytest.raises(UnsupportedCapabilityError, match=f"where {REFUSED}"):
+            call()
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_filter_is_refused_and_nothing_is_erased(earlier: Memory, guarded: bool) -> None:
+    memory = earlier.for_caller(access=ALL) if guarded else earlier
+    memory.add("likes tea", user_id="ann")
+    filtered(memory)
+    assert [one.content for one in memory.list("ann", where={})] == ["likes tea"]
+
+
+def test_server_that_may_ignore_a_filter_is_not_asked(plain: Memory) -> None:
+    said = (plain.capabilities()).model_dump()
+    said[OWN_MEMBER]["arguments"].remove("where")
+    with Memory("passthrough", base_url="http://127.0.0.1:9", capabilities=said) as memory:
+        filtered(memory)

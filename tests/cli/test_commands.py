@@ -94,6 +94,22 @@ def test_metadata_are_stored_replaced_patched_and_cleared() -> None:
     assert len(contents()) == 1
 
 
+def test_filter_narrows_each_command_that_takes_it() -> None:
+    for number, lang in enumerate(("py", "js", "py")):
+        remember(f"tea {number}", "--metadata", json.dumps({"lang": lang, "n": number}))
+    remember("tea")
+    where = ("--where", '{"lang": "py", "n": {"$gt": 0}}')
+    assert contents(*where) == ["tea 2"]
+    assert [one["memory"]["content"] for one in parsed("recall", "tea", *where)["results"]] == ["tea 2"]
+    assert len(parsed("context", "tea", *where)["citations"]) == 1
+    assert "$like" in omp("list", "--where", '{"n": {"$like": 1}}', code=2).stderr
+    for wrong in ("7", "{", '{"a": 1, "a": 2}'):
+        assert omp("list", "--where", wrong, code=2).stderr
+    assert omp("forget", "mem_1", *where, code=2).stderr
+    assert parsed("forget", "--all", "--yes", *where)["erased"]["memories"] == 1
+    assert sorted(contents()) == ["tea", "tea 0", "tea 1"]
+
+
 def test_memory_that_is_not_searchable_is_listed_and_not_recalled() -> None:
     id_ = remember("green tea", "--not-searchable")
     assert contents() == ["green tea"]

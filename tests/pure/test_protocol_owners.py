@@ -13,6 +13,7 @@ from openmem._model.cursors import MAX_CURSOR
 from openmem._model.ids import Key
 from openmem._model.requests import AuditQuery, View
 from openmem._model.scopes import parse_pattern
+from openmem._model.where import parse_where
 from openmem._protocol.http_errors import Endpoint
 from openmem._protocol.owners import ReplyCheck
 from openmem.errors import ProviderError
@@ -99,3 +100,18 @@ def test_cursor_leads_on_and_can_be_sent_back() -> None:
     assert refused(lambda: CHECK.cursor("c", "c")) == "with the cursor that it was given: its pages come to no end"
     unfit = "with a cursor that cannot be sent back"
     assert refused(lambda: CHECK.cursor("", "c")) == refused(lambda: CHECK.cursor("c" * (MAX_CURSOR + 1), "c")) == unfit
+
+
+def test_filter_allows_all_that_is_shown_and_is_that_of_the_receipt() -> None:
+    where = parse_where({"n": 1})
+    one = record().model_copy(update={"metadata": {"n": 1}})
+    CHECK.seen([one], View("ann", where=where), 1)
+    assert refused(lambda: CHECK.seen([one, record()], View("ann", where=where), 2)) == (
+        "with a memory that the filter does not allow"
+    )
+    receipt = ErasureReceipt(user_id="ann", erased_at=NOW, erased={}, remaining={}, where={"n": 1})
+    assert CHECK.receipt(receipt, "ann", None, where) is receipt
+    for other in (None, parse_where({"n": True})):
+        assert refused(partial(CHECK.receipt, receipt, "ann", None, other)) == (
+            "with the receipt of another erasure than was asked for"
+        )

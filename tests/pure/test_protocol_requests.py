@@ -13,6 +13,7 @@ from openmem._model.feed import FeedQuery
 from openmem._model.ids import Key
 from openmem._model.requests import AuditQuery, Change, Draft, HistoryQuery, ListQuery, SearchQuery, View
 from openmem._model.scopes import parse_pattern
+from openmem._model.where import parse_where
 from openmem._protocol import requests
 from openmem._protocol.http_messages import HttpRequest
 from openmem.types import UTC
@@ -273,3 +274,16 @@ def test_import_is_a_line_for_each_memory_with_its_version() -> None:
 def test_reembedding_is_posted_and_health_asked_once() -> None:
     assert requests.reembed() == HttpRequest("POST", "/reembed", headers=JSON, body=b"{}")
     assert requests.health() == HttpRequest("GET", "/healthz")
+
+
+def test_filter_is_text_in_an_address_and_an_object_in_a_body() -> None:
+    where = parse_where({"lang": "py", "n": {"$in": [1.0, None]}})
+    text = '{"lang":"py","n":{"$in":[1.0,null]}}'
+    view = View("ann", where=where)
+    assert (requests.list_(ListQuery(view)).params or {})["where"] == text
+    assert (requests.search(SearchQuery("tea", view)).params or {})["where"] == text
+    assert requests.delete_all("ann", None, where).params == {"user_id": "ann", "where": text}
+    assert body_of(requests.context(SearchQuery("tea", view), 5))["where"] == json.loads(text)
+    assert body_of(requests.search(SearchQuery("tea" * 3_000, view)))["where"] == json.loads(text)
+    assert "where" not in (requests.list_(ListQuery(View("ann"))).params or {})
+    assert requests.delete_all("ann", None).params == {"user_id": "ann"}
