@@ -340,3 +340,26 @@ def test_terms_that_say_nothing_are_refused(given: dict[str, Any], reason: str) 
         make_draft("tea", "ann", **given)
     with pytest.raises(InvalidRequestError, match=rf"^items\[0\]: {reason}"):
         make_drafts([{"content": "tea", **given}], "ann")
+
+
+def test_flag_and_user_are_named_where_they_are_wrong() -> None:
+    for refused in (lambda: make_draft("text", "u", searchable="no"), lambda: make_change(searchable="no")):
+        with pytest.raises(InvalidRequestError, match=r"^searchable must be"):
+            refused()
+    assert make_change(searchable=False).fields == {"searchable": False}
+    assert make_draft("text", "u", searchable=False).searchable is False
+    with pytest.raises(InvalidRequestError, match=r"^user_id "):
+        make_draft("text", "\u0153" * 257)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("contnet", "items[0]: 'contnet' is unknown: did you mean 'content'? content is missing"),
+        ("zebra", "items[0]: content must be a string; it is missing, and unknown is 'zebra'"),
+    ],
+)
+def test_item_without_a_text_is_told_so(name: str, message: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        make_drafts([{name: "tea"}], "u")
+    assert caught.value.message == message

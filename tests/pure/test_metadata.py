@@ -161,3 +161,11 @@ def test_wrong_changes_of_metadata_are_refused(changes: dict[str, Any], said: st
 def test_item_with_wrong_metadata_is_named() -> None:
     with pytest.raises(InvalidRequestError, match=r"items\[1\]: metadata\.a must be finite"):
         make_drafts([{"content": "tea"}, {"content": "tea", "metadata": {"a": math.nan}}], "ann")
+
+
+def test_size_is_told_under_the_name_of_the_argument() -> None:
+    large = {"a": "x" * 65_536}
+    for name in ("metadata", "metadata_patch"):
+        with pytest.raises(InvalidRequestError) as caught:
+            check_metadata(large, name)
+        assert caught.value.message == f"{name} must have at most 65536 bytes of JSON, not 65544"

@@ -14,6 +14,7 @@ from openmem._rules.overview import (
     cut_off,
     make_scopes_query,
     make_tags_query,
+    make_users_query,
     merged_scopes,
     merged_tags,
     page_of_user,
@@ -108,3 +109,11 @@ def test_depth_counts_from_the_root(prefix: str | None, depth: int) -> None:
 def test_depth_that_cuts_off_the_prefix_is_refused(prefix: str | None, depth: int) -> None:
     with pytest.raises(InvalidRequestError, match="depth"):
         make_scopes_query("ann", prefix=prefix, depth=depth)
+
+
+def test_request_for_users_holds_what_was_asked_for() -> None:
+    assert make_users_query() == UsersQuery(None, 100, None)
+    assert make_users_query(prefix="a", limit=1_000) == UsersQuery("a", 1_000, None)
+    for given, name in (({"prefix": 1}, "prefix"), ({"prefix": "a" * 1_000}, "prefix"), ({"limit": 1_001}, "limit")):
+        with pytest.raises(InvalidRequestError, match=f"^{name} "):
+            make_users_query(**given)

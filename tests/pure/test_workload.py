@@ -22,4 +22,5 @@ def test_change_is_large_by_its_new_values() -> None:
     assert not is_large_change(Change({}))
     assert not is_large_change(Change({"content": "t" * LONG_TEXT, "extensions": {"x-a": 1}}))
     assert is_large_change(Change({"content": "t" * (LONG_TEXT + 1)}))
-    assert is_large_change(Change({"extensions": MANY_PARTS}))
+    for name in ("extensions", "metadata", "metadata_patch"):
+        assert is_large_change(Change({name: MANY_PARTS}))

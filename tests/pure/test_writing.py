@@ -19,6 +19,7 @@ from openmem._rules.writing import (
     record_of,
     split_by_key,
     updated,
+    with_content,
 )
 from openmem._sql.steps import Steps
 from openmem._sql.writing import Incoming, Model, split_import, stored_before
@@ -193,3 +194,19 @@ def test_positions_are_grouped_by_user_in_order() -> None:
 def test_app_of_a_draft_is_a_text_in_its_source() -> None:
     assert app_of(DRAFT) == "kit"
     assert app_of(replace(DRAFT, source={"app": 7})) is app_of(replace(DRAFT, source=None)) is None
+
+
+def test_patch_of_metadata_is_merged_and_other_values_replace_it() -> None:
+    record = stored(replace(DRAFT, metadata={"a": 1, "b": {"c": 2, "d": 3}}))
+    draft = changed(record, {"metadata_patch": {"a": None, "b": {"c": 4}}})
+    assert draft.metadata == {"b": {"c": 4, "d": 3}}
+    assert changed(record, {"metadata": {"e": 1}}).metadata == {"e": 1}
+    assert changed(record, {"content": "x"}).metadata == record.metadata
+    assert changed(record, {"searchable": False}).searchable is False
+
+
+def test_change_with_its_own_text_is_for_the_version_that_was_read() -> None:
+    record = replace(Change({"searchable": True}))
+    given = with_content(record, stored(replace(DRAFT, version=3)))
+    assert given == Change({"searchable": True, "content": "tea"}, if_version=3)
+    assert with_content(Change({}, if_version=2), stored()).if_version == 2

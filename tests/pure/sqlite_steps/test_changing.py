@@ -141,6 +141,26 @@ class TestVectors:
         assert record.embedding_model == "small"
 
 
+class TestSearchable:
+    """Memories that no search is to find have neither words nor vectors."""
+
+    def test_words_and_vector_go_and_come_with_it(self, db: Database) -> None:
+        db.add("a", "tea", vector=(1, 0))
+        record = db.update("a", searchable=False)
+        assert (record.searchable, record.embedding_model) == (False, None)
+        assert db.rows("select terms, words, model_no from memories") == [(0, "", None)]
+        assert db.rows("select * from vectors_1") == []
+        db.update("a", seconds=2, content="tea", searchable=True, vector=(0, 1))
+        assert db.rows("select words, model_no from memories") == [("tea", 1)]
+        assert db.column("select vector from vectors_1") == [blob(0, 1)]
+
+    def test_vector_of_what_is_not_searchable_is_none(self, db: Database) -> None:
+        db.add("a", "tea", searchable=False)
+        db.update("a", content="milk", vector=(1, 0))
+        assert db.rows("select terms, words, model_no from memories") == [(0, "", None)]
+        assert db.rows("select * from vectors_1") == []
+
+
 class TestVersions:
     """The state that a change replaces, as it is kept and read."""
 
