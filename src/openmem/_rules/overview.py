@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, ItemsView, Iterable
 from datetime import datetime
 from itertools import chain
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -84,19 +84,31 @@ def scopes_of(counts: Iterable[tuple[str | None, Counts]], depth: int | None) ->
         depth: Segments after which a path is cut off, so that what is below counts as part of it; 0 makes one of all.
     """
     sums: dict[str | None, Counts] = {}
+    if depth is None and isinstance(counts, ItemsView):
+        sums.update(counts)  # each comes once
+        counts = ()
     for path, some in counts:
         scope = path if depth is None or path is None else cut_off(path, depth)
         known = sums.get(scope)
         sums[scope] = some if known is None else known.with_(some)
-    paths = sorted(sums, key=lambda path: (path is not None, path or ""))
+    paths: list[str | None] = [None] if None in sums else []
+    paths += sorted([path for path in sums if path is not None])
     shown = [_scope_info(path, sums[path]) for path in paths[:MAX_OVERVIEW]]
     return Overview(shown, truncated=len(paths) > MAX_OVERVIEW)
 
 
 def _scope_info(scope: str | None, counts: Counts) -> ScopeInfo:
     current, superseded, expired, last_change = counts
-    fields = {"scope": scope, "current": current, "superseded": superseded, "expired": expired}
-    return unchecked(ScopeInfo, {**fields, "last_change": last_change})
+    return unchecked(
+        ScopeInfo,
+        {
+            "scope": scope,
+            "current": current,
+            "superseded": superseded,
+            "expired": expired,
+            "last_change": last_change,
+        },
+    )
 
 
 def merged_scopes(lists: Iterable[Overview[ScopeInfo]], depth: int | None) -> Overview[ScopeInfo]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from openmem._model.requests import ScopesQuery, TagsQuery, UsersQuery, View
 from openmem._model.scopes import parse_pattern
-from openmem._sql.sqlite import overview
+from openmem._rules.overview import NONE
+from openmem._sql.sqlite import counts, overview, write
+from openmem._sql.sqlite.counts import CountsCache
 from openmem.errors import InvalidRequestError
-from tests.pure.sqlite_steps.database import AT, NOW, SECOND, Database, later, patterns
+from tests.pure.sqlite_steps.database import AT, NOW, SECOND, Database, later, patterns, stamp
 
 
 def scopes(db: Database, *, depth: int | None = None, seconds: float = 10, **view: Any) -> dict[str | None, Any]:
@@ -104,3 +107,62 @@ def test_users_come_page_by_page_with_their_counts(full: Database) -> None:
     with pytest.raises(InvalidRequestError, match="malformed cursor"):
         users(full, cursor=cursor)
     assert users(full, limit=3) == (everyone, None)
+
+
+class TestKeptCounts:
+    """Counts that are kept for those who ask again."""
+
+    def ask(self, db: Database, cache: CountsCache, *, seconds: float = 10) -> tuple[dict[str | None, Any], int]:
+        """Return the counts, and how many statements looked at memories."""
+        sent: list[str] = []
+        db.connection.set_trace_callback(sent.append)
+        found = db.run(overview.scopes(ScopesQuery(View("ann")), AT + int(seconds * SECOND), cache))
+        db.connection.set_trace_callback(None)
+        return {info.scope: info.current for info in found}, sum("from memories m" in sql for sql in sent)
+
+    def test_rows_are_looked_at_again_only_after_a_write(self, db: Database) -> None:
+        cache = CountsCache(nullcontext)
+        db.add("a", scope="s")
+        assert self.ask(db, cache) == ({"s": 1}, 2)
+        assert self.ask(db, cache) == ({"s": 1}, 0)
+        db.add("x", scope="s", user_id="bob")
+        assert self.ask(db, cache) == ({"s": 1}, 0)
+        db.add("b", scope="s", seconds=1)
+        assert self.ask(db, cache) == ({"s": 2}, 2)
+        db.update("b", seconds=2, scope="t")
+        assert self.ask(db, cache) == ({"s": 1, "t": 1}, 2)
+        db.add("c", seconds=3, supersedes=("a",))
+        assert self.ask(db, cache) == ({None: 1, "s": 0, "t": 1}, 2)
+        db.run(write.delete("c", "ann", stamp(4)))
+        assert self.ask(db, cache) == ({"s": 1, "t": 1}, 2)
+        assert self.ask(db, cache)[1] == 0
+
+    @pytest.mark.parametrize("field", ["valid_from", "valid_to"])
+    def test_counts_that_time_alone_will_change_are_not_kept(self, db: Database, field: str) -> None:
+        cache = CountsCache(nullcontext)
+        window: dict[str, Any] = {field: later(20)}
+        db.add("a", scope="s", **window)
+        before = 1 if field == "valid_to" else 0
+        assert self.ask(db, cache) == ({"s": before}, 2)
+        assert self.ask(db, cache, seconds=30) == ({"s": 1 - before}, 2)
+        assert self.ask(db, cache, seconds=30) == ({"s": 1 - before}, 0)
+        assert self.ask(db, cache) == ({"s": before}, 2)  # a clock that was set back
+
+    def test_user_that_is_forgotten_leaves_nothing(self, db: Database) -> None:
+        cache = CountsCache(nullcontext)
+        db.add("a", scope="s")
+        self.ask(db, cache)
+        cache.forget("ann")
+        cache.forget("eve")
+        assert self.ask(db, cache)[1] == 2
+
+    def test_oldest_are_forgotten_for_want_of_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(counts, "MOST_SCOPES", 3)
+        cache = CountsCache(nullcontext)
+        for user_id, paths in (("ann", "ab"), ("bob", "c"), ("ann", "abc"), ("cat", "d")):
+            cache.keep(user_id, (0, 1), AT, dict.fromkeys(paths, NONE))
+        assert [cache.find(user_id, (0, 1), AT) is not None for user_id in ("ann", "bob", "cat")] == [
+            False,
+            False,
+            True,
+        ]

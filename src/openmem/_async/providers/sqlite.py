@@ -61,6 +61,7 @@ from openmem._sql.sqlite import (
     read,
     write,
 )
+from openmem._sql.sqlite.counts import CountsCache
 from openmem._sql.sqlite.purge import Purge
 from openmem._sql.sqlite.writer import Blob
 from openmem._sql.steps import Steps
@@ -136,6 +137,7 @@ class AsyncSqliteProvider(AsyncSqliteVectors):
     def forked(self) -> None:
         """Start with an empty cache: locks of the old one may be held by threads that did not come along."""
         self._users: UserCache | None = None
+        self._counts = CountsCache(ThreadLock)
         self._making = ThreadLock()
         self._background.forked()
 
@@ -222,6 +224,7 @@ class AsyncSqliteProvider(AsyncSqliteVectors):
     async def delete_matching(self, erasure: Erasure, call: Call) -> ErasureReceipt:
         """Erase the memories of a user that a request names."""
         user_id, where, stamp = erasure.user_id, erasure.where, stamp_of(call)
+        self._counts.forget(user_id)
 
         def steps() -> Steps[ErasureReceipt]:
             if where is None:
@@ -246,7 +249,7 @@ class AsyncSqliteProvider(AsyncSqliteVectors):
 
     async def scopes(self, query: ScopesQuery, call: Call) -> Overview[ScopeInfo]:
         """Return the scopes of a user, with counts."""
-        found = await self._db.read(overview.scopes(query, _now(call)), call.deadline)
+        found = await self._db.read(overview.scopes(query, _now(call), self._counts), call.deadline)
         self._note(query.view.user_id, "list", None, _scope(query), call)
         return found
 

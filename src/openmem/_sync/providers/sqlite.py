@@ -58,6 +58,7 @@ from openmem._sql.sqlite import (
     read,
     write,
 )
+from openmem._sql.sqlite.counts import CountsCache
 from openmem._sql.sqlite.purge import Purge
 from openmem._sql.sqlite.writer import Blob
 from openmem._sql.steps import Steps
@@ -137,6 +138,7 @@ class SqliteProvider(SqliteVectors):
     def forked(self) -> None:
         """Start with an empty cache: locks of the old one may be held by threads that did not come along."""
         self._users: UserCache | None = None
+        self._counts = CountsCache(ThreadLock)
         self._making = ThreadLock()
         self._background.forked()
 
@@ -223,6 +225,7 @@ class SqliteProvider(SqliteVectors):
     def delete_matching(self, erasure: Erasure, call: Call) -> ErasureReceipt:
         """Erase the memories of a user that a request names."""
         user_id, where, stamp = erasure.user_id, erasure.where, stamp_of(call)
+        self._counts.forget(user_id)
 
         def steps() -> Steps[ErasureReceipt]:
             if where is None:
@@ -247,7 +250,7 @@ class SqliteProvider(SqliteVectors):
 
     def scopes(self, query: ScopesQuery, call: Call) -> Overview[ScopeInfo]:
         """Return the scopes of a user, with counts."""
-        found = self._db.read(overview.scopes(query, _now(call)), call.deadline)
+        found = self._db.read(overview.scopes(query, _now(call), self._counts), call.deadline)
         self._note(query.view.user_id, "list", None, _scope(query), call)
         return found
 
