@@ -18,6 +18,21 @@ WORDS = ["tea", "piano", "river", "garden", "violin", "coffee"]
 SCOPES = [None, "home", "home/a", "home/a/b", "home2", "h%", "h_me"]
 PATTERNS = [None, None, None, "home", "home/a", "home/*", "home/a/*", "h%", "h_me", "h%/*", "*"]
 WINDOWS = [(None, None), (None, None), (-20, -10), (-20, 10), (None, -5), (None, 20), (10, 20), (-20, None), (10, None)]
+METADATA: list[dict[str, Any] | None] = [
+    None,
+    None,
+    {"n": 1},
+    {"n": 2.5, "lang": "py"},
+    {"lang": None, "a": {"b": "x"}},
+]
+FILTERS: list[dict[str, Any] | None] = [
+    None,
+    None,
+    None,
+    {"n": {"$gte": 1}},
+    {"lang": {"$exists": False}},
+    {"a.b": "x"},
+]
 MOMENTS = [None, None, None, -30, -15, -7, 5, 15, 30]
 """Days from now, all far from one another and from now."""
 
@@ -39,6 +54,8 @@ class DrawnMemory:
         key: Its key.
         window: Days from now to `valid_from` and to `valid_to`.
         replaced: Positions of the memories that it supersedes.
+        metadata: Its metadata.
+        searchable: Whether searches find it.
     """
 
     who: int
@@ -48,6 +65,8 @@ class DrawnMemory:
     key: str | None
     window: tuple[int | None, int | None]
     replaced: list[int]
+    metadata: dict[str, Any] | None
+    searchable: bool
 
     def fields(self, declared: type[Declared]) -> dict[str, Any]:
         """Return the arguments of `add`, without those that stand for something declared absent."""
@@ -58,6 +77,10 @@ class DrawnMemory:
             fields["key"] = self.key
         if declared.declares("temporal"):
             fields |= {"valid_from": moment(self.window[0]), "valid_to": moment(self.window[1])}
+        if declared.declares("metadata"):
+            fields["metadata"] = self.metadata
+        if declared.declares("unsearchable"):
+            fields["searchable"] = self.searchable
         return fields
 
 
@@ -72,6 +95,7 @@ class DrawnView:
         distance: Days from now to `as_of`.
         superseded: Whether superseded memories are asked for, too.
         expired: The same of expired ones.
+        where: The filter on metadata.
     """
 
     who: int
@@ -80,6 +104,7 @@ class DrawnView:
     distance: int | None
     superseded: bool
     expired: bool
+    where: dict[str, Any] | None
 
     def view(self, users: list[str], declared: type[Declared]) -> View:
         """Return the view, without what is declared absent."""
@@ -90,6 +115,7 @@ class DrawnView:
             as_of=moment(self.distance) if declared.declares("temporal") else None,
             include_superseded=self.superseded and declared.declares("supersession"),
             include_expired=self.expired and self.distance is None and declared.declares("temporal"),
+            where=self.where if declared.declares("metadata", "filters") else None,
         )
 
 
@@ -103,6 +129,8 @@ def views_of(user_id: str, declared: type[Declared]) -> list[View]:
         views.append(View(user_id, include_superseded=True))
     if declared.declares("scopes"):
         views += [View(user_id, scope=pattern) for pattern in ("home/*", "h%")]
+    if declared.declares("metadata", "filters"):
+        views += [View(user_id, where=where) for where in FILTERS if where is not None]
     return views
 
 
@@ -112,7 +140,17 @@ POSITION = st.integers(0, 30)
 """The memory that is meant: its position among those that are there, counted round and round."""
 REPLACED = st.lists(POSITION, max_size=2)
 TAGS = st.sampled_from([None, ["green"], ["green", "blue"], ["tea"]])
-CHANGE = st.fixed_dictionaries({}, optional={"content": TEXT, "scope": st.sampled_from(SCOPES), "tags": TAGS})
+SEARCHABLE = st.sampled_from([True, True, True, False])
+CHANGE = st.fixed_dictionaries(
+    {},
+    optional={
+        "content": TEXT,
+        "scope": st.sampled_from(SCOPES),
+        "tags": TAGS,
+        "metadata": st.sampled_from(METADATA),
+        "searchable": SEARCHABLE,
+    },
+)
 
 MEMORIES = st.lists(
     st.builds(
@@ -124,6 +162,8 @@ MEMORIES = st.lists(
         st.sampled_from([None, None, "k1", "k2"]),
         st.sampled_from(WINDOWS),
         REPLACED,
+        st.sampled_from(METADATA),
+        SEARCHABLE,
     ),
     min_size=1,
     max_size=4,
@@ -136,4 +176,5 @@ VIEW = st.builds(
     st.sampled_from(MOMENTS),
     st.booleans(),
     st.booleans(),
+    st.sampled_from(FILTERS),
 )

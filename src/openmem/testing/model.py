@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
+from openmem._model.where import matches, parse_where
 from openmem.types import UTC, MemoryRecord
 
 Version = tuple[str, int]
@@ -25,6 +27,7 @@ class View:
     as_of: datetime | None = None
     include_superseded: bool = False
     include_expired: bool = False
+    where: dict[str, Any] | None = None
 
     def options(self) -> dict[str, object]:
         """Return the arguments common to list and search; those at their default are left out."""
@@ -33,6 +36,7 @@ class View:
             "as_of": self.as_of,
             "include_superseded": self.include_superseded or None,
             "include_expired": self.include_expired or None,
+            "where": self.where,
         }
         return {name: value for name, value in given.items() if value is not None}
 
@@ -77,6 +81,8 @@ class StoreModel:
 
     def _shows(self, view: View, record: MemoryRecord, moment: datetime) -> bool:
         if not in_scope(view.scope, record.scope) or (view.tag and view.tag not in (record.tags or [])):
+            return False
+        if not matches(parse_where(view.where), record.metadata):
             return False
         if not view.include_superseded and self._superseded(record, moment):
             return False

@@ -66,8 +66,10 @@ def _column(state: UserState, columns: Columns, entry: UserEntry, path: Path) ->
         [*params, known.newest, last_rid(state.user_no)],
     )
     there = [row for row in rows if row[1] != ""]
-    positions, _ = columns.locate(np.array([row[0] for row in there], dtype=np.int64))
-    known.grow(state.newest, len(columns), positions, [row[1] for row in there])
+    # A memory that no search is to find is in the store, and in no column.
+    positions, columned = columns.locate(np.array([row[0] for row in there], dtype=np.int64))
+    spellings = [row[1] for row, has in zip(there, columned.tolist(), strict=True) if has]
+    known.grow(state.newest, len(columns), positions, spellings)
     return known
 
 

@@ -23,7 +23,18 @@ from openmem.testing.model import StoreModel, View, words_of
 from openmem.testing.runner import Runner
 from openmem.types import MemoryRecord
 
-COMPARED = ("content", "scope", "tags", "valid_from", "valid_to", "supersedes", "key", "created_at")
+COMPARED = (
+    "content",
+    "scope",
+    "tags",
+    "valid_from",
+    "valid_to",
+    "supersedes",
+    "key",
+    "created_at",
+    "metadata",
+    "searchable",
+)
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -62,7 +73,10 @@ class StoreMachine(RuleBasedStateMachine):
             fields["supersedes"] = self.ids_at(owner, memory.replaced, before) or None
         record = self.do(self.memory.add(content=content, user_id=owner, **fields))
         assert (record.content, record.user_id) == (content, owner)
-        assert {name: getattr(record, name) or None for name in fields} == fields
+        assert record.searchable == fields.get("searchable", True)
+        assert {name: getattr(record, name) or None for name in fields} == {
+            name: fields[name] or None for name in fields
+        }
         if before is None:
             assert record.version == 1
             assert record.id not in self.model.records
@@ -100,6 +114,10 @@ class StoreMachine(RuleBasedStateMachine):
         fields = dict(change)
         if not self.suite.declares("scopes"):
             fields.pop("scope", None)
+        if not self.suite.declares("metadata"):
+            fields.pop("metadata", None)
+        if not self.suite.declares("unsearchable"):
+            fields.pop("searchable", None)
         if self.suite.declares("supersession") and replaced is not None:
             fields["supersedes"] = self.ids_at(record.user_id, replaced, record) or None
         if self.suite.declares("temporal") and end != 0:
@@ -215,13 +233,14 @@ class StoreMachine(RuleBasedStateMachine):
         expected = self.model.visible(view)
         self.compare_list(view, expected, size)
         self.compare_overviews(view)
+        findable = [record for record in expected if record.searchable]
         if self.suite.declares("keyword_search"):
-            fitting = {record.id for record in expected if words_of(record) & set(query.split())}
+            fitting = {record.id for record in findable if words_of(record) & set(query.split())}
             found = self.search(view, query, "keyword", size)
             assert set(found) <= fitting
             assert len(found) == min(size, len(fitting))
         if self.suite.declares("vector_search"):
-            assert set(self.search(view, query, "vector", 100)) == set(ids_of(expected))
+            assert set(self.search(view, query, "vector", 100)) == set(ids_of(findable))
 
     def compare_list(self, view: View, expected: list[MemoryRecord], size: int) -> None:
         """Compare the pages of a list: members, order and texts."""
