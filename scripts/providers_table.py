@@ -56,8 +56,11 @@ _ARGUMENTS: Final = {
     "metadata_patch": "`update(metadata_patch=)`",
     "where": "`where`",
     "searchable": "`searchable=False`",
+    "embedding": "`embedding`",
     "order": "`list(order=)`",
     "descending": "`list(descending=)`",
+    "offset": "`search(offset=)`",
+    "limit above 100": "`search(limit=)` above 100",
 }
 _FLAGS: Final = {
     "vector_search": '`search(mode="vector")`',

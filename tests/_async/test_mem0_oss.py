@@ -76,10 +76,24 @@ async def test_capabilities_follow_the_store(sdk: Any) -> None:
     assert (features["mode"], features["verbatim"], features["vector_search"]) == ("oss", True, True)
     assert not set(features["native"]) & set(features["emulated"])
     chroma = {"vector_store": {"provider": "chroma", "config": {}}}
-    other = AsyncMemory("mem0", config=chroma)
-    with pytest.raises(UnsupportedCapabilityError, match="vector"):
-        await other.search("tea", "ann", mode="vector")
-    await other.close()
+    async with AsyncMemory("mem0", config=chroma) as other:
+        with pytest.raises(UnsupportedCapabilityError, match="vector"):
+            await other.search("tea", "ann", mode="vector")
+        with pytest.raises(UnsupportedCapabilityError, match="users"):
+            await other.users()
+        said = await other.capabilities()
+    assert "users" not in said.all_verbs
+    assert "users" not in said.features.model_dump()["emulated"]
+
+
+async def test_capabilities_leave_out_what_mem0s_model_makes_impossible(sdk: Any) -> None:
+    async with AsyncMemory("mem0", client=sdk, infer=True) as memory:
+        said = await memory.capabilities()
+        assert {"add_many", "key"}.isdisjoint([*said.all_verbs, *said.features.model_dump()["emulated"]])
+        with pytest.raises(UnsupportedCapabilityError, match="add_many"):
+            await memory.add_many([{"content": "likes tea"}, {"content": "likes milk"}], user_id="ann")
+        with pytest.raises(UnsupportedCapabilityError, match="key"):
+            await memory.add("likes tea", user_id="ann", key="tea")
 
 
 async def test_erased_text_is_gone_from_mem0s_history_too(sdk: Any) -> None:

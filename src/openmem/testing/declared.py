@@ -33,6 +33,7 @@ ARGUMENTS_OF: dict[str, tuple[str, ...]] = {
     "ready_vectors": ("embedding",),
     "filters": ("where",),
     "orders": ("order", "descending"),
+    "offsets": ("offset", "limit above 100"),
 }
 """Declarations that stand for arguments that came later, which `capabilities()` then lists, or must not."""
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from openmem.testing.bad_input import AN_ID
+from openmem.testing.embedder import HashEmbedder
 
 KEY: Final = "tea"
 """The key of the memory that `AN_ID` stands for, where there are keys."""
 
+VECTOR: Final = {"model": HashEmbedder().model, "vector": HashEmbedder().embed(["likes milk"])[0]}
+"""A vector of the model of the kit's embedder."""
 WHERE: Final = {"lang": {"$exists": False}}
 """A filter that memories without metadata fulfil."""
 
@@ -40,6 +43,14 @@ LATER_CALLS: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("search", {"query": "tea", "where": WHERE}),
         ("context", {"query": "tea", "where": WHERE}),
         ("delete_all", {"where": WHERE}),
+    ],
+    "offset": [("search", {"query": "tea", "offset": 1})],
+    "limit above 100": [("search", {"query": "tea", "limit": 101})],
+    "embedding": [
+        ("add", {"content": "likes milk", "embedding": VECTOR}),
+        ("add_many", {"items": [{"content": "likes milk", "embedding": VECTOR}]}),
+        ("update", {"id": AN_ID, "content": "likes milk", "embedding": VECTOR}),
+        ("search", {"query": "milk", "embedding": VECTOR}),
     ],
     "searchable": [
         ("add", {"content": "likes milk", "searchable": False}),

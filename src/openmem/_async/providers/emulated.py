@@ -84,6 +84,8 @@ class AsyncEmulatedProvider(AsyncProvider):
     """The features that are emulated on this side, for `capabilities`."""
     takes_retry: ClassVar[bool] = True
     understands: ClassVar[frozenset[str]] = METADATA | SEARCHABLE | {BY_KEY} | ORDERS | PAGES | WHERE
+    absent: frozenset[str] = frozenset()
+    """Verbs that are refused as the provider is set up; `capabilities` leaves them out."""
     poll: ClassVar[float] = 1.0
     """Seconds between two looks at what is being taken in, at most."""
 
@@ -119,7 +121,7 @@ class AsyncEmulatedProvider(AsyncProvider):
             {
                 "omp_version": OMP_VERSION,
                 "provider": self.name,
-                "verbs": VERBS,
+                "verbs": [verb for verb in VERBS if verb not in self.absent],
                 "features": self.features(),
                 "limits": {"max_search_results": MAX_SEARCH},
             }
@@ -127,6 +129,7 @@ class AsyncEmulatedProvider(AsyncProvider):
 
     def features(self) -> dict[str, object]:
         """Return the feature flags; subclasses add to them."""
+        emulated = dict.fromkeys((*self.emulated, *_OVERVIEWS, *sorted(self.understands)))
         return {
             "vector_search": "vector" in self.modes,
             "keyword_search": "keyword" in self.modes,
@@ -140,8 +143,8 @@ class AsyncEmulatedProvider(AsyncProvider):
             "status_field": False,
             "async_ingestion": False,
             "auto_chunking": False,
-            "native": [*self.native],
-            "emulated": [*dict.fromkeys((*self.emulated, *_OVERVIEWS, *sorted(self.understands)))],
+            "native": [name for name in self.native if name not in self.absent],
+            "emulated": [name for name in emulated if name not in self.absent],
         }
 
     async def taken_in(self, records: list[MemoryRecord], call: Call) -> list[MemoryRecord]:

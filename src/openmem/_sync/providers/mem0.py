@@ -14,12 +14,13 @@ from openmem._io.concurrency.call import Call
 from openmem._io.vendors.mem0 import client as clients
 from openmem._io.vendors.mem0.errors import NAME
 from openmem._io.vendors.mem0.hosted import EVENT
+from openmem._io.vendors.mem0.oss import LISTS_ALL_USERS
 from openmem._model.ids import unknown_id
-from openmem._model.requests import Draft
+from openmem._model.requests import Draft, UsersQuery
 from openmem._sync.embedders import Embedder
 from openmem._sync.providers.emulated import EmulatedProvider
 from openmem.errors import InvalidRequestError
-from openmem.types import MemoryRecord, SearchMode
+from openmem.types import MemoryRecord, SearchMode, UserPage
 
 _EXACT_COSINE: Final = ("qdrant", "pgvector")
 
@@ -77,6 +78,10 @@ class Mem0Provider(EmulatedProvider):
         self._access = clients.access_of(settings)
         if self._access.mode == "oss" and self._store in _EXACT_COSINE:
             self.modes: frozenset[SearchMode] = frozenset({"hybrid", "vector"})  # type: ignore[misc]
+        if self._access.infer:
+            self.absent = frozenset({"add_many", "key"})
+        if self._access.mode == "oss" and self._store not in LISTS_ALL_USERS:
+            self.absent |= {"users"}
 
     def make_backend(self) -> Backend:
         """Make the client of the SDK, or take the ready one."""
@@ -123,6 +128,12 @@ class Mem0Provider(EmulatedProvider):
         super().unready([id_ for id_ in ids if not id_.startswith(EVENT)], user_id, call)
         done = {*self._spread(events, 1, lambda backend, part, task: _if_done(backend, part[0], user_id), call)}
         return [event for event in events if event not in done]
+
+    def users(self, query: UsersQuery, call: Call) -> UserPage:
+        """Return a page of the users, where mem0 can be asked for the memories of all."""
+        if "users" in self.absent:
+            raise self.cannot("users on this store of mem0's")
+        return super().users(query, call)
 
     @property
     def _store(self) -> str:

@@ -21,7 +21,8 @@ T = TypeVar("T")
 ALL: Final = 1_000_000
 """The number to ask for when all are meant: `get_all` knows no pages and stops at 20 by default."""
 ALL_USERS: Final = "*"
-_WILD: Final = frozenset({"qdrant", "pgvector"})
+LISTS_ALL_USERS: Final = frozenset({"qdrant", "pgvector"})
+"""The stores that can be asked for the memories of all users."""
 _ONE_AT_A_TIME: Final = frozenset({"faiss", "chroma"})
 
 
@@ -94,7 +95,7 @@ class Mem0Oss(TracedBackend):
             if entry is not None and entry.record.id == id and user_id in (None, entry.record.user_id):
                 return [entry]
         # 2. An id that an import kept, of any user: not every store can be asked for all.
-        if user_id is None and self._store not in _WILD:
+        if user_id is None and self._store not in LISTS_ALL_USERS:
             return []
         found = self._all({"user_id": user_id or ALL_USERS, envelope.ID: id})
         return [entry for entry in found if entry.record.id == id]
@@ -115,7 +116,7 @@ class Mem0Oss(TracedBackend):
 
     def users(self) -> Sequence[str]:
         """Return the users of all memories, where the store can be asked for all."""
-        if self._store not in _WILD:
+        if self._store not in LISTS_ALL_USERS:
             raise UnsupportedCapabilityError(
                 f"export needs user_id: mem0 cannot list all users of the store {self._store!r}", provider=NAME
             )
