@@ -118,6 +118,12 @@ class Leaks(RuleBasedStateMachine):
         owner = self.users[user]
         self.compare(who, lambda memory: pages(memory, owner, scope=scope, limit=limit, include_superseded=all))
 
+    @rule(who=WHO, user=USER, order=st.sampled_from(["created", "updated", "valid_from"]), down=st.booleans())
+    def lists_in_order(self, who: int, user: int, order: str, down: bool) -> None:
+        """A caller lists in another order, page by page."""
+        owner = self.users[user]
+        self.compare(who, lambda memory: pages(memory, owner, limit=2, order=order, descending=down))
+
     @rule(who=WHO, user=USER, scope=st.sampled_from(PATTERNS), depth=st.sampled_from([None, 2]))
     def counts(self, who: int, user: int, scope: str | None, depth: int | None) -> None:
         """A caller asks what there is."""
@@ -134,6 +140,7 @@ class Leaks(RuleBasedStateMachine):
         mode=st.sampled_from(["hybrid", "vector", "keyword"]),
         tags=st.sampled_from([None, None, ["tea"]]),
         limit=st.sampled_from([1, 3, 50]),
+        offset=st.sampled_from([0, 0, 2]),
     )
     def searches(self, who: int, user: int, scope: str | None, text: str, **named: Any) -> None:
         """A caller searches; scores and their parts are compared too."""

@@ -11,8 +11,9 @@ from openmem._emulation.reading import check_all, export_page, find, oldest, pag
 from openmem._model.ids import new_memory_id
 from openmem._model.requests import ListQuery, SearchQuery, View
 from openmem._model.scopes import parse_pattern
+from openmem._rules.paging import PAGE_BYTES
 from openmem.errors import InvalidRequestError, NotFoundError, OMPError
-from openmem.types import MemoryRecord
+from openmem.types import ListOrder, MemoryRecord
 from tests.pure.kept_backend import DAY, NOW, KeptBackend, Watch, record
 
 
@@ -76,6 +77,40 @@ def test_pages_lead_through_everything_newest_first() -> None:
         cursor = got.next_cursor
     assert seen == ["m0", "m1", "m2", "m3", "m4"]
     assert cursor is None
+
+
+@pytest.mark.parametrize(("order", "latest"), [("created", "abcd"), ("updated", "dabc"), ("valid_from", "cabd")])
+@pytest.mark.parametrize("descending", [True, False])
+def test_pages_come_in_the_order_that_is_asked_for(order: ListOrder, latest: str, descending: bool) -> None:
+    own: dict[str, dict[str, Any]] = {"c": {"valid_from": NOW}, "d": {"updated_at": NOW, "valid_from": NOW - 9 * DAY}}
+    backend = KeptBackend(
+        *(record(id_, created_at=NOW - (n + 1) * DAY, **own.get(id_, {})) for n, id_ in enumerate("abcd"))
+    )
+    seen, cursor = "", None
+    while True:
+        query = ListQuery(View("ann"), limit=3, cursor=cursor, order=order, descending=descending)
+        got = page(backend, query, Watch().task)
+        seen += "".join(ids_of(got.items))
+        cursor = got.next_cursor
+        if cursor is None:
+            break
+    assert seen == (latest if descending else latest[::-1])
+
+
+def test_page_ends_before_its_contents_are_too_large() -> None:
+    backend = KeptBackend(*aged(3, content="x" * (PAGE_BYTES // 2)))
+    got = page(backend, ListQuery(View("ann")), Watch().task)
+    assert ids_of(got.items) == ["m0"]
+    got = page(backend, ListQuery(View("ann"), cursor=got.next_cursor), Watch().task)
+    assert (ids_of(got.items), got.next_cursor is None) == (["m1"], False)
+
+
+def test_page_of_a_search_begins_behind_the_best() -> None:
+    backend = KeptBackend(*aged(5))
+    whole = search(backend, SearchQuery("tea", View("ann"), limit=5), Watch().task)
+    for offset in (0, 2, 4, 5):
+        some = search(backend, SearchQuery("tea", View("ann"), limit=2, offset=offset), Watch().task)
+        assert [one.memory.id for one in some] == [one.memory.id for one in whole][offset : offset + 2]
 
 
 def test_page_that_holds_exactly_all_has_no_cursor() -> None:
