@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
+from typing import Self
 
 Script = Callable[["Exchange"], None]
 
@@ -82,7 +83,7 @@ class HostilePeer:
         """Its address."""
         return f"{self._scheme}://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> HostilePeer:
+    def __enter__(self) -> Self:
         self._start(self._accept)
         return self
 

@@ -19,7 +19,7 @@ COMMANDS = [  # in the order of the help
     *("scopes", "tags", "users"),
     *("export", "import", "copy", "reembed", "migrate", "maintain", "doctor"),
 ]
-GROUPS = ["keys"]  # of commands
+GROUPS = ["keys", "hooks"]  # of commands
 ESCAPES = "red \x1b[31m, \u009b31m, \u202egnirts, [bold]two[/bold]\nlines"
 JSON_LINE = '{"memory":{"id":"m1","content":"c","user_id":"ann","created_at":"2024-01-01T00:00:00Z"}}\n'
 

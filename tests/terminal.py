@@ -18,6 +18,7 @@ PROMPT = "$ "
 _KEY_ID = r"(?:^|(?<=the key )|(?<=revoke )|(?<=Revoked: ))[0-9a-z]{12}(?=\s|\.|$)"
 _VARYING = (
     r"^[0-9A-HJKMNP-TV-Z]{8}(?=  )|(?<=omp forget )[0-9A-HJKMNP-TV-Z]{8}$",  # an id by its end
+    *(r"hook_[0-9a-z]{12}", r"whsec_[A-Za-z0-9+/]{43}="),
     *(r"mem_[0-9A-Z]{26}", r"omp_[0-9a-z]{12}_[\w-]{43}", _KEY_ID),
     r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d\.\d+(?:Z|\+00:00))?)?",  # times of the table, of JSON and of logs
     *(

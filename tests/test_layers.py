@@ -41,6 +41,7 @@ ENTRY_MODULES = (
     "openmem._config.lazy.",
     "openmem._config.settings.location_in",
     "openmem._model.ids.REQUEST_ID",
+    "openmem._model.hooks.",
     "openmem._model.keys.",
     "openmem._protocol.",
     "openmem._text.misspellings.",
@@ -82,6 +83,7 @@ MAY_WAIT = {
     ("openmem.server.routes.disconnects", "asyncio"),
     ("openmem.server.services.maintenance", "asyncio"),
     ("openmem.server.services.timing", "asyncio"),
+    ("openmem.server.services.webhooks", "asyncio"),
     ("openmem.server.services.timing", "time"),
 }
 

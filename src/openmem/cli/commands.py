@@ -35,8 +35,9 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "doctor": ("doctor", "doctor"),
     "serve": ("serve", "register"),
     "keys": ("keys", "app"),
+    "hooks": ("hooks", "app"),
 }
-GROUPS: Final = frozenset({"keys"})
+GROUPS: Final = frozenset({"keys", "hooks"})
 ALIASES: Final = {"add": "remember", "search": "recall", "delete": "forget"}
 """Names of the verbs in Python and over HTTP, which the command takes, too."""
 

@@ -10,10 +10,21 @@ from openmem._config.extras import install_extra
 from openmem._config.lazy import homes_of, load_lazily
 
 if TYPE_CHECKING:
+    from openmem._model.hooks import DeadLetter, HookInfo, NewHook
     from openmem._model.keys import KeyInfo, NewKey, Remembered, StoredReply
     from openmem.server.runtime.app import create_app
 
-__all__ = ["KeyInfo", "NewKey", "Remembered", "StoredReply", "create_app", "main"]
+__all__ = [
+    "DeadLetter",
+    "HookInfo",
+    "KeyInfo",
+    "NewHook",
+    "NewKey",
+    "Remembered",
+    "StoredReply",
+    "create_app",
+    "main",
+]
 
 NEEDED: Final = ("starlette", "uvicorn", "prometheus_client", "pydantic_settings")
 """Packages without which the server cannot start; the extra `server` brings them."""
@@ -23,6 +34,7 @@ _load, __dir__ = load_lazily(
     __name__,
     homes_of(
         {
+            "openmem._model.hooks": "DeadLetter HookInfo NewHook",
             "openmem._model.keys": "KeyInfo NewKey Remembered StoredReply",
             "openmem.server.runtime.app": "create_app",
         }

@@ -107,7 +107,8 @@ class TestSchema:
     def test_file_has_the_tables_of_all_versions(self, db: Database) -> None:
         db.run(schema.touch())
         assert set(db.column("select name from sqlite_master where sql is not null")) == {
-            *("keys", "replies", "replies_at", "replies_user", "rates", "journal", "journal_user", "sqlite_sequence")
+            *("keys", "replies", "replies_at", "replies_user", "rates", "journal", "journal_user", "sqlite_sequence"),
+            *("hooks", "dead_letters", "dead_letters_hook", "leases"),
         }
         enter(db, entry(0))
         assert db.rows("select entry, at from journal") == [(1, AT)]
@@ -121,6 +122,9 @@ class TestSchema:
             "create table openmem_server.replies",
             "create unlogged table openmem_server.rates",
             "create table openmem_server.journal",
+            "create table openmem_server.hooks",
+            "create table openmem_server.dead_letters",
+            "create table openmem_server.leases",
         ]
         assert schema.migrations().subject == "the schema 'openmem_server'"
         assert schema.migrations().provider == "postgres"
@@ -145,5 +149,5 @@ class TestSchema:
         steps.send([(True,)])
         steps.send([])
         with pytest.raises(StopIteration) as stopped:
-            steps.send([(3,)])
+            steps.send([(4,)])
         assert stopped.value.value is False

@@ -105,7 +105,7 @@ def _client_settings() -> dict[str, Any]:
         "headers": {"Accept-Encoding": ACCEPTED},
         "cookies": http.cookiejar.CookieJar(policy=no_domain),
         "follow_redirects": False,
-        "verify": _trusted(),
+        "verify": trusted(),
         "limits": httpx.Limits(
             max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS, keepalive_expiry=IDLE_LIMIT
         ),
@@ -113,7 +113,8 @@ def _client_settings() -> dict[str, Any]:
 
 
 @functools.cache
-def _trusted() -> ssl.SSLContext:
+def trusted() -> ssl.SSLContext:
+    """Return the certificates that the environment trusts."""
     # Reading the certificates is most of what it takes to make a client.
     import httpx
 

@@ -46,11 +46,13 @@ def close_cancelled(client: httpx.AsyncClient) -> httpx.AsyncClient:
     for transport in (client._transport, *client._mounts.values()):
         pool = getattr(transport, "_pool", None)
         if pool is not None:
-            pool._network_backend = _ClosingBackend()
+            pool._network_backend = ClosingBackend()
     return client
 
 
-class _ClosingBackend(httpcore.AsyncNetworkBackend):
+class ClosingBackend(httpcore.AsyncNetworkBackend):
+    """Opens sockets that are closed when their TLS handshake is cancelled."""
+
     def __init__(self) -> None:
         self._plain = httpcore.AnyIOBackend()
 
@@ -62,9 +64,11 @@ class _ClosingBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        """Connect to a host."""
         return _ClosingStream(await self._plain.connect_tcp(host, port, timeout, local_address, socket_options))
 
     async def sleep(self, seconds: float) -> None:
+        """Wait."""
         await self._plain.sleep(seconds)
 
 
@@ -109,7 +113,7 @@ class TimedBackend(httpcore.NetworkBackend):
         # 2. Each in turn, with a fair share of what is left.
         left = _left(timeout, httpcore.ConnectTimeout)
         until = None if left is None else time.monotonic() + left
-        addresses = _addresses_of(host, port, left)
+        addresses = self.addresses_of(host, port, left)
         for rest in range(len(addresses), 0, -1):
             # An address that swallows everything must leave some time for the others.
             own = None if until is None else max(0.001, until - time.monotonic()) / rest
@@ -121,6 +125,10 @@ class TimedBackend(httpcore.NetworkBackend):
             else:
                 return _TimedStream(stream)
         raise httpcore.ConnectError("the host has no address")
+
+    def addresses_of(self, host: str, port: int, seconds: float | None) -> list[str]:
+        """Return the addresses of a host in the order in which to try them."""
+        return addresses_of(host, port, seconds)
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -231,7 +239,7 @@ def _cut_off(carrier: socket.socket, timeout: float | None, late: type[E]) -> It
         timer.cancel()
 
 
-def _addresses_of(host: str, port: int, seconds: float | None) -> list[str]:
+def addresses_of(host: str, port: int, seconds: float | None) -> list[str]:
     """Return the addresses of a host in the order in which to try them. The system's search takes no time limit."""
     try:
         return [str(ipaddress.ip_address(host))]

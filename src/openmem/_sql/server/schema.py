@@ -20,7 +20,7 @@ LEDGER: Final = Ledger(
 
 def statements(db: Dialect) -> tuple[tuple[str, ...], ...]:
     """Return the statements of each version, from 1 on."""
-    return _first(db), _second(db), _third(db)
+    return _first(db), _second(db), _third(db), _fourth(db)
 
 
 def migrations() -> Migrations:
@@ -111,6 +111,55 @@ def _second(db: Dialect) -> tuple[str, ...]:
 def _third(db: Dialect) -> tuple[str, ...]:
     # A JSON array of the ids of the memories that a request stored; null: not answered yet, or by an earlier version.
     return (f"alter table {db.prefix}replies add column memory_ids text",)
+
+
+def _fourth(db: Dialect) -> tuple[str, ...]:
+    p = db.prefix
+    return (
+        f"""
+        create table {p}hooks(
+          id text not null primary key,
+          url text not null,
+          secret text not null,                       -- as it is: each message is signed with it
+          user_id text,                               -- null: any user
+          scope text,                                 -- a pattern; null: all
+          events text not null,                       -- a JSON array; empty: all
+          content bigint not null,                    -- 1: messages hold the memories
+          state text not null,
+          created_at bigint not null,
+          since bigint,                               -- changes before it are not sent
+          cursor text not null,                       -- changes up to it are delivered
+          pin text not null,                          -- the end of the message that is being tried
+          missed bigint not null,
+          read_at bigint not null,
+          failures bigint not null,
+          next_at bigint not null,
+          delivered_at bigint,
+          last_error text
+        )
+        """,
+        f"""
+        create table {p}dead_letters(
+          id text not null primary key,
+          hook_id text not null,
+          changes bigint not null,
+          attempts bigint not null,
+          error text not null,
+          failed_at bigint not null,
+          waiting bigint not null,                    -- 1: to be sent again
+          begins text not null,
+          ends text not null
+        )
+        """,
+        f"create index dead_letters_hook on {p}dead_letters(hook_id, failed_at)",
+        f"""
+        create table {p}leases(
+          name text not null primary key,
+          holder text not null,
+          until bigint not null
+        )
+        """,
+    )
 
 
 # Replies hold what users store: what is deleted is overwritten at once, and only its owner may read the file.

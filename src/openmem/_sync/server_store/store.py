@@ -4,19 +4,15 @@
 from __future__ import annotations
 
 import secrets
-import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from types import TracebackType
-from typing import Any, ClassVar, Final, Self, TypeVar
+from typing import ClassVar, Final
 
-from openmem._io.concurrency.call import Call, Deadline, random_id_bits
-from openmem._io.concurrency.primitives import Binding, Lock
+from openmem._io.concurrency.call import Call, random_id_bits
 from openmem._model.access import IdempotencySeed
 from openmem._model.checks import (
     MAX_NAME,
     check_app,
-    check_flag,
     check_id,
     check_ids,
     check_instance,
@@ -24,7 +20,6 @@ from openmem._model.checks import (
     check_owner,
     check_text,
     check_time,
-    check_timeout,
     check_user_id,
 )
 from openmem._model.keys import (
@@ -43,17 +38,15 @@ from openmem._model.keys import (
 from openmem._model.requests import AuditQuery
 from openmem._model.scopes import Grant, parse_pattern
 from openmem._sql.server import audit, keys, rates, replies
-from openmem._sync.server_store.databases import Make, Place, place_of
+from openmem._sync.server_store.hooks import Hooks
 from openmem.errors import InvalidRequestError, NotFoundError
 from openmem.types import AuditEntry
-
-T = TypeVar("T")
 
 MAX_RATE: Final = 1_000_000_000
 MAX_ENTRIES: Final = 1_000
 
 
-class ServerStore:
+class ServerStore(Hooks):
     """The store of a server, or of several that share it.
 
     The constructor does no I/O. The store is opened, and its tables are made, on first use. It is never the place of
@@ -69,52 +62,7 @@ class ServerStore:
         InvalidRequestError: An argument is wrong.
     """
 
-    _opened: bool = False
-    _touched: bool = False
-    _closed: bool = False
     _shown_name: ClassVar[str] = "ServerStore"
-
-    def __init__(
-        self, url: str, *, statement_cache: bool = True, timeout: float | None = 10.0, create: bool = True
-    ) -> None:
-        check_flag(statement_cache, "statement_cache")
-        self._place: Place = place_of(url, statement_cache=statement_cache, create=check_flag(create, "create"))
-        self._timeout = check_timeout(timeout)
-        self._binding = Binding(self._shown_name)
-        self._opening = Lock()
-
-    def __enter__(self) -> Self:
-        try:
-            self._use()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Release everything. Calling it again does nothing; every other method then raises `RuntimeError`."""
-        if self._closed:
-            return
-        if self._touched:
-            self._binding.check()
-        self._closed = True
-        self._place.close()
-
-    def __repr__(self) -> str:
-        state = "closed" if self._closed else "open" if self._opened else "unused"
-        return f"<{self._shown_name} {self._place.name} {state}>"
-
-    def __del__(self) -> None:
-        if self._opened and not self._closed:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
 
     def create_key(
         self,
@@ -367,37 +315,6 @@ class ServerStore:
         limit = check_limit(limit, MAX_ENTRIES)
         query = AuditQuery(check_user_id(user_id), check_app(app), check_time(since, "since"), limit)
         return self._read(audit.entries, query)
-
-    def _read(self, make: Make[T], *args: Any) -> T:
-        deadline = self._use()
-        return self._place.read(make, *args, deadline=deadline)
-
-    def _erase(self, make: Make[T], *args: Any) -> T:
-        deadline = self._use()
-        return self._place.erase(make, *args, deadline=deadline)
-
-    def _write(self, make: Make[T], *args: Any, once: bool = False) -> T:
-        deadline = self._use()
-        return self._place.write(make, *args, deadline=deadline, once=once)
-
-    def _settled(self, count: int) -> int:
-        if count:
-            self._place.settle(self._use())
-        return count
-
-    def _use(self) -> Deadline:
-        if self._closed:
-            raise RuntimeError(self._shown_name + " is closed")
-        if self._binding.check():
-            self._opening = Lock()
-        deadline = Deadline.after(self._timeout)
-        if not self._opened:
-            with self._opening:
-                if not self._opened:
-                    self._touched = True
-                    self._place.open(deadline)
-                    self._opened = True
-        return deadline
 
 
 def _name(value: object, name: str) -> str:

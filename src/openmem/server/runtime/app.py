@@ -24,6 +24,7 @@ from openmem.server.routes.routing import routes_of
 from openmem.server.services.maintenance import Maintenance
 from openmem.server.services.service import RouteSettings, Service
 from openmem.server.services.timing import within
+from openmem.server.services.webhooks import Webhooks
 
 WARM_SECONDS: Final = 20.0
 
@@ -37,6 +38,7 @@ def create_app(
     close: bool = True,
     audit_days: float | None = None,
     gate: Admission | None = None,
+    allow_private_hooks: bool = False,
 ) -> Starlette:
     """Return the server as an ASGI application.
 
@@ -49,6 +51,7 @@ def create_app(
         close: Whether memory and store are closed when the server stops.
         audit_days: Days for which the audit log in the server's store keeps an entry; `None` is for ever.
         gate: The old name of `admission`.
+        allow_private_hooks: Whether hooks may be at private addresses.
     """
     if gate is not None:
         warn("create_app(gate=) is called admission=; the old name goes in the next version", DeprecationWarning, 2)
@@ -65,6 +68,8 @@ def create_app(
             await memory.capabilities()
             await _warm(memory)
             await stack.enter_async_context(Maintenance(service, audit_days))
+            if store is not None:
+                await stack.enter_async_context(Webhooks(memory, store, allow_private=allow_private_hooks))
             yield
 
     reference = settings is not None and settings.docs

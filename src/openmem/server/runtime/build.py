@@ -33,7 +33,14 @@ def build_server(settings: ServerSettings, *, drain: Drain | None = None) -> ASG
     memory, store = make_memory(settings), make_store(settings)
     numbers = Metrics() if settings.metrics else None
     admission = Admission(settings.concurrency, drain)
-    app = create_app(memory, store=store, settings=settings, admission=admission, audit_days=settings.audit_days)
+    app = create_app(
+        memory,
+        store=store,
+        settings=settings,
+        admission=admission,
+        audit_days=settings.audit_days,
+        allow_private_hooks=settings.allow_private_hooks,
+    )
     app.router.routes.extend(operation_routes(memory, drain, numbers))
     return wrap(app, settings, store, numbers)
 

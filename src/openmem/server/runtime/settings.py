@@ -136,6 +136,7 @@ class ServerSettings(BaseSettings):
     log_format: LogFormat = Field("text", description="how it is written")
     metrics: bool = Field(True, description="serve /metrics")
     docs: bool = Field(True, description="serve /docs")
+    allow_private_hooks: bool = Field(False, description="send to hooks at private addresses, too")
 
     def __init__(self, **values: Any) -> None:
         try:
