@@ -33,9 +33,8 @@ plain = st.dictionaries(st.sampled_from(["a", "b"]), conditions, min_size=1)
 wheres = plain | st.lists(plain, max_size=3).map(lambda parts: {"$or": parts}) | plain.map(lambda part: {"$not": part})
 
 
-def spelling(value: Any) -> str | None:
-    text = json.dumps(type(value)() if isinstance(value, (dict, list)) else value, ensure_ascii=False)
-    return None if len(text) > MAX_SPELLING else text
+def spelling(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)[: MAX_SPELLING + 1]
 
 
 def column_of(path: Path, batches: list[list[Any]]) -> MetadataColumn:
@@ -96,3 +95,9 @@ def test_long_value_is_noted_and_not_held() -> None:
     column = column_of(("a",), [[{"a": 1}], [{"a": "x" * MAX_SPELLING}, {"a": 2}]])
     assert column.long.tolist() == [1]
     assert column.nbytes < 2_000
+
+
+def test_long_object_is_as_good_as_a_short_one() -> None:
+    column = column_of(("a",), [[{"a": {"b": "x" * MAX_SPELLING}}, {"a": []}, {"a": [1]}]])
+    assert column.long.tolist() == []
+    assert len(column) == 2

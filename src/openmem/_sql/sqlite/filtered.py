@@ -60,12 +60,12 @@ def _column(state: UserState, columns: Columns, entry: UserEntry, path: Path) ->
             while len(entry.metadata) >= MAX_COLUMNS:
                 entry.metadata.pop(next(iter(entry.metadata)))
             entry.metadata[path] = known
-    text, params = spelling(path, MAX_SPELLING)
+    text, params = spelling(path, MAX_SPELLING + 1)
     rows = yield Query(
         f"select m.rid, {text} from memories m where m.rid > ? and m.rid <= ? and m.metadata is not null order by 1",
         [*params, known.newest, last_rid(state.user_no)],
     )
-    there = [row for row in rows if row[1] != ""]
+    there = [row for row in rows if row[1] is not None]
     # A memory that no search is to find is in the store, and in no column.
     positions, columned = columns.locate(np.array([row[0] for row in there], dtype=np.int64))
     spellings = [row[1] for row, has in zip(there, columned.tolist(), strict=True) if has]

@@ -32,15 +32,12 @@ def condition(where: Where) -> tuple[str, list[Any]]:
 
 
 def spelling(path: Path, most: int) -> tuple[str, list[Any]]:
-    """Return the JSON text of a member of `m.metadata`, and the parameters for it.
+    """Return the JSON text of a member of `m.metadata`, or the beginning of it, and the parameters for that.
 
-    It is a blank text where there is no such member, null where it is longer than `most`, and that of an empty object
-    or list for every object or list.
+    It is null where there is no such member.
     """
-    kind, _, spelt = _member(path)
-    short = f"case when {kind.text} is null then '' when length({spelt.text}) <= ? then {spelt.text} end"
-    text = f"case {kind.text} when 'object' then '{{}}' when 'array' then '[]' else {short} end"
-    return text, [*kind.params, *kind.params, *spelt.params, most, *spelt.params]
+    _, _, spelt = _member(path)
+    return f"substr({spelt.text}, 1, ?)", [*spelt.params, most]
 
 
 @dataclass(slots=True)
