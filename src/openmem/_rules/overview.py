@@ -176,7 +176,8 @@ def count_scopes(
     found: dict[str | None, Counts] = {}
     for record in records:
         state = state_of(record)
-        one = Counts(state == "current", state == "superseded", state == "expired", changed_at(record))
+        current, superseded, expired = (int(state == kind) for kind in ("current", "superseded", "expired"))
+        one = Counts(current, superseded, expired, changed_at(record))
         known = found.get(record.scope)
         found[record.scope] = one if known is None else known.with_(one)
     return found

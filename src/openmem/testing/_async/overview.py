@@ -15,6 +15,8 @@ STORED = ["home", "home/a", "home/a/b", "home/c", "home2", "h%", None]
 
 def counts_of(infos: Overview[ScopeInfo]) -> dict[str | None, tuple[int, int, int]]:
     """Return the counts of each scope: current, superseded, expired."""
+    for info in infos:
+        assert {type(count) for count in (info.current, info.superseded, info.expired)} == {int}, "true is no count"
     return {info.scope: (info.current, info.superseded, info.expired) for info in infos}
 
 
