@@ -32,7 +32,7 @@ test-vendors: $(VENDORS)/vendors.stamp ## Test the provider mem0, and the other 
 	@$(VENDORS)/bin/python -m pytest -n $(JOBS) tests/test_mem0.py tests/test_supermemory.py tests/_async/test_mem0_* \
 		tests/_sync/test_mem0_* tests/_async/test_supermemory* tests/_sync/test_supermemory* tests/_async/test_letta* tests/_sync/test_letta* \
 		tests/_async/test_rollback.py tests/_sync/test_rollback.py tests/test_transfer_all_providers.py \
-		tests/examples/test_switching.py tests/async_only/test_blocking_sdk.py tests/async_only/test_*_loop.py $(ARGS)
+		tests/examples/test_switching.py tests/examples/test_everything.py tests/async_only/test_blocking_sdk.py tests/async_only/test_*_loop.py $(ARGS)
 
 test-lowest: ## Test a slice on the lowest versions of what openmem needs, and on each other Python that is here.
 	@$(PYTHON) scripts/test_lowest.py $(LOWEST) $(ARGS)
