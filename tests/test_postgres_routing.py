@@ -19,7 +19,7 @@ import psycopg
 import pytest
 
 import openmem._sql.postgres
-from openmem import Memory, NotFoundError, OpenAIEmbedder
+from openmem import InvalidRequestError, Memory, NotFoundError, OpenAIEmbedder
 from openmem._io.postgres.database import Pg
 from openmem._model.access import Access, IdempotencySeed
 from openmem._model.ids import routing_bucket
@@ -45,6 +45,7 @@ UNROUTED = {
     "reembed.progress": (6, "how far the move of all users to another model is, for each of three lengths"),
     "overview.users": (3, "the users of a store, with counts: by prefix, a page, and the one after it"),
     "feed.page": (1, "the feed of all users"),
+    "models.other": (1, "whether a store without an embedder has vectors of a model, which those of another must know"),
     "reembed.next_user": (3, "the walk over all users, for each of three lengths"),
 }
 """The statements that may ask all partitions, how many, and why. No verb of one user is among them."""
@@ -69,6 +70,8 @@ def use_every_verb(url: str) -> None:
     with Memory(url=url, embedder="none") as memory:
         memory.add(content="without a vector", user_id="dan")
         memory.search("vector", "dan")
+        with suppress(InvalidRequestError):
+            memory.add("brings a vector of another model", user_id="dan", embedding={"model": "m", "vector": [1.0]})
     for embedder in (HashEmbedder(16, model=HashEmbedder().model), HashEmbedder(model="another")):
         with Memory(url=url, embedder=embedder) as memory:
             memory.reembed()
