@@ -1,6 +1,7 @@
 """Overviews and pages in other orders, on both stores: python -m benchmarks.overview [MEMORIES]
 
-One user with 1,000 scopes. The goals are those of the scopes: 5 ms.
+One user with 1,000 scopes and five memories in each, unless another number is given. The goals are those of the
+scopes: 5 ms.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def lines(memory: Memory) -> list[tuple[str, float, float | None]]:
 
 def main() -> None:
     """Measure and print."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 5_000
     print(f"{count:,} memories of one user in {SCOPES:,} scopes, no embedder")
     with tempfile.TemporaryDirectory() as folder, postgres_server() as server:
         for name, url in (("sqlite", f"sqlite:///{Path(folder) / 'a.db'}"), ("postgres", server.new_database())):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from openmem._model.cursors import decode_cursor, encode_cursor
 from openmem._model.ids import BUCKETS, routing_bucket
@@ -33,7 +32,7 @@ def scopes(db: Names, query: ScopesQuery, stamp: Stamp) -> Steps[Overview[ScopeI
         given.values,
     )
     yield from audit.enter(db, view.user_id, "list", None, scope, stamp)
-    return scopes_of(((row[0], _counts(*row[1:])) for row in rows), query.depth)
+    return scopes_of({row[0]: _counts(*row[1:]) for row in rows}.items(), query.depth)
 
 
 def tags(db: Names, query: TagsQuery, stamp: Stamp) -> Steps[Overview[TagInfo]]:
@@ -96,5 +95,5 @@ def _counted(at: str) -> str:
     """
 
 
-def _counts(total: Any, superseded: Any, expired: Any, changed: datetime) -> Counts:
-    return Counts(int(total) - int(superseded) - int(expired), int(superseded), int(expired), aware(changed))
+def _counts(total: int, superseded: int, expired: int, changed: datetime) -> Counts:
+    return Counts(total - superseded - expired, superseded, expired, aware(changed))
