@@ -209,3 +209,11 @@ def test_evaluator_is_that_of_python_for_two_numbers() -> None:
             assert matches(where, {"n": one}) is (one > other)
             where = parse_where({"n": other})
             assert matches(where, json.loads(json.dumps({"n": one}))) is (one == other)
+
+
+def test_texts_are_compared_by_code_point_whatever_the_collation_of_the_database() -> None:
+    """The servers of the tests sort by code point anyway, so an answer would not show it."""
+    for operator in ("$gt", "$gte", "$lt", "$lte"):
+        where = parse_where({"a": {operator: "b"}})
+        assert where is not None
+        assert postgres_condition(where, Parameters()).count('collate "C"') == 2  # of plain rows and of others

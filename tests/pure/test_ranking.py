@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmem._retrieval.ranking import (
+    AT_ONCE,
+    FEW,
     FREQUENT_FROM,
     K1,
     B,
@@ -17,6 +19,7 @@ from openmem._retrieval.ranking import (
     bm25,
     clean_query,
     cosine,
+    cosine_of,
     frequent_terms,
     top,
 )
@@ -167,3 +170,15 @@ def test_short_rows_are_measured_by_their_mean_length() -> None:
 def test_total_is_in_single_precision() -> None:
     parts = Parts({"vector": np.array([0.1, 0.2], dtype=np.float32)}, {"vector": 0.3})
     assert parts.total().dtype == np.float32
+
+
+@pytest.mark.parametrize("share", [0.0, FEW / 2, FEW * 2, 1.0])
+def test_cosine_of_some_rows_is_that_of_all_of_them(share: float) -> None:
+    random = np.random.default_rng(5)
+    count = int(3 * AT_ONCE / FEW)  # so that a few are more than are taken out at once
+    matrix = random.standard_normal((count, 4), dtype=np.float32)
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    wanted = random.random(count) < share
+    found = cosine_of(matrix, matrix[0], wanted)
+    assert np.allclose(found[wanted], cosine(matrix, matrix[0])[wanted])
+    assert found.shape == (count,)
