@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from openmem import AsyncMemory, AsyncServerStore, InvalidRequestError, NotFoundError
+from openmem import AsyncMemory, AsyncServerStore, InvalidRequestError, MemoryItem, NotFoundError
 from openmem._protocol.webhooks import MAX_ATTEMPTS
 from openmem.server import NewHook
 from openmem.types import UTC
@@ -159,7 +160,7 @@ async def test_message_that_was_taken_before_a_crash_comes_again_with_its_id(
     async with AsyncServerStore(server_store_url_) as store, AsyncMemory(url=memory_path, embedder="none") as memory:
         world = World(memory, store)
         with Receiver() as receiver:
-            await world.hook(receiver)
+            await world.hook(receiver, user_id=None)
             await memory.add("a", user_id="ann")
 
             class Killed(BaseException):
@@ -286,13 +287,14 @@ async def test_earlier_changes_come_on_request_in_messages_of_a_bounded_size(mem
     ):
         world = World(memory, store)
         await memory.add_many([{"content": f"{number}", "scope": "small"} for number in range(120)], user_id="ann")
-        for _ in range(3):
-            await memory.add("x" * 30_000, user_id="ann", scope="large")
+        large: list[MemoryItem] = [{"content": f"{number}" + "x" * 30_000, "scope": "large"} for number in range(60)]
+        await memory.add_many(large, user_id="ann")
         with Receiver() as receiver:
-            await world.hook(receiver, from_start=True)
+            await world.hook(receiver, from_start=True, content=True)
             await world.deliver()
-            assert [len(message["changes"]) for message in receiver.got] == [100, 23]
-            assert receiver.scopes == ["small"] * 120 + ["large"] * 3
+            assert [len(message["changes"]) for message in receiver.got] == [100, 54, 26]
+            assert all(len(json.dumps(message)) < 1_100_000 for message in receiver.got)
+            assert receiver.scopes == ["small"] * 120 + ["large"] * 60
 
 
 def hangs(exchange: Exchange) -> None:

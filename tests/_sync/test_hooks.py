@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from openmem import InvalidRequestError, Memory, NotFoundError, ServerStore
+from openmem import InvalidRequestError, Memory, MemoryItem, NotFoundError, ServerStore
 from openmem._protocol.webhooks import MAX_ATTEMPTS
 from openmem.server import NewHook
 from openmem.types import UTC
@@ -160,7 +161,7 @@ def test_message_that_was_taken_before_a_crash_comes_again_with_its_id(
     with ServerStore(server_store_url_) as store, Memory(url=memory_path, embedder="none") as memory:
         world = World(memory, store)
         with Receiver() as receiver:
-            world.hook(receiver)
+            world.hook(receiver, user_id=None)
             memory.add("a", user_id="ann")
 
             class Killed(BaseException):
@@ -285,13 +286,14 @@ def test_earlier_changes_come_on_request_in_messages_of_a_bounded_size(memory_pa
     ):
         world = World(memory, store)
         memory.add_many([{"content": f"{number}", "scope": "small"} for number in range(120)], user_id="ann")
-        for _ in range(3):
-            memory.add("x" * 30_000, user_id="ann", scope="large")
+        large: list[MemoryItem] = [{"content": f"{number}" + "x" * 30_000, "scope": "large"} for number in range(60)]
+        memory.add_many(large, user_id="ann")
         with Receiver() as receiver:
-            world.hook(receiver, from_start=True)
+            world.hook(receiver, from_start=True, content=True)
             world.deliver()
-            assert [len(message["changes"]) for message in receiver.got] == [100, 23]
-            assert receiver.scopes == ["small"] * 120 + ["large"] * 3
+            assert [len(message["changes"]) for message in receiver.got] == [100, 54, 26]
+            assert all(len(json.dumps(message)) < 1_100_000 for message in receiver.got)
+            assert receiver.scopes == ["small"] * 120 + ["large"] * 60
 
 
 def hangs(exchange: Exchange) -> None:

@@ -8,6 +8,7 @@ as it would look the name up by itself. No redirect is followed, and of the repl
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -173,6 +174,8 @@ def _late(seconds: float) -> Answer:
 
 def _failure(error: Exception) -> Answer:
     # The text of the exception may quote what the other side sent: it stays out of the store and of the log.
+    if isinstance(error.__cause__, ssl.SSLError):
+        return Answer(None, "the TLS handshake failed, or the certificate is not to be trusted")
     if isinstance(error, httpcore.ConnectError):
         return Answer(None, "no connection")
     if isinstance(error, httpcore.ProtocolError):
