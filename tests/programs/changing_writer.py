@@ -12,6 +12,7 @@ import sys
 from contextlib import suppress
 
 from openmem import Memory, NotFoundError, OMPError
+from openmem.errors import ProviderUnavailableError
 from openmem.types import MemoryInput
 
 USERS = ("ann", "bob")
@@ -52,7 +53,8 @@ def main(url: str, seed: str, turns: str) -> None:
         memory.health()
         print("ready", flush=True)
         for _ in range(int(turns)):
-            with suppress(NotFoundError):  # another writer deleted it meanwhile
+            # Another writer deleted it meanwhile, or had some of the same memories in another order.
+            with suppress(NotFoundError, ProviderUnavailableError):
                 turn(memory, dice)
 
 
