@@ -9,13 +9,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from openmem import Memory
+from openmem._io.concurrency.call import Deadline
+from openmem._io.postgres.database import Pg
 from openmem._model.scopes import parse_pattern
-from openmem.types import Change
+from openmem._sql.postgres.erase import erase
+from openmem._sql.postgres.names import Names
+from openmem._sql.steps import Query, Steps
+from openmem._sql.writing import Stamp
+from openmem.types import Change, ErasureReceipt
 
 PROGRAM = Path(__file__).resolve().parent / "programs" / "changing_writer.py"
 USERS = ("ann", "bob")
@@ -199,3 +206,34 @@ def test_feed_and_store_agree_after_writers_were_killed(shared_url: str) -> None
 @pytest.mark.timeout(900)
 def test_feed_and_store_agree_after_a_hundred_writers_were_killed(shared_url: str) -> None:
     kill_many(shared_url, 100, 4)
+
+
+def test_erasure_takes_no_name_from_what_was_added_meanwhile(postgres_url: str) -> None:
+    with Memory(url=postgres_url, embedder="none") as memory, Memory(url=postgres_url, embedder="none") as other:
+        memory.add("erased", user_id="ann", scope="home")
+        copy = Copy(memory, "ann")
+        copy.follow()
+        added: list[str] = []
+
+        def beside() -> Steps[ErasureReceipt]:
+            # After the erasure has looked which memories there are, and before it takes their names out of the log.
+            steps = erase(Names(), "ann", None, Stamp(datetime.now(UTC), None, "r", "e"))
+            statement = next(steps)
+            while True:
+                if isinstance(statement, Query) and "delete from" in statement.sql and not added:
+                    added.append(other.add("stays", user_id="ann", scope="home").id)
+                rows = yield statement
+                try:
+                    statement = steps.send(rows)
+                except StopIteration as stop:
+                    return stop.value  # type: ignore[no-any-return]
+
+        database = Pg(postgres_url)
+        try:
+            receipt = database.transact(beside, Deadline())
+        finally:
+            database.close()
+        assert receipt.complete
+        copy.follow()
+        assert [(one.action, one.memory_id) for one in copy.seen[1:]] == [("delete_all", None), ("add", added[0])]
+        assert copy.held == stored(memory)

@@ -17,8 +17,12 @@ from openmem import AsyncMemory, InvalidRequestError
 from openmem._async.retention import postgres as postgres_retention
 from openmem._config.settings import sqlite_path
 from openmem._model.access import Access
+from openmem._model.cursors import decode_cursor, encode_cursor
+from openmem._model.feed import FeedQuery
 from openmem._model.ids import routing_bucket
 from openmem._model.scopes import parse_grant
+from openmem._sql.postgres.feed import page as page_on_postgres
+from openmem._sql.postgres.names import Names
 from openmem._sql.sqlite import feed, feed_of_all
 from openmem._sql.sqlite.schema import APPLICATION_ID, MIGRATIONS
 from openmem.types import Change
@@ -122,8 +126,6 @@ async def test_restored_database_refuses_cursors_of_transactions_to_come(postgre
 
 
 def _ahead(cursor: str, user_id: str | None) -> str:
-    from openmem._model.cursors import decode_cursor, encode_cursor
-
     xact, id_, bucket = decode_cursor(cursor, "changes", (int, str, int), (user_id,))
     return encode_cursor("changes", (xact + 1_000_000, id_, bucket), (user_id,))
 
@@ -153,6 +155,15 @@ async def test_open_transaction_of_another_database_holds_nothing_up(
             other.execute("select pg_current_xact_id()")
             record = await memory.add("tea", user_id="ann")
             assert ids(await rest(memory, "ann")) == ids(await rest(memory, None)) == [record.id]
+
+
+def test_cursor_never_goes_back_though_the_horizon_does() -> None:
+    cursor = encode_cursor("changes", (50, "", 0), ("ann",))
+    steps = page_on_postgres(Names(), FeedQuery("ann", cursor))
+    next(steps)
+    with pytest.raises(StopIteration) as stop:
+        steps.send([(7, 60, 0, *[None] * 10)])
+    assert stop.value.value.next_cursor == cursor
 
 
 async def test_many_reads_between_changes_are_passed_over(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def erase(db: Names, user_id: str, scope: ScopePattern | None, stamp: Stamp) -> 
     yield Query(
         f"""
         update {db.audit} set memory_id = null, scope = null, version = null
-        where bucket = $1 and user_id = $2 and (memory_id = any($3::text[]) or $4)
+        where bucket = $1 and user_id = $2 and (memory_id = any($3::text[]) or ($4 and not {_survives(db)}))
         """,
         (bucket, user_id, ids, scope is None),
     )
@@ -88,6 +88,14 @@ def erase_matching(
     )
 
 
+def _survives(db: Names) -> str:
+    """Return whether an entry names a memory that was added after the erasure had looked, and so is not erased."""
+    return f"""exists(
+          select 1 from {db.memories} m
+          where m.bucket = $1 and m.id = {db.audit}.memory_id and m.id <> all($3::text[])
+        )"""
+
+
 def _were_elsewhere(db: Names, user_id: str, ids: list[str], scope: ScopePattern | None) -> Steps[int]:
     """Return the version under which the erasure is entered: whether some of the memories came from other scopes."""
     if scope is None:
@@ -109,7 +117,7 @@ def _counts(db: Names, user_id: str, ids: list[str], scope: ScopePattern | None)
             + (select count(*) from {db.vectors} where {where}),
           (select count(*) from {db.versions} where {where}),
           (select count(*) from {db.audit} where bucket = $1 and user_id = $2
-             and (memory_id = any($3::text[]) or ($4 and scope is not null)))
+             and (memory_id = any($3::text[]) or ($4 and scope is not null and not {_survives(db)})))
         """,
         (routing_bucket(user_id), user_id, ids, scope is None),
     )

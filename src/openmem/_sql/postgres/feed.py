@@ -69,7 +69,11 @@ def page(db: Names, query: FeedQuery) -> Steps[ChangePage]:
         found = [row[3:] for row in rows if row[3] is not None]
         has_more = len(found) > wanted
         found = found[:wanted]
-        place = (found[-1][0], found[-1][1], found[-1][2]) if has_more else (max(horizon, lost + 1), "", 0)
+        if has_more:
+            place = found[-1][0], found[-1][1], found[-1][2]
+        else:  # a transaction of another database that ends just now may count for a moment: never back for that
+            end = (max(horizon, lost + 1), "", 0)
+            place = end if place is None else max(end, place)
         seen = [row for row in found if query.visible is None or query.shows(*row[7:9])]
         items += [_change_of(query, row) for row in seen]
         shown = (seen[-1][0], seen[-1][1], seen[-1][2]) if seen else shown
