@@ -51,6 +51,8 @@ async def fill(memory: AsyncMemory) -> list[MemoryRecord]:
         valid_from=FROM,
         valid_to=TO,
         key="drink",
+        metadata={"lang": "py", "n": [1.0, 10**30, -0.0]},
+        searchable=False,
         **MORE,
     )
     newer = await memory.add(content="coffee", user_id="ann", supersedes=[full.id])

@@ -52,6 +52,8 @@ def fill(memory: Memory) -> list[MemoryRecord]:
         valid_from=FROM,
         valid_to=TO,
         key="drink",
+        metadata={"lang": "py", "n": [1.0, 10**30, -0.0]},
+        searchable=False,
         **MORE,
     )
     newer = memory.add(content="coffee", user_id="ann", supersedes=[full.id])
