@@ -358,6 +358,20 @@ def test_nothing_is_sent_to_a_private_address(host: str, tmp_path: Path) -> None
             assert (answer.status, receiver.requests) == (None, 0)
 
 
+def answers_without_tls(exchange: Exchange) -> None:
+    exchange._connection.recv(65_536)
+    exchange.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+def test_trouble_of_tls_is_told_from_a_closed_port(tmp_path: Path) -> None:
+    with ServerStore(str(tmp_path / "s.db")) as store:
+        with HostilePeer(answers_without_tls, reads=False, scheme="https") as peer:
+            made = store.create_hook(peer.url, user_id="ann")
+            answer = store.test_hook(made.info.id, allow_private=True)
+            assert answer.trouble == "the TLS handshake failed, or the certificate is not to be trusted"
+        assert (store.test_hook(made.info.id, allow_private=True)).trouble == "no connection"
+
+
 def test_name_with_one_private_address_among_others_is_refused(tmp_path: Path) -> None:
     with ServerStore(str(tmp_path / "s.db")) as store:
         with Receiver() as receiver, looked_up(["1.1.1.1", "127.0.0.1"]):

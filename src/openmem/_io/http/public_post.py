@@ -174,7 +174,7 @@ def _late(seconds: float) -> Answer:
 
 def _failure(error: Exception) -> Answer:
     # The text of the exception may quote what the other side sent: it stays out of the store and of the log.
-    if isinstance(error.__cause__, ssl.SSLError):
+    if any(isinstance(cause, ssl.SSLError) for cause in error.args):  # the pool leaves no cause at its errors
         return Answer(None, "the TLS handshake failed, or the certificate is not to be trusted")
     if isinstance(error, httpcore.ConnectError):
         return Answer(None, "no connection")
