@@ -43,10 +43,13 @@ class Stored(NamedTuple):
 
 def stored_of(row: Row) -> Stored:
     """Return the record that a row of `SELECT` holds."""
-    # Without calls for what is missing: a page has hundreds of such values.
-    (rid, user_no, id_, content, user_id, created_at, scope, tags, source, confidence) = row[:10]
-    (valid_from, valid_to, supersedes, model, updated_at, version, key, extensions, behind) = row[10:19]
-    metadata, searchable = row[19:]
+    # Without slices, and calls for what is missing: a page has hundreds of such values.
+    # fmt: off
+    (
+        rid, user_no, id_, content, user_id, created_at, scope, tags, source, confidence, valid_from, valid_to,
+        supersedes, model, updated_at, version, key, extensions, behind, metadata, searchable,
+    ) = row
+    # fmt: on
     record = record_of_values(
         id_,
         content,
