@@ -12,6 +12,7 @@ from openmem._model.hooks import HookInfo, new_hook_secret, secret_key
 from openmem._protocol.public_addresses import is_public
 from openmem._protocol.webhooks import (
     MAX_ATTEMPTS,
+    change_name,
     change_text,
     message_body,
     message_headers,
@@ -61,6 +62,13 @@ def test_id_of_a_message_depends_on_all_that_it_is_made_of() -> None:
     assert len(ids) == 4
     assert message_id("h", "a", "b") in ids
     assert all(one.startswith("msg_") and len(one) == 36 for one in ids)
+
+
+def test_name_of_a_change_is_the_same_whatever_its_cursor_is_and_another_for_another() -> None:
+    assert change_name(change()) == change_name(change().model_copy(update={"cursor": "c"}))
+    others = [change("update"), change(scope="a"), change(user_id="bob"), change(memory_id="n")]
+    others += [change().model_copy(update=fields) for fields in ({"version": 2}, {"timestamp": NOW})]
+    assert len({change_name(one) for one in (change(), *others)}) == 7
 
 
 def test_body_holds_the_changes_and_says_what_is_missing() -> None:

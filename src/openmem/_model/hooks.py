@@ -98,7 +98,7 @@ class DeadLetter:
         failed_at: The time of the last attempt.
         waiting: Whether it is to be sent again.
         begin: The cursor before its first change.
-        end: The cursor behind its last change.
+        end: The name of its last change.
     """
 
     id: str
@@ -121,7 +121,7 @@ class HookAtWork:
         secret: The secret that signs its messages.
         since: Changes before this time are none of its; `None` after the feed was once read to its end.
         cursor: Changes up to it are delivered; empty is the beginning of the feed.
-        pin: The end of the message that is being tried; empty if there is none.
+        pin: The name of the last change of the message that is being tried; empty if there is none.
         missed: Whether changes were removed from the feed before it was told of them.
         read_at: The time at which the cursor was last stored.
     """

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from openmem._model.hooks import secret_key
+from openmem.types import Change
 
 MAX_ATTEMPTS: Final = 10
 """Attempts after which a message is given up, about 15 hours after the first."""
@@ -24,9 +25,16 @@ _LONGEST_PAUSE: Final = 4 * 3600.0
 Verdict = Literal["taken", "gone", "failed"]
 
 
-def message_id(hook_id: str, begin: str, end: str) -> str:
-    """Return the id of the message with the changes between two cursors: the same for each attempt."""
-    return "msg_" + hashlib.sha256(f"{hook_id}\n{begin}\n{end}".encode()).hexdigest()[:32]
+def change_name(change: Change) -> str:
+    """Return what tells a change from all others, and nothing of it: the same whenever it is read."""
+    at = "" if change.timestamp is None else change.timestamp.isoformat()
+    parts = (change.user_id, change.action, change.memory_id, change.scope, change.version, at)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def message_id(hook_id: str, first: str, last: str) -> str:
+    """Return the id of the message whose first and last changes have these names: the same for each attempt."""
+    return "msg_" + hashlib.sha256(f"{hook_id}\n{first}\n{last}".encode()).hexdigest()[:32]
 
 
 def change_text(change: Mapping[str, Any], memory: Mapping[str, Any] | None, *, content: bool) -> str:

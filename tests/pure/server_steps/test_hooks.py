@@ -62,8 +62,8 @@ class TestHooks:
 
     def test_hook_goes_with_its_messages(self, db: Database) -> None:
         hook, other = create(db), create(db, "h2")
-        db.run(hooks.give_up(SQLITE, hook, letter()))
-        db.run(hooks.give_up(SQLITE, other, letter("msg_2", "h2")))
+        db.run(hooks.give_up(SQLITE, hook, letter(), "c1"))
+        db.run(hooks.give_up(SQLITE, other, letter("msg_2", "h2"), "c1"))
         db.run(hooks.remove(SQLITE, "h1"))
         assert [one.id for one in db.run(hooks.every(SQLITE))] == ["h2"]
         assert [one.id for one in db.run(hooks.letters(SQLITE, None, 9))] == ["msg_2"]
@@ -129,7 +129,7 @@ class TestMovingOn:
         for id_, seconds in (("h1", 5), ("h2", 1), ("h3", 9)):
             db.run(hooks.put_off(SQLITE, create(db, id_), "no", later(seconds), 1))
         assert db.run(hooks.due(SQLITE, later(5))) == ["h2", "h1"]
-        db.run(hooks.give_up(SQLITE, at_work(db, "h3"), letter("msg_3", "h3")))
+        db.run(hooks.give_up(SQLITE, at_work(db, "h3"), letter("msg_3", "h3"), "c1"))
         db.run(hooks.put_off(SQLITE, at_work(db, "h3"), "no", later(9), 1))
         db.run(hooks.send_again(SQLITE, "h3", None))
         assert db.run(hooks.due(SQLITE, later(5))) == ["h2", "h1", "h3"]
@@ -158,7 +158,7 @@ class TestMovingOn:
     def test_message_that_was_given_up_is_kept_and_passed_over(self, db: Database) -> None:
         hook = create(db)
         db.run(hooks.put_off(SQLITE, hook, "no", later(60), 9))
-        db.run(hooks.give_up(SQLITE, hook, letter()))
+        db.run(hooks.give_up(SQLITE, hook, letter(), "c1"))
         found = at_work(db)
         assert found.info == info(next_at=later(1), last_error="no", dead_letters=1)
         assert (found.cursor, found.pin) == ("c1", "")
@@ -167,7 +167,7 @@ class TestMovingOn:
     def test_message_that_was_taken_after_all_is_given_up_no_more(self, db: Database) -> None:
         hook = create(db)
         for id_ in ("msg_1", "msg_2"):
-            db.run(hooks.give_up(SQLITE, hook, letter(id_)))
+            db.run(hooks.give_up(SQLITE, hook, letter(id_), "c1"))
         db.run(hooks.taken(SQLITE, at_work(db), "msg_1", "c2", later(1)))
         assert [one.id for one in db.run(hooks.letters(SQLITE, None, 9))] == ["msg_2"]
         db.run(hooks.forget_letter(SQLITE, "msg_2"))
@@ -175,7 +175,7 @@ class TestMovingOn:
 
     def test_messages_wait_to_be_sent_again(self, db: Database) -> None:
         for id_, hook_id, seconds in (("m3", "h1", 3), ("m1", "h1", 1), ("m2", "h2", 2)):
-            db.run(hooks.give_up(SQLITE, create(db, hook_id), letter(id_, hook_id, seconds)))
+            db.run(hooks.give_up(SQLITE, create(db, hook_id), letter(id_, hook_id, seconds), "c1"))
         assert [one.id for one in db.run(hooks.letters(SQLITE, None, 2))] == ["m1", "m2"]
         assert db.run(hooks.send_again(SQLITE, "h2", ["m1", "m9"])) == 0
         assert db.run(hooks.letters(SQLITE, "h1", 9, True)) == []
@@ -190,7 +190,7 @@ class TestMovingOn:
 
     def test_hooks_are_at_work_while_one_is_active_or_a_message_waits(self, db: Database) -> None:
         hook = create(db)
-        db.run(hooks.give_up(SQLITE, hook, letter()))
+        db.run(hooks.give_up(SQLITE, hook, letter(), "c1"))
         db.run(hooks.disable(SQLITE, "h1", "gone"))
         assert db.run(hooks.lease(SQLITE))[0] is False
         db.run(hooks.send_again(SQLITE, "h1", None))

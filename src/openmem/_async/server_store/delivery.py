@@ -14,6 +14,7 @@ from openmem._model.hooks import DeadLetter, HookAtWork
 from openmem._protocol.webhooks import (
     MAX_ATTEMPTS,
     MAX_BODY,
+    change_name,
     change_text,
     message_body,
     message_headers,
@@ -45,11 +46,12 @@ class HookResult(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The next message of a hook: its changes as JSON, the cursor behind them, and whether more follow."""
+    """The next message of a hook: its changes as JSON, the cursor behind them, whether more follow, their names."""
 
     texts: list[str]
     end: str
     more: bool
+    names: list[str]
 
 
 class AsyncHookDelivery:
@@ -89,9 +91,9 @@ class AsyncHookDelivery:
             if page.items or page.has_more or begun or old:
                 await store._write(hooks.pass_over, hook, batch.end, self.now, begun)
             return HookResult(more=batch.more)
-        if not await store._write(hooks.pin, hook, self._holder, self.now, batch.end):
+        if not await store._write(hooks.pin, hook, self._holder, self.now, batch.names[-1]):
             return HookResult()
-        letter_id = message_id(hook.info.id, hook.cursor, batch.end)
+        letter_id = message_id(hook.info.id, batch.names[0], batch.names[-1])
         answer = await self._post(hook, letter_id, message_body(letter_id, batch.texts, missed=hook.missed))
         verdict = verdict_of(answer.status)
         if verdict == "taken":
@@ -122,9 +124,9 @@ class AsyncHookDelivery:
             now,
             waiting=False,
             begin=hook.cursor,
-            end=batch.end,
+            end=batch.names[-1],
         )
-        await store._write(hooks.give_up, hook, letter)
+        await store._write(hooks.give_up, hook, letter, batch.end)
         return HookResult(more=True, trouble=f"a message was given up: {trouble}")
 
     async def send_letter(self, hook: HookAtWork, letter: DeadLetter) -> None:
@@ -161,20 +163,23 @@ class AsyncHookDelivery:
 
     async def _batch(self, hook: HookAtWork, page: ChangePage, pin: str) -> Batch:
         """Return what of a page goes into one message: up to the pin, if it is there, and at most `MAX_BODY` bytes."""
+        # Cursors of the same place may differ from one look to the next; the names of changes do not.
         texts: list[str] = []
+        names: list[str] = []
         end, size = "", 0
         for change in page.items:
             if hook.info.wants(change) and (hook.since is None or (change.timestamp or hook.since) >= hook.since):
                 text = await self._text(hook, change)
                 size += len(text.encode())
                 if texts and size > MAX_BODY and end:
-                    return Batch(texts, end, more=True)
+                    return Batch(texts, end, True, names)
                 texts.append(text)
+                names.append(change_name(change))
             end = change.cursor or ""
-            if pin and end == pin:
-                return Batch(texts, end, more=True)
+            if pin and end and names[-1:] == [pin]:
+                return Batch(texts, end, True, names)
         # The cursor of the page may be further on, where a later look finds no change to end the same message with.
-        return Batch(texts, end or page.next_cursor, more=page.has_more)
+        return Batch(texts, end or page.next_cursor, page.has_more, names)
 
     async def _text(self, hook: HookAtWork, change: Change) -> str:
         fields = change.model_dump(mode="json", exclude_none=True)

@@ -3,9 +3,9 @@
 A hook moves on through these states:
 
 1. Nothing is being sent: `pin` is empty, and changes behind `cursor` wait.
-2. A message is being tried: `pin` is the cursor behind its last change. So each attempt, and one after a crash, is the
+2. A message is being tried: `pin` is the name of its last change. So each attempt, and one after a crash, is the
    same message, with the same id.
-3. It was taken, or given up: `cursor` is what `pin` was.
+3. It was taken, or given up: `cursor` is behind that change.
 
 Each of them changes only while the hook is as the deliverer saw it. On Postgres, each statement commits by itself.
 """
@@ -250,7 +250,7 @@ def disable(db: Dialect, hook_id: str, error: str) -> Steps[None]:
     )
 
 
-def give_up(db: Dialect, hook: HookAtWork, letter: DeadLetter) -> Steps[None]:
+def give_up(db: Dialect, hook: HookAtWork, letter: DeadLetter, end: str) -> Steps[None]:
     """Keep a message as one that was given up, and move on over it."""
     yield db.query(
         f"""
@@ -274,7 +274,7 @@ def give_up(db: Dialect, hook: HookAtWork, letter: DeadLetter) -> Steps[None]:
         """,
         hook.info.id,
         hook.cursor,
-        letter.end,
+        end,
         micros(letter.failed_at),
         letter.error,
     )

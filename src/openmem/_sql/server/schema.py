@@ -129,7 +129,7 @@ def _fourth(db: Dialect) -> tuple[str, ...]:
           created_at bigint not null,
           since bigint,                               -- changes before it are not sent
           cursor text not null,                       -- changes up to it are delivered
-          pin text not null,                          -- the end of the message that is being tried
+          pin text not null,                          -- the last change of the message that is being tried
           missed bigint not null,
           read_at bigint not null,
           failures bigint not null,
