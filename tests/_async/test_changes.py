@@ -249,3 +249,12 @@ async def test_memory_that_came_to_a_scope_before_its_erasure_is_told_of(memory:
     await memory.delete_all("ann", scope="work/*")
     found = [(one.action, one.scope, one.moved) for one in await rest(memory, "ann", cursor)]
     assert found == [("delete_all", "work/*", None), ("delete_all", "work/*", True)]
+
+
+async def test_cursors_of_who_sees_a_part_tell_nothing_of_what_the_index_has_seen(memory: AsyncMemory) -> None:
+    caller = memory.for_caller(access=Access("ann", (parse_grant("read:home/*"),)))
+    await memory.add("seen", user_id="ann", scope="home/a")
+    before = await caller.changes("ann")
+    for number in range(70):
+        await memory.add(f"hidden {number}", user_id="ann", scope="work")
+    assert await caller.changes("ann") == before

@@ -244,3 +244,12 @@ def test_memory_that_came_to_a_scope_before_its_erasure_is_told_of(memory: Memor
     memory.delete_all("ann", scope="work/*")
     found = [(one.action, one.scope, one.moved) for one in rest(memory, "ann", cursor)]
     assert found == [("delete_all", "work/*", None), ("delete_all", "work/*", True)]
+
+
+def test_cursors_of_who_sees_a_part_tell_nothing_of_what_the_index_has_seen(memory: Memory) -> None:
+    caller = memory.for_caller(access=Access("ann", (parse_grant("read:home/*"),)))
+    memory.add("seen", user_id="ann", scope="home/a")
+    before = caller.changes("ann")
+    for number in range(70):
+        memory.add(f"hidden {number}", user_id="ann", scope="work")
+    assert caller.changes("ann") == before

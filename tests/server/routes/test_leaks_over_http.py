@@ -358,7 +358,14 @@ class Leaks(RuleBasedStateMachine):
                 ("POST", "/context", {"query": "sugar and coffee", "user_id": owner}),
                 ("DELETE", f"/memories?user_id={owner}&scope=unused/*"),
             ]
-        return [said(caller.ask(*one), when=str(datetime.now(UTC).year)) for one in asked if one[0] != "DELETE"]
+        return [self.answer(caller, *one) for one in asked if one[0] != "DELETE"]
+
+    def answer(self, caller: Caller, method: str, path: str, body: Any = None) -> tuple[int, Any, str]:
+        """Return what a key is told; whoever reads all of a user gets a cursor that its own reads move on."""
+        reply = caller.ask(method, path, body)
+        if path.startswith("/changes") and reply.is_success and caller.access.patterns("read") is None:
+            return reply.status_code, [], json.dumps(reply.json()["items"])
+        return said(reply, when=str(datetime.now(UTC).year))
 
     def holds_nothing_hidden(self, caller: Caller, text: str) -> None:
         for id, (owner, scope) in self.stored.items():

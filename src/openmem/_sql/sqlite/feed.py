@@ -6,7 +6,7 @@ A cursor holds two numbers, both of which only grow:
    of the commits, and none comes between later.
 2. `rid`: rows of memories up to it hold no entry behind `entry`. So where the log stands in the rows (`audit`), a page
    does not begin at the first of them. It is never beyond what the index of words has seen (`Writer.indexed`), as a
-   `rid` beyond that may be given twice.
+   `rid` beyond that may be given twice. It is 0, which only makes a page slower, for who may see a part of the scopes.
 
 Every page moves on over some entries at least, reads too, so that many of these do not make it slow for ever.
 """
@@ -108,13 +108,13 @@ def page(query: FeedQuery) -> Steps[ChangePage]:
         looked_at += some
         for one in found:
             if shows(query, one):
-                shown = (one.row[0] - base, one.rid - base)
+                shown = (one.row[0] - base, _told(query, one.rid - base))
                 items.append(change_of(query, user_id, one.row, shown))
     has_more = span.entry < span.last
     if query.visible is not None and not has_more:
         # What is hidden moves the cursor no more than it shows: who may see little learns nothing of the rest.
         return _page(query, items, shown, has_more=False)
-    return _page(query, items, (span.entry - base, span.rid - base), has_more=has_more)
+    return _page(query, items, (span.entry - base, _told(query, span.rid - base)), has_more=has_more)
 
 
 def stretch(span: Span, limit: int) -> Steps[Stretch]:
@@ -162,6 +162,11 @@ def change_of(query: FeedQuery, user_id: str, row: Row, position: Sequence[int],
 def _page(query: FeedQuery, items: list[Change], position: Sequence[int], *, has_more: bool) -> ChangePage:
     cursor = encode_cursor(_KIND, position, query.binding)
     return ChangePage.model_construct(items=items, next_cursor=cursor, has_more=has_more)
+
+
+def _told(query: FeedQuery, rid: int) -> int:
+    """Return the `rid` of a cursor. It moves with the index, and so with what is hidden: then none is told."""
+    return rid if query.visible is None else 0
 
 
 def _entry(row: Row) -> Any:
