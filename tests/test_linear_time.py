@@ -163,6 +163,18 @@ VERBS: dict[str, list[tuple[int, Input]]] = {
     ],
     "history": on_texts(lambda memory, text: memory.history(text)),
     "audit": on_texts(lambda memory, text: memory.audit("ann", app=text)),
+    "scopes": [
+        *on_texts(lambda memory, text: memory.scopes("ann", prefix=text)),
+        *filled(600, lambda memory, user_id: memory.scopes(user_id, depth=1)),
+    ],
+    "tags": [
+        *on_texts(lambda memory, text: memory.tags("ann", scope=text)),
+        *filled(600, lambda memory, user_id: memory.tags(user_id)),
+    ],
+    "users": [
+        *on_texts(lambda memory, text: memory.users(prefix=text)),
+        *on_texts(lambda memory, text: memory.users(cursor=text)),
+    ],
     "changes": [
         *on_texts(lambda memory, text: memory.changes("ann", cursor=text)),
         *filled(600, lambda memory, user_id: memory.changes(user_id, limit=1_000)),

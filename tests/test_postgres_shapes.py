@@ -18,7 +18,7 @@ from tests.postgres_recorder import Record, Sent, recorded
 from tests.router_shapes import ALL_SHARDS, CONTROL, LOCAL, ONE_SHARD, shape_of
 from tests.test_postgres_routing import DATA, UNROUTED, use_every_verb
 
-LOCAL_STEPS = {"migrations.version", "health.check", "models.agree", "models.are_there", "models.move"}
+LOCAL_STEPS = {"migrations.version", "health.check", "models.agree", "models.are_there", "models.move", "models.other"}
 """Steps that look at small tables which belong to no user."""
 
 

@@ -23,7 +23,7 @@ CHANGES = 10
 NOW = datetime.now(UTC)
 
 
-@pytest.mark.parametrize("slices", range(6))
+@pytest.mark.parametrize("slices", range(7))
 def test_process_that_is_killed_leaves_a_whole_history(store_url: str, slices: int) -> None:
     with Memory(url=store_url, embedder="none") as memory:
         record = memory.add("draft 0 " + "of a long text " * 20, user_id="ann")

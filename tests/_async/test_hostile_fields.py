@@ -13,7 +13,7 @@ from openmem import OMPError, ProviderError
 from tests._async.hostile_replies import ALL, Case, connect, script, spoiled
 from tests.hostile_peer import HostilePeer
 
-_FREE = ("x-a", "explain", "erased", "remaining")
+_FREE = ("x-a", "metadata.", "explain", "erased", "remaining")
 """Members that hold what a server likes."""
 
 

@@ -65,6 +65,7 @@ async def use_every_verb(memory: AsyncMemory) -> set[str]:
     assert [info.scope for info in await memory.scopes("ann")] == [None, "food"]
     assert [info.tag for info in await memory.tags("ann")] == []  # what has one is superseded
     assert [info.user_id for info in (await memory.users()).items] == ["ann"]
+    assert (await memory.changes("ann")).items[-1].action == "delete"
     await memory.wait_for_ingest([tea.id], user_id="ann")
     page = await memory.export("ann")
     assert (await memory.import_(page.lines, conflict="duplicate")).duplicated == 6
@@ -77,7 +78,7 @@ async def use_every_verb(memory: AsyncMemory) -> set[str]:
     assert (await memory.health()).ok
     return {
         *("add", "add_many", "get", "update", "delete", "delete_all", "list", "search", "context", "history", "audit"),
-        *("export", "import", "wait_for_ingest", "reembed", "health", "scopes", "tags", "users"),
+        *("export", "import", "wait_for_ingest", "reembed", "health", "scopes", "tags", "users", "changes"),
     }
 
 

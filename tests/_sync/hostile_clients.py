@@ -23,7 +23,7 @@ RETRY = Retry(backoff=0.01)
 """As often as always, but not as long: how long the waits are has tests of its own."""
 VERBS = (
     "add add_many get update delete delete_all list search context history audit export import reembed "
-    "wait_for_ingest health"
+    "wait_for_ingest health changes scopes tags users"
 )
 CAPABILITIES: dict[str, Any] = {
     "omp_version": "0.1",

@@ -44,6 +44,7 @@ RECORD: dict[str, Any] = {
     "status": "done",
     "version": 1,
     "key": "k",
+    "metadata": {"n": 1, "deep": {"a": [None]}},
     "x-a": {"n": 1},
 }
 RESULT = {"memory": RECORD, "score": 0.5, "explain": {"a": {"value": 1.0}}}
@@ -63,6 +64,7 @@ CHANGE = {
     "version": 1,
     "timestamp": "2026-01-31T12:00:00Z",
 }
+COUNTS = {"current": 1, "superseded": 2, "expired": 0, "last_change": "2026-01-31T12:00:00Z"}
 RECEIPT = {
     "user_id": "ann",
     "scope": None,
@@ -84,7 +86,7 @@ ERROR = {
         "details": {"index": 1},
     }
 }
-LINE = json.dumps({"memory": RECORD})
+LINE = json.dumps({"memory": {name: value for name, value in RECORD.items() if name != "metadata"}})
 TRUTH = json.dumps(
     {
         "v": 1,
@@ -285,6 +287,14 @@ CASES = [
         "GET /changes",
         {"items": [CHANGE], "next_cursor": "c", "has_more": True},
         lambda memory: memory.changes("ann"),
+    ),
+    _omp("scopes", "GET /scopes", {"scopes": [{"scope": "a", **COUNTS}]}, lambda memory: memory.scopes("ann")),
+    _omp("tags", "GET /tags", {"tags": [{"tag": "t", "count": 1}]}, lambda memory: memory.tags("ann")),
+    _omp(
+        "users",
+        "GET /users",
+        {"items": [{"user_id": "ann", **COUNTS}], "next_cursor": "c"},
+        lambda memory: memory.users(),
     ),
     _omp("export", "GET /export", {"memory": RECORD}, lambda memory: memory.export("ann"), strict=False),
     _omp("import_", "POST /import", REPORT, lambda memory: memory.import_([LINE])),

@@ -66,6 +66,7 @@ def use_every_verb(memory: Memory) -> set[str]:
     assert [info.scope for info in memory.scopes("ann")] == [None, "food"]
     assert [info.tag for info in memory.tags("ann")] == []  # what has one is superseded
     assert [info.user_id for info in (memory.users()).items] == ["ann"]
+    assert (memory.changes("ann")).items[-1].action == "delete"
     memory.wait_for_ingest([tea.id], user_id="ann")
     page = memory.export("ann")
     assert (memory.import_(page.lines, conflict="duplicate")).duplicated == 6
@@ -78,7 +79,7 @@ def use_every_verb(memory: Memory) -> set[str]:
     assert (memory.health()).ok
     return {
         *("add", "add_many", "get", "update", "delete", "delete_all", "list", "search", "context", "history", "audit"),
-        *("export", "import", "wait_for_ingest", "reembed", "health", "scopes", "tags", "users"),
+        *("export", "import", "wait_for_ingest", "reembed", "health", "scopes", "tags", "users", "changes"),
     }
 
 

@@ -24,10 +24,14 @@ def counted(self, steps, job):  # type: ignore[no-untyped-def]
     def cut():  # type: ignore[no-untyped-def]
         sent = None
         for count in range(1_000):
-            statement = steps.send(sent)
+            try:
+                statement = steps.send(sent)
+            except StopIteration:  # a transaction of fewer statements: before its commit
+                break
             sent = yield statement
             if count == 2:
-                os.kill(os.getpid(), signal.SIGKILL)
+                break
+        os.kill(os.getpid(), signal.SIGKILL)
 
     return write(self, cut(), job)  # type: ignore[no-untyped-call]
 

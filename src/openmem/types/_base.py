@@ -83,9 +83,9 @@ class OMPModel(BaseModel):
                 raise
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
-        """Yield the fields that have a value, long texts and lists cut short."""
+        """Yield the fields that have a value other than their usual one, long texts and lists cut short."""
         for name, value in super().__repr_args__():
-            if value is not None:
+            if value is not None and self.unsaid.get(name or "") is not value:
                 yield name, shortened(value)
 
 

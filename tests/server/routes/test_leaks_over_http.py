@@ -361,7 +361,7 @@ class Leaks(RuleBasedStateMachine):
         return [self.answer(caller, *one) for one in asked if one[0] != "DELETE"]
 
     def answer(self, caller: Caller, method: str, path: str, body: Any = None) -> tuple[int, Any, str]:
-        """Return what a key is told; whoever reads all of a user gets a cursor that its own reads move on."""
+        """Return the reply to a key. One that reads all of a user gets a cursor that its own reads move on."""
         reply = caller.ask(method, path, body)
         if path.startswith("/changes") and reply.is_success and caller.access.patterns("read") is None:
             return reply.status_code, [], json.dumps(reply.json()["items"])

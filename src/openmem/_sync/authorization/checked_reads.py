@@ -300,8 +300,9 @@ def _narrowed(query: ListQuery, after: tuple[datetime, str] | None) -> ListQuery
     if after is None or query.order != "created":
         return asked
     if query.descending:
-        return replace(asked, until=min(query.until or after[0] + MICROSECOND, after[0] + MICROSECOND))
-    return replace(asked, since=max(query.since or after[0], after[0]))
+        until = after[0] + MICROSECOND
+        return replace(asked, until=until if query.until is None else min(query.until, until))
+    return replace(asked, since=after[0] if query.since is None else max(query.since, after[0]))
 
 
 def _is_behind(record: MemoryRecord, after: tuple[datetime, str] | None, query: ListQuery) -> bool:
