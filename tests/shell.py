@@ -15,7 +15,7 @@ from openmem.cli.app import app
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = [  # in the order of the help
-    *("remember", "recall", "context", "list", "get", "update", "forget", "history", "audit"),
+    *("remember", "recall", "context", "list", "get", "update", "forget", "history", "audit", "changes"),
     *("scopes", "tags", "users"),
     *("export", "import", "copy", "reembed", "migrate", "maintain", "doctor"),
 ]

@@ -71,8 +71,9 @@ EMULATED = "emulated"  # the base of the providers over backends that lack much
 
 WAITING = {"asyncio", "anyio", "threading", "httpx", "asyncpg", "psycopg", "sqlite3", "time", "concurrent"}
 # The kit starts an event loop for rules that plain pytest runs.
-# And it starts a real server, and waits for it.
+# And it starts a real server, and waits for it. A command that follows the feed pauses between two questions.
 MAY_WAIT = {
+    ("openmem.cli.changes", "time"),
     ("openmem.testing.runner", "asyncio"),
     ("openmem.testing.postgres", "psycopg"),
     ("openmem.testing._postgres.cluster", "psycopg"),

@@ -289,6 +289,8 @@ def test_long_import_tells_how_far_it_is_on_stderr_and_where_it_failed(tmp_path:
         "recall x --limit 0",
         "list --since yesterday",
         "list --cursor junk",
+        "changes --cursor junk",
+        "changes --follow --limit 0",
         "list --scope a//b",
         "list --provider nonsense",
         "list --url ftp://x",

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.usefixtures("shell")
     "args",
     [
         *("recall x", "context x", "list", "get m1", "update m1 x", "forget m1", "history m1", "audit", "export"),
-        *("forget --all --yes", "reembed --embedder fastembed:none@/nowhere", "doctor", "keys revoke 000000000000"),
+        *("changes", "forget --all --yes", "reembed --embedder fastembed:none@/nowhere", "doctor"),
+        "keys revoke 000000000000",
     ],
 )
 def test_a_command_that_stores_nothing_makes_no_store(args: str, tmp_path: Path) -> None:

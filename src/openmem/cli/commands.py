@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "forget": ("delete", "forget"),
     "history": ("audit", "history"),
     "audit": ("audit", "audit"),
+    "changes": ("changes", "changes"),
     "scopes": ("overview", "scopes"),
     "tags": ("overview", "tags"),
     "users": ("overview", "users"),
