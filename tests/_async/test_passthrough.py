@@ -256,6 +256,14 @@ async def test_verb_that_the_server_does_not_list_is_refused_without_a_request(
     assert stub.verbs == []
 
 
+async def test_server_without_vectors_needs_an_embedder_to_move_to(stub: OmpStub) -> None:
+    stub.capabilities = {**CAPABILITIES, "features": {**CAPABILITIES["features"], "vector_search": False}}
+    async with AsyncMemory(base_url=stub.url) as memory:
+        with pytest.raises(UnsupportedCapabilityError, match=r"^reembed is not .*: give the server an embedder"):
+            await memory.reembed()
+    assert stub.verbs == []
+
+
 @pytest.mark.parametrize(
     ("verb", "arguments", "named"),
     [

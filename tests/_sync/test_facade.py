@@ -194,7 +194,7 @@ def test_capabilities_tell_whether_there_is_an_embedder(store_url: str) -> None:
         assert (memory.capabilities()).features.vector_search is False
         with pytest.raises(UnsupportedCapabilityError, match="vector"):
             memory.search("tea", "ann", mode="vector")
-        with pytest.raises(UnsupportedCapabilityError, match="reembed"):
+        with pytest.raises(UnsupportedCapabilityError, match="reembed needs an embedder: give embedder="):
             memory.reembed()
 
 

@@ -29,8 +29,10 @@ def test_native_store_can_do_everything_but_graphs_and_vectors_only_with_a_model
     }
     assert said.limits is not None
     assert said.limits.max_search_results == 1000
-    without = native_capabilities("acme", None).features.model_dump(exclude_none=True)
-    assert (without["vector_search"], "embedding_model" in without) == (False, False)
+    without = native_capabilities("acme", None, ["changes"])
+    features = without.features.model_dump(exclude_none=True)
+    assert (features["vector_search"], "embedding_model" in features) == (False, False)
+    assert sorted(without.all_verbs) == sorted({*VERBS} - {"reembed", "changes"})
 
 
 @pytest.mark.parametrize("verb", ["add", "search", "get", "update", "delete", "list", "context", "audit"])

@@ -48,7 +48,11 @@ def with_arguments(said: Capabilities, understands: frozenset[str]) -> Capabilit
 
 
 def native_capabilities(provider: str, model: str | None, lacks: Collection[str] = ()) -> Capabilities:
-    """Return what such a provider can do, but for some verbs; vectors depend on the embedder, whose model is given."""
+    """Return what such a provider can do, but for some verbs.
+
+    Vectors depend on the embedder, whose model is given: without one there are none, and nothing to move to.
+    """
+    missing = {*lacks, *(() if model is not None else ("reembed",))}
     features: dict[str, Any] = {
         "vector_search": model is not None,
         "keyword_search": True,
@@ -69,7 +73,7 @@ def native_capabilities(provider: str, model: str | None, lacks: Collection[str]
         {
             "omp_version": OMP_VERSION,
             "provider": provider,
-            "verbs": [verb for verb in VERBS if verb not in lacks],
+            "verbs": [verb for verb in VERBS if verb not in missing],
             "features": features,
             "limits": {"max_search_results": MAX_SEARCH},
         }

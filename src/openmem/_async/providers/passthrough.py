@@ -341,6 +341,8 @@ class AsyncPassthroughProvider(AsyncProvider):
 
     async def reembed(self, on_progress: Callable[[int, int], object] | None, call: Call) -> ReembedReport:
         """Have the server move every memory to its own model."""
+        if self._known.features.vector_search is False and "reembed" not in self._able.verbs:
+            raise self.cannot("reembed", ", which has no vectors: give the server an embedder")
         self._need("reembed")
         report = await self._read(await self._send(wire.reembed(), call), REEMBEDDED)
         if on_progress is not None:
@@ -358,9 +360,9 @@ class AsyncPassthroughProvider(AsyncProvider):
         detail = {"omp_version": said.omp_version, "server": self._http.endpoint.server}
         return Health(ok=True, provider=said.provider, detail=detail)
 
-    def cannot(self, what: str) -> UnsupportedCapabilityError:
-        """Return the error for something the server cannot do."""
-        return UnsupportedCapabilityError(f"{what} is not supported by this provider", provider=self._shown)
+    def cannot(self, what: str, why: str = "") -> UnsupportedCapabilityError:
+        """Return the error for something the server cannot do, with the reason where it is known."""
+        return UnsupportedCapabilityError(f"{what} is not supported by this provider{why}", provider=self._shown)
 
     async def _probe(self, call: Call) -> Capabilities | None:
         request = wire.capabilities()

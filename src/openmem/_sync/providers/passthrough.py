@@ -342,6 +342,8 @@ class PassthroughProvider(Provider):
 
     def reembed(self, on_progress: Callable[[int, int], object] | None, call: Call) -> ReembedReport:
         """Have the server move every memory to its own model."""
+        if self._known.features.vector_search is False and "reembed" not in self._able.verbs:
+            raise self.cannot("reembed", ", which has no vectors: give the server an embedder")
         self._need("reembed")
         report = self._read(self._send(wire.reembed(), call), REEMBEDDED)
         if on_progress is not None:
@@ -359,9 +361,9 @@ class PassthroughProvider(Provider):
         detail = {"omp_version": said.omp_version, "server": self._http.endpoint.server}
         return Health(ok=True, provider=said.provider, detail=detail)
 
-    def cannot(self, what: str) -> UnsupportedCapabilityError:
-        """Return the error for something the server cannot do."""
-        return UnsupportedCapabilityError(f"{what} is not supported by this provider", provider=self._shown)
+    def cannot(self, what: str, why: str = "") -> UnsupportedCapabilityError:
+        """Return the error for something the server cannot do, with the reason where it is known."""
+        return UnsupportedCapabilityError(f"{what} is not supported by this provider{why}", provider=self._shown)
 
     def _probe(self, call: Call) -> Capabilities | None:
         request = wire.capabilities()

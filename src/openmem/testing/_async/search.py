@@ -258,7 +258,7 @@ class SearchRules(Rules):
             await other.search("green tea", "ann", mode="vector")
         assert ids_of(await self.listed(first, "ann")) == [tea.id]
         assert await self.found(first, "green tea", "ann", mode="vector") == [tea.content]
-        if "reembed" not in (await other.capabilities()).verbs:
+        if "reembed" not in (await other.capabilities()).all_verbs:
             return
         report = await other.reembed()
         assert (report.done, report.total) == (1, 1)
@@ -288,7 +288,7 @@ class SearchRules(Rules):
 
     @needs("keyword_search")
     async def test_hybrid_without_an_embedder_is_keyword_search(self, connect: OpenMemory) -> None:
-        """Without an embedder hybrid is keyword search, vector search is refused, and capabilities say so.
+        """Without an embedder hybrid is keyword search; vector search and `reembed` are refused, as capabilities say.
 
         If this fails, check what the provider does when it is opened with `embedder="none"`.
         """
@@ -300,7 +300,11 @@ class SearchRules(Rules):
         if self.client_embeddings:
             with pytest.raises(UnsupportedCapabilityError):
                 await memory.search("tea", "ann", mode="vector")
-            assert (await memory.capabilities()).features.vector_search is False
+            said = await memory.capabilities()
+            assert said.features.vector_search is False
+            assert "reembed" not in said.all_verbs
+            with pytest.raises(UnsupportedCapabilityError):
+                await memory.reembed()
 
     @needs("offsets")
     async def test_pages_of_a_search_neither_skip_nor_repeat(self, memory: AsyncMemory) -> None:

@@ -41,7 +41,7 @@ class HonestyRules(Rules):
         If this fails, check the list of verbs, or what the verb needs beside it.
         """
         listed = {"import_" if verb == "import" else verb for verb in (memory.capabilities()).all_verbs}
-        for verb, given in {**VALID_CALLS, "import_": {"lines": [*LINES]}}.items():
+        for verb, given in {**VALID_CALLS, "import_": {"lines": [*LINES]}, "reembed": {}}.items():
             if verb in listed or verb not in UNLISTED:
                 self._try(memory, verb, given, works=verb in listed)
 

@@ -259,7 +259,7 @@ class SearchRules(Rules):
             other.search("green tea", "ann", mode="vector")
         assert ids_of(self.listed(first, "ann")) == [tea.id]
         assert self.found(first, "green tea", "ann", mode="vector") == [tea.content]
-        if "reembed" not in (other.capabilities()).verbs:
+        if "reembed" not in (other.capabilities()).all_verbs:
             return
         report = other.reembed()
         assert (report.done, report.total) == (1, 1)
@@ -289,7 +289,7 @@ class SearchRules(Rules):
 
     @needs("keyword_search")
     def test_hybrid_without_an_embedder_is_keyword_search(self, connect: OpenMemory) -> None:
-        """Without an embedder hybrid is keyword search, vector search is refused, and capabilities say so.
+        """Without an embedder hybrid is keyword search; vector search and `reembed` are refused, as capabilities say.
 
         If this fails, check what the provider does when it is opened with `embedder="none"`.
         """
@@ -301,7 +301,11 @@ class SearchRules(Rules):
         if self.client_embeddings:
             with pytest.raises(UnsupportedCapabilityError):
                 memory.search("tea", "ann", mode="vector")
-            assert (memory.capabilities()).features.vector_search is False
+            said = memory.capabilities()
+            assert said.features.vector_search is False
+            assert "reembed" not in said.all_verbs
+            with pytest.raises(UnsupportedCapabilityError):
+                memory.reembed()
 
     @needs("offsets")
     def test_pages_of_a_search_neither_skip_nor_repeat(self, memory: Memory) -> None:
