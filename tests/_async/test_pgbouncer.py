@@ -74,7 +74,6 @@ async def use_every_verb(memory: AsyncMemory) -> set[str]:
     assert {entry.action for entry in await memory.audit("ann", limit=500)} == {
         *("add", "get", "update", "delete", "list", "search", "context")
     }
-    assert {change.action for change in await memory.changes("ann")} >= {"add", "update", "delete"}
     assert (await memory.delete_all("ann")).complete
     assert (await memory.health()).ok
     return {
