@@ -169,3 +169,27 @@ def test_size_is_told_under_the_name_of_the_argument() -> None:
         with pytest.raises(InvalidRequestError) as caught:
             check_metadata(large, name)
         assert caught.value.message == f"{name} must have at most 65536 bytes of JSON, not 65544"
+
+
+@given(
+    value=st.dictionaries(
+        st.text(st.characters(codec="utf-8"), max_size=3) | st.integers(),
+        scalars | st.floats() | st.text(max_size=3) | st.sampled_from([2**63, -(2**63) - 1, 10**5_000, Level.LOW]),
+        max_size=3,
+    )
+)
+def test_plain_metadata_are_judged_as_those_with_a_level_below(value: dict[Any, Any]) -> None:
+    try:
+        copy = check_metadata(value)
+    except InvalidRequestError as error:
+        with pytest.raises(InvalidRequestError) as caught:
+            check_metadata({**value, "~": {}})
+        assert caught.value.message == error.message
+    else:
+        assert copy is not value
+        assert {name: type(one) for name, one in copy.items()} == {
+            name: int if one is Level.LOW else type(one) for name, one in value.items()
+        }
+        longer = check_metadata({**value, "~": {}})
+        del longer["~"]
+        assert same_json(copy, longer)

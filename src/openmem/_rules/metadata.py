@@ -20,6 +20,10 @@ _MOST_BITS: Final = 13_952  # JSON is read with numbers of up to 4,300 digits
 _MOST_OF_A_CHARACTER: Final = 6  # bytes: "\\u0001"
 _MOST_OF_A_PLACE: Final = 32  # a float, and what stands around a value and its name
 _LONGEST_PATH: Final = 120
+_FEW: Final = 100
+_SHORT: Final = 8_000
+"""Characters that together are far from the limit, however they are spelt: with 100 members, below 53,000 bytes."""
+_INT64: Final = 1 << 63
 _BARE: Final = re.compile(r"[^\W\d]\w*", re.ASCII)
 _dumps: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _Path: TypeAlias = "str | tuple[_Path, object]"
@@ -38,6 +42,9 @@ def check_metadata(value: object, name: str = "metadata") -> dict[str, Any]:
     """
     if not isinstance(value, Mapping):
         raise InvalidRequestError(f"{name} must be a JSON object, not {_kind(value)}")
+    plain = _copy_of_plain(value)
+    if plain is not None:
+        return plain
     copier = _Copier(name)
     copy: dict[str, Any] = copier.of(value, name, 1)
     if copier.most > MAX_METADATA:
@@ -139,6 +146,28 @@ class _Copier:
             raise InvalidRequestError(f"a name in {_named(path)} must be a string, not {_kind(name)}")
         self.most += _MOST_OF_A_CHARACTER * len(name)
         return _text(name, path, "a name in ")
+
+
+def _copy_of_plain(value: Mapping[Any, object]) -> dict[str, Any] | None:
+    """Return a copy of a few short values without a level below, as most metadata are; `None` for the long way."""
+    if type(value) is not dict or len(value) > _FEW:
+        return None
+    size = 0
+    for name, one in value.items():
+        kind = type(one)
+        if kind is str:
+            if not one.isascii() or "\x00" in one:
+                return None
+            size += len(one)
+        elif kind is int:
+            if not -_INT64 <= one < _INT64:
+                return None
+        elif not (one is None or kind is bool or (kind is float and math.isfinite(one))):
+            return None
+        if type(name) is not str or not name.isascii() or "\x00" in name:
+            return None
+        size += len(name)
+    return value.copy() if size <= _SHORT else None
 
 
 def _text(value: str, path: _Path, what: str = "") -> str:
