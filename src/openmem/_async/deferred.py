@@ -69,7 +69,7 @@ class AsyncDeferredProvider(AsyncProvider):
     async def resolve(self, call: Call) -> AsyncProvider:
         """Load and make the provider, and return the one that does the verbs, opened."""
         if self._provider is None:
-            kind = await async_load(self._found.load, call.deadline)
+            kind = self._found.loaded or await async_load(self._found.load, call.deadline)
             if self._closed:
                 raise RuntimeError("AsyncMemory is closed")
             self._provider = self._make(kind)

@@ -18,6 +18,10 @@ from openmem._model.urls import is_url
 from openmem._text.misspellings import closest
 from openmem.errors import InvalidRequestError, UnsupportedProviderError
 
+_loaded: dict[
+    str, tuple[Any, Any]
+] = {}  # by reference: an instance for each request must not wait for a thread each time
+
 
 @dataclass(frozen=True, slots=True)
 class ProviderClass:
@@ -39,7 +43,15 @@ class ProviderClass:
         Raises:
             InvalidRequestError: A module is missing; the message says what to install.
         """
-        return self._load(self.reference)
+        kind = self._load(self.reference)
+        _loaded[self.reference] = sys.modules.get(self.reference.partition(":")[0]), kind
+        return kind
+
+    @property
+    def loaded(self) -> Any:
+        """The class, if it was loaded before and its module is still the same; else `None`."""
+        module, kind = _loaded.get(self.reference, (None, None))
+        return kind if module is not None and sys.modules.get(self.reference.partition(":")[0]) is module else None
 
     def check(self, settings: Settings) -> object:
         """Check what an instance is to be made from without the class, and return what the spec's `check` did.

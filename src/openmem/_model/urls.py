@@ -10,6 +10,7 @@ import ipaddress
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -75,6 +76,7 @@ def is_url(text: str) -> bool:
     return "://" in text
 
 
+@lru_cache(maxsize=16)  # an instance for each request reads the same address again and again
 def parse_url(text: str, name: str = "url") -> Url:
     """Return the parts of a URL.
 

@@ -68,7 +68,7 @@ class DeferredProvider(Provider):
     def resolve(self, call: Call) -> Provider:
         """Load and make the provider, and return the one that does the verbs, opened."""
         if self._provider is None:
-            kind = load(self._found.load, call.deadline)
+            kind = self._found.loaded or load(self._found.load, call.deadline)
             if self._closed:
                 raise RuntimeError("Memory is closed")
             self._provider = self._make(kind)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from openmem._model.urls import decode, is_host, is_url, parse_port, parse_url
@@ -114,6 +115,11 @@ def parse_database_url(url: str) -> dict[str, str]:
         InvalidRequestError: The URL cannot be read, or a parameter cannot be used; the message names the parameter
             and quotes no value.
     """
+    return dict(_parameters_of(url))
+
+
+@lru_cache(maxsize=16)
+def _parameters_of(url: str) -> Mapping[str, str]:
     parts = parse_url(url) if is_url(url) else None
     if parts is None or parts.scheme not in SCHEMES or parts.fragment:
         raise _refused("")
