@@ -18,9 +18,8 @@ from openmem._model.urls import is_url
 from openmem._text.misspellings import closest
 from openmem.errors import InvalidRequestError, UnsupportedProviderError
 
-_loaded: dict[
-    str, tuple[Any, Any]
-] = {}  # by reference: an instance for each request must not wait for a thread each time
+_loaded: dict[str, tuple[Any, Any]] = {}
+"""Classes that were loaded, with their modules: an instance for each request must not wait for a thread each time."""
 
 
 @dataclass(frozen=True, slots=True)
