@@ -156,9 +156,22 @@ def test_cursor_never_goes_back_though_the_horizon_does() -> None:
     cursor = encode_cursor("changes", (50, "", 0), ("ann",))
     steps = page_on_postgres(Names(), FeedQuery("ann", cursor))
     next(steps)
+    nothing: list[tuple[Any, ...]] = [(7, 60, 0, *[None] * 10)]
+    for _ in range(2):
+        steps.send(nothing)
     with pytest.raises(StopIteration) as stop:
-        steps.send([(7, 60, 0, *[None] * 10)])
+        steps.send(nothing)
     assert stop.value.value.next_cursor == cursor
+
+
+def test_page_that_finds_nothing_beside_a_running_transaction_looks_again() -> None:
+    steps = page_on_postgres(Names(), FeedQuery("ann"))
+    next(steps)
+    steps.send([(7, 60, 0, *[None] * 10)])
+    found = (8, "e1", 1, "ann", datetime(2026, 1, 1, tzinfo=UTC), "app", "add", "mem_1", None, 1)
+    with pytest.raises(StopIteration) as stop:
+        steps.send([(60, 60, 0, *found)])
+    assert ids(stop.value.value.items) == ["mem_1"]
 
 
 def test_many_reads_between_changes_are_passed_over(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

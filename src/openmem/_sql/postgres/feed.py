@@ -47,6 +47,8 @@ _HORIZON: Final = f"""
 """
 _OWN: Final = "pg_current_xact_id()::text::bigint"
 COLLISION: Final = "40001"
+_LOOKS: Final = 2
+"""Times that a page looks again where it finds nothing and a transaction seems to run."""
 _ROUNDS: Final = 20
 """Statements for a page, of whose rows the caller may see few."""
 
@@ -55,7 +57,7 @@ def page(db: Names, query: FeedQuery) -> Steps[ChangePage]:
     """Read the changes behind a cursor, of one user or of all."""
     given = None if query.cursor is None else decode_cursor(query.cursor, _KIND, (int, str, int), query.binding)
     items: list[Change] = []
-    place, shown, has_more = given, None, True
+    place, shown, has_more, looks = given, None, True, _LOOKS
     for _ in range(_ROUNDS):
         wanted = query.limit - len(items)
         xact, id_, bucket = place or (None, "", 0)
@@ -67,6 +69,9 @@ def page(db: Names, query: FeedQuery) -> Steps[ChangePage]:
         if place is not None and place[0] <= lost:
             raise expired_cursor()
         found = [row[3:] for row in rows if row[3] is not None]
+        if not found and horizon < upcoming and looks:
+            looks -= 1  # what held the feed up may have ended while it was looked at: the next snapshot knows
+            continue
         has_more = len(found) > wanted
         found = found[:wanted]
         if has_more:
