@@ -127,3 +127,13 @@ def test_an_unknown_provider_names_those_there_are() -> None:
 def test_built_in_providers_can_be_loaded_in_both_forms(name: str) -> None:
     assert load_async_provider(name).name == load_provider(name).name == name
     assert isinstance(find_spec(name), ProviderSpec)
+
+
+def test_class_is_loaded_once_for_many_instances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Memory(url=f"sqlite:///{tmp_path / 'first.db'}", embedder="none") as memory:
+        memory.add("tea", user_id="ann")
+    loads: list[object] = []
+    monkeypatch.setattr("openmem._io.plugins.ProviderClass.load", lambda self: loads.append(self))
+    with Memory(url=f"sqlite:///{tmp_path / 'second.db'}", embedder="none") as memory:
+        assert memory.list("ann").items == []
+    assert loads == []
